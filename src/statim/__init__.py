@@ -1,0 +1,35 @@
+"""statim: train, freeze and use static sentence embeddings in seconds, on the machine you have.
+
+>>> import statim
+>>> model = statim.StaticModel.load("model")
+>>> vectors = model.encode(["how do I sort a list?", "sort items in place"])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from statim.model import StaticModel
+    from statim.settings import Settings
+    from statim.tokens import Tokens
+
+__version__ = "0.1.0"
+
+__all__ = ["Settings", "StaticModel", "Tokens"]
+
+_HOMES = {
+    "Settings": "statim.settings",
+    "StaticModel": "statim.model",
+    "Tokens": "statim.tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import statim`` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'statim' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

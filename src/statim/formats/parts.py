@@ -1,0 +1,40 @@
+"""What every format reads and writes: a table, a tokenizer and settings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.errors import ModelError
+from statim.settings import Settings
+from statim.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a static model.
+
+    Attributes:
+        table: (V, d) float32, C-contiguous, one row per token id; may be a read-only memory map.
+        tokenizer: Gives ids in [0, V).
+        settings: How vectors are made from rows.
+
+    Raises:
+        ModelError: The parts do not fit together, or the table holds NaN or infinities.
+    """
+
+    table: npt.NDArray[np.float32]
+    tokenizer: Tokenizer
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        if self.table.ndim != 2 or self.table.dtype != np.float32 or self.table.shape[1] == 0:
+            raise ModelError(
+                f"the table has shape {self.table.shape} and type {self.table.dtype}; "
+                "it must be float32 of shape (tokens, dimensions)"
+            )
+        if len(self.table) < self.tokenizer.vocabulary_size:
+            raise ModelError(
+                f"the table has {len(self.table):,} rows but the tokenizer gives ids up to "
+                f"{self.tokenizer.vocabulary_size - 1:,}; the two belong to different models"
+            )

@@ -1,0 +1,72 @@
+"""Arrays on disk: safetensors files, written atomically and read by memory-mapping.
+
+A file's header is checked by the safetensors library itself (bounded, no holes, no overlaps) before a byte of data is
+mapped.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from statim.errors import ModelError
+from statim.files import atomic_file
+
+Array = npt.NDArray[np.generic]
+
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
+
+
+def save_tensors(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays to one safetensors file, atomically.
+
+    Raises:
+        StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_file(path) as file:
+        file.write(save(contiguous, dict(metadata) if metadata else None))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Map a safetensors file: its arrays (read-only views of the file; bfloat16 is widened to float32) and metadata.
+
+    Raises:
+        ModelError: The file is missing, cannot be read, is truncated, or is not safetensors.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="numpy") as checked:  # validates header, sizes and offsets
+            metadata = dict(checked.metadata() or {})
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        data = np.memmap(path, np.uint8, "r", offset=8 + length) if path.stat().st_size > 8 + length else b""
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
+    except SafetensorError as error:
+        raise ModelError(f"{path} is not a whole safetensors file ({error}); copy or download it anew") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    arrays: dict[str, Array] = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        start, end = entry["data_offsets"]
+        if entry["dtype"] == "BF16":
+            halves = np.frombuffer(data, "<u2", (end - start) // 2, start)
+            arrays[name] = (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+        elif entry["dtype"] in _DTYPES:
+            dtype = np.dtype(_DTYPES[entry["dtype"]])
+            arrays[name] = np.frombuffer(data, dtype, (end - start) // dtype.itemsize, start).reshape(entry["shape"])
+        else:
+            raise ModelError(f"{path}: the array {name!r} has the type {entry['dtype']}, which statim cannot read")
+    return arrays, metadata

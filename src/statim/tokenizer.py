@@ -1,0 +1,218 @@
+"""texts -> Tokens.
+
+WordPiece goes through nanotoken, which writes flat ids without a Python object per token; every other kind goes through
+Hugging Face's tokenizers. Before nanotoken is trusted with a tokenizer its ids are compared with those of tokenizers on
+a fixed probe.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from statim import threads as pool
+from statim.errors import InputError, ModelError
+from statim.tokens import Tokens
+
+CHUNK = 2048  # texts tokenized at a time by one thread
+
+# Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width characters,
+# exotic spaces, special tokens inside text, case that changes length, words over any limit, digits, ligatures.
+PROBE = (
+    "", " ", "Hello, world!", "The quick brown fox jumps over the lazy dog's 1,234.56 pages.", "café cafe\u0301 CAFÉ naïve Ångström",
+    "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ", "日本語のテキスト 中文字符 한국어 テスト", "मनीष ไทยภาษา العربية עִבְרִית", "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☃︎ ✂️",
+    "tab\tnew\nline\r\nnull\x00bell\x07del\x7f", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft", "a\u00a0b\u2003c\u3000d\u2028e\u1680f",
+    "[CLS] [SEP] [MASK] [UNK] [PAD] <s> </s> <unk> <pad> <mask> [unused1] [CLS]x x[SEP]", "snake_case camelCase kebab-case dotted.name a/b\\c C++ #hash @at $5 50%",
+    "x" * 99, "x" * 100, "x" * 101, "x" * 250, "unaffable electroencephalographically pneumonoultramicroscopicsilicovolcanoconiosis",
+    "...!!!???---___***", "«quotes» “curly” ‘single’ — dash – en … ellipsis", "e\u0301\u0301\u0301 \u0301alone a\u0345 \u1e9b\u0323", "\ufffd \ufffe \U0010fffd \ue000 \U000e0001",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ℌ ① ² ½ Ⅷ ㎏ ﷺ", "don't won't it's I'm they've", "http://example.com/path?query=1&x=y#z me@example.org", "  leading and trailing  ",
+    "MixedCASE with ALLCAPS and 123abc abc123", "\u0627\u0644\u0644\u0651\u064e\u0647", "\u1100\u1161\u11a8 각", "a\u0300\u0316b", "##ing ##s un##x",
+)  # fmt: skip
+
+
+class Tokenizer:
+    """Cuts texts into token ids, without special tokens, padding or hidden truncation.
+
+    Args:
+        backend: A Hugging Face tokenizer; copied, and freed of padding and truncation.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        if not isinstance(backend, tokenizers.Tokenizer):
+            raise InputError(
+                f"the tokenizer is a {type(backend).__name__}; give a tokenizers.Tokenizer "
+                "(of a transformers tokenizer: its .backend_tokenizer)"
+            )
+        self._backend = tokenizers.Tokenizer.from_str(backend.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._fast = self._proven_fast()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Tokenizer":
+        """Read the contents of a ``tokenizer.json``.
+
+        Raises:
+            ModelError: The text does not describe a tokenizer.
+        """
+        try:
+            return Tokenizer(tokenizers.Tokenizer.from_str(text if isinstance(text, str) else text.decode()))
+        except InputError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise ModelError(f"tokenizer.json does not describe a tokenizer: {str(error)[:200]}") from None
+
+    def to_json(self) -> str:
+        """The contents of a ``tokenizer.json`` that cuts the same way."""
+        return str(self._backend.to_str(pretty=False))
+
+    @property
+    def backend(self) -> tokenizers.Tokenizer:
+        """The Hugging Face tokenizer behind this one; do not change it."""
+        return self._backend
+
+    @cached_property
+    def kind(self) -> str:
+        """``WordPiece``, ``Unigram``, ``BPE`` or ``WordLevel``."""
+        return str(type(self._backend.model).__name__)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether nanotoken does the work."""
+        return self._fast is not None
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """One more than the largest id: the rows that a table needs."""
+        return max(self.vocabulary.values(), default=-1) + 1
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Token -> id, added tokens included."""
+        return dict(self._backend.get_vocab(with_added_tokens=True))
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The id that stands for what the vocabulary does not hold, if there is one."""
+        model = json.loads(self.to_json())["model"]
+        if model.get("unk_token") is not None:
+            return self.vocabulary.get(model["unk_token"])
+        identifier: int | None = model.get("unk_id")
+        return identifier
+
+    @cached_property
+    def hash(self) -> str:
+        """A hash of everything that decides the ids, hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int | None = None,
+        max_characters: int | None = None,
+        threads: int | None = None,
+    ) -> Tokens:
+        """Tokenize n texts.
+
+        Args:
+            texts: A sequence of str.
+            max_tokens: Cut each text after this many tokens.
+            max_characters: Cut each text after this many characters, before tokenizing.
+            threads: See statim.threads.
+
+        Raises:
+            InputError: A text is not a str; the message names its position.
+        """
+        starts = range(0, len(texts), CHUNK)
+
+        def cut(start: int) -> Tokens:
+            return self.chunk(
+                texts[start : start + CHUNK], max_tokens=max_tokens, max_characters=max_characters, position=start
+            )
+
+        workers = pool.count(threads) if self.is_fast else 1  # tokenizers has threads of its own
+        return Tokens.concatenate(list(pool.stream(cut, starts, workers)))
+
+    def chunk(
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int | None = None,
+        max_characters: int | None = None,
+        position: int = 0,
+    ) -> Tokens:
+        """Tokenize a few thousand texts on this thread; ``position`` is that of the first, for messages."""
+        texts = texts if isinstance(texts, list) else list(texts)
+        try:
+            if max_characters is not None:
+                texts = [text[:max_characters] for text in texts]
+            try:
+                return self._cut(texts, max_tokens)
+            except UnicodeEncodeError:  # a lone surrogate: no Unicode text; each becomes U+FFFD
+                return self._cut([_mend(text) for text in texts], max_tokens)
+        except (TypeError, AttributeError):
+            for index, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise InputError(
+                        f"text {position + index} is of type {type(text).__name__}, not str; "
+                        "give every text as a str (an empty one for a missing text)"
+                    ) from None
+            raise
+
+    def _cut(self, texts: list[str], max_tokens: int | None) -> Tokens:
+        if self._fast is not None:
+            ids, offsets = self._fast.encode_batch(
+                texts, add_special_tokens=False, max_length=max_tokens, parallel=False
+            )
+            return Tokens(ids.view(np.int32), offsets)
+        encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts)]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
+        flat = np.fromiter((token for ids in encoded for token in ids), np.int32, int(offsets[-1]))
+        return Tokens(flat, offsets)
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        try:
+            return list(self._backend.encode_batch_fast(texts, add_special_tokens=False))
+        except TypeError as error:
+            # tokenizers says TypeError for lone surrogates too
+            if all(isinstance(text, str) for text in texts):
+                raise UnicodeEncodeError("utf-8", "", 0, 1, "surrogates not allowed") from error
+            raise
+
+    def _proven_fast(self) -> Any:
+        """The nanotoken twin of a WordPiece tokenizer, or None: another kind, or one whose ids differ."""
+        if type(self._backend.model).__name__ != "WordPiece":
+            return None
+        import nanotoken
+
+        try:
+            fast = nanotoken.WordPieceTokenizer.from_json(self._backend.to_str())
+        except nanotoken.UnsupportedTokenizerError:
+            return None
+        ids, offsets = fast.encode_batch(list(PROBE), add_special_tokens=False, parallel=False)
+        slow = [encoding.ids for encoding in self._encode(list(PROBE))]
+        for index, expected in enumerate(slow):
+            if ids[offsets[index] : offsets[index + 1]].tolist() != expected:
+                warnings.warn(
+                    f"nanotoken cuts {PROBE[index][:40]!r} differently from tokenizers with this tokenizer; "
+                    "tokenizers is used instead, exact but slower",
+                    stacklevel=3,
+                )
+                return None
+        return fast
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Tokenizers travel to other processes as their JSON."""
+        return Tokenizer.from_json, (self.to_json(),)
+
+
+def _mend(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
