@@ -1,0 +1,76 @@
+"""Assembling a batch: which texts it pools, which column is each row's positive, and which columns are no negatives of it."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def assemble(
+    pairs: Longs,
+    anchors: Ints,
+    candidates: npt.NDArray[np.int32],
+    known: Ints,
+    known_offsets: Longs,
+    column_of: Ints,
+    texts: Longs,
+    columns: Ints,
+    masked_offsets: Longs,
+) -> tuple[int, Ints]:
+    """Choose the texts of a batch; candidates that stand in it several times become one column.
+
+    Args:
+        pairs: (B,) which pairs.
+        anchors: (n,) the text of each pair's anchor.
+        candidates: (n, 1 + k) the texts of each pair's positive and explicit negatives; -1 where there is none.
+        known: The known positives of each text, one text's after the other's.
+        known_offsets: (T + 1,) where each text's begin.
+        column_of: (T,) scratch, all -1; left so.
+        texts: (B + B * (1 + k),) written: the anchors' texts, then the columns' texts.
+        columns: (B,) written: each row's positive column.
+        masked_offsets: (B + 1,) written: where each row's masked columns begin.
+
+    Returns:
+        The number of columns, and the masked columns of all rows: known positives of the row's anchor other than the one at
+        hand, and the anchor's own text.
+    """
+    B = len(pairs)
+    N = 0
+    for k in range(candidates.shape[1]):  # positives first
+        for i in range(B):
+            text = candidates[pairs[i], k]
+            if text < 0:
+                continue
+            if column_of[text] < 0:
+                column_of[text] = N
+                texts[B + N] = text
+                N += 1
+            if k == 0:
+                columns[i] = column_of[text]
+    size = 0
+    masked_offsets[0] = 0
+    masked = np.empty(B, np.int32)
+    for i in range(B):
+        anchor = anchors[pairs[i]]
+        texts[i] = anchor
+        first, end = known_offsets[anchor], known_offsets[anchor + 1]
+        if size + end - first + 1 > len(masked):
+            larger = np.empty(2 * len(masked) + end - first + 1, np.int32)
+            larger[:size] = masked[:size]
+            masked = larger
+        for e in range(first, end):
+            column = column_of[known[e]]
+            if column >= 0 and column != columns[i]:
+                masked[size] = column
+                size += 1
+        column = column_of[anchor]
+        if column >= 0 and column != columns[i]:
+            masked[size] = column
+            size += 1
+        masked_offsets[i + 1] = size
+    for j in range(N):
+        column_of[texts[B + j]] = -1
+    return N, masked[:size]

@@ -1,0 +1,239 @@
+"""The sparse side of a training step: bags to vectors, and gradients of vectors to updates of the rows they came from.
+
+Only rows that occur in the batch are touched. The batch's entries are sorted by row once; then each row gathers its own
+gradient and takes its own step of Adam, so no two threads ever write to the same row and the result does not depend on
+their timing.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.uint16]
+
+SUMS = {"reassoc", "contract", "nsz"}
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def bag(
+    ids: Ints, offsets: Offsets, start: int, end: int, frozen: int, seen: Ints, out_ids: Ints, out_counts: Counts, sizes: Offsets
+) -> int:
+    """Reduce the texts [start, end) to their unique ids and counts; return the number of entries written.
+
+    Args:
+        ids: Token ids of all texts.
+        offsets: (n + 1,) where each text begins.
+        start: First text.
+        end: One past the last text.
+        frozen: An id that gets no entry (the unknown token), or -1.
+        seen: (V,) scratch, all -1; left so.
+        out_ids: Written from 0: each text's ids in order of first occurrence.
+        out_counts: Likewise, how often each occurs. A count over 65,535 is spread over several entries.
+        sizes: (n,) written at [start, end): each text's number of entries.
+    """
+    written = 0
+    for text in range(start, end):
+        first = written
+        for t in range(offsets[text], offsets[text + 1]):
+            token = ids[t]
+            if token == frozen:
+                continue
+            at = seen[token]
+            if at >= 0 and out_counts[at] < 65535:
+                out_counts[at] += 1
+            else:
+                seen[token] = written
+                out_ids[written] = token
+                out_counts[written] = 1
+                written += 1
+        for e in range(first, written):
+            seen[out_ids[e]] = -1
+        sizes[text] = written - first
+    return written
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def pool_bags(
+    table: Floats, ids: Ints, counts: Counts, offsets: Offsets, totals: Ints, texts: Offsets, start: int, end: int, out: Floats
+) -> None:
+    """out[i] = mean of the rows of text texts[i], for i in [start, end).
+
+    Args:
+        table: (V, d).
+        ids: The bags' ids, one text's after the other's.
+        counts: Their counts.
+        offsets: (n + 1,) where each text's entries begin.
+        totals: (n,) tokens per text, unknown ones included.
+        texts: (m,) which texts.
+        start: First position.
+        end: One past the last.
+        out: (m, d) written at [start, end).
+    """
+    d = table.shape[1]
+    for i in range(start, end):
+        row = out[i]
+        row[:] = 0.0
+        text = texts[i]
+        if totals[text] == 0:
+            continue
+        share = 1 / np.float64(totals[text])
+        for e in range(offsets[text], offsets[text + 1]):
+            source = table[ids[e]]
+            weight = table.dtype.type(counts[e] * share)
+            for j in range(d):
+                row[j] += weight * source[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sort_by_row(
+    ids: Ints,
+    counts: Counts,
+    offsets: Offsets,
+    totals: Ints,
+    texts: Offsets,
+    starts: Ints,
+    rows: Ints,
+    row_offsets: Offsets,
+    positions: Ints,
+    shares: Floats,
+) -> int:
+    """Group the entries of a batch's texts by row (one counting sort); return the number of rows that occur.
+
+    Args:
+        ids: See ``pool_bags``; as are counts, offsets, totals and texts.
+        starts: (V + 1,) scratch.
+        rows: Written: the rows that occur, ascending.
+        row_offsets: Written: entries of rows[u] are [row_offsets[u], row_offsets[u + 1]).
+        positions: Written: for each entry, the position of its text in the batch (ascending within a row).
+        shares: Written: for each entry, count / total.
+    """
+    starts[:] = 0
+    for i in range(len(texts)):
+        for e in range(offsets[texts[i]], offsets[texts[i] + 1]):
+            starts[ids[e]] += 1
+    found = 0
+    position = 0
+    for row in range(len(starts) - 1):
+        count = starts[row]
+        starts[row] = position
+        if count > 0:
+            rows[found] = row
+            row_offsets[found] = position
+            found += 1
+            position += count
+    row_offsets[found] = position
+    for i in range(len(texts)):
+        text = texts[i]
+        share = 1 / np.float64(max(totals[text], 1))
+        for e in range(offsets[text], offsets[text + 1]):
+            at = starts[ids[e]]
+            starts[ids[e]] = at + 1
+            positions[at] = i
+            shares[at] = counts[e] * share
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def catch_up(
+    table: Floats, first: Floats, second: Floats, last: Ints, rows: Ints, start: int, end: int, step: int, drift: Floats, ratio: float, epsilon: float
+) -> None:
+    """Move rows [start, end) of ``rows`` to where dense Adam would have them after ``step`` steps.
+
+    A row without gradient since step s keeps moving by its decaying momentum. The moves form a geometric series with ratio
+    r = beta1 / sqrt(beta2), weighted by the learning rates: their sum is drift[s] - r^(step - s) drift[step], times m / sqrt(v)
+    (exact but for Adam's epsilon).
+
+    Args:
+        table: (V, d) updated.
+        first: (V, d) first moments after step ``last``.
+        second: (V, d) second moments after step ``last``.
+        last: (V,) the last step at which each row had a gradient, 0 for never. Not changed.
+        rows: Rows, each once.
+        start: First position in ``rows``.
+        end: One past the last.
+        step: The step to catch up with.
+        drift: (T + 1,) drift[s] = sum over t in s + 1 .. T of c_t r^(t - s); c_t is the bias-corrected learning rate.
+        ratio: r.
+        epsilon: Added to the root of the second moment.
+    """
+    d = table.shape[1]
+    eps = table.dtype.type(epsilon)
+    for u in range(start, end):
+        row = rows[u]
+        since = last[row]
+        if since == 0 or since >= step:
+            continue
+        move = table.dtype.type(drift[since] - ratio ** (step - since) * drift[step])
+        w, m, v = table[row], first[row], second[row]
+        for j in range(d):
+            w[j] -= move * m[j] / (np.sqrt(v[j]) + eps)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def adam(
+    table: Floats,
+    first: Floats,
+    second: Floats,
+    last: Ints,
+    rows: Ints,
+    row_offsets: Offsets,
+    positions: Ints,
+    shares: Floats,
+    gradients: Floats,
+    start: int,
+    end: int,
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    buffer: Floats,
+) -> None:
+    """Gather each row's gradient from the pooled gradients and take one step of Adam (Kingma & Ba, 2015).
+
+    Args:
+        table: (V, d) updated; rows caught up with step - 1.
+        first: (V, d) first moments, updated; as of step ``last``.
+        second: (V, d) second moments, likewise.
+        last: (V,) the last step at which each row had a gradient; set to ``step``.
+        rows: See ``sort_by_row``; as are row_offsets, positions and shares.
+        gradients: (m, d) gradients of the batch's pooled vectors.
+        start: First position in ``rows``.
+        end: One past the last.
+        step: This step, from 1.
+        rate: Learning rate.
+        beta1: Decay of first moments.
+        beta2: Decay of second moments.
+        epsilon: Added to the root of the second moment.
+        buffer: (d,) scratch.
+    """
+    d = table.shape[1]
+    kind = table.dtype.type
+    rate_1 = kind(rate / (1 - beta1**step))
+    correction = kind(1 / np.sqrt(1 - beta2**step))
+    new_1, new_2, eps = kind(1 - beta1), kind(1 - beta2), kind(epsilon)
+    for u in range(start, end):
+        row = rows[u]
+        buffer[:] = 0.0
+        for e in range(row_offsets[u], row_offsets[u + 1]):
+            source = gradients[positions[e]]
+            share = shares[e]
+            for j in range(d):
+                buffer[j] += share * source[j]
+        gap = step - last[row]
+        last[row] = step
+        old_1, old_2 = kind(beta1**gap), kind(beta2**gap)
+        w, m, v = table[row], first[row], second[row]
+        for j in range(d):
+            g = buffer[j]
+            m[j] = old_1 * m[j] + new_1 * g
+        for j in range(d):
+            g = buffer[j]
+            v[j] = old_2 * v[j] + new_2 * g * g
+        for j in range(d):
+            w[j] -= rate_1 * m[j] / (np.sqrt(v[j]) * correction + eps)

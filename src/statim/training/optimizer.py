@@ -1,0 +1,113 @@
+"""Row-sparse Adam: dense Adam's trajectory at the cost of the rows that occur."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from statim import threads as pool
+from statim.kernels.rows import adam, catch_up, pool_bags, sort_by_row
+from statim.training.bags import Bags
+
+BETA1, BETA2 = 0.9, 0.999
+EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class SparseAdam:
+    """A table under training, and its moments.
+
+    Rows are updated when they occur; before a row is read, it is moved to where dense Adam's decaying momentum would have
+    brought it since (in closed form, see kernels.rows.catch_up).
+
+    Attributes:
+        table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of now.
+        rates: (T + 1,) float64, the learning rate of each step from 1.
+        first: (V, d) float32 first moments.
+        second: (V, d) float32 second moments.
+        last: (V,) int32, the step at which each row last occurred; 0 for never.
+        step: Steps taken.
+    """
+
+    table: Floats
+    rates: npt.NDArray[np.float64]
+    threads: int = 1
+    step: int = 0
+    first: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    second: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    last: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if self.first.size == 0:
+            self.first, self.second = np.zeros_like(self.table), np.zeros_like(self.table)
+            self.last = np.zeros(len(self.table), np.int32)
+        self._ratio = BETA1 / BETA2**0.5
+        self._drift = self._drifts()
+        self._starts = np.empty(len(self.table) + 1, np.int32)
+        self._rows = np.empty(len(self.table), np.int32)
+        self._row_offsets = np.empty(len(self.table) + 1, np.int64)
+        self._found = 0
+
+    def _drifts(self) -> npt.NDArray[np.float64]:
+        """drift[s] = sum over t > s of c_t r^(t - s), from the last step backwards."""
+        steps = np.arange(len(self.rates))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            corrected = self.rates * np.sqrt(1 - BETA2**steps) / (1 - BETA1**steps)
+        drift = np.zeros(len(self.rates))
+        for step in range(len(self.rates) - 2, -1, -1):
+            drift[step] = self._ratio * (corrected[step + 1] + drift[step + 1])
+        return drift
+
+    def read(self, bags: Bags, texts: npt.NDArray[np.int64]) -> Floats:
+        """The pooled vectors of a batch's texts, (m, d) float32, from rows brought up to date."""
+        entries = int((bags.offsets[texts + 1] - bags.offsets[texts]).sum())
+        self._positions, self._shares = np.empty(entries, np.int32), np.empty(entries, np.float32)
+        self._found = sort_by_row(
+            bags.ids, bags.counts, bags.offsets, bags.totals, texts,
+            self._starts, self._rows, self._row_offsets, self._positions, self._shares,
+        )  # fmt: skip
+        self._move(self.table, self._rows, self._found)
+        vectors = np.empty((len(texts), self.table.shape[1]), np.float32)
+        tasks = [
+            partial(pool_bags, self.table, bags.ids, bags.counts, bags.offsets, bags.totals, texts, *bounds, vectors)
+            for bounds in pool.ranges(len(texts), self.threads)
+        ]
+        pool.run(tasks, self.threads)
+        return vectors
+
+    def _move(self, table: Floats, rows: npt.NDArray[np.int32], count: int) -> None:
+        """Bring ``rows`` of ``table`` up to the present step."""
+        tasks = [
+            partial(
+                catch_up, table, self.first, self.second, self.last, rows, *bounds,
+                self.step, self._drift, self._ratio, EPSILON,
+            )  # fmt: skip
+            for bounds in pool.ranges(count, self.threads)
+        ]
+        pool.run(tasks, self.threads)
+
+    def update(self, gradients: Floats) -> None:
+        """Take one step with the gradients (m, d) of the vectors that ``read`` gave last."""
+        self.step += 1
+        work = self._row_offsets[: self._found + 1] + 4 * np.arange(self._found + 1)  # a row costs some entries by itself
+        parts = max(1, min(self.threads, self._found))
+        bounds = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
+        bounds[-1] = self._found
+        tasks = [
+            partial(
+                adam, self.table, self.first, self.second, self.last, self._rows, self._row_offsets,
+                self._positions, self._shares, gradients, start, end,
+                self.step, self.rates[self.step], BETA1, BETA2, EPSILON, np.empty(self.table.shape[1], np.float32),
+            )  # fmt: skip
+            for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        ]
+        pool.run(tasks, self.threads)
+
+    def current(self) -> Floats:
+        """A copy of the table with every row brought up to the present step; the training itself is not touched."""
+        table = self.table.copy()
+        self._move(table, np.arange(len(table), dtype=np.int32), len(table))
+        return table
