@@ -1,0 +1,9 @@
+"""Search: exact vectors, BM25, both together, and the folder that keeps them.
+
+engine.py       what an engine can do; one file per engine
+exact.py        the engine that compares with every vector; top_k for evaluation and mining
+bm25.py         words
+hybrid.py       one ranking from both
+documents.py    ids, texts and metadata
+index.py        the folder, and the class to use: Index
+"""

@@ -1,0 +1,79 @@
+"""What every vector search engine can do; one file per engine."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.errors import InputError
+
+Floats = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
+
+
+class Engine(Protocol):
+    """n vectors of d dimensions, found by cosine.
+
+    A vector's position is the number of vectors added before it, and stays the same for good: a deleted vector leaves its
+    position empty. So the documents, BM25 and the vectors of an index agree on what a position means.
+    """
+
+    dim: int
+
+    def __len__(self) -> int:
+        """How many positions there are, n."""
+
+    def add(self, vectors: npt.ArrayLike) -> None:
+        """Add vectors, (any number, d), at the positions that follow.
+
+        Raises:
+            InputError: The dimensions differ, or a number is NaN or infinite.
+        """
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        """The k nearest vectors of m queries.
+
+        Args:
+            queries: (m, d).
+            k: How many to return; n at most are.
+            threads: Threads to use, where the engine lets one choose.
+
+        Returns:
+            Scores, (m, min(k, n)) float32, falling, and positions, (m, min(k, n)) int64. Where a query finds fewer, the
+            rest of its row is -inf and -1.
+
+        Raises:
+            InputError: The dimensions differ, a number is NaN or infinite, or k is below 1.
+        """
+
+    def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
+        """The scores of given positions: (m, c) for queries (m, d) and positions (m, c); 0 where a position is -1."""
+
+    def save(self, folder: Path) -> None:
+        """Write files into ``folder``, which is made.
+
+        Raises:
+            StorageError: The disk is full, read-only, or not permitted.
+        """
+
+    @staticmethod
+    def load(folder: Path) -> "Engine":
+        """Open what ``save`` wrote, memory-mapped where the engine can.
+
+        Raises:
+            ModelError: A file is missing, truncated, or holds something else.
+        """
+
+
+def check_k(k: int) -> int:
+    """``k`` as an int of at least 1.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InputError(f"k is {k!r}; it must be a whole number of at least 1")
+    return int(k)
