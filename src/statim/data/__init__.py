@@ -1,0 +1,28 @@
+"""Data: pairs, labelled texts, retrieval sets and plain texts, from files and from tables in memory.
+
+>>> from statim.data import read_pairs, split
+>>> pairs = read_pairs("pairs.jsonl.gz")
+>>> parts = split(pairs, development=500, test=1_000)
+"""
+
+from statim.data.labelled import (
+    JudgedPairs,
+    LabelledTexts,
+    ScoredPairs,
+    read_judged_pairs,
+    read_labelled,
+    read_sts,
+)
+from statim.data.near import Matches, near_duplicates
+from statim.data.pairs import Pairs, Report, read_pairs
+from statim.data.python_docs import python_docs
+from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.split import Split, split
+from statim.data.tables import read_table
+from statim.data.texts import read_documents, read_texts
+
+__all__ = [
+    "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",
+    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_documents", "read_judged_pairs",
+    "read_labelled", "read_pairs", "read_sts", "read_table", "read_texts", "split",
+]  # fmt: skip

@@ -1,0 +1,191 @@
+"""Which columns of a table are meant: by name, or guessed from the usual names; and their content as text or numbers."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from statim.errors import DataError
+
+# The usual names of an anchor and what is close to it, the clearest first
+PAIRS = (
+    ("anchor", "positive"), ("query", "positive"), ("question", "positive"), ("query", "pos"),
+    ("query", "document"), ("query", "passage"), ("query", "answer"), ("query", "text"),
+    ("question", "answer"), ("question", "passage"), ("question", "context"), ("question", "response"),
+    ("instruction", "response"), ("instruction", "output"), ("prompt", "response"), ("prompt", "completion"),
+    ("title", "text"), ("title", "body"), ("title", "abstract"), ("title", "description"), ("title", "content"),
+    ("term", "definition"), ("summary", "document"),
+    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"), ("text_1", "text_2"),
+    ("question1", "question2"), ("premise", "hypothesis"),
+)  # fmt: skip
+# Pairs that stand beside one of these are judged ones: not all of them mean the same
+SYMMETRIC = ("sentence1", "sentence_1", "text1", "text_1", "question1", "premise")
+JUDGEMENTS = (
+    "label",
+    "labels",
+    "score",
+    "similarity",
+    "similarity_score",
+    "is_duplicate",
+    "gold_label",
+    "relatedness_score",
+)
+NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?_?\d*", re.IGNORECASE)
+
+FIRST = ("text1", "sentence1", "sentence_1", "text_1", "question1", "premise", "anchor")
+SECOND = ("text2", "sentence2", "sentence_2", "text_2", "question2", "hypothesis", "positive")
+TEXT = (
+    "text",
+    "document",
+    "passage",
+    "content",
+    "contents",
+    "body",
+    "sentence",
+    "abstract",
+    "description",
+    "positive",
+    "title",
+)
+IDS = ("_id", "id", "doc_id", "docid", "document_id", "corpus-id", "corpus_id", "pid", "key")
+LABEL = ("label", "labels", "class", "category", "intent", "is_duplicate", "gold_label")
+SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "label")
+
+NUMBER = r"^\s*[-+]?\d+(\.\d*)?\s*$"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Column names for a message."""
+    names = [name[:40] for name in names]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
+
+
+def named(names: Sequence[str], name: str, where: str) -> str:
+    """The column of that name.
+
+    Raises:
+        DataError: There is none, or there are several.
+    """
+    if name not in names:
+        raise DataError(f"{where} has no column {name!r}; its columns are: {listed(names)}")
+    if list(names).count(name) > 1:
+        raise DataError(
+            f"{where} has {list(names).count(name)} columns of the name {name!r}; give them names of their own"
+        )
+    return name
+
+
+def usual(names: Sequence[str], candidates: Iterable[str]) -> str | None:
+    """The first of the candidates that is a column, in any case."""
+    lowered = {name.lower(): name for name in reversed(names)}
+    return next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
+
+
+def pick(names: Sequence[str], role: str, given: str | None, candidates: Sequence[str], where: str) -> str:
+    """The column for a role: the one given, else the first of the usual names.
+
+    Raises:
+        DataError: The one given is not there, or none has a usual name.
+    """
+    found = given if given is not None else usual(names, candidates)
+    if found is None:
+        raise DataError(
+            f"{where}: cannot tell which column is the {role}; name it, or call it {candidates[0]}; its columns are: {listed(names)}"
+        )
+    return named(names, found, where)
+
+
+def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, where: str) -> tuple[str, str]:
+    """The columns of anchors and positives: those given, the rest guessed.
+
+    Raises:
+        DataError: One is not there, both are the same, none has a usual name, or a guess would take judged pairs for positive ones.
+    """
+    for name in (anchor, positive):
+        if name is not None:
+            named(names, name, where)
+    for first, second in PAIRS:
+        a, p = anchor or usual(names, [first]), positive or usual(names, [second])
+        if a is None or p is None or a == p:
+            continue
+        judged = usual(names, JUDGEMENTS)
+        if anchor is None and positive is None and first in SYMMETRIC and judged:
+            raise DataError(
+                f"{where} has the columns {a}, {p} and {judged}, so not every row may be a positive pair; "
+                f"keep the rows that are, and name the columns (anchor={a}, positive={p})"
+            )
+        return named(names, a, where), named(names, p, where)
+    if anchor is not None and anchor == positive:
+        raise DataError(f"{where}: anchor and positive are both the column {anchor!r}; name two columns")
+    raise DataError(
+        f"{where}: cannot tell which columns are anchor and positive; name them (--anchor, --positive); "
+        f"its columns are: {listed(names)}"
+    )
+
+
+def pick_negatives(names: Sequence[str], negative: str | Sequence[str] | None, where: str) -> list[str]:
+    """The columns of negatives: those given, else every column called negative, negative_1, neg, hard_negative ….
+
+    Raises:
+        DataError: One given is not there.
+    """
+    if negative is None:
+        return [named(names, name, where) for name in names if NEGATIVE.fullmatch(name)]
+    return [named(names, name, where) for name in ([negative] if isinstance(negative, str) else negative)]
+
+
+def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array with the values themselves: no chunks, no dictionary; all kinds of text as large_string."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if is_text(column.type):
+        column = column.cast(pa.large_string())
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return array.storage if isinstance(array, pa.ExtensionArray) else array
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is this a type of text (or of nothing but missing values)?"""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(check(kind) for check in text)
+
+
+def texts(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> pa.LargeStringArray:
+    """A column's texts; missing ones are null.
+
+    Args:
+        table: A table.
+        name: A column that it has once.
+        where: What messages call the table.
+        any_type: Numbers are welcome too, written as text (for ids and labels).
+
+    Raises:
+        DataError: The column holds no text, or numbers written as text that can only be a label.
+    """
+    array = flat(table.column(name))
+    if not is_text(array.type):
+        if any_type and (pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
+            return array.cast(pa.large_string())
+        if any_type and pa.types.is_floating(array.type):
+            return pa.array([None if v is None else f"{v:g}" for v in array.to_pylist()], pa.large_string())
+        others = listed(field.name for field in table.schema if is_text(field.type))
+        raise DataError(
+            f"{where}: the column {name!r} holds {array.type}, not text; the columns of text are: {others}"
+        )
+    if not any_type and _is_label(array):
+        raise DataError(
+            f"{where}: the column {name!r} holds nothing but a few numbers, which is a label and not text"
+        )
+    return array
+
+
+def _is_label(array: pa.LargeStringArray) -> bool:
+    """Ten rows or more of nothing but numbers that repeat."""
+    if len(array) < 10 or not pc.all(pc.match_substring_regex(array.slice(0, 10), NUMBER)).as_py():
+        return False
+    if not pc.all(pc.match_substring_regex(array, NUMBER)).as_py():
+        return False
+    return bool(pc.count_distinct(array).as_py() <= max(5, len(array) // 10))

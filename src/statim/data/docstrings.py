@@ -1,0 +1,68 @@
+"""Docstrings out of Python source, by parsing it; nothing is imported or run.
+
+This file needs the standard library alone, so that it can run as a script of its own: python_docs.py starts several, which needs
+neither fork nor a guarded main module. In: one JSON array [file, module] a line. Out: one JSON array of [name, docstring] a file.
+"""
+
+import ast
+import json
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_BYTES = 2 << 20  # a larger file was written by a program
+
+# A docstring of two paragraphs cannot be where no triple-quoted string has an empty line
+PARAGRAPHS = re.compile(rb'("""|\'\'\').*?\n[ \t\r]*\n.*?\1', re.DOTALL)
+
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def read(path: str, module: str) -> list[tuple[str, str]]:
+    """The (dotted name, docstring) of a module, its classes and their methods, and its functions, in their order.
+
+    Files that cannot be read or parsed, or are larger than MOST_BYTES, have none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            source = file.read(MOST_BYTES + 1)
+        if len(source) > MOST_BYTES or not PARAGRAPHS.search(source):
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+        return list(_documented(tree, module))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str]]:
+    if text := ast.get_docstring(node):
+        yield name, text
+    for child in _definitions(node):
+        inner = f"{name}.{child.name}"
+        if isinstance(child, ast.ClassDef):
+            yield from _documented(child, inner)
+        elif text := ast.get_docstring(child):
+            yield inner, text
+
+
+def _definitions(node: ast.AST) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """What is defined in a body, also under its ifs, trys and withs; not what functions define inside."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, DEFINITIONS):
+            yield child
+        elif isinstance(child, (ast.If, ast.Try, ast.With, ast.ExceptHandler)):
+            yield from _definitions(child)
+
+
+def main() -> None:
+    """Answer each line of the standard input with one line."""
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(json.dumps(read(*json.loads(line))).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Judged data for evaluation: pairs with scores, pairs with yes or no, texts with labels."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.data import columns, tables
+from statim.errors import DataError
+
+YES_NO = {
+    "1": True,
+    "1.0": True,
+    "true": True,
+    "yes": True,
+    "0": False,
+    "0.0": False,
+    "false": False,
+    "no": False,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPairs:
+    """n pairs of texts and how similar people found each: ``scores`` (n,) float64, finite, more is more similar."""
+
+    text1: pa.LargeStringArray
+    text2: pa.LargeStringArray
+    scores: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.text1)
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPairs:
+    """n pairs of texts and whether they belong together: ``labels`` (n,) bool, both values occur."""
+
+    text1: pa.LargeStringArray
+    text2: pa.LargeStringArray
+    labels: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.text1)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledTexts:
+    """n texts and their n labels (text; numbers are written out)."""
+
+    texts: pa.LargeStringArray
+    labels: pa.LargeStringArray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_sts(
+    source: Any, *, text1: str | None = None, text2: str | None = None, score: str | None = None
+) -> ScoredPairs:
+    """Read pairs with similarity scores; columns named or guessed (text1, text2, score; sentence1 …).
+
+    Raises:
+        DataError: The source cannot be read, a column is not there, a text is missing, or a score is no finite number; the
+            message names the row.
+    """
+    table, where = tables.read_table(source), tables.label(source)
+    first, second = _two_texts(table, text1, text2, where)
+    name = columns.pick(table.column_names, "score", score, columns.SCORE, where)
+    scores = np.empty(len(table), np.float64)
+    for row, value in enumerate(columns.flat(table.column(name)).to_pylist()):
+        number = _number(value)
+        if not math.isfinite(number):
+            raise _bad(where, row, name, value, "a finite number")
+        scores[row] = number
+    return ScoredPairs(first, second, scores)
+
+
+def read_judged_pairs(
+    source: Any, *, text1: str | None = None, text2: str | None = None, label: str | None = None
+) -> JudgedPairs:
+    """Read pairs labelled 1 or 0 (also true or false, yes or no); columns named or guessed (text1, text2, label …).
+
+    Raises:
+        DataError: The source cannot be read, a column is not there, a text is missing, a label is none of those (the message
+            names the row), or all labels are the same.
+    """
+    table, where = tables.read_table(source), tables.label(source)
+    first, second = _two_texts(table, text1, text2, where)
+    name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
+    labels = np.empty(len(table), np.bool_)
+    for row, value in enumerate(columns.flat(table.column(name)).to_pylist()):
+        answer = YES_NO.get(str(value).strip().lower())
+        if answer is None:
+            raise _bad(where, row, name, value, "0 or 1")
+        labels[row] = answer
+    if labels.all() or not labels.any():
+        raise DataError(
+            f"{where}: every row of the column {name!r} is {int(labels[0])}; both 0 and 1 must occur"
+        )
+    return JudgedPairs(first, second, labels)
+
+
+def read_labelled(source: Any, *, text: str | None = None, label: str | None = None) -> LabelledTexts:
+    """Read texts with labels; columns named or guessed (text, label …).
+
+    Raises:
+        DataError: The source cannot be read, a column is not there, or a text or label is missing; the message names the row.
+    """
+    table, where = tables.read_table(source), tables.label(source)
+    names = table.column_names
+    texts = _complete(table, columns.pick(names, "text", text, columns.TEXT, where), where)
+    labels = _complete(table, columns.pick(names, "label", label, columns.LABEL, where), where, any_type=True)
+    return LabelledTexts(texts, labels)
+
+
+def _two_texts(
+    table: pa.Table, text1: str | None, text2: str | None, where: str
+) -> tuple[pa.LargeStringArray, pa.LargeStringArray]:
+    names: Sequence[str] = table.column_names
+    first = columns.pick(names, "first text", text1, columns.FIRST, where)
+    second = columns.pick(names, "second text", text2, columns.SECOND, where)
+    if first == second:
+        raise DataError(
+            f"{where}: the first and the second text are both the column {first!r}; name two columns"
+        )
+    return _complete(table, first, where), _complete(table, second, where)
+
+
+def _complete(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> pa.LargeStringArray:
+    texts = columns.texts(table, name, where, any_type=any_type)
+    if texts.null_count:
+        raise _bad(where, int(np.argmax(np.asarray(texts.is_null()))), name, None, "given")
+    return texts
+
+
+def _number(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _bad(where: str, row: int, name: str, value: Any, allowed: str) -> DataError:
+    given = "missing" if value is None else repr(value)[:60]
+    return DataError(f"{where}, row {row + 1}: {name!r} is {given}; it must be {allowed}")

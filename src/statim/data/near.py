@@ -1,0 +1,92 @@
+"""Near-duplicates: texts that are equal but for case, punctuation and white space, or share half of their word shingles."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim import threads as pool
+from statim.data import columns
+
+ENDLESS = 1 << 30
+
+
+class Matches(NamedTuple):
+    """Near-duplicates, sorted by query, then by text.
+
+    Attributes:
+        queries: (k,) int64, positions among the queries.
+        texts: (k,) int64, positions among the texts.
+        jaccard: (k,) float64, from 0.5 to 1.
+    """
+
+    queries: npt.NDArray[np.int64]
+    texts: npt.NDArray[np.int64]
+    jaccard: npt.NDArray[np.float64]
+
+
+def near_duplicates(
+    queries: Sequence[str] | pa.Array,
+    texts: Sequence[str] | pa.Array,
+    *,
+    limit: int = ENDLESS,
+    threads: int | None = None,
+) -> Matches:
+    """Find all texts that are near-duplicates of a query.
+
+    Two texts are if their sets of 5-word shingles have a Jaccard index of at least 0.5; a text of fewer than 5 words only if
+    its words are the same. Words are runs of letters, marks and digits, lower-cased; Chinese and Japanese characters are
+    words by themselves. The result is exact up to collisions of 64-bit hashes. Memory holds the shingles of the queries
+    only, so the smaller side should be the queries.
+
+    Args:
+        queries: m texts, a list or an Arrow array.
+        texts: n texts, likewise.
+        limit: A query with more matches than this may be given less than all of them, but always more than ``limit``.
+        threads: Threads to use.
+
+    Returns:
+        The matches; a text that stands on both sides matches itself.
+    """
+    from statim.kernels import text as kernel
+
+    members, ends = kernel.sets(*buffers(queries), kernel.folding())
+    order = np.argsort(members, kind="stable")
+    postings = np.repeat(np.arange(len(ends) - 1, dtype=np.int32), np.diff(ends))[order]
+    keys, firsts = np.unique(members[order], return_index=True)
+    bounds = np.append(firsts, len(members)).astype(np.int64)
+    slots, places = kernel.hash_table(keys, max(4, int(2 * len(keys)).bit_length()))
+    sizes = np.diff(ends).astype(np.int32)
+    data, offsets = buffers(texts)
+
+    shared = (slots, places, postings, bounds, sizes, limit)
+    workers = pool.count(threads)
+    found = pool.run(
+        [
+            partial(kernel.overlapping, data, offsets, start, stop, kernel.folding(), *shared)
+            for start, stop in pool.ranges(len(offsets) - 1, 4 * workers if workers > 1 else 1)
+        ],
+        workers,
+    )
+    if not found:
+        return Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    matched, queried, values = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    order = np.lexsort((matched, queried))
+    return Matches(queried[order].astype(np.int64), matched[order], values[order])
+
+
+def buffers(texts: Sequence[str] | pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The UTF-8 bytes of texts, and the (n + 1,) offsets between them; missing texts are empty. Nothing is copied if it can be."""
+    array = columns.flat(
+        texts if isinstance(texts, (pa.Array, pa.ChunkedArray)) else pa.array(texts, pa.large_string())
+    )
+    if array.null_count:
+        array = array.fill_null("")
+    _, offsets, data = array.buffers()
+    if len(array) == 0:
+        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    bounds = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8)
+    return (np.zeros(0, np.uint8) if data is None or not data.size else np.frombuffer(data, np.uint8)), bounds

@@ -1,0 +1,140 @@
+"""One source of data, file or in memory, as an Arrow table; dispatch to one reader per file type."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from statim.data import arrow_files, delimited, json_lines, raw, rows
+from statim.errors import DataError
+
+
+def sources(given: Any) -> list[Any]:
+    """Several sources where several are given: a list of paths or tables. Lists of rows are one source.
+
+    Raises:
+        DataError: Nothing is given.
+    """
+    if isinstance(given, (list, tuple)):
+        if not given:
+            raise DataError("no data is given; name at least one file or table with rows")
+        if all(_is_source(item) for item in given):
+            return list(given)
+    return [given]
+
+
+def _is_source(item: Any) -> bool:
+    return isinstance(item, (str, Path)) or hasattr(item, "__arrow_c_stream__") or _is_dataset(item)
+
+
+def label(source: Any) -> str:
+    """What messages and reports call a source: a file's path, or the kind of a table in memory."""
+    return str(source) if isinstance(source, (str, Path)) else f"the {type(source).__name__} given"
+
+
+def tables(path: str | Path) -> Iterator[pa.Table]:
+    """The rows of a file, or of a folder written by ``datasets``, as a stream of tables of bounded size.
+
+    Args:
+        path: JSON lines or a JSON array (.jsonl, .ndjson, .json), .csv, .tsv, each also with .gz or .zst; .parquet; Arrow IPC
+            file or stream (.arrow, .feather, .ipc); a folder written by ``Dataset.save_to_disk``.
+
+    Raises:
+        DataError: The file is missing, empty, of no known kind, or malformed; the message says where.
+    """
+    path = Path(path)
+    if path.is_dir() and arrow_files.is_dataset(path):
+        return arrow_files.dataset(path)
+    kind, compression = raw.identify(path)
+    if kind == "json":
+        return json_lines.tables(path, compression)
+    if kind == "csv":
+        return delimited.tables(path, compression, ",")
+    if kind == "tsv":
+        return delimited.tables(path, compression, "\t")
+    if kind == "parquet":
+        return arrow_files.parquet(path)
+    if kind == "arrow":
+        return arrow_files.ipc(path)
+    raise DataError(f"{path} is plain text without columns; give JSON lines, CSV, TSV, Parquet or Arrow")
+
+
+def read_table(source: Any) -> pa.Table:
+    """All rows and columns of one source.
+
+    Args:
+        source: A path as in ``tables``; a table that speaks Arrow (pandas, Polars, pyarrow, DuckDB); a ``datasets`` Dataset or
+            DatasetDict (its split ``train``); a mapping of columns; or a list of dicts or of tuples (anchor, positive, …).
+
+    Returns:
+        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text. Names can occur twice.
+
+    Raises:
+        DataError: The source is missing, malformed, of no known kind, or has no rows.
+    """
+    where = label(source)
+    if isinstance(source, (str, Path)):
+        found = list(tables(source))
+        table = rows.concatenate(found) if found else pa.table({})
+    else:
+        table = _in_memory(source, where)
+    if len(table) == 0:
+        raise DataError(f"{where} has no rows")
+    return table
+
+
+def _in_memory(source: Any, where: str) -> pa.Table:
+    if isinstance(source, Mapping) and source and all(_is_dataset(value) for value in source.values()):
+        source = source[arrow_files.pick_split(list(source), where)]
+    try:
+        if _is_dataset(source):
+            return source.with_format("arrow")[:]
+        if _is_pandas(source):
+            return _pandas(source)
+        if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
+            return pa.table(source)
+        if isinstance(source, Mapping):
+            lengths = {len(values) for values in source.values()}
+            if len(lengths) > 1:
+                raise DataError(f"{where} has columns of different lengths; all must have one value per row")
+            return pa.table(
+                [rows.column(list(values)) for values in source.values()],
+                names=[str(name) for name in source],
+            )
+        items = list(source)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{where} is not a table that can be read ({' '.join(str(error).split())[:120]})"
+        ) from None
+    for index, item in enumerate(items):
+        if not isinstance(item, (Mapping, list, tuple)):
+            raise DataError(
+                f"{where}: item {index} is of type {type(item).__name__}; rows must be dicts or tuples"
+            )
+    return rows.table(items, where)
+
+
+def _is_dataset(item: Any) -> bool:
+    """A Dataset of the library ``datasets``, which is not imported for this."""
+    module = sys.modules.get("datasets")
+    return module is not None and isinstance(item, module.Dataset)
+
+
+def _is_pandas(item: Any) -> bool:
+    module = sys.modules.get("pandas")
+    return module is not None and isinstance(item, module.DataFrame)
+
+
+def _pandas(frame: Any) -> pa.Table:
+    """A pandas table without its index; columns of mixed types become text."""
+    arrays = []
+    for position in range(frame.shape[1]):
+        series = frame.iloc[:, position]
+        arrays.append(
+            rows.column(series.tolist()) if series.dtype.kind == "O" else pa.array(series, from_pandas=True)
+        )
+    return pa.table(arrays, names=[str(name) for name in frame.columns])

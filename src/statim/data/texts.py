@@ -1,0 +1,145 @@
+"""Texts to encode, as a stream; and documents to search, as a table."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from statim.data import columns, raw, rows, tables
+from statim.data.retrieval import unique_ids, with_title
+from statim.errors import DataError
+
+STDIN = "-"
+
+
+def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStringArray]:
+    """Read texts, a bounded number at a time.
+
+    Args:
+        sources: A path, ``"-"`` (standard input), a table, or a list of those. Standard input and .txt files have a text on
+            each line; other files as in ``tables.tables``.
+        column: The column of texts; guessed from the usual names by default, or the only column of text.
+
+    Yields:
+        Arrays of texts in order. Every row gives one, also an empty line; missing values give "".
+
+    Raises:
+        DataError: A source is missing, malformed or without rows, or the column is not there or not text.
+    """
+    for source in tables.sources(sources):
+        where = tables.label(source)
+        empty = True
+        for array in _arrays(source, column, where):
+            empty = False
+            yield array
+        if empty:
+            raise DataError(f"{where} has no rows")
+
+
+def _arrays(source: Any, column: str | None, where: str) -> Iterator[pa.LargeStringArray]:
+    if isinstance(source, str) and source == STDIN:
+        yield from _lines(sys.stdin.buffer, "standard input")
+    elif _is_plain(source):
+        with raw.opened(Path(source), raw.identify(Path(source)).compression) as file:
+            yield from _lines(file, where)
+    else:
+        found = tables.tables(source) if isinstance(source, (str, Path)) else [tables.read_table(source)]
+        for table in found:
+            if len(table):
+                name = _text_column(table, column, where)
+                yield columns.texts(table, name, where).fill_null("")
+
+
+def _is_plain(source: Any) -> bool:
+    """Is this the path of a file with a text on each line?"""
+    return (
+        isinstance(source, (str, Path))
+        and not Path(source).is_dir()
+        and raw.identify(Path(source)).format == "text"
+    )
+
+
+def _lines(file: Any, where: str) -> Iterator[pa.LargeStringArray]:
+    for _, text in raw.blocks(file, where):
+        lines = text.removesuffix("\n").split("\n")
+        yield pa.array([line.removesuffix("\r") for line in lines], pa.large_string())
+
+
+def _text_column(table: pa.Table, column: str | None, where: str) -> str:
+    names = [field.name for field in table.schema if columns.is_text(field.type)]
+    if column is None and columns.usual(table.column_names, columns.TEXT) is None and len(names) == 1:
+        return columns.named(table.column_names, names[0], where)
+    return columns.pick(table.column_names, "text", column, columns.TEXT, where)
+
+
+def read_documents(
+    source: Any,
+    *,
+    id: str | None = None,  # noqa: A002
+    text: str | None = None,
+    title: str | None = None,
+) -> pa.Table:
+    """Read documents with their metadata.
+
+    Args:
+        source: A path, ``"-"``, a table, or a list of those, as for ``read_texts``.
+        id: The column of ids; guessed from the usual names (_id, id …), else the row numbers from 0.
+        text: The column of texts; guessed as in ``read_texts``.
+        title: A column to put before the text; by default one called title, if it is not the text itself.
+
+    Returns:
+        A table of n documents: ``id`` (different texts), ``text`` (texts, "" where missing), then every other column as it
+        is (one whose name is taken gets an underscore).
+
+    Raises:
+        DataError: As for ``read_texts``; or an id is missing or occurs twice, or no document has any text.
+    """
+    found = [_documents(item, id, text, title) for item in tables.sources(source)]
+    table = rows.concatenate(found)
+    numbered = {"id" in part.column_names for part in found}
+    if len(numbered) > 1:
+        raise DataError(
+            "some of the sources have ids and some have none; name the column of ids in all, or give them apart"
+        )
+    if numbered == {False}:
+        table = table.add_column(
+            0, "id", pa.array(map(str, range(len(table))), pa.large_string(), size=len(table))
+        )
+    where = tables.label(source) if len(found) == 1 else "the sources together"
+    ids = unique_ids(table, "id", where)
+    texts = columns.texts(table, "text", where)
+    if not any(value.strip() for value in texts.to_pylist()):
+        raise DataError(f"{where} has no text in any row")
+    others = [name for name in table.column_names if name not in ("id", "text")]
+    return pa.table([ids, texts, *(table.column(name) for name in others)], names=["id", "text", *others])
+
+
+def _documents(source: Any, id: str | None, text: str | None, title: str | None) -> pa.Table:  # noqa: A002
+    where = tables.label(source)
+    if (isinstance(source, str) and source == STDIN) or _is_plain(source):
+        return pa.table({"text": pa.chunked_array(list(read_texts(source)))})
+    table = tables.read_table(source)
+    names = table.column_names
+    text = _text_column(table, text, where)
+    id = columns.named(names, id, where) if id is not None else columns.usual(names, columns.IDS)  # noqa: A001
+    title = columns.named(names, title, where) if title is not None else columns.usual(names, ["title"])
+    texts = columns.texts(table, text, where).fill_null("")
+    if title is not None and title != text:
+        texts = with_title(columns.texts(table, title, where), texts)
+    kept = (
+        {"text": texts}
+        if id is None
+        else {"id": columns.texts(table, id, where, any_type=True), "text": texts}
+    )
+    for name in names:
+        if name not in (id, text):
+            kept[_free(name, kept.keys() | {"id", "text"})] = table.column(columns.named(names, name, where))
+    return pa.table(kept)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
