@@ -1,0 +1,82 @@
+"""The command line: one file per verb; each parses and calls the library.
+
+Results go to the standard output, everything else to the standard error. Whatever statim refuses ends with one sentence and
+exit code 2; an interrupt with 130.
+"""
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from statim import __version__
+from statim.cli import cache, demo, encode, evaluate, index, info, search, train
+from statim.errors import StatimError
+
+app = typer.Typer(
+    name="statim",
+    help="Train, freeze and use static sentence embeddings in seconds, on the machine you have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"statim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _statim(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("encode")(encode.encode)
+app.add_typer(index.app, name="index")
+app.command("search")(search.search)
+app.command("demo")(demo.demo)
+app.command("info")(info.info)
+app.add_typer(cache.app, name="cache")
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback for what statim refuses."""
+    try:
+        code = app(standalone_mode=False)
+    except StatimError as error:
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; nothing half-written was left", 130)
+    except BrokenPipeError:
+        # whoever read our output has left (`| head`): quietly stop, and let Python not complain at exit
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail("there is not enough memory for this; give less at once, or use a machine with more", 2)
+    except RecursionError:
+        raise
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not the option parser's
+            raise
+        _fail(f"{error.format_message()} (see statim --help)", 2)
+    else:
+        if code == 130:
+            print("error: interrupted; nothing half-written was left", file=sys.stderr)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,33 @@
+"""statim info: what a model is."""
+
+from typing import Annotated, Any
+
+import typer
+
+from statim.cli import options
+
+
+def info(
+    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    json: options.Json = False,
+) -> None:
+    """What a model is: size, tokenizer, settings."""
+    from statim.model import StaticModel
+
+    loaded = StaticModel.load(model)
+    settings = loaded.settings
+    found: dict[str, Any] = {
+        "model": model,
+        "tokens": len(loaded.table),
+        "dimensions": loaded.dim,
+        "table_bytes": int(loaded.table.nbytes),
+        "tokenizer": loaded.tokenizer.kind,
+        "fast_tokenizer": loaded.tokenizer.is_fast,
+        "normalize": settings.normalize,
+        "max_tokens": settings.max_tokens,
+        "unknown_tokens": "dropped" if settings.drop_unknown else "counted",
+        "prompts": dict(settings.prompts),
+        "base_model": settings.base_model,
+    }
+    shown = found | {"table_bytes": options.size(found["table_bytes"]), "max_tokens": settings.max_tokens or "none (texts are never cut)"}
+    options.result(found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json)

@@ -1,0 +1,54 @@
+"""Options that several verbs share, and how they print."""
+
+import json
+import logging
+import sys
+from typing import Annotated, Any
+
+import typer
+
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Threads; by default STATIM_NUM_THREADS, else all processors at hand.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
+
+
+def begin(quiet: bool) -> bool:
+    """Send the library's notes to the standard error unless ``quiet``; returns whether to show progress."""
+    log = logging.getLogger("statim")
+    log.handlers = [] if quiet else [logging.StreamHandler(sys.stderr)]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+    return not quiet
+
+
+def note(text: str, quiet: bool) -> None:
+    """A line for a person, on the standard error."""
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+def result(value: Any, text: str, as_json: bool) -> None:
+    """The result: JSON on one line, or the text."""
+    print(json.dumps(value, ensure_ascii=False) if as_json else text, flush=True)
+
+
+def numbers(given: str | None, name: str) -> list[int] | None:
+    """``32,64,128`` as a list of whole numbers."""
+    if given is None:
+        return None
+    try:
+        return [int(part) for part in given.split(",") if part.strip()]
+    except ValueError:
+        raise typer.BadParameter(f"{name} is {given!r}; give whole numbers with commas between, like 32,64,128") from None
+
+
+def size(count: float) -> str:
+    """Bytes for a person."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,99 @@
+"""statim train: from pairs of text to a trained, evaluated, saved model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from statim.cli import options
+from statim.errors import InputError
+
+
+def train(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PAIRS...",
+            help="Files of pairs (.jsonl, .csv, .tsv, .parquet, .arrow; text ones also .gz or .zst), a datasets folder, or the "
+            "word python-docs: the documentation inside this Python installation.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to save the model into.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="random, an earlier static model, or a sentence transformer to distil (path or hub name). By default "
+            "all-MiniLM-L6-v2 if it can be had, else random."
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."),
+    ] = None,
+    anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(help="A column of explicit negatives (repeatable); guessed by default.")
+    ] = None,
+    dim: Annotated[int | None, typer.Option(help="Dimensions; by default those of the start.")] = None,
+    matryoshka: Annotated[
+        str | None, typer.Option(help="Dimensions at which prefixes shall be good, like 32,64,128; by default halves.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Pairs per step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")] = None,
+    scale: Annotated[float | None, typer.Option(help="Cosines are multiplied by it in the loss (default 20).")] = None,
+    both_directions: Annotated[
+        bool | None, typer.Option("--both-directions", help="Train from positives to anchors too.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")] = None,
+    heldout: Annotated[
+        str | None, typer.Option(help="Pairs held out for the table: a count, 0 for none, or a file of pairs.")
+    ] = None,
+    no_baselines: Annotated[bool, typer.Option("--no-baselines", help="Leave BM25 and the teacher out.")] = False,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; by default none.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an interrupted training into this folder; give the same pairs and options.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a static model on pairs of text, and compare it with BM25 and its teacher on held-out pairs."""
+    progress = options.begin(quiet or json)
+    if not sources:
+        raise InputError("no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)")
+    if resume is not None and out is not None and out != resume:
+        raise InputError(f"--out is {out} and --resume is {resume}; a resumed training goes on into the folder it began with")
+    if out is None and resume is None:
+        raise InputError("no output was given; name a folder for the model (--out DIR)")
+    from statim.training.train import train as run
+
+    result = run(
+        sources if len(sources) > 1 else sources[0],
+        out=resume or out,
+        start=start,
+        tokenizer=tokenizer,
+        anchor=anchor,
+        positive=positive,
+        negative=negative,
+        dim=dim,
+        matryoshka=options.numbers(matryoshka, "--matryoshka"),
+        batch=batch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        scale=scale,
+        both_directions=both_directions,
+        precision=precision,
+        seed=seed,
+        heldout=int(heldout) if heldout is not None and heldout.lstrip("-").isdigit() else heldout,
+        baselines=not no_baselines,
+        checkpoint_every=checkpoint_every,
+        resume=resume is not None,
+        overwrite=overwrite,
+        threads=threads,
+        progress=progress,
+    )
+    options.result(result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json)

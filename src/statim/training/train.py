@@ -1,0 +1,366 @@
+"""From pairs of text to a trained, evaluated, saved static model: the whole of ``statim train``."""
+
+import datetime
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from statim import __version__
+from statim import threads as pool
+from statim.data.pairs import Pairs, read_pairs
+from statim.data.retrieval import RetrievalSet
+from statim.data.split import Split, split
+from statim.errors import InputError, ModelError
+from statim.evaluation.comparison import Comparison, compare
+from statim.files import check_output
+from statim.model import StaticModel
+from statim.progress import Progress
+from statim.settings import Settings
+from statim.teacher import DEFAULT_TEACHER, Teacher
+from statim.tokenizer import Tokenizer
+from statim.training import checkpoint
+from statim.training.bags import TrainingSet
+from statim.training.optimizer import SparseAdam
+from statim.training.recipe import Recipe
+from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
+from statim.training.trainer import fit, learning_rates, steps_per_epoch
+from statim.vocabulary import learn_wordpiece
+
+log = logging.getLogger("statim")
+
+HELD_OUT = 2000  # pairs in the test split, where the data has enough
+HELD_OUT_SHARE = 0.1  # of the pairs at most
+
+
+@dataclass
+class TrainingResult:
+    """What a training gave.
+
+    Attributes:
+        model: The trained model.
+        recipe: How it was trained.
+        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
+        pairs: Counts: read, trained on, development, test, moved because of near-duplicates.
+        seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
+        start: What training started from, in words.
+        teacher: The teacher's name, if there was one.
+        losses: (steps taken,) the loss of each step.
+    """
+
+    model: StaticModel
+    recipe: Recipe
+    comparison: Comparison | None
+    pairs: dict[str, int]
+    seconds: dict[str, float]
+    start: str
+    teacher: str | None
+    losses: npt.NDArray[np.float64] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the model, as plain values for JSON."""
+        return {
+            "start": self.start,
+            "pairs": self.pairs,
+            "recipe": self.recipe.to_dict(),
+            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+            "heldout": self.comparison.to_dict() if self.comparison else None,
+        }
+
+
+def train(
+    data: Any,
+    *,
+    out: str | Path | None = None,
+    start: str | Path | StaticModel | None = None,
+    tokenizer: str | Path | Tokenizer | None = None,
+    anchor: str | None = None,
+    positive: str | None = None,
+    negative: str | list[str] | None = None,
+    dim: int | None = None,
+    matryoshka: list[int] | None = None,
+    batch: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    scale: float | None = None,
+    both_directions: bool | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    heldout: int | str | Path | None = None,
+    baselines: bool = True,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: bool = False,
+) -> TrainingResult:
+    """Train a static model on pairs of text.
+
+    Args:
+        data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+        out: Save the model into this folder.
+        start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
+            all-MiniLM-L6-v2 if it can be had, else random.
+        tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
+        anchor: Name of the anchors' column; guessed by default.
+        positive: Name of the positives' column; guessed by default.
+        negative: Name or names of columns with explicit negatives; guessed by default.
+        dim: Dimensions. By default those of the start.
+        matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
+        batch: Pairs per step.
+        epochs: Passes over the pairs.
+        learning_rate: Peak rate of Adam, for tables whose entries are about 1.
+        scale: Cosines are multiplied by it in the loss (1 / temperature).
+        both_directions: Train from positives to anchors too.
+        precision: ``bf16`` or ``fp32``, of the matrix products.
+        seed: Decides splits, order and random numbers.
+        heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
+        baselines: Put BM25 and the teacher into the table.
+        checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
+        resume: Go on from the newest checkpoint of an interrupted training into ``out``.
+        overwrite: Replace what stands at ``out``.
+        threads: Threads; see statim.threads.
+        progress: Show progress bars on a terminal.
+
+    Returns:
+        The model, the held-out table, the recipe and the seconds each part took.
+
+    Raises:
+        DataError: The pairs cannot be read, or there are too few.
+        ModelError: The start is no model.
+        InputError: An argument is out of range, or training diverged.
+        StorageError: The disk is full, read-only, or not permitted.
+    """
+    workers = pool.count(threads)
+    if out is not None and not resume:
+        check_output(out, overwrite=overwrite)
+    if (checkpoint_every or resume) and out is None:
+        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise InputError(f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1")
+    seed = 0 if seed is None else seed
+    Recipe.make(1000, None, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
+                scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
+    seconds: dict[str, float] = {}
+    with _clock(seconds, "read"):
+        pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
+        log.info("%s", pairs.report)
+    with _clock(seconds, "split"):
+        parts = _hold_out(pairs, heldout, seed, anchor, positive)
+    with _clock(seconds, "start"):
+        begun = _begin(start, tokenizer, parts.train, progress)
+        recipe = Recipe.make(
+            len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
+            scale=scale, both_directions=both_directions, precision=precision, seed=seed,
+        )  # fmt: skip
+    with _clock(seconds, "tokenize"):
+        training_set = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+    with _clock(seconds, "start"):
+        table = begun.table(training_set, recipe)
+        begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
+    rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
+    optimizer = SparseAdam(table, rates, workers)
+    run = {"data": pairs.hash, "recipe": recipe.to_dict()}
+    if out is not None and resume:
+        optimizer = _resumed(out, run, rates, workers) or optimizer
+    elif out is not None and checkpoint_every:
+        checkpoint.begin(out, run)
+    log.info(
+        "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
+        f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
+        recipe.learning_rate, workers,
+    )  # fmt: skip
+    with _clock(seconds, "train"):
+        losses = _loop(training_set, optimizer, recipe, out, checkpoint_every, progress)
+        model = StaticModel(optimizer.current(), begun.tokenizer, begun.settings)
+    comparison = None
+    if len(parts.test):
+        with _clock(seconds, "evaluate"):
+            comparison = _compare(parts, begun_model, model, begun.teacher if baselines else None, baselines, progress)
+    result = TrainingResult(
+        model=model,
+        recipe=recipe,
+        comparison=comparison,
+        pairs={
+            "read": len(pairs), "train": len(parts.train), "development": len(parts.development),
+            "test": len(parts.test), "moved": parts.moved,
+        },
+        seconds=seconds,
+        start=begun.words,
+        teacher=begun.teacher.name if begun.teacher else None,
+        losses=losses,
+    )  # fmt: skip
+    if out is not None:
+        with _clock(seconds, "save"):
+            model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
+            checkpoint.finish(out)
+    return result
+
+
+@contextmanager
+def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def _hold_out(pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None) -> Split:
+    """Divide the pairs; half as many as in the test split go to a development split."""
+    if isinstance(heldout, (str, Path)):
+        test = read_pairs(heldout, anchor=anchor, positive=positive)
+        return Split(train=pairs, development=pairs.select(np.zeros(0, np.int64)), test=test, moved=0)
+    if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
+        raise InputError(f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs")
+    count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
+    if count == 0:
+        none = pairs.select(np.zeros(0, np.int64))
+        return Split(train=pairs, development=none, test=none, moved=0)
+    return split(pairs, development=count // 2, test=count, seed=seed)
+
+
+@dataclass
+class _Start:
+    """What training starts from, before the pairs' tokens are counted."""
+
+    words: str
+    tokenizer: Tokenizer
+    settings: Settings
+    source: npt.NDArray[np.float32] | None  # an earlier table, or a teacher's token vectors
+    teacher: Teacher | None = None
+
+    @property
+    def dim(self) -> int | None:
+        return None if self.source is None else int(self.source.shape[1])
+
+    def table(self, data: TrainingSet, recipe: Recipe) -> npt.NDArray[np.float32]:
+        """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
+        if self.source is None:
+            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
+        elif self.teacher is None:
+            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
+        else:
+            frequencies = np.bincount(data.bags.ids, weights=data.bags.counts, minlength=len(self.source))
+            table = distilled_table(self.source, frequencies, recipe.dim, recipe.seed)
+        if self.tokenizer.unknown_id is not None:
+            table[self.tokenizer.unknown_id] = 0
+        return table
+
+
+def _begin(start: Any, tokenizer: Any, pairs: Pairs, progress: bool) -> _Start:
+    if start is None:
+        try:
+            return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
+        except (ModelError, ImportError) as reason:
+            log.info("no teacher, so a random start: %s", reason)
+            start = "random"
+    if isinstance(start, str) and start == "random":
+        chosen = _tokenizer(tokenizer, pairs)
+        return _Start("a random start", chosen, Settings(), None)
+    if isinstance(start, StaticModel):
+        return _from_model(start, "a static model")
+    try:
+        return _from_model(StaticModel.load(start), f"the static model {start}")
+    except ModelError:
+        return _from_teacher(Teacher.load(str(start)), progress)
+
+
+def _from_model(model: StaticModel, words: str) -> _Start:
+    return _Start(words, model.tokenizer, Settings(prompts=model.settings.prompts), np.array(model.table))
+
+
+def _from_teacher(teacher: Teacher, progress: bool) -> _Start:
+    vectors = token_vectors(teacher, progress=progress)
+    settings = Settings(base_model=teacher.name)
+    return _Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
+
+
+def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
+    if isinstance(given, Tokenizer):
+        return given
+    if given is None:
+        return learn_wordpiece([pairs.anchors, pairs.positives])
+    path = Path(given)
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return Tokenizer.from_json(file.read_bytes())
+    return StaticModel.load(given).tokenizer
+
+
+def _resumed(out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int) -> SparseAdam | None:
+    before = checkpoint.read_run(out)
+    if before.get("data") != run["data"]:
+        raise InputError(f"the pairs are not those of the interrupted training into {out}; give the same files unchanged")
+    if before.get("recipe") != run["recipe"]:
+        raise InputError(f"the settings are not those of the interrupted training into {out}; give the same ones")
+    return checkpoint.load(out, rates, threads)
+
+
+def _loop(
+    data: TrainingSet, optimizer: SparseAdam, recipe: Recipe, out: str | Path | None, every: int | None, progress: bool
+) -> npt.NDArray[np.float64]:
+    losses: list[float] = []
+    total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
+    with Progress("train", total=total, unit="pairs", show=progress) as bar:
+
+        def on_step(state: SparseAdam, loss: float) -> None:
+            losses.append(loss)
+            bar.advance(min(recipe.batch, len(data)), f"loss {np.mean(losses[-20:]):.3f}")
+            if out is not None and every and state.step % every == 0:
+                checkpoint.save(out, state)
+
+        fit(data, optimizer, recipe, on_step=on_step)
+    return np.array(losses)
+
+
+def _compare(
+    parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
+) -> Comparison:
+    """The held-out table."""
+    encoders: dict[str, Any] = {"start": before, "trained": model}
+    if model.dim >= 64:
+        encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
+    if teacher is not None:
+        encoders["teacher"] = teacher
+    return compare(encoders, RetrievalSet.from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
+
+
+@dataclass
+class _Truncated:
+    """A model used at its first dimensions only."""
+
+    model: StaticModel
+    dim: int
+
+    def encode_query(self, texts: Any) -> Any:
+        return self.model.encode_query(texts, dim=self.dim)
+
+    def encode_document(self, texts: Any) -> Any:
+        return self.model.encode_document(texts, dim=self.dim)
+
+
+def _card(result: TrainingResult, pairs: Pairs) -> str:
+    """The model card: what, from what, how, and how good."""
+    recipe, model = result.recipe, result.model
+    head = ["---", "library_name: statim", "pipeline_tag: sentence-similarity", "tags:", "- static-embeddings", "- statim",
+            "- model2vec", "- sentence-transformers", "---"]  # fmt: skip
+    lines = [
+        *head, "", "# A static embedding model", "",
+        f"Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(model.table):,} tokens, {model.dim} dimensions "
+        f"(Matryoshka prefixes {', '.join(map(str, recipe.levels))}), from {result.start}.", "",
+        "```python", "import statim", 'vectors = statim.StaticModel.load("this folder").encode(["a text"])', "```", "",
+        '`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` '
+        "load it as it is and give the same vectors.", "",
+        "## Data", "", str(pairs.report), "",
+        f"Trained on {result.pairs['train']:,} pairs; {result.pairs['development']:,} for development and {result.pairs['test']:,} "
+        "for the test were held out, near-duplicates kept on one side.", "",
+        "## Recipe", "", *(f"- {name}: {value}" for name, value in recipe.to_dict().items()), "",
+    ]  # fmt: skip
+    if result.comparison:
+        lines += ["## On held-out pairs", "", result.comparison.markdown(), ""]
+    return "\n".join(lines)
