@@ -1,3 +1,4 @@
+import functools
 import inspect
 import itertools
 import re
@@ -15,17 +16,22 @@ from statim.errors import InputError
 IDEOGRAPHS = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 
 
+@functools.cache
 def words(text):
     """Words by regular expression: an independent reading of the definition (ASCII, Latin and ideographs)."""
-    return re.findall(rf"{IDEOGRAPHS}|(?:(?!{IDEOGRAPHS})[^\W_])+", text.lower())
+    return tuple(re.findall(rf"{IDEOGRAPHS}|(?:(?!{IDEOGRAPHS})[^\W_])+", text.lower()))
+
+
+@functools.cache
+def shingles(found):
+    return {found[i : i + 5] for i in range(len(found) - 4)}
 
 
 def jaccard(a, b):
     a, b = words(a), words(b)
     if len(a) < 5 or len(b) < 5:
         return float(a == b)
-    left = {tuple(a[i : i + 5]) for i in range(len(a) - 4)}
-    right = {tuple(b[i : i + 5]) for i in range(len(b) - 4)}
+    left, right = shingles(a), shingles(b)
     return len(left & right) / len(left | right)
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from statim.data import columns, tables
 from statim.data.pairs import Pairs
-from statim.errors import DataError, InputError
+from statim.errors import DataError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
@@ -209,6 +209,4 @@ def _is_int(text: str) -> bool:
 
 def _positions(names: pa.LargeStringArray, ids: pa.LargeStringArray) -> npt.NDArray[np.int64]:
     """Where each name stands among the ids, -1 if nowhere."""
-    if len(names) == 0:
-        raise InputError("there are no judgements")
     return np.asarray(pc.index_in(names, ids).fill_null(-1), np.int64)
