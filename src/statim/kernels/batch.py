@@ -26,7 +26,7 @@ def assemble(
         pairs: (B,) which pairs.
         anchors: (n,) the text of each pair's anchor.
         candidates: (n, 1 + k) the texts of each pair's positive and explicit negatives; -1 where there is none.
-        known: The known positives of each text, one text's after the other's.
+        known: The texts that are no negatives of each text as an anchor, one text's after the other's.
         known_offsets: (T + 1,) where each text's begin.
         column_of: (T,) scratch, all -1; left so.
         texts: (B + B * (1 + k),) written: the anchors' texts, then the columns' texts.
@@ -34,8 +34,7 @@ def assemble(
         masked_offsets: (B + 1,) written: where each row's masked columns begin.
 
     Returns:
-        The number of columns, and the masked columns of all rows: known positives of the row's anchor other than the one at
-        hand, and the anchor's own text.
+        The number of columns, and the masked columns of all rows: known texts of the row's anchor but the positive at hand.
     """
     B = len(pairs)
     N = 0
@@ -57,8 +56,8 @@ def assemble(
         anchor = anchors[pairs[i]]
         texts[i] = anchor
         first, end = known_offsets[anchor], known_offsets[anchor + 1]
-        if size + end - first + 1 > len(masked):
-            larger = np.empty(2 * len(masked) + end - first + 1, np.int32)
+        if size + end - first > len(masked):
+            larger = np.empty(2 * len(masked) + end - first, np.int32)
             larger[:size] = masked[:size]
             masked = larger
         for e in range(first, end):
@@ -66,10 +65,6 @@ def assemble(
             if column >= 0 and column != columns[i]:
                 masked[size] = column
                 size += 1
-        column = column_of[anchor]
-        if column >= 0 and column != columns[i]:
-            masked[size] = column
-            size += 1
         masked_offsets[i + 1] = size
     for j in range(N):
         column_of[texts[B + j]] = -1

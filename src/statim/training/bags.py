@@ -73,7 +73,8 @@ class TrainingSet:
         bags: The T texts.
         anchors: (n,) int32, the text of each pair's anchor.
         candidates: (n, 1 + k) int32, the texts of each pair's positive and of its explicit negatives, -1 for none.
-        known: int32, the known positives of each text anywhere in the data, one text's after the other's.
+        known: int32, what is no negative of each text as an anchor: its positives anywhere in the data, and the text itself;
+            one text's after the other's.
         known_offsets: (T + 1,) int64, where each text's begin.
     """
 
@@ -97,7 +98,8 @@ class TrainingSet:
         tokens = tokenizer(encoded.dictionary, max_tokens=max_tokens, threads=threads)
         bags = Bags.of(tokens, tokenizer.vocabulary_size, frozen=tokenizer.unknown_id, threads=threads)
         anchors, candidates = by_column[0].copy(), np.ascontiguousarray(by_column[1:].T)
-        links = np.unique((anchors.astype(np.int64) << 32) | candidates[:, 0])
+        sources = anchors.astype(np.int64) << 32
+        links = np.unique(np.concatenate([sources | candidates[:, 0], sources | anchors]))
         known_offsets = np.zeros(len(tokens) + 1, np.int64)
         np.cumsum(np.bincount(links >> 32, minlength=len(tokens)), out=known_offsets[1:])
         return TrainingSet(bags, anchors, candidates, (links & 0xFFFFFFFF).astype(np.int32), known_offsets)

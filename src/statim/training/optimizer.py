@@ -63,7 +63,8 @@ class SparseAdam:
 
     def read(self, bags: Bags, texts: npt.NDArray[np.int64]) -> Floats:
         """The pooled vectors of a batch's texts, (m, d) float32, from rows brought up to date."""
-        entries = int((bags.offsets[texts + 1] - bags.offsets[texts]).sum())
+        work = np.concatenate([[0], np.cumsum(bags.offsets[texts + 1] - bags.offsets[texts])])
+        entries = int(work[-1])
         self._positions, self._shares = np.empty(entries, np.int32), np.empty(entries, np.float32)
         self._found = sort_by_row(
             bags.ids, bags.counts, bags.offsets, bags.totals, texts,
@@ -73,7 +74,7 @@ class SparseAdam:
         vectors = np.empty((len(texts), self.table.shape[1]), np.float32)
         tasks = [
             partial(pool_bags, self.table, bags.ids, bags.counts, bags.offsets, bags.totals, texts, *bounds, vectors)
-            for bounds in pool.ranges(len(texts), self.threads)
+            for bounds in _even(work, self.threads)
         ]
         pool.run(tasks, self.threads)
         return vectors
@@ -93,16 +94,13 @@ class SparseAdam:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave last."""
         self.step += 1
         work = self._row_offsets[: self._found + 1] + 4 * np.arange(self._found + 1)  # a row costs some entries by itself
-        parts = max(1, min(self.threads, self._found))
-        bounds = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
-        bounds[-1] = self._found
         tasks = [
             partial(
                 adam, self.table, self.first, self.second, self.last, self._rows, self._row_offsets,
                 self._positions, self._shares, gradients, start, end,
                 self.step, self.rates[self.step], BETA1, BETA2, EPSILON, np.empty(self.table.shape[1], np.float32),
             )  # fmt: skip
-            for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+            for start, end in _even(work, self.threads)
         ]
         pool.run(tasks, self.threads)
 
@@ -111,3 +109,10 @@ class SparseAdam:
         table = self.table.copy()
         self._move(table, np.arange(len(table), dtype=np.int32), len(table))
         return table
+
+
+def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:
+    """Ranges of about equal work; ``work`` (n + 1,) counts the work before each of n items."""
+    bounds = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
+    bounds[0], bounds[-1] = 0, len(work) - 1
+    return [(start, end) for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True) if end > start]

@@ -1,0 +1,87 @@
+"""Bags, training sets and batches against plain Python."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers
+
+from statim.data.pairs import Pairs
+from statim.tokenizer import Tokenizer
+from statim.tokens import Tokens
+from statim.training.bags import Bags, TrainingSet
+from statim.training.batches import Assembler, order
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    lists=st.lists(st.lists(st.integers(0, 9), max_size=30), min_size=1, max_size=20),
+    threads=st.integers(1, 4), frozen=st.sampled_from([None, 2]),
+)  # fmt: skip
+def test_bags_count(lists, threads, frozen):
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in lists])]).astype(np.int64)
+    flat = np.array([token for ids in lists for token in ids], np.int32)
+    bags = Bags.of(Tokens(flat, offsets), 10, frozen=frozen, threads=threads)
+    for i, ids in enumerate(lists):
+        part = slice(bags.offsets[i], bags.offsets[i + 1])
+        found = dict(zip(bags.ids[part].tolist(), bags.counts[part].tolist(), strict=True))
+        assert found == {token: count for token, count in Counter(ids).items() if token != frozen}
+        assert bags.totals[i] == len(ids)
+
+
+def test_a_count_beyond_uint16_is_spread():
+    ids = np.full(200_001, 5, np.int32)
+    bags = Bags.of(Tokens(ids, np.array([0, len(ids)])), 10)
+    assert set(bags.ids.tolist()) == {5}
+    assert bags.counts.astype(np.int64).sum() == len(ids)
+
+
+def word_tokenizer():
+    backend = Backend(models.WordLevel({"[UNK]": 0, **{f"w{i}": i + 1 for i in range(30)}}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return Tokenizer(backend)
+
+
+texts = st.sampled_from([f"w{i} w{i % 3}" for i in range(8)])
+rows = st.lists(st.tuples(texts, texts, st.one_of(st.none(), texts)), min_size=2, max_size=30)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows=rows, seed=st.integers(0, 5))
+def test_batches_have_unique_columns_and_mask_every_known_positive(rows, seed):
+    anchors, positives, negatives = zip(*rows, strict=True)
+    pairs = Pairs(pa.array(anchors), pa.array(positives), (pa.array(negatives, pa.large_string()),))
+    data = TrainingSet.of(pairs, word_tokenizer())
+    names = {}
+    for column, side in ((data.anchors, anchors), (data.candidates[:, 0], positives), (data.candidates[:, 1], negatives)):
+        for index, text in zip(column.tolist(), side, strict=True):
+            assert (index < 0) == (text is None)
+            if text is not None:
+                assert names.setdefault(index, text) == text
+    known = {}
+    for a, p in zip(anchors, positives, strict=True):
+        known.setdefault(a, {a}).add(p)
+    chosen = order(seed, 0, len(rows))[: max(2, len(rows) // 2)]
+    assemble = Assembler(data, len(rows))
+    for _ in range(2):  # the scratch arrays are left clean
+        batch, targets = assemble(chosen)
+        B = len(chosen)
+        columns = [names[i] for i in batch[B:].tolist()]
+        assert len(set(columns)) == len(columns)
+        wanted = {positives[i] for i in chosen} | {negatives[i] for i in chosen} - {None}
+        assert set(columns) == wanted - {None}
+        for i, pair in enumerate(chosen):
+            assert names[int(batch[i])] == anchors[pair]
+            assert columns[targets.columns[i]] == positives[pair]
+            masked = targets.masked[targets.masked_offsets[i] : targets.masked_offsets[i + 1]]
+            assert sorted(columns[j] for j in masked) == sorted((known[anchors[pair]] - {positives[pair]}) & set(columns))
+
+
+def test_order_follows_from_seed_and_epoch_alone():
+    np.testing.assert_array_equal(order(1, 2, 100), order(1, 2, 100))
+    assert (order(1, 2, 100) != order(1, 3, 100)).any()
+    assert (order(1, 2, 100) != order(2, 2, 100)).any()
+    assert sorted(order(7, 0, 50).tolist()) == list(range(50))

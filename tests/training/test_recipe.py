@@ -1,0 +1,51 @@
+import math
+
+import numpy as np
+import pytest
+
+from statim.errors import InputError
+from statim.training.recipe import Recipe
+from statim.training.trainer import learning_rates, steps_per_epoch
+
+
+def test_defaults_follow_the_data():
+    small, large = Recipe.make(500, None), Recipe.make(500_000, 384)
+    assert small.batch < large.batch
+    assert large.dim == 384
+    assert large.levels == (24, 48, 96, 192, 384) or large.levels[-1] == 384
+    assert list(large.levels) == sorted(set(large.levels))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", math.nan), ("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.inf),
+        ("dim", 0), ("dim", 1.5), ("levels", [0]), ("levels", [-4, 32]), ("levels", [512]), ("batch", 1), ("epochs", 0),
+        ("scale", math.nan), ("scale", 0.0), ("warmup", 1.5), ("precision", "fp16"), ("seed", -1), ("epochs", True),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_by_name(name, value):
+    with pytest.raises(InputError) as caught:
+        Recipe.make(1000, 256, **{name: value})
+    words = {"levels": "Matryoshka", "learning_rate": "learning rate", "warmup": "warm-up"}.get(name, name)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_survives_json():
+    import json
+
+    recipe = Recipe.make(1000, None, seed=5)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_rates_rise_then_fall():
+    recipe = Recipe.make(1000, None, learning_rate=0.5)
+    rates = learning_rates(100, recipe)
+    assert rates[0] == 0
+    assert rates.max() == pytest.approx(0.5)
+    assert np.argmax(rates) == 10
+    assert (np.diff(rates[:11]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[100] > 0
+    assert steps_per_epoch(10, recipe) == 1
