@@ -249,3 +249,41 @@ def tile_to_column_sums(
                 logits[masked[e]] = 0
             for j in range(N):
                 total[j] += logits[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def inverse_norms(vectors: Floats, levels: Offsets, out: Floats) -> None:
+    """out (L, n) = 1 / norm of each vector's first levels[l] dimensions, 0 for a zero prefix."""
+    for i in range(len(vectors)):
+        row = vectors[i]
+        squares = row[0] * 0
+        start = 0
+        for level in range(len(levels)):
+            for j in range(start, levels[level]):
+                squares += row[j] * row[j]
+            start = levels[level]
+            out[level, i] = 1 / np.sqrt(squares) if squares != 0 else 0  # NaN stays NaN
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def remove_radial(
+    gradient: Floats, vectors: Floats, sums: Floats, inverse: Floats, levels: Offsets, start: int, end: int
+) -> None:
+    """Subtract what normalising takes out of the gradient of vectors [start, end): the part along the vector, level by level.
+
+    Args:
+        gradient: (n, d) updated.
+        vectors: (n, d).
+        sums: (L, n) sums of G * S over the other side.
+        inverse: (L, n) 1 / norm at each level.
+        levels: (L,) ascending dimensions.
+        start: First vector.
+        end: One past the last.
+    """
+    for i in range(start, end):
+        target, row = gradient[i], vectors[i]
+        factor = row[0] * 0
+        for level in range(len(levels) - 1, -1, -1):
+            factor += sums[level, i] * inverse[level, i] * inverse[level, i]
+            for j in range(levels[level - 1] if level > 0 else 0, levels[level]):
+                target[j] -= factor * row[j]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 
 from statim import threads as pool
-from statim.kernels.contrast import tile_to_column_sums, tile_to_gradient
+from statim.kernels.contrast import inverse_norms, remove_radial, tile_to_column_sums, tile_to_gradient
 
 TILE_BYTES = 6 << 20  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
 
@@ -85,7 +85,8 @@ def contrastive(
     per_row = level_weights / a.dtype.type(B)
     share = a.dtype.type(0.5 if both_directions else 1.0)
     blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
-    inverse_a, inverse_p = _inverse_norms(a, blocks), _inverse_norms(p, blocks)
+    bounds = np.array(levels, np.int64)
+    inverse_a, inverse_p = _inverse_norms(a, bounds), _inverse_norms(p, bounds)
     R = tile_rows or max(64, min(256, TILE_BYTES // (L * N * a.itemsize)))
     tiles = [(start, min(start + R, B)) for start in range(0, B, R)]
     parts = [tiles[share::threads] for share in range(min(threads, len(tiles)))]
@@ -139,23 +140,18 @@ def contrastive(
     for _, other, sums in results[1:]:
         dp += other
         column_sums += sums
-    _correct(da, a, row_sums, inverse_a, blocks)
-    _correct(dp, p, column_sums, inverse_p, blocks)
+    pool.run(
+        [partial(remove_radial, da, a, row_sums, inverse_a, bounds, *part) for part in pool.ranges(B, threads)]
+        + [partial(remove_radial, dp, p, column_sums, inverse_p, bounds, *part) for part in pool.ranges(N, threads)],
+        threads,
+    )
     return loss_back + sum(result[0] for result in results), gradient
 
 
-def _inverse_norms(vectors: Floats, blocks: list[slice]) -> Floats:
-    """(L, n) 1 / |prefix| at each level; 0 where the prefix is zero."""
-    squares = np.cumsum([np.einsum("ij,ij->i", vectors[:, block], vectors[:, block]) for block in blocks], axis=0)
-    with np.errstate(divide="ignore"):
-        return np.where(squares > 0, 1 / np.sqrt(squares), 0).astype(vectors.dtype)
-
-
-def _correct(gradient: Floats, vectors: Floats, sums: Floats, inverse: Floats, blocks: list[slice]) -> None:
-    """Subtract what normalisation takes out of the gradient: its component along the vector itself, at each level."""
-    factors = np.cumsum((sums * inverse * inverse)[::-1], axis=0)[::-1]
-    for level, block in enumerate(blocks):
-        gradient[:, block] -= factors[level][:, None] * vectors[:, block]
+def _inverse_norms(vectors: Floats, levels: npt.NDArray[np.int64]) -> Floats:
+    out = np.empty((len(levels), len(vectors)), vectors.dtype)
+    inverse_norms(vectors, levels, out)
+    return out
 
 
 def _backward_direction(
