@@ -2,21 +2,46 @@
 
 from pathlib import Path
 
-from statim.formats import huggingface
+from statim.errors import InputError, ModelError
+from statim.formats import hub, huggingface, word_vectors
 from statim.formats.parts import Parts
 
 __all__ = ["read", "write"]
 
+# Files that people name by mistake, and what they should name
+MISTAKEN = {
+    ".safetensors": "name the folder it lies in",
+    ".json": "name the folder it lies in",
+    ".bin": "a binary file is not read; save word vectors as text, or name the folder of a model",
+    ".zip": "unpack it first",
+}
+
 
 def read(source: str | Path) -> Parts:
-    """Read a model from a folder, a file of word vectors, or the Hugging Face hub.
+    """Read a model from a folder, a text file of word vectors, or the Hugging Face hub.
 
     Raises:
-        ModelError: There is no model there, or not a whole one.
+        InputError: ``source`` is neither text nor a path.
+        ModelError: There is no model there, not a whole one, or one that is not static.
     """
-    return huggingface.read(Path(source))
+    if not isinstance(source, (str, Path)) or not str(source):
+        raise InputError(
+            f"the model is {source!r}; give a folder, a file of word vectors, or a name on the Hugging Face hub"
+        )
+    path = Path(source)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise ModelError(f"{str(source)[:200]} cannot be read: {error.strerror}") from None
+    if is_folder:
+        return huggingface.read(path)
+    if is_file:
+        if path.suffix in MISTAKEN:
+            raise ModelError(f"{path} is not a model by itself; {MISTAKEN[path.suffix]}")
+        return word_vectors.read(path)
+    return huggingface.read(hub.resolve(str(source)))
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:
-    """Write a folder that statim, sentence-transformers and model2vec load alike."""
+    """Write a folder that statim, sentence-transformers and model2vec load alike; see ``huggingface.write``."""
     huggingface.write(Path(path), parts, card=card, overwrite=overwrite)

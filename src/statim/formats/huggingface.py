@@ -1,1 +1,258 @@
-"""(placeholder until the format lands)"""
+"""Folders that statim, sentence-transformers and model2vec load alike; and those that the other two wrote.
+
+    model.safetensors                   ``embeddings``, float32, one row per token id
+    tokenizer.json                      without padding; with a truncation only where the model has a max_tokens
+    config.json                         for model2vec; and all settings, in ``statim``, with the version of this format
+    modules.json, 1_Normalize/          for sentence-transformers
+    config_sentence_transformers.json   prompts
+    README.md                           the model card
+
+The table file carries the mark of statim too: where another library has saved the model anew, the mark is gone, and the
+folder is read as that library's.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from statim import __version__
+from statim.errors import ModelError
+from statim.files import atomic_directory, read_json, write_json
+from statim.formats import card as cards
+from statim.formats import from_model2vec, from_sentence_transformers
+from statim.formats.parts import Parts
+from statim.formats.table import read_arrays, unfold
+from statim.settings import Settings
+from statim.tensors import Array, save_tensors
+from statim.tokenizer import Tokenizer
+
+VERSION = 1
+MARK = "statim_format_version"
+LARGEST_TOKENIZER = 1 << 30  # bytes
+
+# The class paths that sentence-transformers has resolved since 3.2; it has read the key ``embeddings`` since 3.4.1
+MODULES = (
+    {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
+    {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
+)
+
+
+def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:
+    """Write a model so that three libraries load it and give the same vectors.
+
+    That holds for every model made here: it is normalised and its unknown token has a zero row, so that the direction does
+    not depend on whether unknown tokens count. For others it holds as far as the libraries' ways allow:
+
+    - drop_unknown: the unknown row, which never counts, is written as zeros. Where vectors are not normalised, those of
+      sentence-transformers are shorter for texts with unknown tokens, since it counts them.
+    - Unknown tokens that count and have a row of their own: model2vec drops them all the same.
+    - max_tokens: stored for all three. model2vec also cuts characters, at max_tokens times the median length of a token.
+    - max_characters: statim's, and model2vec's in models that came from it; sentence-transformers has no such thing.
+
+    Args:
+        folder: Where to; it appears at once and whole.
+        parts: The model. Rows beyond the tokenizer's ids are left out.
+        card: The text of README.md; a short one is written by default.
+        overwrite: Replace a folder that has something in it.
+
+    Raises:
+        InputError: The folder is not empty and ``overwrite`` is off.
+        StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
+    """
+    settings, tokenizer = parts.settings, parts.tokenizer
+    prompts = dict(settings.prompts)
+    with atomic_directory(folder, overwrite=overwrite) as new:
+        save_tensors(new / "model.safetensors", _arrays(parts), {MARK: str(VERSION)})
+        (new / "tokenizer.json").write_text(_tokenizer_json(parts), encoding="utf-8")
+        write_json(new / "config.json", {
+            "normalize": settings.normalize,
+            "max_length": settings.max_tokens,
+            "embedding_dtype": "float32",
+            "statim": {"format_version": VERSION, "statim_version": __version__, **dataclasses.asdict(settings), "prompts": prompts},
+        })  # fmt: skip
+        write_json(new / "modules.json", MODULES[: 2 if settings.normalize else 1])
+        if settings.normalize:
+            (new / "1_Normalize").mkdir()
+            names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+            write_json(new / "1_Normalize" / "config.json", names)
+        write_json(new / "config_sentence_transformers.json", {
+            "__version__": {"statim": __version__},
+            "model_type": "SentenceTransformer",
+            "prompts": prompts,
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        })  # fmt: skip
+        if card is None:
+            size, dim = tokenizer.vocabulary_size, parts.table.shape[1]
+            card = cards.default(settings, tokens=size, dim=dim, version=__version__, but=_differences(parts))
+        (new / "README.md").write_text(card, encoding="utf-8")
+
+
+def read(folder: Path) -> Parts:
+    """Read a folder that statim, sentence-transformers (a StaticEmbedding) or model2vec wrote.
+
+    Models of other libraries keep their own ways: their vectors here equal those of the library that wrote them.
+
+    Raises:
+        ModelError: The folder holds no model, not a whole one, one that is not static, or one of a later format.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder; name the folder of a model")
+    config = _read_config(folder)
+    own = config.get("statim")
+    if own is not None:
+        _check_version(folder, own)
+    modules = check_static(folder)
+    home = folder if modules is None else from_sentence_transformers.module_folder(folder, modules[0])
+    arrays, metadata = read_arrays(home)
+    tokenizer_json = _read_tokenizer(home)
+    tokenizer = Tokenizer.from_json(tokenizer_json)
+    if own is not None and MARK in metadata:
+        settings = _settings(folder, own)
+    elif "embedding.weight" not in arrays and (folder / "config.json").exists():
+        settings = from_model2vec.read_settings(folder, tokenizer)
+    elif modules is not None:
+        settings = from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
+    else:
+        raise ModelError(
+            f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
+        )
+    table = unfold(home / "model.safetensors", arrays, tokenizer.vocabulary_size)
+    try:
+        return Parts(table, tokenizer, settings)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+
+
+def check_static(folder: Path) -> list[dict[str, Any]] | None:
+    """The entries of modules.json, where there is one; looks at the small files only.
+
+    Raises:
+        ModelError: The small files are missing or malformed, or say that this is not a static model.
+    """
+    modules = from_sentence_transformers.read_modules(folder)
+    if modules is not None:
+        return modules
+    config = _read_config(folder)
+    if (
+        not config
+        and not (folder / "model.safetensors").exists()
+        and not (folder / "pytorch_model.bin").exists()
+    ):
+        raise ModelError(
+            f"{folder} holds no model: neither modules.json nor config.json nor model.safetensors is there"
+        )
+    names = config.get("architectures") or config.get("model_type")
+    if names and not from_model2vec.is_written_here(config):
+        name = str(names[0] if isinstance(names, list) else names)[:60]
+        raise ModelError(
+            f"{folder} is no static model: it holds a {name}; it can serve as a teacher instead (--start {folder})"
+        )
+    return None
+
+
+def _arrays(parts: Parts) -> dict[str, Array]:
+    """The table as three libraries want it: as many rows as token ids, and none that must not count."""
+    tokenizer, settings = parts.tokenizer, parts.settings
+    table = parts.table[: tokenizer.vocabulary_size]
+    unknown = tokenizer.unknown_id if settings.drop_unknown else None
+    if unknown is not None and table[unknown].any():
+        table = table.copy()
+        table[unknown] = 0
+    if len(tokenizer.vocabulary) == len(table):
+        return {"embeddings": table}
+    # Ids with gaps: model2vec wants a row for each token and no more, unless there is a mapping
+    return {"embeddings": table, "mapping": np.arange(len(table), dtype=np.int64)}
+
+
+def _tokenizer_json(parts: Parts) -> str:
+    if parts.settings.max_tokens is None:
+        return parts.tokenizer.to_json()
+    backend = tokenizers.Tokenizer.from_str(parts.tokenizer.to_json())
+    backend.enable_truncation(parts.settings.max_tokens)  # sentence-transformers knows no other limit
+    return str(backend.to_str(pretty=False))
+
+
+def _differences(parts: Parts) -> str:
+    """What keeps the three libraries from giving the same vectors, in words for the card."""
+    settings, unknown = parts.settings, parts.tokenizer.unknown_id
+    said = []
+    if unknown is not None and not settings.drop_unknown and parts.table[unknown].any():
+        said.append("but for texts with unknown tokens, which model2vec drops")
+    elif unknown is not None and not settings.normalize:
+        counts = "sentence-transformers counts, model2vec does not"
+        said.append(f"but for the length where a text has unknown tokens, which {counts}")
+    if settings.max_tokens is not None or settings.max_characters is not None:
+        said.append("but for long texts, which model2vec also cuts by characters")
+    return "; ".join(said)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    config = read_json(path) if path.exists() else {}
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} does not hold a JSON object; restore the file or save the model anew")
+    return config
+
+
+def _check_version(folder: Path, own: object) -> None:
+    version = own.get("format_version") if isinstance(own, dict) else None
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ModelError(
+            f"{folder / 'config.json'} has a statim entry without a format_version; save the model anew"
+        )
+    if version > VERSION:
+        raise ModelError(
+            f"{folder} is written in format {version}, and this statim ({__version__}) reads formats up to {VERSION}; "
+            "upgrade statim (pip install --upgrade statim)"
+        )
+
+
+def _read_tokenizer(folder: Path) -> str:
+    path = folder / "tokenizer.json"
+    try:
+        if path.stat().st_size > LARGEST_TOKENIZER:
+            raise ModelError(f"{path} has more than the {LARGEST_TOKENIZER:,} bytes such a file may have")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; the folder is not a whole model") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} cannot be read ({str(error)[:100]}); copy it anew") from None
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+VALID: dict[str, Callable[[Any], bool]] = {
+    "normalize": lambda value: isinstance(value, bool),
+    "drop_unknown": lambda value: isinstance(value, bool),
+    "max_tokens": _is_limit,
+    "max_characters": _is_limit,
+    "prompts": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "language": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "base_model": lambda value: value is None or isinstance(value, str),
+}
+
+
+def _settings(folder: Path, own: dict[str, Any]) -> Settings:
+    """Settings from config.json; what an older version did not write keeps its default."""
+    values = {name: own[name] for name in VALID if name in own}
+    for name, value in values.items():
+        if not VALID[name](value):
+            raise ModelError(
+                f"{folder / 'config.json'}: the setting {name} is {json.dumps(value)[:80]}, which statim does not write; "
+                "save the model anew"
+            )
+    if "language" in values:
+        values["language"] = tuple(values["language"])
+    return Settings(**values)
