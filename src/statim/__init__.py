@@ -9,18 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from statim.evaluation import evaluate
     from statim.model import StaticModel
+    from statim.search.index import Hit, Index
     from statim.settings import Settings
     from statim.tokens import Tokens
+    from statim.training.train import TrainingResult, train
 
 __version__ = "0.1.0"
 
-__all__ = ["Settings", "StaticModel", "Tokens"]
+__all__ = ["Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "train"]
 
 _HOMES = {
+    "Hit": "statim.search.index",
+    "Index": "statim.search.index",
     "Settings": "statim.settings",
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
+    "TrainingResult": "statim.training.train",
+    "evaluate": "statim.evaluation",
+    "train": "statim.training.train",
 }
 
 

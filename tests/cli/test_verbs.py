@@ -1,0 +1,167 @@
+"""Every verb does its work, prints what it should, and gives machines the same figures."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from statim import __version__
+from statim.model import StaticModel
+
+VERBS = ["train", "evaluate", "encode", "index", "search", "demo", "info", "cache"]
+
+
+def test_version_and_help(statim):
+    assert statim("--version") == (0, f"statim {__version__}\n", "")
+    code, out, _ = statim("--help")
+    assert code == 0
+    for verb in VERBS:
+        assert verb in out
+        assert statim(verb, "--help")[0] == 0
+
+
+def test_train_from_a_random_start(statim, tmp_path, pairs):
+    out = tmp_path / "model"
+    code, printed, err = statim(
+        "train", pairs, "--out", out, "--start", "random", "--dim", 64, "--epochs", 5, "--heldout", 40, "--json"
+    )
+    assert code == 0, err
+    figures = json.loads(printed)
+    assert figures["pairs"]["read"] == 400
+    assert figures["pairs"]["train"] + figures["pairs"]["development"] + figures["pairs"]["test"] == 400
+    assert figures["recipe"]["dim"] == 64
+    model = StaticModel.load(out)
+    assert model.dim == 64
+    assert not model.table[model.tokenizer.unknown_id].any()
+    assert "## Recipe" in (out / "README.md").read_text()
+    assert "BM25" in (out / "README.md").read_text()
+    assert not list(tmp_path.glob("*.training"))
+    code, printed, err = statim("info", out, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["max_tokens"] is None
+
+
+def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_path, pairs):
+    options = ["--start", "random", "--dim", 32, "--epochs", 4, "--heldout", 0, "--quiet", "--threads", 2]
+    tables = []
+    for name in ("a", "b"):
+        code, _, err = statim("train", pairs, "--out", tmp_path / name, *options)
+        assert code == 0, err
+        tables.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert tables[0] == tables[1]
+    # stop a third run at a checkpoint, by the process's own death
+    script = (
+        "import os, sys\n"
+        "from statim.training import checkpoint\n"
+        "save = checkpoint.save\n"
+        "def die(out, optimizer):\n"
+        "    save(out, optimizer)\n"
+        "    if optimizer.step >= 20: os.kill(os.getpid(), 9)\n"
+        "checkpoint.save = die\n"
+        "from statim.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["train", pairs, "--out", tmp_path / "c", *options, "--checkpoint-every", 10]
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "c").exists()
+    code, _, err = statim("train", pairs, "--resume", tmp_path / "c", *options)
+    assert code == 0, err
+    assert (tmp_path / "c" / "model.safetensors").read_bytes() == tables[0]
+
+
+def test_train_on_from_an_earlier_model(statim, tmp_path, pairs, model_folder):
+    code, printed, err = statim(
+        "train", pairs, "--out", tmp_path / "model", "--start", model_folder, "--heldout", 40, "--json", "--epochs", 10
+    )
+    assert code == 0, err
+    figures = json.loads(printed)
+    scores = {row["model"]: row["ndcg@10"] for row in figures["heldout"]["rows"]}
+    assert scores["trained"] > scores["start"]
+    assert "BM25" in scores
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
+def test_encode_writes_what_encode_gives(statim, tmp_path, model_folder, pairs, pair_rows, suffix):
+    out = tmp_path / f"vectors{suffix}"
+    code, printed, err = statim("encode", model_folder, pairs, "--column", "question", "--out", out, "--dim", 16, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["texts"] == len(pair_rows)
+    expected = StaticModel.load(model_folder).encode([row["question"] for row in pair_rows], dim=16)
+    if suffix == ".npy":
+        found = np.load(out)
+    elif suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(out)
+        assert table.column("text").to_pylist() == [row["question"] for row in pair_rows]
+        found = np.array(table.column("vector").to_pylist(), np.float32)
+    else:
+        found = np.array([json.loads(line)["vector"] for line in out.read_text().splitlines()], np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_encode_reads_the_standard_input(model_folder):
+    done = subprocess.run(
+        [sys.executable, "-c", "from statim.cli import main; main()", "encode", str(model_folder), "--quiet"],
+        input="sort a list\n\nopen the file\n", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["text"] for row in rows] == ["sort a list", "", "open the file"]
+    assert not any(rows[1]["vector"])
+
+
+def test_index_and_search(statim, tmp_path, model_folder, pairs):
+    out = tmp_path / "index"
+    code, printed, err = statim("index", "build", model_folder, pairs, "--text", "answer", "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["documents"] == 400
+    for mode in ("hybrid", "vector", "bm25"):
+        code, printed, err = statim("search", out, "how", "do", "I", "merge", "a", "queue", "--mode", mode, "--json", "-k", 3)
+        assert code == 0, err
+        hits = json.loads(printed)["hits"]
+        assert hits[0]["text"].startswith("to merge the queue")
+        assert hits[0]["metadata"]["question"] == "how do I merge a queue?"
+        assert len(hits) == 3
+    code, printed, _ = statim("search", out, "merge a queue")
+    assert code == 0
+    assert "merge the queue" in printed
+    assert statim("index", "info", out)[0] == 0
+
+
+def test_search_reads_questions_from_the_standard_input(statim, tmp_path, model_folder, pairs):
+    out = tmp_path / "index"
+    assert statim("index", "build", model_folder, pairs, "--text", "answer", "--out", out, "--quiet")[0] == 0
+    done = subprocess.run(
+        [sys.executable, "-c", "from statim.cli import main; main()", "search", str(out), "--json"],
+        input="merge a queue\nsort a tree\n", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["hits"][0]["text"].startswith("to merge the queue")
+    assert second["hits"][0]["text"].startswith("to sort the tree")
+
+
+def test_evaluate_on_scored_pairs(statim, tmp_path, model_folder):
+    path = tmp_path / "sts.jsonl"
+    rows = [("sort a list", "sort the list", 5.0), ("open a file", "sort the list", 1.0), ("merge a queue", "merge a stack", 3.0)]
+    path.write_text("".join(json.dumps({"text1": a, "text2": b, "score": s}) + "\n" for a, b, s in rows))
+    code, printed, err = statim("evaluate", model_folder, path, "--json")
+    assert code == 0, err
+    assert "spearman" in printed
+    code, printed, err = statim("evaluate", model_folder, path, "--against", model_folder)
+    assert code == 0, err
+
+
+def test_cache(statim, tmp_path):
+    (tmp_path / "cache" / "tokens").mkdir(parents=True)
+    (tmp_path / "cache" / "tokens" / "x").write_bytes(b"12345")
+    code, printed, _ = statim("cache", "info", "--json")
+    assert code == 0
+    assert json.loads(printed)["kinds"]["tokens"] == {"files": 1, "bytes": 5, "holds": "tokenized texts"}
+    assert json.loads(statim("cache", "clear", "--json")[1]) == {"freed_bytes": 5}
+    assert statim("cache", "clear", "nonsense")[0] == 2
+
