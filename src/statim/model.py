@@ -1,7 +1,6 @@
 """StaticModel: a tokenizer and a table. A text's vector is the mean of its tokens' rows."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +10,12 @@ import tokenizers
 
 from statim import formats
 from statim import threads as pool
-from statim.errors import InputError
+from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
 from statim.kernels.few import pool_few
 from statim.progress import Progress
 from statim.settings import Settings
+from statim.texts import Texts
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
@@ -31,12 +31,13 @@ class StaticModel:
     """A static embedding model.
 
     Args:
-        table: (V, d) float32 (other floats are converted), one row per token id, finite.
+        table: (V, d) float32 (other numbers are converted), one row per token id, finite; not copied where it fits as it is.
         tokenizer: A ``tokenizers.Tokenizer``, or a ``statim.tokenizer.Tokenizer``, that gives ids in [0, V).
         settings: How vectors are made; see Settings.
 
     Raises:
-        ModelError: The table and the tokenizer do not fit together.
+        InputError: ``tokenizer`` is neither kind of tokenizer.
+        ModelError: The table and the tokenizer do not fit together, or the table holds NaN or infinities.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class StaticModel:
         settings: Settings | None = None,
     ) -> None:
         self._parts = Parts(
-            np.ascontiguousarray(table, dtype=np.float32),
+            _as_table(table),
             tokenizer if isinstance(tokenizer, Tokenizer) else Tokenizer(tokenizer),
             settings or Settings(),
         )
@@ -104,14 +105,14 @@ class StaticModel:
     def __repr__(self) -> str:
         return f"StaticModel({len(self.table):,} tokens x {self.dim} dimensions, {self.tokenizer.kind})"
 
-    def tokenize(self, texts: Sequence[str] | str, *, threads: int | None = None) -> Tokens:
+    def tokenize(self, texts: str | Iterable[str], *, threads: int | None = None) -> Tokens:
         """The token ids of n texts, as ``encode`` uses them (cut at the model's max_tokens, if it has one).
 
         Raises:
             InputError: A text is not a str; the message names its position.
         """
         return self.tokenizer(
-            [texts] if isinstance(texts, str) else texts,
+            texts,
             max_tokens=self.settings.max_tokens,
             max_characters=self.settings.max_characters,
             threads=threads,
@@ -126,6 +127,7 @@ class StaticModel:
         dtype: str = "float32",
         threads: int | None = None,
         progress: bool = False,
+        prompt: str | None = None,
     ) -> Vectors:
         """Turn texts into vectors.
 
@@ -137,50 +139,73 @@ class StaticModel:
             dtype: ``float32`` or ``float16``.
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
             progress: Show a progress bar on a terminal.
+            prompt: Text put before each text.
 
         Returns:
             (n, dim) vectors, or (dim,) for one str. A text without tokens gives a zero vector.
 
         Raises:
-            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, or a text is not a str.
+            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, or a text is not a str; the
+                message names its position.
         """
+        given = Texts.of(texts)
         dim = self._check_dim(dim)
         if dtype not in DTYPES:
             raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
         normalize = self.settings.normalize if normalize is None else normalize
-        if isinstance(texts, str):
-            return self._encode_chunk([texts], 0, dim, normalize, compiled=False)[0].astype(dtype, copy=False)
-        if isinstance(texts, bytes) or not isinstance(texts, Iterable):
-            raise InputError(f"texts is of type {type(texts).__name__}; give a str or an iterable of str")
-        total = len(texts) if hasattr(texts, "__len__") else None
         workers = pool.count(threads)
-        out = np.empty((total or 0, dim), dtype)
-        done = 0
-        blocks: list[Vectors] = []
+        out = np.empty((given.length or 0, dim), dtype)
 
         def encode(item: tuple[int, list[str]]) -> Vectors:
             position, chunk = item
-            compiled = position > 0 or len(chunk) > FEW
-            return self._encode_chunk(chunk, position, dim, normalize, compiled).astype(dtype, copy=False)
+            tokens = self._tokenize_chunk(chunk, position, prompt, workers)
+            # straight into its place, so that fresh memory is touched once, by the thread that fills it
+            rows = (
+                np.empty((len(chunk), dim), dtype)
+                if given.length is None
+                else out[position : position + len(chunk)]
+            )
+            self._pool_into(rows, tokens, normalize, compiled=position > 0 or len(chunk) > FEW)
+            return rows
 
-        with Progress("encode", total=total, unit="texts", show=progress) as bar:
-            for block in pool.stream(encode, _chunks(texts), 1 if (total or FEW) <= FEW and total is not None else workers):
-                if total is None:
-                    blocks.append(block)
-                else:
-                    out[done : done + len(block)] = block
-                done += len(block)
-                bar.advance(len(block))
-        return np.concatenate([out, *blocks]) if total is None else out
+        few = given.length is not None and given.length <= FEW
+        blocks = []
+        with Progress("encode", total=given.length, unit="texts", show=progress) as bar:
+            for rows in pool.stream(encode, given.chunks(CHUNK), 1 if few else workers):
+                blocks.append(rows)
+                bar.advance(len(rows))
+        if given.length is None:
+            return np.concatenate([out, *blocks])
+        if sum(map(len, blocks)) != given.length:
+            raise InputError("texts changed while it was being encoded; leave it alone meanwhile")
+        return cast(Vectors, out[0]) if isinstance(texts, str) else out
 
-    def _encode_chunk(
-        self, texts: list[str], position: int, dim: int, normalize: bool, compiled: bool
-    ) -> npt.NDArray[np.float32]:
-        settings = self.settings
-        tokens = self.tokenizer.chunk(
-            texts, max_tokens=settings.max_tokens, max_characters=settings.max_characters, position=position
+    def _tokenize_chunk(self, texts: list[str], position: int, prompt: str | None, workers: int) -> Tokens:
+        if prompt:
+            texts = [prompt + text if isinstance(text, str) else text for text in texts]
+        return self.tokenizer.chunk(
+            texts,
+            max_tokens=self.settings.max_tokens,
+            max_characters=self.settings.max_characters,
+            position=position,
+            threads=workers,
         )
-        return self.pool(tokens, dim=dim, normalize=normalize, compiled=compiled)
+
+    def _pool_into(self, out: Vectors, tokens: Tokens, normalize: bool, *, compiled: bool) -> None:
+        """Write the vectors of ``tokens`` to ``out``, (n, dim) of any float type, at its first dim dimensions."""
+        tokens.check(len(self.table))
+        unknown = self.tokenizer.unknown_id if self.settings.drop_unknown else None
+        wide = out if out.dtype == np.float32 else np.empty(out.shape, np.float32)
+        if compiled:
+            from statim.kernels.pool import pool as function
+        else:
+            function = pool_few
+        dim = out.shape[1]
+        function(
+            self.table, tokens.ids, tokens.offsets, dim, -1 if unknown is None else unknown, normalize, wide
+        )
+        if wide is not out:
+            out[:] = wide
 
     def pool(
         self, tokens: Tokens, *, dim: int | None = None, normalize: bool | None = None, compiled: bool = True
@@ -192,31 +217,22 @@ class StaticModel:
             dim: Keep only the first ``dim`` dimensions.
             normalize: Scale vectors to length 1; None does as the model's settings say.
             compiled: Use the compiled kernel; else plain numpy.
+
+        Raises:
+            InputError: ``dim`` is larger than the model's, or an id is not a row of the table.
         """
-        dim = self._check_dim(dim)
+        out = np.empty((len(tokens), self._check_dim(dim)), np.float32)
         normalize = self.settings.normalize if normalize is None else normalize
-        unknown = self.tokenizer.unknown_id if self.settings.drop_unknown else None
-        out = np.empty((len(tokens), dim), np.float32)
-        if compiled:
-            from statim.kernels.pool import pool as function
-        else:
-            function = pool_few
-        function(self.table, tokens.ids, tokens.offsets, dim, -1 if unknown is None else unknown, normalize, out)
+        self._pool_into(out, tokens, normalize, compiled=compiled)
         return out
 
     def encode_query(self, texts: str | Iterable[str], **options: Any) -> Vectors:
         """``encode`` with the model's ``query`` prompt before each text, where it has one."""
-        return self.encode(self._prompted("query", texts), **options)
+        return self.encode(texts, prompt=self.settings.prompts.get("query"), **options)
 
     def encode_document(self, texts: str | Iterable[str], **options: Any) -> Vectors:
         """``encode`` with the model's ``document`` prompt before each text, where it has one."""
-        return self.encode(self._prompted("document", texts), **options)
-
-    def _prompted(self, name: str, texts: str | Iterable[str]) -> str | Iterable[str]:
-        prompt = self.settings.prompts.get(name)
-        if not prompt:
-            return texts
-        return prompt + texts if isinstance(texts, str) else [prompt + text for text in texts]
+        return self.encode(texts, prompt=self.settings.prompts.get("document"), **options)
 
     def similarity(self, a: Any, b: Any) -> npt.NDArray[np.float32]:
         """Cosine similarities between all of ``a`` and all of ``b``.
@@ -233,13 +249,30 @@ class StaticModel:
         """
         left, right = self._unit(a), self._unit(b)
         if left.shape[1] != right.shape[1]:
-            raise InputError(f"a has {left.shape[1]} dimensions and b has {right.shape[1]}; they must be equal")
+            raise InputError(
+                f"a has {left.shape[1]} dimensions and b has {right.shape[1]}; they must be equal"
+            )
         return left @ right.T
 
     def _unit(self, given: Any) -> npt.NDArray[np.float32]:
-        if isinstance(given, str) or (isinstance(given, Sequence) and len(given) > 0 and isinstance(given[0], str)):
+        many = isinstance(given, (list, tuple)) and len(given) > 0 and isinstance(given[0], str)
+        if (
+            isinstance(given, str)
+            or many
+            or (isinstance(given, np.ndarray) and given.dtype.kind not in "fiu")
+        ):
             given = self.encode(given)
-        vectors = np.atleast_2d(np.asarray(given, np.float32))
+        elif isinstance(given, (list, tuple)) and len(given) == 0:
+            given = np.zeros((0, self.dim), np.float32)
+        try:
+            vectors = np.atleast_2d(np.asarray(given, np.float32))
+        except (TypeError, ValueError):
+            raise InputError(
+                f"cannot compare a {type(given).__name__} of this kind; give one text, a list or numpy array of texts, "
+                "or vectors of shape (n, d)"
+            ) from None
+        if vectors.ndim != 2:
+            raise InputError(f"vectors of shape {vectors.shape} cannot be compared; give shape (n, d)")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return cast(npt.NDArray[np.float32], vectors / np.where(lengths > 0, lengths, 1))
 
@@ -251,21 +284,13 @@ class StaticModel:
         return int(dim)
 
 
-def _chunks(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Cut any iterable of texts into lists of CHUNK with the position of their first."""
-    position = 0
-    if hasattr(texts, "to_pylist") or (hasattr(texts, "tolist") and hasattr(texts, "__getitem__")):
-        # Arrow and numpy turn a slice into a list of str far faster than their items one by one
-        column = cast(Any, texts)
-        for position in range(0, len(column), CHUNK):
-            part = column[position : position + CHUNK]
-            yield position, part.to_pylist() if hasattr(part, "to_pylist") else part.tolist()
-        return
-    if isinstance(texts, list):
-        for position in range(0, len(texts), CHUNK):
-            yield position, texts[position : position + CHUNK]
-        return
-    iterator = iter(texts)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
-        yield position, chunk
-        position += len(chunk)
+def _as_table(given: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"it holds {array.dtype}")
+        with np.errstate(over="ignore"):  # becomes infinite, which Parts refuses
+            return np.ascontiguousarray(array, np.float32)
+    except (TypeError, ValueError) as error:
+        reason = str(error)[:100]
+    raise ModelError(f"the table is no array of numbers of shape (tokens, dimensions): {reason}")

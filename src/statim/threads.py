@@ -1,12 +1,17 @@
-"""One pool of threads for the whole process; kernels release the interpreter lock, so threads are enough.
+"""Pools of threads for the whole process; kernels release the interpreter lock, so threads are enough.
 
 The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use. Work is cut
 into the same parts in the same order for a given number of threads, so results do not depend on timing.
+
+Nothing here can wait for itself: work that is already on one of these threads does its own parts one after the other.
 """
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from statim.errors import InputError
@@ -14,7 +19,10 @@ from statim.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 
-_pool: ThreadPoolExecutor | None = None
+_pools: dict[
+    int, ThreadPoolExecutor
+] = {}  # by number of threads, so that no call runs on more than it was given
+_here = threading.local()  # .inside is set on the threads of the pools
 
 
 def count(threads: int | None = None) -> int:
@@ -33,72 +41,89 @@ def count(threads: int | None = None) -> int:
         return os.cpu_count() or 1
     try:
         number = int(given)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1 or isinstance(given, (bool, float)):
         raise InputError(f"{where} is {given!r}; it must be a whole number of at least 1")
     return int(number)
 
 
-def _executor(threads: int) -> ThreadPoolExecutor:
-    """The process's pool, made on first use and made larger when more threads are asked for."""
-    global _pool
-    if _pool is None or _pool._max_workers < threads:
-        _pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="statim")
-    return _pool
-
-
-def _forget_pool() -> None:
-    """Threads do not survive a fork: the child makes its own pool."""
-    global _pool
-    _pool = None
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """The process's pool of so many threads, made on first use."""
+    pool = _pools.get(threads)
+    if pool is None:
+        pool = ThreadPoolExecutor(threads, "statim", initializer=setattr, initargs=(_here, "inside", True))
+        pool = _pools.setdefault(threads, pool)
+    return pool
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork: the child makes its own
 
 
-def run(tasks: list[Callable[[], R]], threads: int) -> list[R]:
-    """Run ``tasks`` on at most ``threads`` threads, this one included; results come in the order of the tasks."""
-    if threads == 1 or len(tasks) <= 1:
+def _alone(threads: int) -> bool:
+    return threads == 1 or getattr(_here, "inside", False)
+
+
+def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
+    """Run ``tasks`` on at most ``threads`` threads, this one included; results come in the order of the tasks.
+
+    The first error is raised once every thread has come to rest; tasks that had not begun by then are not begun.
+    """
+    if _alone(threads) or len(tasks) <= 1:
         return [task() for task in tasks]
     share = min(threads, len(tasks))
     results: dict[int, R] = {}
+    failed = threading.Event()
 
     def work(first: int) -> None:
-        for index in range(first, len(tasks), share):
-            results[index] = tasks[index]()
+        try:
+            for index in range(first, len(tasks), share):
+                if failed.is_set():
+                    return
+                results[index] = tasks[index]()
+        except BaseException:
+            failed.set()
+            raise
 
-    futures = [_executor(threads).submit(work, first) for first in range(1, share)]
+    futures = [_pool(threads).submit(work, first) for first in range(1, share)]
     try:
         work(0)
     finally:
-        for future in futures:
-            future.result()
+        wait(futures)
+    for future in futures:
+        future.result()
     return [results[index] for index in range(len(tasks))]
 
 
 def stream(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """``map`` over a stream with a bounded number of items under way; results come in order."""
-    if threads == 1:
+    """``map`` over a stream with at most 2 x ``threads`` items under way; results come in order.
+
+    However it ends (an error, an interrupt, a consumer that has seen enough), nothing runs on afterwards.
+    """
+    if _alone(threads):
         yield from map(function, items)
         return
-    pool = _executor(threads)
-    waiting: list[Future[R]] = []
+    process = os.getpid()
+    waiting: deque[Future[R]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
             if len(waiting) >= 2 * threads:
-                yield waiting.pop(0).result()
+                yield waiting.popleft().result()
+            waiting.append(_pool(threads).submit(function, item))
         while waiting:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
     finally:
-        for future in waiting:
-            future.cancel()
+        if (
+            os.getpid() == process
+        ):  # else this is a child that was forked midway: the threads are its parent's
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
 
 
 def ranges(total: int, parts: int) -> list[tuple[int, int]]:
     """Cut ``range(total)`` into at most ``parts`` contiguous, nearly equal, non-empty ranges."""
     parts = max(1, min(parts, total))
     bounds = [total * part // parts for part in range(parts + 1)]
-    return [(start, end) for start, end in zip(bounds, bounds[1:], strict=False) if end > start]
+    return [(start, end) for start, end in itertools.pairwise(bounds) if end > start]

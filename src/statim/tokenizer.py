@@ -8,7 +8,7 @@ a fixed probe.
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import tokenizers
 
 from statim import threads as pool
 from statim.errors import InputError, ModelError
+from statim.texts import Texts
 from statim.tokens import Tokens
 
 CHUNK = 2048  # texts tokenized at a time by one thread
@@ -112,7 +113,7 @@ class Tokenizer:
 
     def __call__(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         *,
         max_tokens: int | None = None,
         max_characters: int | None = None,
@@ -121,64 +122,74 @@ class Tokenizer:
         """Tokenize n texts.
 
         Args:
-            texts: A sequence of str.
+            texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any iterable of str.
             max_tokens: Cut each text after this many tokens.
             max_characters: Cut each text after this many characters, before tokenizing.
-            threads: See statim.threads.
+            threads: See statim.threads. Kinds other than WordPiece know only 1 and all.
 
         Raises:
             InputError: A text is not a str; the message names its position.
         """
-        starts = range(0, len(texts), CHUNK)
+        workers = pool.count(threads)
 
-        def cut(start: int) -> Tokens:
+        def cut(item: tuple[int, list[str]]) -> Tokens:
+            position, chunk = item
             return self.chunk(
-                texts[start : start + CHUNK], max_tokens=max_tokens, max_characters=max_characters, position=start
+                chunk,
+                max_tokens=max_tokens,
+                max_characters=max_characters,
+                position=position,
+                threads=workers,
             )
 
-        workers = pool.count(threads) if self.is_fast else 1  # tokenizers has threads of its own
-        return Tokens.concatenate(list(pool.stream(cut, starts, workers)))
+        chunks = Texts.of(texts).chunks(CHUNK)
+        return Tokens.concatenate(list(pool.stream(cut, chunks, workers if self.is_fast else 1)))
 
     def chunk(
         self,
-        texts: Sequence[str],
+        texts: list[str],
         *,
         max_tokens: int | None = None,
         max_characters: int | None = None,
         position: int = 0,
+        threads: int = 1,
     ) -> Tokens:
-        """Tokenize a few thousand texts on this thread; ``position`` is that of the first, for messages."""
-        texts = texts if isinstance(texts, list) else list(texts)
+        """Tokenize a few thousand texts, WordPiece on this thread, other kinds on all processors unless ``threads`` is 1.
+
+        ``position`` is that of the first text, for messages.
+        """
         try:
             if max_characters is not None:
                 texts = [text[:max_characters] for text in texts]
             try:
-                return self._cut(texts, max_tokens)
+                return self._cut(texts, max_tokens, threads)
             except UnicodeEncodeError:  # a lone surrogate: no Unicode text; each becomes U+FFFD
-                return self._cut([_mend(text) for text in texts], max_tokens)
+                return self._cut([_mend(text) for text in texts], max_tokens, threads)
         except (TypeError, AttributeError):
             for index, text in enumerate(texts):
                 if not isinstance(text, str):
                     raise InputError(
-                        f"text {position + index} is of type {type(text).__name__}, not str; "
+                        f"text {position + index:,} is of type {type(text).__name__}, not str; "
                         "give every text as a str (an empty one for a missing text)"
                     ) from None
             raise
 
-    def _cut(self, texts: list[str], max_tokens: int | None) -> Tokens:
+    def _cut(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         if self._fast is not None:
             ids, offsets = self._fast.encode_batch(
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )
             return Tokens(ids.view(np.int32), offsets)
-        encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts)]
+        encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts, threads)]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
         flat = np.fromiter((token for ids in encoded for token in ids), np.int32, int(offsets[-1]))
         return Tokens(flat, offsets)
 
-    def _encode(self, texts: list[str]) -> list[Any]:
+    def _encode(self, texts: list[str], threads: int) -> list[Any]:
         try:
+            if threads == 1:
+                return [self._backend.encode(text, add_special_tokens=False) for text in texts]
             return list(self._backend.encode_batch_fast(texts, add_special_tokens=False))
         except TypeError as error:
             # tokenizers says TypeError for lone surrogates too
@@ -197,7 +208,7 @@ class Tokenizer:
         except nanotoken.UnsupportedTokenizerError:
             return None
         ids, offsets = fast.encode_batch(list(PROBE), add_special_tokens=False, parallel=False)
-        slow = [encoding.ids for encoding in self._encode(list(PROBE))]
+        slow = [encoding.ids for encoding in self._encode(list(PROBE), 1)]
         for index, expected in enumerate(slow):
             if ids[offsets[index] : offsets[index + 1]].tolist() != expected:
                 warnings.warn(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,29 @@ class Tokens:
     Attributes:
         ids: int32, shape (number of tokens,): the ids of all texts, one after the other.
         offsets: int64, shape (n + 1,): text i has the ids ``ids[offsets[i]:offsets[i + 1]]``.
+
+    Raises:
+        InputError: The types or shapes differ from these, or the offsets do not cut ``ids`` into texts.
     """
 
     ids: Ids
     offsets: Offsets
+
+    def __post_init__(self) -> None:
+        ids, offsets = self.ids, self.offsets
+        if ids.dtype != np.int32 or ids.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
+            raise InputError(
+                f"ids are {ids.dtype} of shape {ids.shape} and offsets {offsets.dtype} of shape {offsets.shape}; "
+                "they must be int32 and int64, of one dimension"
+            )
+        # compiled code trusts the offsets
+        if (
+            len(offsets) == 0
+            or offsets[0] != 0
+            or offsets[-1] != len(ids)
+            or (offsets[1:] < offsets[:-1]).any()
+        ):
+            raise InputError(f"offsets must rise from 0 to the number of ids, {len(ids):,}, and never fall")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,6 +73,18 @@ class Tokens:
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.offsets, other.offsets)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def check(self, vocabulary: int) -> None:
+        """Make sure that every id is a row of a table with ``vocabulary`` rows; compiled code trusts the ids.
+
+        Raises:
+            InputError: An id is not in [0, vocabulary).
+        """
+        if len(self.ids) and not 0 <= self.ids.min() <= self.ids.max() < vocabulary:
+            raise InputError(
+                f"the ids run from {self.ids.min():,} to {self.ids.max():,} but the table has {vocabulary:,} rows; "
+                "the tokens are of another tokenizer"
+            )
 
     @property
     def lengths(self) -> Offsets:
@@ -99,4 +131,7 @@ class Tokens:
         arrays, metadata = load_tensors(path)
         if metadata.get("format") != FORMAT or not {"ids", "offsets"} <= arrays.keys():
             raise ModelError(f"{path} does not hold tokens that this version of statim can read")
-        return Tokens(arrays["ids"].astype(np.int32, copy=False), arrays["offsets"].astype(np.int64, copy=False))
+        try:
+            return Tokens(cast(Ids, arrays["ids"]), cast(Offsets, arrays["offsets"]))
+        except InputError as error:
+            raise ModelError(f"{path} does not hold whole tokens ({error}); delete it") from None

@@ -13,7 +13,7 @@ def pool_few(
     normalize: bool,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """The same function as ``kernels.pool.pool``."""
+    """The same function as ``kernels.pool.pool``: the same float32 sums, scaled in float64, so the vectors are equal too."""
     for index in range(len(offsets) - 1):
         tokens = ids[offsets[index] : offsets[index + 1]]
         if dropped >= 0:
@@ -21,9 +21,10 @@ def pool_few(
         if len(tokens) == 0:
             out[index] = 0.0
             continue
-        vector = table[tokens, :dim].sum(axis=0, dtype=np.float32)
+        vector = np.add.reduce(table[tokens, :dim], axis=0)
         if normalize:
-            length = float(np.sqrt(vector @ vector))
-            out[index] = vector / length if length > 0.0 else 0.0
+            squares = float(np.square(vector, dtype=np.float64).sum())
+            factor = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
         else:
-            out[index] = vector / np.float32(len(tokens))
+            factor = 1.0 / len(tokens)
+        out[index] = vector.astype(np.float64) * factor

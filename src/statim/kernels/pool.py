@@ -55,11 +55,11 @@ def pool(
         if count == 0:
             continue
         if normalize:
-            squares = np.float32(0.0)
+            squares = 0.0
             for j in range(dim):
-                squares += row[j] * row[j]
-            factor = np.float32(1.0) / np.sqrt(squares) if squares > 0.0 else np.float32(0.0)
+                squares += np.float64(row[j]) * np.float64(row[j])
+            factor = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
         else:
-            factor = np.float32(1.0) / np.float32(count)
+            factor = 1.0 / np.float64(count)
         for j in range(dim):
-            row[j] *= factor
+            row[j] = np.float32(np.float64(row[j]) * factor)
