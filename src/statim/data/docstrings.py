@@ -32,10 +32,20 @@ def read(path: str, module: str) -> list[tuple[str, str]]:
             return []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = _parse(source)
         return list(_documented(tree, module))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+def _parse(source: bytes) -> ast.Module:
+    """``ast.parse``, tried again where CPython 3.11 loses count of its own recursion (its issue 106905)."""
+    for _ in range(3):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            continue
+    return ast.parse(source)
 
 
 def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str]]:
