@@ -196,6 +196,8 @@ class Tokenizer:
             if all(isinstance(text, str) for text in texts):
                 raise UnicodeEncodeError("utf-8", "", 0, 1, "surrogates not allowed") from error
             raise
+        except Exception as error:  # the library raises bare Exception: an unknown token and no id for it, say
+            raise ModelError(f"the tokenizer cannot cut a text ({str(error)[:200]}); mend tokenizer.json") from None
 
     def _proven_fast(self) -> Any:
         """The nanotoken twin of a WordPiece tokenizer, or None: another kind, or one whose ids differ."""

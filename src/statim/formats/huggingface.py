@@ -25,8 +25,8 @@ from statim.errors import ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.formats import card as cards
 from statim.formats import from_model2vec, from_sentence_transformers
+from statim.formats import table as tables
 from statim.formats.parts import Parts
-from statim.formats.table import read_arrays, unfold
 from statim.settings import Settings
 from statim.tensors import Array, save_tensors
 from statim.tokenizer import Tokenizer
@@ -109,12 +109,12 @@ def read(folder: Path) -> Parts:
         _check_version(folder, own)
     modules = check_static(folder)
     home = folder if modules is None else from_sentence_transformers.module_folder(folder, modules[0])
-    arrays, metadata = read_arrays(home)
+    stored = tables.read(home)
     tokenizer_json = _read_tokenizer(home)
-    tokenizer = Tokenizer.from_json(tokenizer_json)
-    if own is not None and MARK in metadata:
+    tokenizer = _make_tokenizer(home, tokenizer_json, stored.tokens)
+    if own is not None and MARK in stored.metadata:
         settings = _settings(folder, own)
-    elif "embedding.weight" not in arrays and (folder / "config.json").exists():
+    elif stored.key == "embeddings" and (folder / "config.json").exists():
         settings = from_model2vec.read_settings(folder, tokenizer)
     elif modules is not None:
         settings = from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
@@ -122,9 +122,8 @@ def read(folder: Path) -> Parts:
         raise ModelError(
             f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
         )
-    table = unfold(home / "model.safetensors", arrays, tokenizer.vocabulary_size)
     try:
-        return Parts(table, tokenizer, settings)
+        return Parts(stored.unfold(tokenizer.vocabulary_size), tokenizer, settings)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
 
@@ -223,6 +222,28 @@ def _read_tokenizer(folder: Path) -> str:
         raise ModelError(f"{path} is missing; the folder is not a whole model") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} cannot be read ({str(error)[:100]}); copy it anew") from None
+
+
+def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
+    """The tokenizer, once its ids are known to fit: some libraries keep a place for each id up to the largest."""
+    try:
+        backend = tokenizers.Tokenizer.from_str(text)
+        largest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+        if largest >= rows:
+            raise ModelError(
+                f"{folder}: the table has {rows:,} rows but the tokenizer gives ids up to {largest:,}; "
+                "the two belong to different models"
+            )
+        return Tokenizer(backend)
+    except ModelError:
+        raise
+    except BaseException as error:
+        # tokenizers raises bare Exception, and where it panics a BaseException that has no name to import
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(
+            f"{folder / 'tokenizer.json'} does not describe a tokenizer ({str(error)[:200]}); restore the file"
+        ) from None
 
 
 def _is_limit(value: object) -> bool:

@@ -1,5 +1,6 @@
 """The table inside model.safetensors: one float32 row per token id, whatever it was stored as."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -17,11 +18,65 @@ LARGEST = (
 BLOCK = 4096  # rows unfolded at a time
 
 
-def read_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays of ``model.safetensors``, memory-mapped, and its metadata.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A table as it is stored; all arrays are known to fit together.
+
+    Attributes:
+        path: The file, for messages.
+        metadata: What the file says about itself.
+        key: The name of the table: one of KEYS.
+        table: (rows, d), of one of the types STORED, memory-mapped.
+        mapping: (tokens,) id -> row, or None where token i has row i.
+        weights: (tokens,) id -> factor, or None.
+    """
+
+    path: Path
+    metadata: dict[str, str]
+    key: str
+    table: Array
+    mapping: npt.NDArray[np.integer] | None
+    weights: Array | None
+
+    @property
+    def tokens(self) -> int:
+        """How many token ids there is a row for."""
+        return len(self.table if self.mapping is None else self.mapping)
+
+    def unfold(self, tokens: int) -> npt.NDArray[np.float32]:
+        """One float32 row per token id, (tokens or more, d), as model2vec reads it; memory-mapped where it is stored like that.
+
+        Args:
+            tokens: Rows wanted; at most ``self.tokens``.
+
+        Raises:
+            ModelError: The table would be absurdly large.
+        """
+        if self.mapping is None and self.weights is None and self.table.dtype == np.float32:
+            return np.require(cast(npt.NDArray[np.float32], self.table), requirements=["C", "A"])
+        dim = self.table.shape[1]
+        if tokens * dim * 4 > LARGEST:
+            raise ModelError(
+                f"{self.path} unfolds to {tokens:,} rows of {dim:,} dimensions, over the limit of {LARGEST >> 30} GiB"
+            )
+        out = np.empty((tokens, dim), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are found afterwards
+            for start in range(0, tokens, BLOCK):
+                end = min(start + BLOCK, tokens)
+                part = self.table[start:end] if self.mapping is None else self.table[self.mapping[start:end]]
+                # numpy's choice of type is model2vec's too: int8 times float16 is float16
+                out[start:end] = (
+                    part if self.weights is None else np.multiply(part, self.weights[start:end, None])
+                )
+        return out
+
+
+def read(folder: Path) -> Stored:
+    """What ``model.safetensors`` in ``folder`` holds, memory-mapped and checked.
 
     Raises:
-        ModelError: The file is missing or not whole, or the weights are there as a pickle only.
+        ModelError: The file is missing or not whole, an array is missing or of the wrong type, shape or range, or the weights are
+            there as a pickle only.
     """
     path = folder / "model.safetensors"
     if not path.exists() and (folder / "pytorch_model.bin").exists():
@@ -29,22 +84,7 @@ def read_arrays(folder: Path) -> tuple[dict[str, Array], dict[str, str]]:
             f"{folder} holds its weights as pytorch_model.bin only, a pickle, which can run code when it is opened; "
             "save the model as model.safetensors"
         )
-    return load_tensors(path)
-
-
-def unfold(path: Path, arrays: dict[str, Array], rows: int) -> npt.NDArray[np.float32]:
-    """One float32 row per token id from a stored table, its optional ``mapping`` (id -> row) and ``weights`` (id -> factor).
-
-    A float32 table with neither is given as it is, memory-mapped; the rest is unfolded as model2vec reads it.
-
-    Args:
-        path: The file, for messages.
-        arrays: What the file holds.
-        rows: How many token ids there are; rows beyond are not unfolded.
-
-    Raises:
-        ModelError: An array is missing, or of the wrong type, shape or range.
-    """
+    arrays, metadata = load_tensors(path)
     key = next((key for key in KEYS if key in arrays), None)
     if key is None:
         raise ModelError(
@@ -56,16 +96,16 @@ def unfold(path: Path, arrays: dict[str, Array], rows: int) -> npt.NDArray[np.fl
             f"{path}: {key} has shape {table.shape} and type {table.dtype}; it must have two dimensions "
             f"and be one of {', '.join(STORED)}"
         )
-    mapping, weights = _mapping(path, arrays.get("mapping"), len(table)), arrays.get("weights")
-    tokens = len(table) if mapping is None else len(mapping)
-    if weights is not None and (weights.shape != (tokens,) or weights.dtype.kind != "f"):
+    stored = Stored(
+        path, metadata, key, table, _mapping(path, arrays.get("mapping"), len(table)), arrays.get("weights")
+    )
+    weights = stored.weights
+    if weights is not None and (weights.shape != (stored.tokens,) or weights.dtype.kind != "f"):
         raise ModelError(
             f"{path}: weights has shape {weights.shape} and type {weights.dtype}; "
-            f"it must hold one float for each of the {tokens:,} tokens"
+            f"it must hold one float for each of the {stored.tokens:,} tokens"
         )
-    if mapping is None and weights is None and table.dtype == np.float32:
-        return np.require(cast(npt.NDArray[np.float32], table), requirements=["C", "A"])
-    return _unfold(path, table, mapping, weights, min(rows, tokens))
+    return stored
 
 
 def _mapping(path: Path, mapping: Array | None, rows: int) -> npt.NDArray[np.integer] | None:
@@ -83,22 +123,6 @@ def _mapping(path: Path, mapping: Array | None, rows: int) -> npt.NDArray[np.int
             f"{path}: mapping sends token {outside[0]:,} to row {integers[outside[0]]:,}, but the table has {rows:,} rows"
         )
     return None if np.array_equal(integers, np.arange(rows)) else integers
-
-
-def _unfold(
-    path: Path, table: Array, mapping: npt.NDArray[np.integer] | None, weights: Array | None, tokens: int
-) -> npt.NDArray[np.float32]:
-    if tokens * table.shape[1] * 4 > LARGEST:
-        raise ModelError(
-            f"{path} unfolds to {tokens:,} rows of {table.shape[1]:,} dimensions, over the limit of {LARGEST >> 30} GiB"
-        )
-    out = np.empty((tokens, table.shape[1]), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities are found afterwards
-        for start in range(0, tokens, BLOCK):
-            end = min(start + BLOCK, tokens)
-            part = table[start:end] if mapping is None else table[mapping[start:end]]
-            out[start:end] = part if weights is None else np.multiply(part, weights[start:end, None])
-    return out
 
 
 def _names(arrays: dict[str, Array]) -> str:
