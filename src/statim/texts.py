@@ -41,9 +41,9 @@ class Texts:
             raise InputError(
                 f"texts is a {kind} of {getattr(texts, 'ndim', 0)} dimensions; give one of 1 dimension"
             )
-        held: Any = (
-            texts.array if hasattr(texts, "iloc") else texts
-        )  # pandas may slice by label, its array does not
+        held = cast(Any, texts)
+        if hasattr(held, "iloc"):
+            held = held.array  # a pandas Series may slice by label, its array does not
         if isinstance(held, (list, tuple)) or (hasattr(held, "__getitem__") and _lister(held)):
             return Texts(held, len(held))
         return Texts(held, None)

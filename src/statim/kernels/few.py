@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+BLOCK = 4096  # rows gathered at a time, so that a very long text takes little memory
+
 
 def pool_few(
     table: npt.NDArray[np.float32],
@@ -13,7 +15,7 @@ def pool_few(
     normalize: bool,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """The same function as ``kernels.pool.pool``: the same float32 sums, scaled in float64, so the vectors are equal too."""
+    """The same function as ``kernels.pool.pool``, with the same sums in the same order, so the vectors are equal too."""
     for index in range(len(offsets) - 1):
         tokens = ids[offsets[index] : offsets[index + 1]]
         if dropped >= 0:
@@ -21,10 +23,14 @@ def pool_few(
         if len(tokens) == 0:
             out[index] = 0.0
             continue
-        vector = np.add.reduce(table[tokens, :dim], axis=0)
+        total = np.zeros(dim, np.float32)
+        for start in range(0, len(tokens), BLOCK):
+            rows = table[tokens[start : start + BLOCK], :dim]
+            rows[0] += total
+            total = np.add.reduce(rows, axis=0)
         if normalize:
-            squares = float(np.square(vector, dtype=np.float64).sum())
-            factor = 1.0 / np.sqrt(squares) if squares > 0.0 else 0.0
+            length = float(np.sqrt(np.square(total, dtype=np.float64).sum()))
+            factor = 1.0 / length if length > 0.0 else 0.0
         else:
             factor = 1.0 / len(tokens)
-        out[index] = vector.astype(np.float64) * factor
+        out[index] = total.astype(np.float64) * factor

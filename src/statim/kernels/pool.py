@@ -31,6 +31,9 @@ def pool(
 ) -> None:
     """Write the mean of each text's rows, at the first ``dim`` dimensions.
 
+    Rows are summed in float32, in order, as the other libraries of static models do; only so do the vectors of very long
+    texts equal theirs.
+
     Args:
         table: (V, d) float32.
         ids: Token ids, int32, each in [0, V).
