@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from statim.errors import InputError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -16,6 +18,9 @@ class Settings:
         prompts: Text put before queries and documents, by the names ``query`` and ``document``.
         language: Language codes for the model card, e.g. ``("en",)``.
         base_model: What the model started from, for the model card.
+
+    Raises:
+        InputError: A limit is not a whole number of at least 1.
     """
 
     normalize: bool = True
@@ -25,3 +30,10 @@ class Settings:
     prompts: Mapping[str, str] = field(default_factory=dict)
     language: tuple[str, ...] = ()
     base_model: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in (("max_tokens", self.max_tokens), ("max_characters", self.max_characters)):
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+                raise InputError(
+                    f"{name} is {limit!r}; it must be a whole number of at least 1, or None for no limit"
+                )

@@ -158,21 +158,22 @@ class Tokenizer:
 
         ``position`` is that of the first text, for messages.
         """
-        try:
-            if max_characters is not None:
-                texts = [text[:max_characters] for text in texts]
-            try:
-                return self._cut(texts, max_tokens, threads)
-            except UnicodeEncodeError:  # a lone surrogate: no Unicode text; each becomes U+FFFD
-                return self._cut([_mend(text) for text in texts], max_tokens, threads)
-        except (TypeError, AttributeError):
+        if set(map(type, texts)) - {str}:
             for index, text in enumerate(texts):
                 if not isinstance(text, str):
                     raise InputError(
                         f"text {position + index:,} is of type {type(text).__name__}, not str; "
                         "give every text as a str (an empty one for a missing text)"
-                    ) from None
-            raise
+                    )
+        for name, limit in (("max_tokens", max_tokens), ("max_characters", max_characters)):
+            if limit is not None and limit < 1:
+                raise InputError(f"{name} is {limit}; it must be at least 1, or None for no limit")
+        if max_characters is not None:
+            texts = [text[:max_characters] for text in texts]
+        try:
+            return self._cut(texts, max_tokens, threads)
+        except (UnicodeEncodeError, TypeError):  # a lone surrogate: no Unicode text
+            return self._cut([_mend(text) for text in texts], max_tokens, threads)
 
     def _cut(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         if self._fast is not None:
@@ -191,13 +192,12 @@ class Tokenizer:
             if threads == 1:
                 return [self._backend.encode(text, add_special_tokens=False) for text in texts]
             return list(self._backend.encode_batch_fast(texts, add_special_tokens=False))
-        except TypeError as error:
-            # tokenizers says TypeError for lone surrogates too
-            if all(isinstance(text, str) for text in texts):
-                raise UnicodeEncodeError("utf-8", "", 0, 1, "surrogates not allowed") from error
+        except TypeError:
             raise
-        except Exception as error:  # the library raises bare Exception: an unknown token and no id for it, say
-            raise ModelError(f"the tokenizer cannot cut a text ({str(error)[:200]}); mend tokenizer.json") from None
+        except Exception as error:  # the library raises bare Exception
+            raise InputError(
+                f"the tokenizer cannot cut every text ({str(error)[:100]}); give its vocabulary an unknown token"
+            ) from None
 
     def _proven_fast(self) -> Any:
         """The nanotoken twin of a WordPiece tokenizer, or None: another kind, or one whose ids differ."""
@@ -207,7 +207,7 @@ class Tokenizer:
 
         try:
             fast = nanotoken.WordPieceTokenizer.from_json(self._backend.to_str())
-        except nanotoken.UnsupportedTokenizerError:
+        except ValueError:  # it says so of what it does not know
             return None
         ids, offsets = fast.encode_batch(list(PROBE), add_special_tokens=False, parallel=False)
         slow = [encoding.ids for encoding in self._encode(list(PROBE), 1)]
