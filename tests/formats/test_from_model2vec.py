@@ -91,6 +91,15 @@ def test_what_old_versions_did_not_write(saved, texts, by_model2vec):
     assert difference(folder, texts, by_model2vec) < 1e-6
 
 
+@pytest.mark.parametrize("max_length", [2**31, 2**62])
+def test_limits_beyond_any_text_survive_saving(max_length, saved, texts, tmp_path, by_model2vec):
+    folder = saved(max_length=max_length)
+    assert difference(folder, texts[:50], by_model2vec) < 1e-6
+    model = StaticModel.load(folder)
+    model.save(tmp_path / "again")
+    assert StaticModel.load(tmp_path / "again").settings == model.settings
+
+
 def test_facts_of_the_card(small, table, tmp_path):
     model = model2vec.StaticModel(
         table(small["BPE"]), small["BPE"], base_model_name="org/teacher", language=["en", "nl"]
@@ -109,7 +118,7 @@ def test_facts_of_the_card(small, table, tmp_path):
         ({"max_length": -3}, "at least 1, or null"),
         ({"max_length": True}, "at least 1, or null"),
         ({"max_length": "x" * 1000}, "at least 1, or null"),
-        ({"max_length": 2**40}, "at least 1, or null"),
+        ({"max_length": 2**70}, "at least 1, or null"),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from statim.tokenizer import Tokenizer
 
 MAX_LENGTH = 512  # what model2vec takes when config.json does not say
 NORMALIZE = False
+LONGEST = (1 << 63) - 1  # characters; no text has as many
 
 
 def is_written_here(config: dict[str, Any]) -> bool:
@@ -35,14 +36,19 @@ def read_settings(folder: Path, tokenizer: Tokenizer) -> Settings:
     if not isinstance(normalize, bool):
         raise ModelError(f"{path}: normalize is {str(normalize)[:80]!r}; it must be true or false")
     if length is not None and (
-        isinstance(length, bool) or not isinstance(length, int) or not 0 < length < 1 << 31
+        isinstance(length, bool) or not isinstance(length, int) or not 0 < length < 1 << 63
     ):
         raise ModelError(
             f"{path}: max_length is {str(length)[:80]!r}; it must be a whole number of at least 1, or null"
         )
     characters = None
-    if length is not None and tokenizer.vocabulary:
-        characters = length * int(np.median([len(token) for token in tokenizer.vocabulary]))
+    if length is not None:
+        median = int(np.median([len(token) for token in tokenizer.vocabulary])) if tokenizer.vocabulary else 0
+        if median == 0:
+            raise ModelError(
+                f"{folder / 'tokenizer.json'} has a vocabulary of empty tokens; restore the file"
+            )
+        characters = min(length * median, LONGEST)
     base_model, language = card.facts(folder)
     return Settings(
         normalize=normalize,

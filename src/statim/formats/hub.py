@@ -22,17 +22,19 @@ LARGE = tuple(
     for folder in ("", "0_StaticEmbedding/")
     for name in ("model.safetensors", "tokenizer.json")
 )
+TRANSFORMER = ("*.json", "*.txt", "*.model", "*.safetensors")
 PATIENCE = 5.0  # seconds for the hub's first answer
 
 
-def resolve(name: str) -> Path:
+def resolve(name: str, *, static: bool = True) -> Path:
     """The folder of a model on the hub. One that is in the cache is used as it is, without a look at the network.
 
-    Only the files that a static model has are downloaded, the small ones first: a model of another kind is refused before its
-    weights are fetched. HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT and HF_TOKEN are honoured by huggingface_hub.
+    Only the files that a model of the wanted kind has are downloaded, for a static one the small ones first: a model of
+    another kind is refused before its weights are fetched. HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT and HF_TOKEN are honoured by huggingface_hub.
 
     Args:
         name: ``organisation/model``, or the bare name of a model of sentence-transformers.
+        static: The model is static; else it is a transformer.
 
     Raises:
         ModelError: There is no such model, it is not static, the hub cannot be reached, or huggingface_hub is not installed.
@@ -53,13 +55,15 @@ def resolve(name: str) -> Path:
             "pip install 'statim[hub]'",
         ) from None
     repository = name if "/" in name else f"{ORGANIZATION}/{name}"
-    cached = _cached(huggingface_hub, repository)
-    if cached is not None:
-        return cached
+    found = _cached(huggingface_hub, repository, static)
+    if found is not None:
+        return found
     try:
         if not os.isatty(2):
             disable_progress_bars()
         _check_reachable(huggingface_hub, repository)
+        if not static:
+            return Path(huggingface_hub.snapshot_download(repository, allow_patterns=TRANSFORMER))
         check_static(Path(huggingface_hub.snapshot_download(repository, allow_patterns=SMALL)))
         return Path(huggingface_hub.snapshot_download(repository, allow_patterns=[*SMALL, *LARGE]))
     except ModelError:
@@ -68,16 +72,25 @@ def resolve(name: str) -> Path:
         raise _refusal(name, *_reason(error, repository)) from None
 
 
-def _cached(huggingface_hub: Any, repository: str) -> Path | None:
-    """The model's folder in the cache, if it is there and whole."""
+def cached(name: str, *, static: bool = True) -> Path | None:
+    """The folder of a model in the hub's cache on this machine, if it is there and whole; never asks the network."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        return None
+    return _cached(huggingface_hub, name if "/" in name else f"{ORGANIZATION}/{name}", static)
+
+
+def _cached(huggingface_hub: Any, repository: str, static: bool) -> Path | None:
+    patterns = [*SMALL, *LARGE] if static else TRANSFORMER
     try:
         folder = Path(
-            huggingface_hub.snapshot_download(
-                repository, allow_patterns=[*SMALL, *LARGE], local_files_only=True
-            )
+            huggingface_hub.snapshot_download(repository, allow_patterns=patterns, local_files_only=True)
         )
     except Exception:  # not there: which error says so differs between versions
         return None
+    if not static:
+        return folder if (folder / "config.json").exists() and any(folder.rglob("*.safetensors")) else None
     return (
         folder
         if any(all((folder / name).exists() for name in pair) for pair in (LARGE[:2], LARGE[2:]))

@@ -247,7 +247,7 @@ def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31)
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63)
 
 
 def _is_text(value: object) -> bool:
