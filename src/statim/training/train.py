@@ -15,10 +15,12 @@ import numpy.typing as npt
 from statim import __version__
 from statim import threads as pool
 from statim.data.pairs import Pairs, read_pairs
-from statim.data.retrieval import RetrievalSet
+from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
 from statim.errors import InputError, ModelError
-from statim.evaluation.comparison import Comparison, compare
+from statim.evaluation.encoders import Encoder
+from statim.evaluation.report import Report
+from statim.evaluation.run import compare
 from statim.files import check_output
 from statim.model import StaticModel
 from statim.progress import Progress
@@ -56,12 +58,30 @@ class TrainingResult:
 
     model: StaticModel
     recipe: Recipe
-    comparison: Comparison | None
+    comparison: Report | None
     pairs: dict[str, int]
     seconds: dict[str, float]
     start: str
     teacher: str | None
     losses: npt.NDArray[np.float64] = field(repr=False)
+
+    def ndcg(self) -> dict[str, float]:
+        """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
+        rows = self.comparison.rows if self.comparison else []
+        values = {row.model.lower(): round(row.metrics["ndcg@10"], 6) for row in rows}
+        return {name: values[name] for name in ("start", "trained", "bm25", "teacher") if name in values}
+
+    def __str__(self) -> str:
+        """For a person: what was trained on, the held-out table, the seconds."""
+        spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+        lines = [
+            f"trained on {self.pairs['train']:,} pairs from {self.start} in {self.seconds['train']:.1f} s "
+            f"({len(self.losses) * min(self.recipe.batch, self.pairs['train']) / max(self.seconds['train'], 1e-9):,.0f} pairs/s)",
+            f"seconds: {spent}",
+        ]
+        if self.comparison:
+            lines += ["", str(self.comparison)]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the model, as plain values for JSON."""
@@ -320,14 +340,14 @@ def _loop(
 
 def _compare(
     parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
-) -> Comparison:
+) -> Report:
     """The held-out table."""
-    encoders: dict[str, Any] = {"start": before, "trained": model}
+    encoders: dict[str, Encoder] = {"start": before, "trained": model}
     if model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
     if teacher is not None:
         encoders["teacher"] = teacher
-    return compare(encoders, RetrievalSet.from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
+    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained")
 
 
 @dataclass
@@ -337,11 +357,14 @@ class _Truncated:
     model: StaticModel
     dim: int
 
-    def encode_query(self, texts: Any) -> Any:
-        return self.model.encode_query(texts, dim=self.dim)
+    def encode(self, texts: Any, *, progress: bool = False) -> Any:
+        return self.model.encode(texts, dim=self.dim, progress=progress)
 
-    def encode_document(self, texts: Any) -> Any:
-        return self.model.encode_document(texts, dim=self.dim)
+    def encode_query(self, texts: Any, *, progress: bool = False) -> Any:
+        return self.model.encode_query(texts, dim=self.dim, progress=progress)
+
+    def encode_document(self, texts: Any, *, progress: bool = False) -> Any:
+        return self.model.encode_document(texts, dim=self.dim, progress=progress)
 
 
 def _card(result: TrainingResult, pairs: Pairs) -> str:

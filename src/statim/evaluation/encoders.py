@@ -1,0 +1,47 @@
+"""What evaluation needs of a model, and how a path or name becomes one."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.errors import ModelError
+from statim.model import StaticModel
+from statim.teacher import MINILM, Teacher, is_transformer
+
+Vectors = npt.NDArray[np.floating[Any]]
+
+
+class Encoder(Protocol):
+    """Turns n texts (a list, or an Arrow array) into vectors, (n, d); queries and documents may be treated differently."""
+
+    def encode(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """Vectors of texts that are neither queries nor documents."""
+
+    def encode_query(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """Vectors of questions to documents."""
+
+    def encode_document(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """Vectors of what is searched."""
+
+
+def load_encoder(source: str | Path) -> Encoder:
+    """A static model where there is one, else a sentence transformer.
+
+    Args:
+        source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on the hub.
+
+    Raises:
+        ModelError: There is no model there, or not a whole one.
+        DependencyError: It is a sentence transformer, and sentence-transformers is not installed.
+    """
+    if str(source) in MINILM:  # no need to ask the network whether that is a static model
+        return Teacher.load(str(source))
+    path = Path(source)
+    try:
+        return StaticModel.load(source)
+    except ModelError:
+        if path.exists() and not is_transformer(path):
+            raise
+    return Teacher.load(str(source))

