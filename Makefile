@@ -1,0 +1,49 @@
+# Every target sets up what it needs: `make demo` and `make test` work on a fresh machine with Python 3.11 or later.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.statim-stamp
+WORKERS ?= 2
+
+.PHONY: help setup demo test test-long check bench clean
+
+help:
+	@echo "make demo       train on this machine's Python documentation, compare, search"
+	@echo "make test       every test but the long ones"
+	@echo "make test-long  the long tests"
+	@echo "make check      lint, format, types"
+	@echo "make bench      the quick benchmarks"
+	@echo "make setup      the environment alone ($(VENV))"
+	@echo "make clean      remove the environment and what tools leave"
+
+setup: $(STAMP)
+
+# torch comes first and by itself, so that a machine that holds a CPU wheel of it takes that one
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/statim demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -q -m long
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/encode_against_peers.py --rounds 3
+	$(BIN)/python benchmarks/train_against_sentence_transformers.py --rounds 1
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis statim-demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
