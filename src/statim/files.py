@@ -39,13 +39,23 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EPERM: "permission denied; choose a place you may write to",
             errno.EROFS: "the file system is read-only; choose another place",
             errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
+            errno.EEXIST: "a part of this path is a file, not a folder; choose another place",
+            errno.ENOENT: "the folder is gone or cannot be made; choose another place",
             errno.EISDIR: "this is a folder; name a file",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
             errno.EFBIG: "the file grew over the limit on a file's size; raise the limit or write less",
         }
-        if error.errno not in reasons:
+        if error.errno not in reasons or not _concerns(error, path):
             raise
         raise StorageError(f"cannot write {path}: {reasons[error.errno]}") from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether it was ``path`` that was refused, or what lies around it; not, say, a file that was to be copied to it."""
+    if not isinstance(error.filename, (str, bytes)):
+        return True
+    refused, whole = os.path.abspath(os.fsdecode(error.filename)), os.path.abspath(path)
+    return whole.startswith(refused) or refused.startswith(os.path.dirname(whole))
 
 
 def _sync_directory(path: Path) -> None:
@@ -77,7 +87,8 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise StorageError(f"cannot write {path}: this is a folder; name a file")
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=MARKER)
+        path = path.resolve()
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=MARKER)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
@@ -106,15 +117,20 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
         StorageError: ``path`` cannot be made.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; name a folder to write into")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise InputError(f"{path} exists and is not empty; choose another place, or allow overwriting (--overwrite)")
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    with storage_errors(path), tempfile.TemporaryFile(dir=parent):
-        pass
+    with storage_errors(path):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; name a folder to write into")
+        if path.is_dir() and any(path.iterdir()) and not overwrite:
+            raise InputError(
+                f"{path} exists and is not empty; choose another place, or allow overwriting (--overwrite)"
+            )
+        if path.is_dir() and path.samefile(os.curdir):
+            raise InputError(f"{path} is the folder you are in, which cannot be replaced; name a new one")
+        parent = path.absolute().parent
+        while not parent.exists():
+            parent = parent.parent
+        with tempfile.TemporaryFile(dir=parent):
+            pass
     return path
 
 
@@ -129,26 +145,32 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         InputError: ``path`` is a file, or a folder with something in it while ``overwrite`` is off.
         StorageError: The disk is full, read-only, or not permitted. Nothing is left behind.
     """
-    path = check_output(path, overwrite=overwrite).absolute()
+    path = check_output(path, overwrite=overwrite).resolve()  # a link stays, what it names is replaced
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=MARKER))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=MARKER))
         try:
             yield temporary
-            for file in sorted(temporary.rglob("*")):
-                if file.is_file():
-                    with file.open("rb") as opened:
+            for part in [temporary, *sorted(temporary.rglob("*"))]:
+                if part.is_dir():
+                    _sync_directory(part)
+                else:
+                    with part.open("r+b") as opened:
                         os.fsync(opened.fileno())
             os.chmod(temporary, _default_mode(0o777))
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.old.", suffix=MARKER))
-                os.replace(path, old)
+                aside = Path(
+                    tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.old.", suffix=MARKER)
+                )
                 try:
-                    os.replace(temporary, path)
-                except BaseException:
-                    os.replace(old, path)
-                    raise
-                shutil.rmtree(old, ignore_errors=True)
+                    os.replace(path, aside / path.name)
+                    try:
+                        os.replace(temporary, path)
+                    except BaseException:
+                        os.replace(aside / path.name, path)
+                        raise
+                finally:
+                    shutil.rmtree(aside, ignore_errors=True)
             else:
                 os.replace(temporary, path)
         except BaseException:
@@ -165,16 +187,21 @@ def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise ModelError(f"{path} has {size:,} bytes, more than the {limit:,} such a file may have")
-        return json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) <= limit:
+            return json.loads(content)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
     except (IsADirectoryError, PermissionError, NotADirectoryError) as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not valid JSON ({str(error)[:100]}); restore it or make the folder anew") from None
+        raise ModelError(
+            f"{path} is not valid JSON ({str(error)[:100]}); restore it or make the folder anew"
+        ) from None
+    raise ModelError(
+        f"{path} has more than the {limit:,} bytes such a file may have; restore it or make the folder anew"
+    )
 
 
 def hash_file(path: str | Path) -> str:
