@@ -54,7 +54,7 @@ def _concerns(error: OSError, path: Path) -> bool:
     """Whether it was ``path`` that was refused, or what lies around it; not, say, a file that was to be copied to it."""
     if not isinstance(error.filename, (str, bytes)):
         return True
-    refused, whole = os.path.abspath(os.fsdecode(error.filename)), os.path.abspath(path)
+    refused, whole = os.path.realpath(os.fsdecode(error.filename)), os.path.realpath(path)
     return whole.startswith(refused) or refused.startswith(os.path.dirname(whole))
 
 
