@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, label: str, *, total: int | None, unit: str, show: bool) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.show = show and sys.stderr.isatty()
+        self.show = show and sys.stderr is not None and sys.stderr.isatty()
         self.done = 0
         self.started = time.perf_counter()
         self._bar: Any = None

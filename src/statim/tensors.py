@@ -25,13 +25,15 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def save_tensors(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write named arrays to one safetensors file, atomically.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path) as file:
         file.write(save(contiguous, dict(metadata) if metadata else None))
 
@@ -53,7 +55,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
     except SafetensorError as error:
-        raise ModelError(f"{path} is not a whole safetensors file ({error}); copy or download it anew") from None
+        raise ModelError(
+            f"{path} is not a whole safetensors file ({error}); copy or download it anew"
+        ) from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
     arrays: dict[str, Array] = {}
@@ -66,7 +70,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
             arrays[name] = (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
         elif entry["dtype"] in _DTYPES:
             dtype = np.dtype(_DTYPES[entry["dtype"]])
-            arrays[name] = np.frombuffer(data, dtype, (end - start) // dtype.itemsize, start).reshape(entry["shape"])
+            arrays[name] = np.frombuffer(data, dtype, (end - start) // dtype.itemsize, start).reshape(
+                entry["shape"]
+            )
         else:
-            raise ModelError(f"{path}: the array {name!r} has the type {entry['dtype']}, which statim cannot read")
+            raise ModelError(
+                f"{path}: the array {name!r} has the type {entry['dtype']}, which statim cannot read"
+            )
     return arrays, metadata
