@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -60,7 +61,9 @@ def main() -> None:
     workers = threads.count()
     results = []
     for dim in map(int, arguments.dims.split(",")):
-        table = np.random.default_rng(dim).standard_normal((tokenizer.vocabulary_size, dim)).astype(np.float32)
+        table = (
+            np.random.default_rng(dim).standard_normal((tokenizer.vocabulary_size, dim)).astype(np.float32)
+        )
         table[tokenizer.unknown_id] = 0
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model")
@@ -71,11 +74,11 @@ def main() -> None:
                 tokens = ours.tokenize(some)
                 size = sum(len(text.encode()) for text in some) / 1e6
                 ways: dict[str, Callable[[], np.ndarray]] = {
-                    "statim": lambda some=some: ours.encode(some),
-                    "statim, 1 thread": lambda some=some: ours.encode(some, threads=1),
-                    "model2vec": lambda some=some: model2vec.encode(some),
-                    "sentence-transformers": lambda some=some: sentence_transformer.encode(
-                        some, batch_size=1024, show_progress_bar=False
+                    "statim": partial(ours.encode, some),
+                    "statim, 1 thread": partial(ours.encode, some, threads=1),
+                    "model2vec": partial(model2vec.encode, some),
+                    "sentence-transformers": partial(
+                        sentence_transformer.encode, some, batch_size=1024, show_progress_bar=False
                     ),
                 }
                 for way in ways.values():
@@ -132,7 +135,7 @@ def teacher_rates(texts: dict[str, list[str]]) -> dict[str, float]:
     model = SentenceTransformer(str(resolve_teacher(DEFAULT_TEACHER)), device="cpu")
     rates = {}
     for kind, some in texts.items():
-        taken, _ = timed(lambda some=some: model.encode(some[:500], show_progress_bar=False))
+        taken, _ = timed(partial(model.encode, some[:500], show_progress_bar=False))
         rates[kind] = round(500 / taken, 1)
     return rates
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from statim import threads
 from statim.data.pairs import Pairs, read_pairs
-from statim.data.retrieval import RetrievalSet
+from statim.data.retrieval import from_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel
@@ -38,7 +38,9 @@ from statim.training.trainer import fit, learning_rates, steps_per_epoch
 from statim.vocabulary import learn_wordpiece
 
 
-def by_statim(pairs: Pairs, tokenizer: Tokenizer, table: np.ndarray, recipe: Recipe, workers: int) -> tuple[np.ndarray, float]:
+def by_statim(
+    pairs: Pairs, tokenizer: Tokenizer, table: np.ndarray, recipe: Recipe, workers: int
+) -> tuple[np.ndarray, float]:
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
     rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
@@ -53,7 +55,11 @@ def by_sentence_transformers(
 ) -> tuple[np.ndarray, float]:
     import transformers
     from datasets import Dataset, disable_progress_bars
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
@@ -69,7 +75,9 @@ def by_sentence_transformers(
             report_to=[], disable_tqdm=True, logging_strategy="no", seed=recipe.seed, use_cpu=True,
         )  # fmt: skip
         loss = MatryoshkaLoss(
-            model, MultipleNegativesRankingLoss(model, scale=recipe.scale), matryoshka_dims=list(recipe.levels)[::-1]
+            model,
+            MultipleNegativesRankingLoss(model, scale=recipe.scale),
+            matryoshka_dims=list(recipe.levels)[::-1],
         )
         started = time.perf_counter()
         dataset = Dataset.from_dict(columns)
@@ -88,12 +96,18 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=None, help="use only so many training pairs")
-    parser.add_argument("--data-workers", type=int, default=0, help="sentence-transformers' dataloader workers")
+    parser.add_argument(
+        "--data-workers", type=int, default=0, help="sentence-transformers' dataloader workers"
+    )
     arguments = parser.parse_args()
 
     pairs = read_pairs(arguments.files or "python-docs")
     parts = split(pairs, development=500, test=2000, seed=0)
-    kept = parts.train if arguments.limit is None else parts.train.select(np.arange(min(arguments.limit, len(parts.train))))
+    kept = (
+        parts.train
+        if arguments.limit is None
+        else parts.train.select(np.arange(min(arguments.limit, len(parts.train))))
+    )
     levels = [level for level in (16, 32, 64, 128, 256, 512, 1024) if level < arguments.dim][-5:]
     recipe = Recipe.make(
         len(kept), None, dim=arguments.dim, levels=levels, batch=arguments.batch, epochs=arguments.epochs,
@@ -103,7 +117,7 @@ def main() -> None:
     table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
     table[tokenizer.unknown_id] = 0
     columns = {"anchor": kept.anchors.to_pylist(), "positive": kept.positives.to_pylist()}
-    test = RetrievalSet.from_pairs(parts.test)
+    test = from_pairs(parts.test)
     workers = threads.count()
 
     def quality(trained: np.ndarray) -> float:
@@ -114,7 +128,9 @@ def main() -> None:
     for round_number in range(arguments.rounds):
         our_table, seconds = by_statim(kept, tokenizer, table, recipe, workers)
         ours.append((seconds, quality(our_table)))
-        their_table, seconds = by_sentence_transformers(columns, tokenizer, table, recipe, arguments.data_workers)
+        their_table, seconds = by_sentence_transformers(
+            columns, tokenizer, table, recipe, arguments.data_workers
+        )
         theirs.append((seconds, quality(their_table)))
         print(
             f"round {round_number + 1}: statim {ours[-1][0]:.2f} s, NDCG@10 {ours[-1][1]:.4f}; "

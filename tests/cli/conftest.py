@@ -42,7 +42,10 @@ def statim(monkeypatch, capfd, tmp_path):
 def pair_rows():
     """400 pairs that a model can learn: every verb with every thing."""
     return [
-        {"question": f"how do I {verb} a {thing}?", "answer": f"to {verb} the {thing} call {thing}.{verb} and check what it gives"}
+        {
+            "question": f"how do I {verb} a {thing}?",
+            "answer": f"to {verb} the {thing} call {thing}.{verb} and check what it gives",
+        }
         for verb in VERBS
         for thing in THINGS
     ]
@@ -57,8 +60,29 @@ def pairs(tmp_path, pair_rows):
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
-    words = sorted({*VERBS, *THINGS, "how", "do", "i", "a", "the", "to", "call", "and", "check", "what", "it", "gives", "?", "."})
-    backend = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(words)}}, unk_token="[UNK]"))
+    words = sorted(
+        {
+            *VERBS,
+            *THINGS,
+            "how",
+            "do",
+            "i",
+            "a",
+            "the",
+            "to",
+            "call",
+            "and",
+            "check",
+            "what",
+            "it",
+            "gives",
+            "?",
+            ".",
+        }
+    )
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(words)}}, unk_token="[UNK]")
+    )
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     table = np.random.default_rng(0).standard_normal((len(words) + 1, 32)).astype(np.float32)

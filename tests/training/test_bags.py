@@ -40,7 +40,9 @@ def test_a_count_beyond_uint16_is_spread():
 
 
 def word_tokenizer():
-    backend = Backend(models.WordLevel({"[UNK]": 0, **{f"w{i}": i + 1 for i in range(30)}}, unk_token="[UNK]"))
+    backend = Backend(
+        models.WordLevel({"[UNK]": 0, **{f"w{i}": i + 1 for i in range(30)}}, unk_token="[UNK]")
+    )
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     return Tokenizer(backend)
 
@@ -56,7 +58,11 @@ def test_batches_have_unique_columns_and_mask_every_known_positive(rows, seed):
     pairs = Pairs(pa.array(anchors), pa.array(positives), (pa.array(negatives, pa.large_string()),))
     data = TrainingSet.of(pairs, word_tokenizer())
     names = {}
-    for column, side in ((data.anchors, anchors), (data.candidates[:, 0], positives), (data.candidates[:, 1], negatives)):
+    for column, side in (
+        (data.anchors, anchors),
+        (data.candidates[:, 0], positives),
+        (data.candidates[:, 1], negatives),
+    ):
         for index, text in zip(column.tolist(), side, strict=True):
             assert (index < 0) == (text is None)
             if text is not None:
@@ -77,7 +83,9 @@ def test_batches_have_unique_columns_and_mask_every_known_positive(rows, seed):
             assert names[int(batch[i])] == anchors[pair]
             assert columns[targets.columns[i]] == positives[pair]
             masked = targets.masked[targets.masked_offsets[i] : targets.masked_offsets[i + 1]]
-            assert sorted(columns[j] for j in masked) == sorted((known[anchors[pair]] - {positives[pair]}) & set(columns))
+            assert sorted(columns[j] for j in masked) == sorted(
+                (known[anchors[pair]] - {positives[pair]}) & set(columns)
+            )
 
 
 def test_order_follows_from_seed_and_epoch_alone():

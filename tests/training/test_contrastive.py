@@ -86,7 +86,9 @@ def test_equals_sentence_transformers(both, negatives):
     module = StaticEmbedding(Tokenizer(models.WordLevel({"a": 0}, unk_token="a")), embedding_dim=d)
     directions = ("query_to_doc", "doc_to_query") if both else ("query_to_doc",)
     inner = MultipleNegativesRankingLoss(
-        SentenceTransformer(modules=[module], device="cpu"), directions=directions, partition_mode="per_direction"
+        SentenceTransformer(modules=[module], device="cpu"),
+        directions=directions,
+        partition_mode="per_direction",
     )
     a = torch.tensor(anchors, requires_grad=True)
     docs = [torch.tensor(part, requires_grad=True) for part in np.split(candidates, 1 + negatives)]
@@ -97,7 +99,9 @@ def test_equals_sentence_transformers(both, negatives):
         loss = loss + inner.compute_loss_from_embeddings(shrunk, None)
     loss.backward()
     expected = np.concatenate([a.grad.numpy(), *(part.grad.numpy() for part in docs)])
-    found_loss, gradient = contrastive(anchors, candidates, Targets.plain(B), levels=levels, both_directions=both)
+    found_loss, gradient = contrastive(
+        anchors, candidates, Targets.plain(B), levels=levels, both_directions=both
+    )
     assert found_loss == pytest.approx(loss.item(), rel=1e-5)
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=2e-6 * np.abs(expected).max() * 10)
 
@@ -126,9 +130,7 @@ def test_whole_matryoshka_loss_of_sentence_transformers_gives_the_same_row_gradi
 
     tokens = [Ours(backend)(column) for column in columns]
     means = [np.stack([table[ids].mean(axis=0) for ids in part]) for part in tokens]
-    found, gradient = contrastive(
-        means[0], np.concatenate(means[1:]), Targets.plain(32), levels=(8, 16, 32)
-    )
+    found, gradient = contrastive(means[0], np.concatenate(means[1:]), Targets.plain(32), levels=(8, 16, 32))
     rows = np.zeros_like(table)
     for ids, g in zip((ids for part in tokens for ids in part), gradient, strict=True):
         np.add.at(rows, ids, g / len(ids))

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from statim import __version__
-from statim.cli import cache, demo, encode, evaluate, index, info, search, train
+from statim.cli import cache, demo, encode, index, info, search, train
+from statim.cli import evaluate as evaluate
 from statim.errors import StatimError
 
 app = typer.Typer(
@@ -68,6 +69,8 @@ def main() -> None:
     except RecursionError:
         raise
     except Exception as error:
+        if _interrupted(error):
+            _fail("interrupted; nothing half-written was left", 130)
         if not hasattr(error, "format_message"):  # not the option parser's
             raise
         _fail(f"{error.format_message()} (see statim --help)", 2)
@@ -75,6 +78,16 @@ def main() -> None:
         if code == 130:
             print("error: interrupted; nothing half-written was left", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Did an interrupt cause this? Libraries (a compiler, say) may answer it with an error of their own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _fail(message: str, code: int) -> None:

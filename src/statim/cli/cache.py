@@ -16,17 +16,25 @@ def info(json: options.Json = False) -> None:
 
     entries = cache.info()
     lines = [f"{cache.folder()}  (STATIM_CACHE moves it)"]
-    lines += [f"  {entry.kind:12} {entry.files:6,} files {options.size(entry.bytes):>10}  {entry.holds}" for entry in entries]
+    lines += [
+        f"  {entry.kind:12} {entry.files:6,} files {options.size(entry.bytes):>10}  {entry.holds}"
+        for entry in entries
+    ]
     found = {
         "folder": str(cache.folder()),
-        "kinds": {entry.kind: {"files": entry.files, "bytes": entry.bytes, "holds": entry.holds} for entry in entries},
+        "kinds": {
+            entry.kind: {"files": entry.files, "bytes": entry.bytes, "holds": entry.holds}
+            for entry in entries
+        },
     }
     options.result(found, "\n".join(lines), json)
 
 
 @app.command("clear")
 def clear(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind (see statim cache info); by default all.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind (see statim cache info); by default all.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Delete cached content; everything in it can be made again."""

@@ -18,7 +18,9 @@ EXAMPLES = (
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the model and the index.")] = Path("statim-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the model and the index.")] = Path(
+        "statim-demo"
+    ),
     threads: options.Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")] = False,
     quiet: options.Quiet = False,
@@ -33,21 +35,31 @@ def demo(
     from statim.search.index import Index
     from statim.training.train import train
 
-    options.note("1. Pairs: the docstrings of Python and every installed package (name and first paragraph -> the rest)", quiet)
+    options.note(
+        "1. Pairs: the docstrings of Python and every installed package (name and first paragraph -> the rest)",
+        quiet,
+    )
     pairs = read_pairs("python-docs")
     options.note("2. Training, from all-MiniLM-L6-v2 distilled where it can be had", quiet)
     result = train(pairs, out=out / "model", overwrite=True, threads=threads, progress=progress)
     print(result, flush=True)
     options.note("3. An index of the documentation", quiet)
-    documents = pa.table({"id": pa.array(map(str, range(len(pairs)))), "text": pairs.positives, "name": pairs.anchors})
-    index = Index.build(result.model, documents, out / "index", threads=threads, progress=progress, overwrite=True)
+    documents = pa.table(
+        {"id": pa.array(map(str, range(len(pairs)))), "text": pairs.positives, "name": pairs.anchors}
+    )
+    index = Index.build(
+        result.model, documents, out / "index", threads=threads, progress=progress, overwrite=True
+    )
     examples = []
     for question in EXAMPLES:
         hits = index.search(question, 3)
         print(f"\n? {question}\n{as_text(hits)}", flush=True)
         examples.append({"query": question, "answers": [hit.metadata["name"] for hit in hits]})
     total = time.perf_counter() - started
-    print(f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim search {out / 'index'}", flush=True)
+    print(
+        f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim search {out / 'index'}",
+        flush=True,
+    )
     if json:
         figures = result.to_dict()
         print(

@@ -21,13 +21,20 @@ def encode(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A .npy, .parquet or .jsonl file; by default JSON lines on the standard output."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="A .npy, .parquet or .jsonl file; by default JSON lines on the standard output.",
+        ),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep only the first dimensions.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     normalize: Annotated[
-        bool | None, typer.Option("--normalize/--no-normalize", help="Scale vectors to length 1; by default as the model does.")
+        bool | None,
+        typer.Option(
+            "--normalize/--no-normalize", help="Scale vectors to length 1; by default as the model does."
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -46,11 +53,18 @@ def encode(
     writer = VectorWriter(out, dim or loaded.dim, dtype, overwrite=overwrite)
     with Progress("encode", total=None, unit="texts", show=progress) as bar, writer:
         for texts in read_texts(sources or ["-"], column):
-            writer.write(texts, loaded.encode(texts, dim=dim, dtype=dtype, normalize=normalize, threads=threads))
+            writer.write(
+                texts, loaded.encode(texts, dim=dim, dtype=dtype, normalize=normalize, threads=threads)
+            )
             count += len(texts)
             bar.advance(len(texts))
     seconds = time.perf_counter() - started
     if out is not None:
-        figures = {"out": str(out), "texts": count, "dimensions": dim or loaded.dim, "seconds": round(seconds, 3)}
+        figures = {
+            "out": str(out),
+            "texts": count,
+            "dimensions": dim or loaded.dim,
+            "seconds": round(seconds, 3),
+        }
         options.result(figures, f"{count:,} texts in {seconds:.1f} s, written to {out}", json)
     sys.stdout.flush()

@@ -8,7 +8,9 @@ from statim.cli import options
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name; also a sentence transformer.")],
+    model: Annotated[
+        str, typer.Argument(help="A model: folder, word vectors, or hub name; also a sentence transformer.")
+    ],
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -17,11 +19,12 @@ def evaluate(
             "or folders of these.",
         ),
     ],
-    against: Annotated[
-        list[str] | None, typer.Option(help="Another model, or bm25 (repeatable).")
-    ] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another model, or bm25 (repeatable).")] = None,
     task: Annotated[
-        str | None, typer.Option(help="What the files are: sts, pairs, classification, clustering or retrieval; guessed by default.")
+        str | None,
+        typer.Option(
+            help="What the files are: sts, pairs, classification, clustering or retrieval; guessed by default."
+        ),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -8,17 +8,25 @@ import typer
 
 from statim.cli import options
 
-app = typer.Typer(help="Build an index of documents, or look at one.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Build an index of documents, or look at one.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("build")
 def build(
     model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
-    documents: Annotated[list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")],
+    documents: Annotated[
+        list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    id: Annotated[str | None, typer.Option(help="The column of ids; guessed by default, else row numbers.")] = None,  # noqa: A002
+    identifier: Annotated[
+        str | None, typer.Option("--id", help="The column of ids; guessed by default, else row numbers.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
-    title: Annotated[str | None, typer.Option(help="A column to put before the text; guessed by default.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="A column to put before the text; guessed by default.")
+    ] = None,
     weight: Annotated[
         float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
     ] = None,
@@ -37,7 +45,9 @@ def build(
 
     check_output(out, overwrite=overwrite)
     started = time.perf_counter()
-    table = read_documents(documents if len(documents) > 1 else documents[0], id=id, text=text, title=title)
+    table = read_documents(
+        documents if len(documents) > 1 else documents[0], id=identifier, text=text, title=title
+    )
     index = Index.build(
         StaticModel.load(model), table, out, weight=WEIGHT if weight is None else weight, threads=threads,
         progress=progress, overwrite=overwrite,

@@ -29,5 +29,10 @@ def info(
         "prompts": dict(settings.prompts),
         "base_model": settings.base_model,
     }
-    shown = found | {"table_bytes": options.size(found["table_bytes"]), "max_tokens": settings.max_tokens or "none (texts are never cut)"}
-    options.result(found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json)
+    shown = found | {
+        "table_bytes": options.size(found["table_bytes"]),
+        "max_tokens": settings.max_tokens or "none (texts are never cut)",
+    }
+    options.result(
+        found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json
+    )

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="Threads; by default STATIM_NUM_THREADS, else all processors at hand.")
+    int | None,
+    typer.Option("--threads", help="Threads; by default STATIM_NUM_THREADS, else all processors at hand."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
@@ -42,7 +43,9 @@ def numbers(given: str | None, name: str) -> list[int] | None:
     try:
         return [int(part) for part in given.split(",") if part.strip()]
     except ValueError:
-        raise typer.BadParameter(f"{name} is {given!r}; give whole numbers with commas between, like 32,64,128") from None
+        raise typer.BadParameter(
+            f"{name} is {given!r}; give whole numbers with commas between, like 32,64,128"
+        ) from None
 
 
 def size(count: float) -> str:

@@ -3,8 +3,8 @@
 import json as json_library
 import sys
 import textwrap
-from pathlib import Path
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +19,15 @@ def search(
     index: Annotated[Path, typer.Argument(help="An index made by statim index build.")],
     query: Annotated[
         list[str] | None,
-        typer.Argument(help="What to look for; without it, questions are asked for, or read from the standard input."),
+        typer.Argument(
+            help="What to look for; without it, questions are asked for, or read from the standard input."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("--top", "-k", help="Answers per question.")] = 5,
     mode: Annotated[str, typer.Option(help="hybrid, vector or bm25.")] = "hybrid",
     weight: Annotated[
-        float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1; by default the index's.")
+        float | None,
+        typer.Option(help="The part of the vectors in hybrid search, 0 to 1; by default the index's."),
     ] = None,
     fusion: Annotated[str, typer.Option(help="scores or rrf, how hybrid search joins both.")] = "scores",
     threads: options.Threads = None,
@@ -65,7 +68,14 @@ def prompt(index: "Index", answer: Callable[[str], None]) -> None:
 def as_json(question: str, hits: "list[Hit]") -> str:
     """One question's hits on one line."""
     found = [
-        {"rank": hit.rank, "score": round(hit.score, 6), "id": hit.id, "text": hit.text, "metadata": hit.metadata} for hit in hits
+        {
+            "rank": hit.rank,
+            "score": round(hit.score, 6),
+            "id": hit.id,
+            "text": hit.text,
+            "metadata": hit.metadata,
+        }
+        for hit in hits
     ]
     return json_library.dumps({"query": question, "hits": found}, ensure_ascii=False, default=str)
 
@@ -76,7 +86,12 @@ def as_text(hits: "list[Hit]") -> str:
         return "nothing found"
     lines = []
     for hit in hits:
-        title = next((str(value) for name, value in hit.metadata.items() if name in ("title", "name", "anchor")), "")
+        title = next(
+            (str(value) for name, value in hit.metadata.items() if name in ("title", "name", "anchor")), ""
+        )
         head = f"{hit.rank:2}. {hit.score:.3f}  {title or hit.id}"
-        lines += [textwrap.shorten(head, 110, placeholder=" …"), "    " + textwrap.shorten(hit.text, 150, placeholder=" …")]
+        lines += [
+            textwrap.shorten(head, 110, placeholder=" …"),
+            "    " + textwrap.shorten(hit.text, 150, placeholder=" …"),
+        ]
     return "\n".join(lines)

@@ -18,7 +18,9 @@ def train(
             "word python-docs: the documentation inside this Python installation.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to save the model into.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to save the model into.")
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -28,33 +30,53 @@ def train(
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."),
+        typer.Option(
+            help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."
+        ),
     ] = None,
     anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
     positive: Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")] = None,
     negative: Annotated[
-        list[str] | None, typer.Option(help="A column of explicit negatives (repeatable); guessed by default.")
+        list[str] | None,
+        typer.Option(help="A column of explicit negatives (repeatable); guessed by default."),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="Dimensions; by default those of the start.")] = None,
     matryoshka: Annotated[
-        str | None, typer.Option(help="Dimensions at which prefixes shall be good, like 32,64,128; by default halves.")
+        str | None,
+        typer.Option(help="Dimensions at which prefixes shall be good, like 32,64,128; by default halves."),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs per step.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")] = None,
-    scale: Annotated[float | None, typer.Option(help="Cosines are multiplied by it in the loss (default 20).")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Cosines are multiplied by it in the loss (default 20).")
+    ] = None,
     both_directions: Annotated[
         bool | None, typer.Option("--both-directions", help="Train from positives to anchors too.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")] = None,
-    heldout: Annotated[
-        str | None, typer.Option(help="Pairs held out for the table: a count, 0 for none, or a file of pairs.")
+    precision: Annotated[
+        str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")
     ] = None,
-    no_baselines: Annotated[bool, typer.Option("--no-baselines", help="Leave BM25 and the teacher out.")] = False,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; by default none.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")
+    ] = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(help="Pairs held out for the table: a count, 0 for none, or a file of pairs."),
+    ] = None,
+    no_baselines: Annotated[
+        bool, typer.Option("--no-baselines", help="Leave BM25 and the teacher out.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints; by default none.")
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with an interrupted training into this folder; give the same pairs and options.")
+        Path | None,
+        typer.Option(
+            help="Go on with an interrupted training into this folder; give the same pairs and options."
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -64,9 +86,13 @@ def train(
     """Train a static model on pairs of text, and compare it with BM25 and its teacher on held-out pairs."""
     progress = options.begin(quiet or json)
     if not sources:
-        raise InputError("no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)")
+        raise InputError(
+            "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
+        )
     if resume is not None and out is not None and out != resume:
-        raise InputError(f"--out is {out} and --resume is {resume}; a resumed training goes on into the folder it began with")
+        raise InputError(
+            f"--out is {out} and --resume is {resume}; a resumed training goes on into the folder it began with"
+        )
     if out is None and resume is None:
         raise InputError("no output was given; name a folder for the model (--out DIR)")
     from statim.training.train import train as run
@@ -96,4 +122,6 @@ def train(
         threads=threads,
         progress=progress,
     )
-    options.result(result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json)
+    options.result(
+        result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
+    )

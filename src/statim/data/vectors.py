@@ -16,6 +16,7 @@ from statim.errors import InputError
 from statim.files import atomic_file
 
 SUFFIXES = (".npy", ".parquet", ".jsonl")
+DTYPES = ("float32", "float16")
 
 
 class VectorWriter:
@@ -30,15 +31,19 @@ class VectorWriter:
         overwrite: Replace a file that is there.
 
     Raises:
-        InputError: The suffix is none of those above, or the file is there and ``overwrite`` is off.
+        InputError: The suffix or the dtype is none of those above, or the file is there and ``overwrite`` is off.
         StorageError: The disk is full, read-only, or not permitted; nothing is left behind.
     """
 
     def __init__(self, path: Path | None, dim: int, dtype: str, *, overwrite: bool = False) -> None:
         if path is not None and path.suffix not in SUFFIXES:
-            raise InputError(f"{path} ends with {path.suffix or 'nothing'}; vectors go into {', '.join(SUFFIXES)}")
+            raise InputError(
+                f"{path} ends with {path.suffix or 'nothing'}; vectors go into {', '.join(SUFFIXES)}"
+            )
         if path is not None and path.exists() and not overwrite:
             raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
+        if dtype not in DTYPES:
+            raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
         self.path, self.dim, self.dtype = path, dim, np.dtype(dtype)
         self.count = 0
         self._stack = ExitStack()
@@ -65,15 +70,21 @@ class VectorWriter:
         elif self.path is not None and self.path.suffix == ".npy":
             self._file.write(np.ascontiguousarray(vectors, self.dtype).data)
         else:
-            for text, vector in zip(texts.to_pylist(), vectors.astype(np.float64).round(7).tolist(), strict=True):
-                self._file.write(json.dumps({"text": text, "vector": vector}, ensure_ascii=False).encode() + b"\n")
+            for text, vector in zip(
+                texts.to_pylist(), vectors.astype(np.float64).round(7).tolist(), strict=True
+            ):
+                self._file.write(
+                    json.dumps({"text": text, "vector": vector}, ensure_ascii=False).encode() + b"\n"
+                )
 
     def _header(self) -> None:
         """NumPy's header leaves room for the number of rows to grow, so it can be written twice."""
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, self.dim)}
         np.lib.format.write_array_header_1_0(self._file, header)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None and self.path is not None and self.path.suffix == ".npy":
             self._file.seek(0)
             self._header()

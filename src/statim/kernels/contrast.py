@@ -33,7 +33,7 @@ AWAY = -150.0  # a logit whose exponential is exactly 0 in float32, whatever els
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def exp32(x: Floats, scratch: Floats) -> None:
-    """x = exp(x) to 2 ulp for float32 arguments of at most 0, (N,), in place; under -87.7 exactly 0.
+    """Set x to exp(x), to 2 ulp for float32 arguments of at most 0, (N,), in place; under -87.7 exactly 0.
 
     Two loops, since only simple ones are compiled to vector instructions: polynomial and power of 2, then their product.
     """
@@ -55,18 +55,18 @@ def exp32(x: Floats, scratch: Floats) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def exp64(x: Floats, scratch: Floats) -> None:  # noqa: ARG001 - the same shape as exp32
-    """x = exp(x), (N,), in place."""
+def exp64(x: Floats, scratch: Floats) -> None:  # noqa: ARG001 - of the same shape as exp32
+    """Set x to exp(x), (N,), in place."""
     for j in range(len(x)):
         x[j] = np.exp(x[j])
 
 
-def exponentiate(x, scratch):  # type: ignore[no-untyped-def]
+def exponentiate(x: Any, scratch: Any) -> None:
     """exp32 or exp64, chosen when compiled (numba wants the names of stub and overload alike, and no annotations)."""
 
 
 @overload(exponentiate)
-def _exponentiate(x, scratch):  # type: ignore[no-untyped-def]
+def _exponentiate(x, scratch):  # type: ignore[no-untyped-def]  # noqa: ARG001
     if x.dtype == types.float32:
         return lambda x, scratch: exp32(x, scratch)
     return lambda x, scratch: exp64(x, scratch)
@@ -253,7 +253,7 @@ def tile_to_column_sums(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def inverse_norms(vectors: Floats, levels: Offsets, out: Floats) -> None:
-    """out (L, n) = 1 / norm of each vector's first levels[l] dimensions, 0 for a zero prefix."""
+    """Set out (L, n) to 1 / norm of each vector's first levels[l] dimensions, 0 for a zero prefix."""
     for i in range(len(vectors)):
         row = vectors[i]
         squares = row[0] * 0

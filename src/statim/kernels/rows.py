@@ -21,7 +21,15 @@ SUMS = {"reassoc", "contract", "nsz"}
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def bag(
-    ids: Ints, offsets: Offsets, start: int, end: int, frozen: int, seen: Ints, out_ids: Ints, out_counts: Counts, sizes: Offsets
+    ids: Ints,
+    offsets: Offsets,
+    start: int,
+    end: int,
+    frozen: int,
+    seen: Ints,
+    out_ids: Ints,
+    out_counts: Counts,
+    sizes: Offsets,
 ) -> int:
     """Reduce the texts [start, end) to their unique ids and counts; return the number of entries written.
 
@@ -59,7 +67,15 @@ def bag(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def pool_bags(
-    table: Floats, ids: Ints, counts: Counts, offsets: Offsets, totals: Ints, texts: Offsets, start: int, end: int, out: Floats
+    table: Floats,
+    ids: Ints,
+    counts: Counts,
+    offsets: Offsets,
+    totals: Ints,
+    texts: Offsets,
+    start: int,
+    end: int,
+    out: Floats,
 ) -> None:
     """out[i] = mean of the rows of text texts[i], for i in [start, end).
 
@@ -140,7 +156,17 @@ def sort_by_row(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def catch_up(
-    table: Floats, first: Floats, second: Floats, last: Ints, rows: Ints, start: int, end: int, step: int, drift: Floats, ratio: float, epsilon: float
+    table: Floats,
+    first: Floats,
+    second: Floats,
+    last: Ints,
+    rows: Ints,
+    start: int,
+    end: int,
+    step: int,
+    drift: Floats,
+    ratio: float,
+    epsilon: float,
 ) -> None:
     """Move rows [start, end) of ``rows`` to where dense Adam would have them after ``step`` steps.
 

@@ -1,0 +1,1 @@
+"""Training: from pairs to a table. ``train.train`` is the whole; ``trainer.fit`` the loop alone."""

@@ -50,7 +50,15 @@ class Bags:
             ids, counts = np.empty(length, np.int32), np.empty(length, np.uint16)
             seen = np.full(vocabulary, -1, np.int32)
             written = bag(
-                tokens.ids, tokens.offsets, start, end, -1 if frozen is None else frozen, seen, ids, counts, sizes
+                tokens.ids,
+                tokens.offsets,
+                start,
+                end,
+                -1 if frozen is None else frozen,
+                seen,
+                ids,
+                counts,
+                sizes,
             )
             return ids[:written].copy(), counts[:written].copy()
 
@@ -88,7 +96,9 @@ class TrainingSet:
         return len(self.anchors)
 
     @staticmethod
-    def of(pairs: Pairs, tokenizer: Tokenizer, *, max_tokens: int | None = None, threads: int = 1) -> "TrainingSet":
+    def of(
+        pairs: Pairs, tokenizer: Tokenizer, *, max_tokens: int | None = None, threads: int = 1
+    ) -> "TrainingSet":
         """Tokenize the distinct texts of ``pairs`` and find each anchor's known positives."""
         columns = [pairs.anchors, pairs.positives, *pairs.negatives]
         texts = pa.chunked_array([column.cast(pa.large_string()) for column in columns]).combine_chunks()

@@ -47,7 +47,9 @@ def read_run(out: str | Path) -> dict[str, Any]:
         ModelError: There is no interrupted training into ``out``, or another version of statim wrote it.
     """
     if not folder(out).is_dir():
-        raise ModelError(f"there is no interrupted training into {out} ({folder(out)} does not exist); start it anew")
+        raise ModelError(
+            f"there is no interrupted training into {out} ({folder(out)} does not exist); start it anew"
+        )
     run = read_json(folder(out) / "run.json")
     if not isinstance(run, dict) or run.get("version") != VERSION:
         raise ModelError(f"{folder(out)} was written by another version of statim; start the training anew")
@@ -82,7 +84,10 @@ def load(out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads:
     arrays, metadata = load_tensors(found[-1] / "table.safetensors")
     try:
         step = int(json.loads(metadata["state"])["step"])
-        owned = {name: np.array(arrays[name]) for name in ("table", "first", "second", "last")}
+        table, first, second = (np.array(arrays[name], np.float32) for name in ("table", "first", "second"))
+        last = np.array(arrays["last"], np.int32)
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one") from None
-    return SparseAdam(rates=rates, threads=threads, step=step, **owned)
+        raise ModelError(
+            f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
+        ) from None
+    return SparseAdam(table, rates, threads, step, first, second, last)

@@ -26,7 +26,9 @@ import torch
 from statim import threads as pool
 from statim.kernels.contrast import inverse_norms, remove_radial, tile_to_column_sums, tile_to_gradient
 
-TILE_BYTES = 6 << 20  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
+TILE_BYTES = (
+    6 << 20
+)  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -131,7 +133,9 @@ def contrastive(
             row_sums[:, start:end] = rows
             for level, block in enumerate(blocks):
                 torch.mm(tile[level], torch_p[:, block], out=torch.from_numpy(da)[start:end, block])
-                torch.addmm(part_dp[:, block], tile[level].T, torch_a[start:end, block], out=part_dp[:, block])
+                torch.addmm(
+                    part_dp[:, block], tile[level].T, torch_a[start:end, block], out=part_dp[:, block]
+                )
         return loss, part_dp.numpy(), column_sums
 
     results = pool.run([partial(work, part) for part in parts], threads)
@@ -141,8 +145,14 @@ def contrastive(
         dp += other
         column_sums += sums
     pool.run(
-        [partial(remove_radial, da, a, row_sums, inverse_a, bounds, *part) for part in pool.ranges(B, threads)]
-        + [partial(remove_radial, dp, p, column_sums, inverse_p, bounds, *part) for part in pool.ranges(N, threads)],
+        [
+            partial(remove_radial, da, a, row_sums, inverse_a, bounds, *part)
+            for part in pool.ranges(B, threads)
+        ]
+        + [
+            partial(remove_radial, dp, p, column_sums, inverse_p, bounds, *part)
+            for part in pool.ranges(N, threads)
+        ],
         threads,
     )
     return loss_back + sum(result[0] for result in results), gradient
@@ -195,5 +205,10 @@ def _backward_direction(
     factors = np.zeros_like(tops)
     for level in range(L):
         np.add.at(factors[level], columns, (pull[level] / totals[level]).astype(dtype))
-    loss = float(np.sum(weights[:, None].astype(np.float64) * (np.log(totals.astype(np.float64)) - (aims - tops[:, columns]))))
+    loss = float(
+        np.sum(
+            weights[:, None].astype(np.float64)
+            * (np.log(totals.astype(np.float64)) - (aims - tops[:, columns]))
+        )
+    )
     return loss, tops, factors, pull * (own / totals - 1)

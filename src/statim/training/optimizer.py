@@ -73,7 +73,17 @@ class SparseAdam:
         self._move(self.table, self._rows, self._found)
         vectors = np.empty((len(texts), self.table.shape[1]), np.float32)
         tasks = [
-            partial(pool_bags, self.table, bags.ids, bags.counts, bags.offsets, bags.totals, texts, *bounds, vectors)
+            partial(
+                pool_bags,
+                self.table,
+                bags.ids,
+                bags.counts,
+                bags.offsets,
+                bags.totals,
+                texts,
+                *bounds,
+                vectors,
+            )
             for bounds in _even(work, self.threads)
         ]
         pool.run(tasks, self.threads)
@@ -83,9 +93,18 @@ class SparseAdam:
         """Bring ``rows`` of ``table`` up to the present step."""
         tasks = [
             partial(
-                catch_up, table, self.first, self.second, self.last, rows, *bounds,
-                self.step, self._drift, self._ratio, EPSILON,
-            )  # fmt: skip
+                catch_up,
+                table,
+                self.first,
+                self.second,
+                self.last,
+                rows,
+                *bounds,
+                self.step,
+                self._drift,
+                self._ratio,
+                EPSILON,
+            )
             for bounds in pool.ranges(count, self.threads)
         ]
         pool.run(tasks, self.threads)
@@ -93,13 +112,30 @@ class SparseAdam:
     def update(self, gradients: Floats) -> None:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave last."""
         self.step += 1
-        work = self._row_offsets[: self._found + 1] + 4 * np.arange(self._found + 1)  # a row costs some entries by itself
+        work = self._row_offsets[: self._found + 1] + 4 * np.arange(
+            self._found + 1
+        )  # a row costs some entries by itself
         tasks = [
             partial(
-                adam, self.table, self.first, self.second, self.last, self._rows, self._row_offsets,
-                self._positions, self._shares, gradients, start, end,
-                self.step, self.rates[self.step], BETA1, BETA2, EPSILON, np.empty(self.table.shape[1], np.float32),
-            )  # fmt: skip
+                adam,
+                self.table,
+                self.first,
+                self.second,
+                self.last,
+                self._rows,
+                self._row_offsets,
+                self._positions,
+                self._shares,
+                gradients,
+                start,
+                end,
+                self.step,
+                self.rates[self.step],
+                BETA1,
+                BETA2,
+                EPSILON,
+                np.empty(self.table.shape[1], np.float32),
+            )
             for start, end in _even(work, self.threads)
         ]
         pool.run(tasks, self.threads)
@@ -115,4 +151,8 @@ def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:
     """Ranges of about equal work; ``work`` (n + 1,) counts the work before each of n items."""
     bounds = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
     bounds[0], bounds[-1] = 0, len(work) - 1
-    return [(start, end) for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True) if end > start]
+    return [
+        (start, end)
+        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        if end > start
+    ]

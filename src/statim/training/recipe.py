@@ -64,7 +64,9 @@ class Recipe:
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
         if values.get("precision", "bf16") not in PRECISIONS:
-            raise InputError(f"precision is {values['precision']!r}; it must be one of {', '.join(PRECISIONS)}")
+            raise InputError(
+                f"precision is {values['precision']!r}; it must be one of {', '.join(PRECISIONS)}"
+            )
         return Recipe(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _levels(levels: Any, dim: int) -> tuple[int, ...]:
         levels = [dim]
         while levels[-1] >= 64:
             levels.append(levels[-1] // 2)
-    levels = tuple(sorted({*levels, dim}))
-    for level in levels:
+    found: tuple[int, ...] = tuple(sorted({*levels, dim}))
+    for level in found:
         _check("Matryoshka level", level, 1, dim, whole=True)
-    return levels
+    return found

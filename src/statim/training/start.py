@@ -65,7 +65,9 @@ def widen(table: Floats, dim: int, seed: int) -> Floats:
     """The first ``dim`` dimensions of a table, or all of them and small random ones behind."""
     if dim <= table.shape[1]:
         return np.ascontiguousarray(table[:, :dim])
-    extra = random_table(len(table), dim - table.shape[1], seed) * np.float32(FILL * np.sqrt(np.mean(np.square(table))))
+    extra = random_table(len(table), dim - table.shape[1], seed) * np.float32(
+        FILL * np.sqrt(np.mean(np.square(table)))
+    )
     return np.concatenate([table, extra], axis=1)
 
 

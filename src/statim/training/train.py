@@ -18,9 +18,8 @@ from statim.data.pairs import Pairs, read_pairs
 from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
 from statim.errors import InputError, ModelError
+from statim.evaluation.comparison import Comparison, compare
 from statim.evaluation.encoders import Encoder
-from statim.evaluation.report import Report
-from statim.evaluation.run import compare
 from statim.files import check_output
 from statim.model import StaticModel
 from statim.progress import Progress
@@ -58,7 +57,7 @@ class TrainingResult:
 
     model: StaticModel
     recipe: Recipe
-    comparison: Report | None
+    comparison: Comparison | None
     pairs: dict[str, int]
     seconds: dict[str, float]
     start: str
@@ -67,18 +66,18 @@ class TrainingResult:
 
     def ndcg(self) -> dict[str, float]:
         """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
-        rows = self.comparison.rows if self.comparison else []
-        values = {row.model.lower(): round(row.metrics["ndcg@10"], 6) for row in rows}
-        return {name: values[name] for name in ("start", "trained", "bm25", "teacher") if name in values}
+        if self.comparison is None:
+            return {}
+        found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
+        return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
 
     def __str__(self) -> str:
         """For a person: what was trained on, the held-out table, the seconds."""
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
-        lines = [
-            f"trained on {self.pairs['train']:,} pairs from {self.start} in {self.seconds['train']:.1f} s "
-            f"({len(self.losses) * min(self.recipe.batch, self.pairs['train']) / max(self.seconds['train'], 1e-9):,.0f} pairs/s)",
-            f"seconds: {spent}",
-        ]
+        taken = max(self.seconds["train"], 1e-9)
+        rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
+        first = f"trained on {self.pairs['train']:,} pairs from {self.start} in {taken:.1f} s ({rate:,.0f} pairs/s)"
+        lines = [first, f"seconds: {spent}"]
         if self.comparison:
             lines += ["", str(self.comparison)]
         return "\n".join(lines)
@@ -163,7 +162,9 @@ def train(
     if (checkpoint_every or resume) and out is None:
         raise InputError("checkpoints stand beside the output; name one (--out DIR)")
     if checkpoint_every is not None and checkpoint_every < 1:
-        raise InputError(f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1")
+        raise InputError(
+            f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1"
+        )
     seed = 0 if seed is None else seed
     Recipe.make(1000, None, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
                 scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
@@ -202,7 +203,9 @@ def train(
     comparison = None
     if len(parts.test):
         with _clock(seconds, "evaluate"):
-            comparison = _compare(parts, begun_model, model, begun.teacher if baselines else None, baselines, progress)
+            comparison = _compare(
+                parts, begun_model, model, begun.teacher if baselines else None, baselines, progress
+            )
     result = TrainingResult(
         model=model,
         recipe=recipe,
@@ -230,17 +233,20 @@ def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _hold_out(pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None) -> Split:
+def _hold_out(
+    pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None
+) -> Split:
     """Divide the pairs; half as many as in the test split go to a development split."""
     if isinstance(heldout, (str, Path)):
         test = read_pairs(heldout, anchor=anchor, positive=positive)
-        return Split(train=pairs, development=pairs.select(np.zeros(0, np.int64)), test=test, moved=0)
+        return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
     if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
-        raise InputError(f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs")
+        raise InputError(
+            f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs"
+        )
     count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
     if count == 0:
-        none = pairs.select(np.zeros(0, np.int64))
-        return Split(train=pairs, development=none, test=none, moved=0)
+        return Split(pairs, pairs.select([]), pairs.select([]), moved=0, joined=0, returned=0, asked=(0, 0))
     return split(pairs, development=count // 2, test=count, seed=seed)
 
 
@@ -265,8 +271,8 @@ class _Start:
         elif self.teacher is None:
             table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
         else:
-            frequencies = np.bincount(data.bags.ids, weights=data.bags.counts, minlength=len(self.source))
-            table = distilled_table(self.source, frequencies, recipe.dim, recipe.seed)
+            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
+            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
@@ -312,17 +318,28 @@ def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
     return StaticModel.load(given).tokenizer
 
 
-def _resumed(out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int) -> SparseAdam | None:
+def _resumed(
+    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int
+) -> SparseAdam | None:
     before = checkpoint.read_run(out)
     if before.get("data") != run["data"]:
-        raise InputError(f"the pairs are not those of the interrupted training into {out}; give the same files unchanged")
+        raise InputError(
+            f"the pairs are not those of the interrupted training into {out}; give the same files unchanged"
+        )
     if before.get("recipe") != run["recipe"]:
-        raise InputError(f"the settings are not those of the interrupted training into {out}; give the same ones")
+        raise InputError(
+            f"the settings are not those of the interrupted training into {out}; give the same ones"
+        )
     return checkpoint.load(out, rates, threads)
 
 
 def _loop(
-    data: TrainingSet, optimizer: SparseAdam, recipe: Recipe, out: str | Path | None, every: int | None, progress: bool
+    data: TrainingSet,
+    optimizer: SparseAdam,
+    recipe: Recipe,
+    out: str | Path | None,
+    every: int | None,
+    progress: bool,
 ) -> npt.NDArray[np.float64]:
     losses: list[float] = []
     total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
@@ -340,14 +357,14 @@ def _loop(
 
 def _compare(
     parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
-) -> Report:
+) -> Comparison:
     """The held-out table."""
     encoders: dict[str, Encoder] = {"start": before, "trained": model}
     if model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
     if teacher is not None:
         encoders["teacher"] = teacher
-    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained")
+    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
 
 
 @dataclass
@@ -369,21 +386,41 @@ class _Truncated:
 
 def _card(result: TrainingResult, pairs: Pairs) -> str:
     """The model card: what, from what, how, and how good."""
-    recipe, model = result.recipe, result.model
-    head = ["---", "library_name: statim", "pipeline_tag: sentence-similarity", "tags:", "- static-embeddings", "- statim",
-            "- model2vec", "- sentence-transformers", "---"]  # fmt: skip
-    lines = [
-        *head, "", "# A static embedding model", "",
-        f"Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(model.table):,} tokens, {model.dim} dimensions "
-        f"(Matryoshka prefixes {', '.join(map(str, recipe.levels))}), from {result.start}.", "",
-        "```python", "import statim", 'vectors = statim.StaticModel.load("this folder").encode(["a text"])', "```", "",
-        '`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` '
-        "load it as it is and give the same vectors.", "",
-        "## Data", "", str(pairs.report), "",
-        f"Trained on {result.pairs['train']:,} pairs; {result.pairs['development']:,} for development and {result.pairs['test']:,} "
-        "for the test were held out, near-duplicates kept on one side.", "",
-        "## Recipe", "", *(f"- {name}: {value}" for name, value in recipe.to_dict().items()), "",
-    ]  # fmt: skip
+    recipe, counts = result.recipe, result.pairs
+    text = f"""---
+library_name: statim
+pipeline_tag: sentence-similarity
+tags:
+- static-embeddings
+- statim
+- model2vec
+- sentence-transformers
+---
+
+# A static embedding model
+
+Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(result.model.table):,} tokens, {recipe.dim} dimensions
+(Matryoshka prefixes {", ".join(map(str, recipe.levels))}), from {result.start}.
+
+```python
+import statim
+vectors = statim.StaticModel.load("this folder").encode(["a text"])
+```
+
+`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
+is and give the same vectors.
+
+## Data
+
+{pairs.report}
+
+Trained on {counts["train"]:,} pairs. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
+near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for that).
+
+## Recipe
+
+"""
+    text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
     if result.comparison:
-        lines += ["## On held-out pairs", "", result.comparison.markdown(), ""]
-    return "\n".join(lines)
+        text += f"\n## On held-out pairs\n\n{result.comparison.markdown()}\n"
+    return text

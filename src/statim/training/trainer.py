@@ -34,7 +34,7 @@ def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
 @contextlib.contextmanager
 def matrix_precision(precision: str) -> Iterator[None]:
     """Multiply float32 matrices in bfloat16 with float32 sums (or not), and restore torch's settings afterwards."""
-    matmul = torch.backends.mkldnn.matmul
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before, threads = matmul.fp32_precision, torch.get_num_threads()
     matmul.fp32_precision = "bf16" if precision == "bf16" else "ieee"
     try:
@@ -49,7 +49,7 @@ def fit(
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
-    on_step: Callable[[SparseAdam, float], None] = lambda optimizer, loss: None,
+    on_step: Callable[[SparseAdam, float], None] | None = None,
 ) -> None:
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
@@ -84,4 +84,5 @@ def fit(
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
             optimizer.update(gradient)
-            on_step(optimizer, loss)
+            if on_step is not None:
+                on_step(optimizer, loss)
