@@ -33,10 +33,10 @@ class Texts:
         kind = type(texts).__name__
         if isinstance(texts, str):
             return Texts([texts], 1)
-        if isinstance(texts, (bytes, bytearray, memoryview)) or not isinstance(texts, Iterable):
-            raise InputError(f"texts is of type {kind}; give a str or an iterable of str")
         if isinstance(texts, Mapping) or hasattr(texts, "columns"):
             raise InputError(f"texts is of type {kind}, which has several columns; give one of them")
+        if isinstance(texts, (bytes, bytearray, memoryview)) or not isinstance(texts, Iterable):
+            raise InputError(f"texts is of type {kind}; give a str or an iterable of str")
         if getattr(texts, "ndim", 1) != 1:
             raise InputError(
                 f"texts is a {kind} of {getattr(texts, 'ndim', 0)} dimensions; give one of 1 dimension"
