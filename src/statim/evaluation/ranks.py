@@ -52,7 +52,9 @@ def ranks_by_vectors(
 
     asked, given = _unit(matrix(queries, "the queries")), _unit(matrix(documents, "the documents' vectors"))
     if asked.shape[1] != given.shape[1]:
-        raise InputError(f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they must agree")
+        raise InputError(
+            f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they must agree"
+        )
     relevant = np.flatnonzero(np.asarray(grades) > 0)
     relevant = relevant[np.argsort(judged_queries[relevant], kind="stable")]
     # only queries that have a relevant document are searched
@@ -65,7 +67,14 @@ def ranks_by_vectors(
         for start in range(0, len(asked), QUERIES):
             first, last = np.searchsorted(owners, [start, start + QUERIES])
             part = slice(first, last)
-            _count(asked[start : start + QUERIES], given, owners[part] - start, scores[part], counts[part], pool.count(threads))
+            _count(
+                asked[start : start + QUERIES],
+                given,
+                owners[part] - start,
+                scores[part],
+                counts[part],
+                pool.count(threads),
+            )
     ranks = np.full(len(judged_queries), NOWHERE, np.int64)
     ranks[relevant] = _worst(counts, scores, owners, np.asarray(grades)[relevant])
     return ranks
@@ -80,7 +89,9 @@ def _unit(vectors: Floats) -> Floats:
     return scaled
 
 
-def _count(queries: Floats, documents: Floats, rows: Positions, scores: Floats, counts: Positions, workers: int) -> None:
+def _count(
+    queries: Floats, documents: Floats, rows: Positions, scores: Floats, counts: Positions, workers: int
+) -> None:
     """Add to ``counts`` how many documents score at least ``scores`` with their queries, or NaN."""
     from statim.kernels.ranks import count_at_or_above
 
@@ -174,7 +185,9 @@ def _worst(
     new[1:] = (owner[1:] != owner[:-1]) | (key[1:] != key[:-1]) | (nan[1:] != nan[:-1])
     edges = np.append(np.flatnonzero(new), len(order))
     run_ends = edges[np.cumsum(new)]  # one past the last that ties with this
-    with_nan = np.bincount(owner, weights=nan)[owner].astype(np.int64) if len(owner) else np.zeros(0, np.int64)
+    with_nan = (
+        np.bincount(owner, weights=nan)[owner].astype(np.int64) if len(owner) else np.zeros(0, np.int64)
+    )
     counted = run_ends - starts + np.where(nan, 0, with_nan)  # how many relevant ones are in ``counts``
     ranks = np.empty(len(order), np.int64)
     ranks[order] = counts[order] - counted + (index - starts) + 1

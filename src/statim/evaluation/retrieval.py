@@ -12,7 +12,9 @@ from statim.evaluation.metrics import NOWHERE, RANKING, Positions, RankingScores
 from statim.evaluation.ranks import ranks_by_vectors, ranks_in_lists
 from statim.search.bm25 import BM25
 
-DEPTH = 1000  # what stands below that rank was not found: as far as MAP looks by custom (trec_eval's runs, BEIR)
+DEPTH = (
+    1000  # what stands below that rank was not found: as far as MAP looks by custom (trec_eval's runs, BEIR)
+)
 
 
 class Judgements(Protocol):
@@ -52,7 +54,9 @@ def ranking_scores(
         InputError: The dimensions differ, nothing is relevant, or a metric is unknown.
     """
     j = judgements
-    ranks = ranks_by_vectors(queries, documents, j.judged_queries, j.judged_documents, j.grades, threads=threads)
+    ranks = ranks_by_vectors(
+        queries, documents, j.judged_queries, j.judged_documents, j.grades, threads=threads
+    )
     return _scores(ranks, len(np.asarray(queries)), j, metrics)
 
 
@@ -71,7 +75,11 @@ def evaluate_retrieval(
 
 
 def evaluate_bm25(
-    data: RetrievalSet, *, metrics: Sequence[str] = RANKING, progress: bool = False, threads: int | None = None
+    data: RetrievalSet,
+    *,
+    metrics: Sequence[str] = RANKING,
+    progress: bool = False,
+    threads: int | None = None,
 ) -> RankingScores:
     """Ranking metrics of BM25. Documents without any of a query's words are not found."""
     index = BM25.build(data.documents.to_pylist(), progress=progress)

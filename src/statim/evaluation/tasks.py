@@ -1,76 +1,178 @@
-"""Scores of an encoder on labelled texts: similarity, pair classification, classification, clustering."""
+"""What a path holds for evaluation: which task, by the layout of a folder or the columns and name of a file."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from statim.data import arrow_files, columns, raw, tables
+from statim.errors import DataError, InputError
 
-from statim.data.labelled import JudgedPairs, LabelledTexts, ScoredPairs
-from statim.errors import DataError, DependencyError
-from statim.evaluation.encoders import Encoder
-from statim.evaluation.metrics import average_precision, spearman
+TASKS = ("sts", "pairs", "classification", "clustering", "retrieval")
 
-MOST_TRAINING = 4000  # texts a classifier is fitted on
+KNOWN = (
+    "what can be are files with text1, text2 and score or label, files with text and label, and BEIR folders"
+)
 
-
-def similarity(encoder: Encoder, data: ScoredPairs) -> dict[str, float]:
-    """Spearman's correlation of cosine and score (the measure of the STS tasks)."""
-    return {"spearman": spearman(_cosines(encoder, data.text1, data.text2), data.scores)}
-
-
-def pairs(encoder: Encoder, data: JudgedPairs) -> dict[str, float]:
-    """Average precision of the cosine at telling pairs that belong together from those that do not."""
-    return {"ap": average_precision(_cosines(encoder, data.text1, data.text2), data.labels)}
+_SPLIT = re.compile(r"(.+)_(train|test|valid|validation|dev)")
+_SCORES = tuple(name for name in columns.SCORE if name not in columns.LABEL)
 
 
-def classification(encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, seed: int = 0) -> dict[str, float]:
-    """Accuracy of a logistic regression on the vectors, fitted on at most 4,000 training texts.
+@dataclass(frozen=True)
+class Task:
+    """One thing to evaluate: a kind of TASKS, the file or folder, and for classification the file to fit on."""
 
-    Raises:
-        DataError: The training texts have fewer than two labels.
-        DependencyError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError:
-        raise _missing() from None
-    labels = np.asarray(train.labels)
-    if len(np.unique(labels)) < 2:
-        raise DataError("the training texts have one label only; a classifier needs two or more")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_TRAINING])
-    vectors = _finite(encoder.encode(train.texts))
-    fitted = LogisticRegression(max_iter=1000, random_state=seed).fit(vectors[chosen], labels[chosen])
-    predicted = fitted.predict(_finite(encoder.encode(test.texts)))
-    return {"accuracy": float(np.mean(predicted == np.asarray(test.labels)))}
+    kind: str
+    path: Path
+    train: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's or folder's name without suffixes."""
+        return self.path.resolve().name if self.path.is_dir() else stem(self.path)
 
 
-def clustering(encoder: Encoder, data: LabelledTexts, *, seed: int = 0) -> dict[str, float]:
-    """V-measure (Rosenberg & Hirschberg, 2007) of k-means with as many clusters as there are labels.
+def find_tasks(paths: Sequence[str | Path], kind: str | None = None) -> list[Task]:
+    """The tasks in files and folders, in the order given, each once.
+
+    Args:
+        paths: Data files, BEIR folders, or folders of such files and folders.
+        kind: One of TASKS, where a file could mean several; in a folder, files that cannot be that are passed over.
 
     Raises:
-        DependencyError: scikit-learn is not installed.
+        InputError: ``kind`` is none of TASKS, no path is given, or a file can mean several things.
+        DataError: A path cannot be read, or holds nothing to evaluate on.
     """
+    if kind is not None and kind not in TASKS:
+        raise InputError(f"the task is {kind!r}; it must be one of {', '.join(TASKS)}")
+    if not paths:
+        raise InputError("there is nothing to evaluate on; name at least one file or folder of judged data")
+    found: dict[Task, None] = {}
+    for given in map(Path, paths):
+        parts = _parts(given)
+        if not parts:
+            raise DataError(f"{given} holds no data files; {KNOWN}")
+        tasks = [task for part in parts if (task := _task(part, kind, alone=part == given))]
+        if not tasks:
+            wanted = f" as {kind}" if kind else ""
+            raise DataError(f"{given} holds nothing to evaluate on{wanted}; {KNOWN}")
+        found.update(dict.fromkeys(tasks))
+    return list(found)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files and BEIR folders at a path: itself, or those in it, in the order of their names."""
+    if not path.is_dir() or _is_beir(path) or arrow_files.is_dataset(path):
+        return [path]
+    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    return [part for child in children if child.is_dir() or _is_data(child) for part in _parts(child)]
+
+
+def _is_beir(path: Path) -> bool:
+    return (path / "qrels").is_dir() or any(path.glob("corpus.*"))
+
+
+def _is_data(path: Path) -> bool:
+    suffix = path.with_suffix("").suffix if path.suffix in raw.COMPRESSIONS else path.suffix
+    return suffix.lower() in raw.FORMATS and suffix.lower() != ".txt"
+
+
+def stem(path: Path) -> str:
+    """A file's name without the suffixes of its format and compression."""
+    name = path.name
+    for suffixes in (raw.COMPRESSIONS, raw.FORMATS):
+        name = next((name[: -len(suffix)] for suffix in suffixes if name.lower().endswith(suffix)), name)
+    return name
+
+
+def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
+    """The task at one path; None, where it is one of several, if it holds no task, or none of the kind wanted."""
+    usual: tuple[str, ...] = ("retrieval",)
+    possible = {"retrieval"}
+    if not _is_beir(path):
+        table = next(tables.tables(path), None)
+        if table is None:
+            raise DataError(f"{path} has no rows")
+        usual, possible = _meanings(table.column_names)
+    if not alone and not (possible if kind is None else possible & {kind}):
+        return None
+    if kind is not None and kind not in possible:
+        raise DataError(f"{path} cannot be evaluated on as {kind}{_has(path)}")
+    kinds = usual if kind is None else (kind,)
+    if not kinds:
+        raise DataError(f"{path} holds nothing to evaluate on{_has(path)}; {KNOWN}")
+    if kinds == ("classification", "clustering"):
+        task = _labelled(path)
+        return task if alone or not _is_spare(task) else None
+    if len(kinds) > 1:
+        raise InputError(f"{path} could be for {' or '.join(kinds)}; say which with --task")
+    if kinds == ("classification",):
+        task = _labelled(path)
+        if task.kind != "classification":
+            raise InputError(f"{path}: classification needs two files side by side, NAME_train and NAME_test")
+        return task
+    return Task(kinds[0], path)
+
+
+def _meanings(names: Sequence[str]) -> tuple[tuple[str, ...], set[str]]:
+    """What a table with these columns usually means, and all that it can mean."""
+    first, second = columns.usual(names, columns.FIRST), columns.usual(names, columns.SECOND)
+    score, label = columns.usual(names, _SCORES), columns.usual(names, columns.LABEL)
+    possible: set[str] = set()
+    usual: tuple[str, ...] = ()
     try:
-        from sklearn.cluster import MiniBatchKMeans
-        from sklearn.metrics import v_measure_score
-    except ImportError:
-        raise _missing() from None
-    count = len(np.unique(np.asarray(data.labels)))
-    means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
-    return {"v_measure": float(v_measure_score(np.asarray(data.labels), means.fit_predict(_finite(encoder.encode(data.texts)))))}
+        columns.pick_pair(names, None, None, "")
+        possible, usual = {"retrieval"}, ("retrieval",)
+    except DataError:
+        pass
+    if columns.usual(names, columns.TEXT) and label:
+        possible |= {"classification", "clustering"}
+        usual = ("classification", "clustering")
+    if first and second and first != second and (score or label):
+        possible |= {"sts", "pairs"} if label else {"sts"}
+        usual = (*(("sts",) if score else ()), *(("pairs",) if label else ()))
+    return usual, possible
 
 
-def _missing() -> DependencyError:
-    return DependencyError('scikit-learn is not installed; pip install "statim[evaluate]"')
+def _labelled(path: Path) -> Task:
+    """Classification, where texts to fit on and texts to test on lie side by side; else clustering."""
+    match = _SPLIT.fullmatch(stem(path))
+    if match is None:
+        return Task("clustering", path)
+    name, part = match.groups()
+    if part != "train":
+        train = _beside(path, f"{name}_train")
+        if train is not None:
+            return Task("classification", path, train)
+    else:
+        for other in ("test", "valid", "validation", "dev"):
+            test = _beside(path, f"{name}_{other}")
+            if test is not None:
+                return Task("classification", test, path)
+    missing = f"{name}_{'test' if part == 'train' else 'train'}"
+    raise InputError(
+        f"{path} could be for classification, for which {missing} with the same kind of suffix must lie beside it, "
+        "or for clustering (--task clustering)"
+    )
 
 
-def _finite(vectors: Any) -> npt.NDArray[np.float32]:
-    """A vector with a NaN tells nothing: zeros."""
-    return np.nan_to_num(np.asarray(vectors, np.float32), posinf=0.0, neginf=0.0)
+def _is_spare(task: Task) -> bool:
+    """Is this a development file with a test file beside it?"""
+    match = _SPLIT.fullmatch(stem(task.path))
+    return (
+        match is not None
+        and match[2] not in ("train", "test")
+        and _beside(task.path, f"{match[1]}_test") is not None
+    )
 
 
-def _cosines(encoder: Encoder, left: Any, right: Any) -> npt.NDArray[np.float64]:
-    """(n,) cosines; 0 where a vector is zero."""
-    a, b = np.asarray(encoder.encode(left), np.float64), np.asarray(encoder.encode(right), np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.einsum("ij,ij->i", a, b) / np.where(lengths == 0, 1, lengths)
+def _beside(path: Path, wanted: str) -> Path | None:
+    files = sorted(child for child in path.parent.iterdir() if _is_data(child) and stem(child) == wanted)
+    return files[0] if files else None
+
+
+def _has(path: Path) -> str:
+    if path.is_dir():
+        return ", since it is a BEIR folder"
+    table = next(tables.tables(path), None)
+    return "" if table is None else f"; its columns are: {columns.listed(table.column_names)}"

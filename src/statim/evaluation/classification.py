@@ -1,0 +1,64 @@
+"""Classification: how well can a linear probe on the vectors tell the labels of texts it has not seen?"""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.data.labelled import LabelledTexts
+from statim.errors import DataError, DependencyError, ModelError
+from statim.evaluation.encoders import Encoder
+from statim.evaluation.metrics import accuracy
+
+ITERATIONS = 2000  # at most; a few hundred are enough
+
+
+def evaluate_classification(
+    encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, progress: bool = False
+) -> dict[str, float]:
+    """Accuracy on ``test`` of scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``.
+
+    Raises:
+        DataError: The training texts have one label only.
+        ModelError: A vector holds NaN or infinities.
+        DependencyError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise no_sklearn() from None
+    labels = train.labels.to_pylist()
+    if len(set(labels)) < 2:
+        raise DataError(f"every training text has the label {labels[0]!r}; at least two labels must occur")
+    probe = LogisticRegression(max_iter=ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe.fit(vectors(encoder, train.texts, progress=progress), labels)
+    predicted = probe.predict(vectors(encoder, test.texts, progress=progress))
+    return {"accuracy": accuracy(predicted, test.labels.to_pylist())}
+
+
+def vectors(
+    encoder: Encoder, texts: pa.LargeStringArray, *, progress: bool = False
+) -> npt.NDArray[np.float32]:
+    """The vectors of texts, (n, d) float32.
+
+    Raises:
+        ModelError: A vector holds NaN or infinities.
+    """
+    found = np.asarray(encoder.encode(texts, progress=progress), np.float32)
+    bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(bad):
+        raise ModelError(
+            f"the model's vector of text {int(bad[0])} holds NaN or infinities; nothing can be fitted to that"
+        )
+    return found
+
+
+def no_sklearn() -> DependencyError:
+    """What to say where scikit-learn is missing."""
+    return DependencyError(
+        'classification and clustering need scikit-learn, which is not installed; pip install "statim[evaluate]"'
+    )
