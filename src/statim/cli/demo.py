@@ -29,6 +29,7 @@ def demo(
     started = time.perf_counter()
     progress = options.begin(quiet)
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from statim.cli.search import as_text, prompt
     from statim.data.pairs import read_pairs
@@ -44,9 +45,9 @@ def demo(
     result = train(pairs, out=out / "model", overwrite=True, threads=threads, progress=progress)
     print(result, flush=True)
     options.note("3. An index of the documentation", quiet)
-    documents = pa.table(
-        {"id": pa.array(map(str, range(len(pairs)))), "text": pairs.positives, "name": pairs.anchors}
-    )
+    names = [anchor.split(":", 1)[0] for anchor in pairs.anchors.to_pylist()]
+    texts = pc.binary_join_element_wise(pairs.anchors, pairs.positives, " ")
+    documents = pa.table({"id": pa.array(map(str, range(len(pairs)))), "text": texts, "name": names})
     index = Index.build(
         result.model, documents, out / "index", threads=threads, progress=progress, overwrite=True
     )

@@ -90,8 +90,9 @@ def as_text(hits: "list[Hit]") -> str:
             (str(value) for name, value in hit.metadata.items() if name in ("title", "name", "anchor")), ""
         )
         head = f"{hit.rank:2}. {hit.score:.3f}  {title or hit.id}"
+        text = hit.text.removeprefix(f"{title}: ") if title else hit.text
         lines += [
             textwrap.shorten(head, 110, placeholder=" …"),
-            "    " + textwrap.shorten(hit.text, 150, placeholder=" …"),
+            "    " + textwrap.shorten(text, 150, placeholder=" …"),
         ]
     return "\n".join(lines)
