@@ -46,7 +46,7 @@ def demo(
     print(result, flush=True)
     options.note("3. An index of the documentation", quiet)
     names = [anchor.split(":", 1)[0] for anchor in pairs.anchors.to_pylist()]
-    texts = pc.binary_join_element_wise(pairs.anchors, pairs.positives, " ")
+    texts = pc.binary_join_element_wise(pairs.anchors, pairs.positives, pa.scalar(" ", pa.large_string()))
     documents = pa.table({"id": pa.array(map(str, range(len(pairs)))), "text": texts, "name": names})
     index = Index.build(
         result.model, documents, out / "index", threads=threads, progress=progress, overwrite=True
