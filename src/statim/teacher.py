@@ -198,7 +198,7 @@ class Teacher:
         Raises:
             InputError: A text is not a str; the message names its position.
         """
-        return self._encode(texts, ("",), None, cache=cache, progress=progress, threads=threads)
+        return self._encode(texts, (), None, cache=cache, progress=progress, threads=threads)
 
     def encode_query(
         self,
