@@ -265,16 +265,18 @@ class StaticModel:
         elif isinstance(given, (list, tuple)) and len(given) == 0:
             given = np.zeros((0, self.dim), np.float32)
         try:
-            vectors = np.atleast_2d(np.asarray(given, np.float32))
-        except (TypeError, ValueError):
+            vectors = np.atleast_2d(np.asarray(given))
+        except ValueError:  # lists of unequal lengths
+            vectors = np.array(None)
+        if vectors.dtype.kind not in "fiu":
             raise InputError(
                 f"cannot compare a {type(given).__name__} of this kind; give one text, a list or numpy array of texts, "
                 "or vectors of shape (n, d)"
-            ) from None
+            )
         if vectors.ndim != 2:
             raise InputError(f"vectors of shape {vectors.shape} cannot be compared; give shape (n, d)")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return cast(npt.NDArray[np.float32], vectors / np.where(lengths > 0, lengths, 1))
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     def _check_dim(self, dim: int | None) -> int:
         if dim is None:

@@ -7,6 +7,7 @@ a fixed probe.
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterable
 from functools import cached_property
@@ -20,6 +21,9 @@ from statim.errors import InputError, ModelError
 from statim.texts import Texts
 from statim.tokens import Tokens
 
+PROCESS = (
+    os.getpid()
+)  # the threads of tokenizers do not survive a fork, and a child that waits for them waits for ever
 CHUNK = 2048  # texts tokenized at a time by one thread
 
 # Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width characters,
@@ -189,7 +193,7 @@ class Tokenizer:
 
     def _encode(self, texts: list[str], threads: int) -> list[Any]:
         try:
-            if threads == 1:
+            if threads == 1 or os.getpid() != PROCESS:
                 return [self._backend.encode(text, add_special_tokens=False) for text in texts]
             return list(self._backend.encode_batch_fast(texts, add_special_tokens=False))
         except TypeError:
