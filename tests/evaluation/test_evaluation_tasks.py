@@ -108,6 +108,8 @@ def test_what_could_be_several_things_is_asked(tmp_path, labelled):
     with pytest.raises(InputError, match="could be for sts or pairs; say which with --task"):
         find_tasks([both])
     assert kinds(both, task="pairs") == [("pairs", "x")]
+    entailed = {"text1": "a", "text2": "b", "score": 4.5, "label": "ENTAILMENT"}
+    assert kinds(write(tmp_path / "sick.jsonl", [entailed])) == [("sts", "sick")]
     alone = write(tmp_path / "y_test.jsonl", labelled)
     with pytest.raises(
         InputError, match=r"y_train with the same kind of suffix must lie beside it.*--task clustering"

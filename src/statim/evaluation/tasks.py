@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from statim.data import arrow_files, columns, raw, tables
+from statim.data.labelled import YES_NO
 from statim.errors import DataError, InputError
 
 TASKS = ("sts", "pairs", "classification", "clustering", "retrieval")
@@ -93,7 +96,7 @@ def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
         table = next(tables.tables(path), None)
         if table is None:
             raise DataError(f"{path} has no rows")
-        usual, possible = _meanings(table.column_names)
+        usual, possible = _meanings(table)
     if not alone and not (possible if kind is None else possible & {kind}):
         return None
     if kind is not None and kind not in possible:
@@ -114,8 +117,9 @@ def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
     return Task(kinds[0], path)
 
 
-def _meanings(names: Sequence[str]) -> tuple[tuple[str, ...], set[str]]:
-    """What a table with these columns usually means, and all that it can mean."""
+def _meanings(table: pa.Table) -> tuple[tuple[str, ...], set[str]]:
+    """What a table with these columns usually means, and all that it can mean; labels count as they look at the beginning."""
+    names: Sequence[str] = table.column_names
     first, second = columns.usual(names, columns.FIRST), columns.usual(names, columns.SECOND)
     score, label = columns.usual(names, _SCORES), columns.usual(names, columns.LABEL)
     possible: set[str] = set()
@@ -130,8 +134,14 @@ def _meanings(names: Sequence[str]) -> tuple[tuple[str, ...], set[str]]:
         usual = ("classification", "clustering")
     if first and second and first != second and (score or label):
         possible |= {"sts", "pairs"} if label else {"sts"}
-        usual = (*(("sts",) if score else ()), *(("pairs",) if label else ()))
+        # beside a score, a label of other values (entailment, say) is no answer to whether two texts belong together
+        answers = label and (not score or _is_yes_or_no(table, label))
+        usual = (*(("sts",) if score else ()), *(("pairs",) if answers else ()))
     return usual, possible
+
+
+def _is_yes_or_no(table: pa.Table, name: str) -> bool:
+    return all(str(value).strip().lower() in YES_NO for value in columns.flat(table.column(name)).to_pylist())
 
 
 def _labelled(path: Path) -> Task:
