@@ -154,7 +154,7 @@ def test_the_standard_library(monkeypatch):
 def test_word_for_the_source(installed, monkeypatch):
     installed("statim-sample", "1.0", {"statim_sample.py": SOURCE})
     docs = python_docs(["statim-sample"])
-    monkeypatch.setattr(module, "python_docs", lambda: docs)
+    monkeypatch.setattr("statim.data.reading.python_docs", lambda: docs)
     pairs = read_pairs("python-docs")
     assert pairs.hash == docs.hash
     assert str(pairs.report) == "python-docs: 3 rows (anchor = name and first paragraph, positive = the rest)"

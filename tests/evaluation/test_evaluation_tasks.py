@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, v_measure_score
 
 from statim import StaticModel
-from statim.data.pairs import read_pairs
+from statim.data.reading import read_pairs
 from statim.data.retrieval import from_pairs
 from statim.errors import DataError, DependencyError, InputError, ModelError
 from statim.evaluation import compare, evaluate

@@ -14,8 +14,9 @@ from statim.data.labelled import (
     read_sts,
 )
 from statim.data.near import Matches, near_duplicates
-from statim.data.pairs import Pairs, Report, read_pairs
+from statim.data.pairs import Pairs, Report
 from statim.data.python_docs import python_docs
+from statim.data.reading import read_pairs
 from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
 from statim.data.split import Split, split
 from statim.data.tables import read_table

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from statim import __version__
 from statim import threads as pool
-from statim.data.pairs import Pairs, read_pairs
+from statim.data.pairs import Pairs
+from statim.data.reading import read_pairs
 from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
 from statim.errors import InputError, ModelError
