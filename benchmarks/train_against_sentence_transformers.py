@@ -24,7 +24,8 @@ warnings.filterwarnings("ignore")
 import numpy as np
 
 from statim import threads
-from statim.data.pairs import Pairs, read_pairs
+from statim.data.pairs import Pairs
+from statim.data.reading import read_pairs
 from statim.data.retrieval import from_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
