@@ -128,11 +128,11 @@ def test_killed_at_any_instant_the_directory_is_whole(tmp_path):
     code = """
         import itertools, sys
         from statim.files import atomic_directory
-        print("half", flush=True)
         for version in itertools.count():
             with atomic_directory(sys.argv[1], overwrite=True) as folder:
                 for name in "abc":
                     (folder / name).write_text(str(version))
+            print("whole", flush=True)
         """
     path = tmp_path / "model"
     for attempt in range(20):

@@ -5,11 +5,13 @@ renamed into it. What a rename replaces is kept until the new one stands.
 """
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,12 +136,26 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
     return path
 
 
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two folders in one step, where the system can (Linux: renameat2); says whether it did."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    at_working_directory, exchange = -100, 2
+    names = os.fsencode(a), os.fsencode(b)
+    return bool(renameat2(at_working_directory, names[0], at_working_directory, names[1], exchange) == 0)
+
+
 @contextlib.contextmanager
 def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` that becomes ``path`` when the block ends well.
 
     A folder already at ``path`` is replaced only with ``overwrite`` (an empty one always is) and is whole until the
-    instant the new one takes its place.
+    instant the new one takes its place. (Where the system cannot swap folders, a kill in between the two renames leaves
+    the old one in a hidden folder beside ``path``.)
 
     Raises:
         InputError: ``path`` is a file, or a folder with something in it while ``overwrite`` is off.
@@ -158,7 +174,9 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
                     with part.open("r+b") as opened:
                         os.fsync(opened.fileno())
             os.chmod(temporary, _default_mode(0o777))
-            if path.exists():
+            if path.exists() and _exchange(temporary, path):
+                shutil.rmtree(temporary, ignore_errors=True)
+            elif path.exists():
                 aside = Path(
                     tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.old.", suffix=MARKER)
                 )

@@ -40,8 +40,9 @@ def read(path: str, module: str) -> list[tuple[str, str]]:
 
 
 def _parse(source: bytes) -> ast.Module:
-    """``ast.parse`` without garbage collection: CPython 3.11 loses count of its recursion when a collection in between parses
-    something itself (its issue 106905), and it is quicker.
+    """``ast.parse`` without garbage collection.
+
+    CPython 3.11 loses count of its recursion when a collection in between parses something itself (its issue 106905).
     """
     collecting = gc.isenabled()
     gc.disable()
