@@ -9,6 +9,7 @@ import gc
 import json
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,26 +32,28 @@ def read(path: str, module: str) -> list[tuple[str, str]]:
             source = file.read(MOST_BYTES + 1)
         if len(source) > MOST_BYTES or not PARAGRAPHS.search(source):
             return []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = _parse(source)
-        return list(_documented(tree, module))
+        return list(_documented(_parse(source), module))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 
 
+_parsing = threading.Lock()
+
+
 def _parse(source: bytes) -> ast.Module:
-    """``ast.parse`` without garbage collection.
+    """``ast.parse`` without warnings and without garbage collection, which are the whole process's: one thread at a time.
 
     CPython 3.11 loses count of its recursion when a collection in between parses something itself (its issue 106905).
     """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return ast.parse(source)
-    finally:
-        if collecting:
-            gc.enable()
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return ast.parse(source)
+        finally:
+            if collecting:
+                gc.enable()
 
 
 def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str]]:
