@@ -185,7 +185,8 @@ def test_the_old_directory_comes_back_when_the_new_one_cannot_take_its_place(tmp
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("statim.files._exchange", lambda a, b: False)  # as where the system cannot swap folders
+    # as where the system cannot swap folders
+    monkeypatch.setattr("statim.files._exchange", lambda a, b: False)
     monkeypatch.setattr(os, "replace", refuse_the_second)
     with (
         pytest.raises(StorageError, match="the disk is full"),
