@@ -28,9 +28,15 @@ from statim.data.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
 
 
+PACKAGES = [
+    "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
+    "transformers",
+]  # fmt: skip
+
+
 def real_texts(count: int) -> dict[str, list[str]]:
     """``count`` short and long texts; when there are too few, they repeat with a number in front, so that all differ."""
-    pairs = python_docs()
+    pairs = python_docs(PACKAGES)
     chosen = {"short": pairs.anchors.to_pylist(), "long": pairs.positives.to_pylist()}
     rng = np.random.default_rng(0)
     out = {}
@@ -57,7 +63,8 @@ def main() -> None:
     from sentence_transformers import SentenceTransformer
 
     texts = real_texts(arguments.texts)
-    tokenizer = learn_wordpiece([python_docs().anchors, python_docs().positives])
+    pairs = python_docs(PACKAGES)
+    tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
     workers = threads.count()
     results = []
     for dim in map(int, arguments.dims.split(",")):

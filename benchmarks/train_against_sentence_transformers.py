@@ -24,9 +24,10 @@ warnings.filterwarnings("ignore")
 
 import numpy as np
 
-from statim import threads
+from statim import cache, threads
 from statim.data.pairs import Pairs
 from statim.data.reading import read_pairs
+from statim.data.python_docs import python_docs
 from statim.data.retrieval import from_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
@@ -40,9 +41,16 @@ from statim.training.trainer import fit, learning_rates, steps_per_epoch
 from statim.vocabulary import learn_wordpiece
 
 
+PACKAGES = [
+    "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
+    "transformers",
+]  # fmt: skip
+
+
 def by_statim(
     pairs: Pairs, tokenizer: Tokenizer, table: np.ndarray, recipe: Recipe, workers: int
 ) -> tuple[np.ndarray, float]:
+    cache.clear("tokens")  # texts are tokenized anew in every round
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
     rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
@@ -103,7 +111,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    pairs = read_pairs(arguments.files or "python-docs")
+    os.environ["STATIM_CACHE"] = tempfile.mkdtemp()
+    pairs = read_pairs(arguments.files) if arguments.files else python_docs(PACKAGES)
     parts = split(pairs, development=500, test=2000, seed=0)
     kept = (
         parts.train

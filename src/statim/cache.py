@@ -16,7 +16,7 @@ from statim.files import storage_errors
 KINDS = {
     "starts": "tables distilled from teachers",
     "teachers": "vectors computed by teachers",
-    "tokens": "tokenized texts",
+    "tokens": "tokenized training pairs",
     "python-docs": "pairs read from Python documentation",
 }
 

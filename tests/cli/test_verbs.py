@@ -192,6 +192,10 @@ def test_cache(statim, tmp_path):
     (tmp_path / "cache" / "tokens" / "x").write_bytes(b"12345")
     code, printed, _ = statim("cache", "info", "--json")
     assert code == 0
-    assert json.loads(printed)["kinds"]["tokens"] == {"files": 1, "bytes": 5, "holds": "tokenized texts"}
+    assert json.loads(printed)["kinds"]["tokens"] == {
+        "files": 1,
+        "bytes": 5,
+        "holds": "tokenized training pairs",
+    }
     assert json.loads(statim("cache", "clear", "--json")[1]) == {"freed_bytes": 5}
     assert statim("cache", "clear", "nonsense")[0] == 2

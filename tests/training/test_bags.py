@@ -93,3 +93,31 @@ def test_order_follows_from_seed_and_epoch_alone():
     assert (order(1, 2, 100) != order(1, 3, 100)).any()
     assert (order(1, 2, 100) != order(2, 2, 100)).any()
     assert sorted(order(7, 0, 50).tolist()) == list(range(50))
+
+
+def test_large_sets_come_from_the_cache_the_second_time(monkeypatch, tmp_path):
+    import statim.training.bags as module
+
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "CACHED_FROM", 4)
+    pairs = Pairs(pa.array(["w1 w2", "w3", "w1 w2", "w5"]), pa.array(["w2 w2 w9", "w4", "zzz", "w3"]))
+    first = TrainingSet.of(pairs, word_tokenizer())
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    monkeypatch.setattr(TrainingSet, "_of", None)  # the second time nothing is tokenized
+    second = TrainingSet.of(pairs, word_tokenizer())
+    for name, array in first._arrays().items():
+        np.testing.assert_array_equal(array, second._arrays()[name])
+        assert not array.flags.writeable
+
+
+def test_a_damaged_cache_is_made_anew(monkeypatch, tmp_path):
+    import statim.training.bags as module
+
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "CACHED_FROM", 2)
+    pairs = Pairs(pa.array(["w1 w2", "w3"]), pa.array(["w2", "w4"]))
+    first = TrainingSet.of(pairs, word_tokenizer())
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-10])
+    second = TrainingSet.of(pairs, word_tokenizer())
+    np.testing.assert_array_equal(first.bags.ids, second.bags.ids)

@@ -1,7 +1,7 @@
 """statim train: from pairs of text to a trained, evaluated, saved model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,12 @@ def train(
         str | None,
         typer.Option(
             help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."
+        ),
+    ] = None,
+    packages: Annotated[
+        str | None,
+        typer.Option(
+            help="For python-docs: only these packages, like stdlib,numpy; by default all that are there."
         ),
     ] = None,
     anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
@@ -95,10 +101,20 @@ def train(
         )
     if out is None and resume is None:
         raise InputError("no output was given; name a folder for the model (--out DIR)")
+    if packages is not None and sources != ["python-docs"]:
+        raise InputError(
+            "--packages chooses what python-docs reads; give it with the source python-docs alone"
+        )
     from statim.training.train import train as run
 
+    data: Any = sources if len(sources) > 1 else sources[0]
+    if packages is not None:
+        from statim.data.python_docs import python_docs
+
+        data = python_docs([name.strip() for name in packages.split(",") if name.strip()])
+
     result = run(
-        sources if len(sources) > 1 else sources[0],
+        data,
         out=resume or out,
         start=start,
         tokenizer=tokenizer,

@@ -3,18 +3,28 @@
 Mean pooling ignores order, so a bag holds all that training needs of a text, at less than half the entries.
 """
 
+import contextlib
+import hashlib
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim import cache
 from statim import threads as pool
 from statim.data.pairs import Pairs
+from statim.errors import ModelError, StorageError
 from statim.kernels.rows import bag
+from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
+
+FORMAT = "training-set-1"
+CACHED_FROM = 10_000  # pairs; fewer are tokenized sooner than they are looked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +42,10 @@ class Bags:
     counts: npt.NDArray[np.uint16]
     offsets: npt.NDArray[np.int64]
     totals: npt.NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        for array in (self.ids, self.counts, self.offsets, self.totals):
+            array.flags.writeable = False  # as from the cache, so that one compiled kernel serves both
 
     @staticmethod
     def of(tokens: Tokens, vocabulary: int, *, frozen: int | None = None, threads: int = 1) -> "Bags":
@@ -92,20 +106,39 @@ class TrainingSet:
     known: npt.NDArray[np.int32]
     known_offsets: npt.NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        for array in (self.anchors, self.candidates, self.known, self.known_offsets):
+            array.flags.writeable = False
+
     def __len__(self) -> int:
         return len(self.anchors)
 
     @staticmethod
-    def of(
-        pairs: Pairs, tokenizer: Tokenizer, *, max_tokens: int | None = None, threads: int = 1
-    ) -> "TrainingSet":
-        """Tokenize the distinct texts of ``pairs`` and find each anchor's known positives."""
+    def of(pairs: Pairs, tokenizer: Tokenizer, *, threads: int = 1) -> "TrainingSet":
+        """Tokenize the distinct texts of ``pairs`` and find each anchor's known positives.
+
+        From CACHED_FROM pairs on this is done once for the same pairs and tokenizer; then it is read from the cache,
+        memory-mapped.
+        """
+        if len(pairs) < CACHED_FROM:
+            return TrainingSet._of(pairs, tokenizer, threads)
+        key = hashlib.sha256(f"{FORMAT} {pairs.hash} {tokenizer.hash}".encode()).hexdigest()[:32]
+        path = cache.folder("tokens") / f"{key}.safetensors"
+        with contextlib.suppress(ModelError, KeyError):
+            return TrainingSet._load(path)
+        made = TrainingSet._of(pairs, tokenizer, threads)
+        with contextlib.suppress(StorageError):  # a cache that cannot be written is no reason to stop
+            save_tensors(path, made._arrays())
+        return made
+
+    @staticmethod
+    def _of(pairs: Pairs, tokenizer: Tokenizer, threads: int) -> "TrainingSet":
         columns = [pairs.anchors, pairs.positives, *pairs.negatives]
         texts = pa.chunked_array([column.cast(pa.large_string()) for column in columns]).combine_chunks()
         encoded = texts.dictionary_encode()
         indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         by_column = indices.reshape(len(columns), len(pairs))
-        tokens = tokenizer(encoded.dictionary, max_tokens=max_tokens, threads=threads)
+        tokens = tokenizer(encoded.dictionary, threads=threads)
         bags = Bags.of(tokens, tokenizer.vocabulary_size, frozen=tokenizer.unknown_id, threads=threads)
         anchors, candidates = by_column[0].copy(), np.ascontiguousarray(by_column[1:].T)
         sources = anchors.astype(np.int64) << 32
@@ -113,3 +146,15 @@ class TrainingSet:
         known_offsets = np.zeros(len(tokens) + 1, np.int64)
         np.cumsum(np.bincount(links >> 32, minlength=len(tokens)), out=known_offsets[1:])
         return TrainingSet(bags, anchors, candidates, (links & 0xFFFFFFFF).astype(np.int32), known_offsets)
+
+    def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        own = {name: getattr(self, name) for name in ("anchors", "candidates", "known", "known_offsets")}
+        return own | {name: getattr(self.bags, name) for name in ("ids", "counts", "offsets", "totals")}
+
+    @staticmethod
+    def _load(path: Path) -> "TrainingSet":
+        found: dict[str, Any] = load_tensors(path)[0]
+        bags = Bags(found["ids"], found["counts"], found["offsets"], found["totals"])
+        return TrainingSet(
+            bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"]
+        )
