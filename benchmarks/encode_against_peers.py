@@ -27,7 +27,6 @@ from statim import StaticModel, threads
 from statim.data.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
 
-
 PACKAGES = [
     "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
     "transformers",

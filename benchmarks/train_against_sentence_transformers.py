@@ -26,8 +26,8 @@ import numpy as np
 
 from statim import cache, threads
 from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
 from statim.data.python_docs import python_docs
+from statim.data.reading import read_pairs
 from statim.data.retrieval import from_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
@@ -39,7 +39,6 @@ from statim.training.recipe import Recipe
 from statim.training.start import random_table
 from statim.training.trainer import fit, learning_rates, steps_per_epoch
 from statim.vocabulary import learn_wordpiece
-
 
 PACKAGES = [
     "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
@@ -54,7 +53,7 @@ def by_statim(
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
     rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table.copy(), rates, workers)
+    optimizer = SparseAdam(table.copy(), rates, workers, recipe.clip)
     fit(data, optimizer, recipe)
     trained = optimizer.current()
     return trained, time.perf_counter() - started

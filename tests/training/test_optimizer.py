@@ -26,16 +26,17 @@ def rates(steps):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 2e-5)])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_follows_dense_adam(dtype, tolerance, threads):
+@pytest.mark.parametrize(("threads", "clip"), [(1, None), (3, None), (2, 4.0)])
+def test_follows_dense_adam(dtype, tolerance, threads, clip):
     rng = np.random.default_rng(0)
     lists, bags = random_bags(rng)
     start = rng.standard_normal((V, D)).astype(dtype)
     start[FROZEN] = 0
     steps = 300
-    sparse = SparseAdam(start.copy(), rates(steps), threads=threads)
+    sparse = SparseAdam(start.copy(), rates(steps), threads=threads, clip=clip)
     dense = torch.tensor(start.astype(np.float64), requires_grad=True)
     adam = torch.optim.Adam([dense], betas=(BETA1, BETA2), eps=EPSILON)
+    clipped = 0
     for step in range(1, steps + 1):
         texts = rng.integers(0, len(lists), 6).astype(np.int64)
         means = np.zeros((6, V))
@@ -47,12 +48,16 @@ def test_follows_dense_adam(dtype, tolerance, threads):
         np.testing.assert_allclose(vectors, means @ dense.detach().numpy(), atol=tolerance)
         gradients = rng.standard_normal((6, D)).astype(dtype)
         dense.grad = torch.tensor(means.T @ gradients.astype(np.float64))
+        if clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_([dense], clip)
+            clipped += norm > clip
         adam.param_groups[0]["lr"] = sparse.rates[step]
         adam.step()
         sparse.update(gradients)
     moved = dense.detach().numpy()
     np.testing.assert_allclose(sparse.current(), moved, atol=tolerance)
     assert np.abs(moved - start).max() > 0.1
+    assert clip is None or 0 < clipped < steps
     assert not sparse.current()[FROZEN].any()
 
 

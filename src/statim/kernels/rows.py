@@ -201,65 +201,90 @@ def catch_up(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def adam(
-    table: Floats,
-    first: Floats,
-    second: Floats,
-    last: Ints,
-    rows: Ints,
+def gather(
     row_offsets: Offsets,
     positions: Ints,
     shares: Floats,
     gradients: Floats,
     start: int,
     end: int,
+    out: Floats,
+    squares: npt.NDArray[np.float64],
+) -> None:
+    """Sum each row's gradient from the gradients of the vectors it is in.
+
+    Args:
+        row_offsets: See ``sort_by_row``; as are positions and shares.
+        gradients: (m, d) gradients of the batch's pooled vectors.
+        start: First row of those that occur.
+        end: One past the last.
+        out: (rows that occur, d) written at [start, end).
+        squares: (rows that occur,) written at [start, end): squared norms.
+    """
+    d = gradients.shape[1]
+    for u in range(start, end):
+        target = out[u]
+        target[:] = 0.0
+        for e in range(row_offsets[u], row_offsets[u + 1]):
+            source = gradients[positions[e]]
+            share = shares[e]
+            for j in range(d):
+                target[j] += share * source[j]
+        total = 0.0
+        for j in range(d):
+            total += target[j] * target[j]
+        squares[u] = total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def adam(
+    table: Floats,
+    first: Floats,
+    second: Floats,
+    last: Ints,
+    rows: Ints,
+    gradients: Floats,
+    start: int,
+    end: int,
+    factor: float,
     step: int,
     rate: float,
     beta1: float,
     beta2: float,
     epsilon: float,
-    buffer: Floats,
 ) -> None:
-    """Gather each row's gradient from the pooled gradients and take one step of Adam (Kingma & Ba, 2015).
+    """One step of Adam (Kingma & Ba, 2015) for the rows that occur.
 
     Args:
         table: (V, d) updated; rows caught up with step - 1.
         first: (V, d) first moments, updated; as of step ``last``.
         second: (V, d) second moments, likewise.
         last: (V,) the last step at which each row had a gradient; set to ``step``.
-        rows: See ``sort_by_row``; as are row_offsets, positions and shares.
-        gradients: (m, d) gradients of the batch's pooled vectors.
+        rows: The rows that occur.
+        gradients: (rows that occur, d) from ``gather``.
         start: First position in ``rows``.
         end: One past the last.
+        factor: Gradients are multiplied by it (clipping).
         step: This step, from 1.
         rate: Learning rate.
         beta1: Decay of first moments.
         beta2: Decay of second moments.
         epsilon: Added to the root of the second moment.
-        buffer: (d,) scratch.
     """
     d = table.shape[1]
     kind = table.dtype.type
     rate_1 = kind(rate / (1 - beta1**step))
     correction = kind(1 / np.sqrt(1 - beta2**step))
-    new_1, new_2, eps = kind(1 - beta1), kind(1 - beta2), kind(epsilon)
+    new_1, new_2, eps = kind((1 - beta1) * factor), kind((1 - beta2) * factor * factor), kind(epsilon)
     for u in range(start, end):
         row = rows[u]
-        buffer[:] = 0.0
-        for e in range(row_offsets[u], row_offsets[u + 1]):
-            source = gradients[positions[e]]
-            share = shares[e]
-            for j in range(d):
-                buffer[j] += share * source[j]
         gap = step - last[row]
         last[row] = step
         old_1, old_2 = kind(beta1**gap), kind(beta2**gap)
-        w, m, v = table[row], first[row], second[row]
+        w, m, v, gradient = table[row], first[row], second[row], gradients[u]
         for j in range(d):
-            g = buffer[j]
-            m[j] = old_1 * m[j] + new_1 * g
+            m[j] = old_1 * m[j] + new_1 * gradient[j]
         for j in range(d):
-            g = buffer[j]
-            v[j] = old_2 * v[j] + new_2 * g * g
+            v[j] = old_2 * v[j] + new_2 * gradient[j] * gradient[j]
         for j in range(d):
             w[j] -= rate_1 * m[j] / (np.sqrt(v[j]) * correction + eps)

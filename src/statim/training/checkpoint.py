@@ -72,7 +72,9 @@ def steps(out: str | Path) -> list[Path]:
     return sorted(path for path in folder(out).glob("step-*") if path.is_dir())
 
 
-def load(out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads: int) -> SparseAdam | None:
+def load(
+    out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads: int, clip: float | None
+) -> SparseAdam | None:
     """The newest checkpoint, ready to go on; None when the run was stopped before its first.
 
     Raises:
@@ -90,4 +92,4 @@ def load(out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads:
         raise ModelError(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
         ) from None
-    return SparseAdam(table, rates, threads, step, first, second, last)
+    return SparseAdam(table, rates, threads, clip, step, first, second, last)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.rows import adam, catch_up, pool_bags, sort_by_row
+from statim.kernels.rows import adam, catch_up, gather, pool_bags, sort_by_row
 from statim.training.bags import Bags
 
 BETA1, BETA2 = 0.9, 0.999
@@ -29,12 +29,15 @@ class SparseAdam:
         first: (V, d) float32 first moments.
         second: (V, d) float32 second moments.
         last: (V,) int32, the step at which each row last occurred; 0 for never.
+        threads: Threads to use; results do not depend on it.
+        clip: The whole table's gradient is scaled down to this norm where it is larger; None never clips.
         step: Steps taken.
     """
 
     table: Floats
     rates: npt.NDArray[np.float64]
     threads: int = 1
+    clip: float | None = None
     step: int = 0
     first: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     second: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -50,6 +53,7 @@ class SparseAdam:
         self._rows = np.empty(len(self.table), np.int32)
         self._row_offsets = np.empty(len(self.table) + 1, np.int64)
         self._found = 0
+        self._gathered = np.empty((0, 0), self.table.dtype)
 
     def _drifts(self) -> npt.NDArray[np.float64]:
         """drift[s] = sum over t > s of c_t r^(t - s), from the last step backwards."""
@@ -112,33 +116,19 @@ class SparseAdam:
     def update(self, gradients: Floats) -> None:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave last."""
         self.step += 1
-        work = self._row_offsets[: self._found + 1] + 4 * np.arange(
-            self._found + 1
-        )  # a row costs some entries by itself
-        tasks = [
-            partial(
-                adam,
-                self.table,
-                self.first,
-                self.second,
-                self.last,
-                self._rows,
-                self._row_offsets,
-                self._positions,
-                self._shares,
-                gradients,
-                start,
-                end,
-                self.step,
-                self.rates[self.step],
-                BETA1,
-                BETA2,
-                EPSILON,
-                np.empty(self.table.shape[1], np.float32),
-            )
-            for start, end in _even(work, self.threads)
-        ]
-        pool.run(tasks, self.threads)
+        found = self._found
+        if len(self._gathered) < found:
+            self._gathered = np.empty((found + found // 4, self.table.shape[1]), self.table.dtype)
+        squares = np.empty(found)
+        work = self._row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
+        parts = _even(work, self.threads)
+        entries = self._row_offsets, self._positions, self._shares, gradients
+        pool.run([partial(gather, *entries, *part, self._gathered, squares) for part in parts], self.threads)
+        norm = float(np.sqrt(squares.sum()))
+        factor = min(1.0, self.clip / norm) if self.clip is not None and norm > 0 else 1.0
+        state = self.table, self.first, self.second, self.last, self._rows, self._gathered
+        numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
+        pool.run([partial(adam, *state, *part, *numbers) for part in parts], self.threads)
 
     def current(self) -> Floats:
         """A copy of the table with every row brought up to the present step; the training itself is not touched."""

@@ -23,6 +23,7 @@ class Recipe:
         warmup: Share of the steps in which the rate rises from 0; then it falls linearly to 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate.
+        clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` multiplies matrices in bfloat16 with float32 sums, where the processor can; ``fp32`` never does.
         seed: Decides the order of the pairs and all random numbers.
     """
@@ -35,6 +36,7 @@ class Recipe:
     warmup: float = 0.1
     scale: float = 20.0
     both_directions: bool = False
+    clip: float = 1.0
     precision: str = "bf16"
     seed: int = 0
 
@@ -54,13 +56,14 @@ class Recipe:
         dim = values.setdefault("dim", start_dim or (256 if pairs < 20_000 else 512))
         _check("dim", dim, 1, 65_536, whole=True)
         values["levels"] = _levels(values.get("levels"), dim)
-        values.setdefault("batch", max(16, min(512, 2 ** int(math.log2(max(16, pairs // 16))))))
+        values.setdefault("batch", max(16, min(1024, 2 ** int(math.log2(max(16, pairs // 16))))))
         values.setdefault("epochs", 3 if pairs < 1_000_000 else 1)
         values.setdefault("learning_rate", 0.1 if start_dim else 0.2)
         _check("batch", values["batch"], 2, 1 << 20, whole=True)
         _check("epochs", values["epochs"], 1, 100_000, whole=True)
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
         _check("scale", values.get("scale", 20.0), 1e-3, 1e4)
+        _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
         if values.get("precision", "bf16") not in PRECISIONS:

@@ -187,10 +187,10 @@ def train(
         table = begun.table(training_set, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table, rates, workers)
+    optimizer = SparseAdam(table, rates, workers, recipe.clip)
     run = {"data": pairs.hash, "recipe": recipe.to_dict()}
     if out is not None and resume:
-        optimizer = _resumed(out, run, rates, workers) or optimizer
+        optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
     elif out is not None and checkpoint_every:
         checkpoint.begin(out, run)
     log.info(
@@ -320,7 +320,7 @@ def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
 
 
 def _resumed(
-    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int
+    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, clip: float
 ) -> SparseAdam | None:
     before = checkpoint.read_run(out)
     if before.get("data") != run["data"]:
@@ -331,7 +331,7 @@ def _resumed(
         raise InputError(
             f"the settings are not those of the interrupted training into {out}; give the same ones"
         )
-    return checkpoint.load(out, rates, threads)
+    return checkpoint.load(out, rates, threads, clip)
 
 
 def _loop(
