@@ -322,3 +322,13 @@ def test_an_interrupt_leaves_nothing(tmp_path, pair_rows):
     assert "interrupted" in err
     assert not (tmp_path / "model").exists()
     assert not list(tmp_path.rglob("*.statim-partial"))
+
+
+def test_training_without_torch(tmp_path, pair_rows):
+    """A base install has no torch; what needs it says how to get it."""
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in pair_rows))
+    program = "import sys; sys.modules['torch'] = None; from statim.cli import main; main()"
+    arguments = ["train", str(pairs), "--out", str(tmp_path / "model"), "--start", "random"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    refused((done.returncode, done.stdout, done.stderr), "torch", "statim[train]")
