@@ -41,6 +41,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/encode_against_peers.py --rounds 3
 	$(BIN)/python benchmarks/train_against_sentence_transformers.py --rounds 1
 
