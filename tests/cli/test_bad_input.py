@@ -121,6 +121,15 @@ def test_output_that_is_not_empty_is_kept(statim, tmp_path, pairs):
     assert (tmp_path / "model" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_folder_where_checkpoints_would_go_is_kept(statim, tmp_path, pairs):
+    (tmp_path / "model.training").mkdir()
+    write(tmp_path / "model.training" / "notes.txt", "precious")
+    refused(statim("train", pairs, *train_options(tmp_path), "--checkpoint-every", 5), "model.training")
+    code, _, err = statim("train", pairs, *train_options(tmp_path))
+    assert code == 0, err
+    assert (tmp_path / "model.training" / "notes.txt").read_text() == "precious"
+
+
 def test_resume_without_an_interrupted_training(statim, tmp_path, pairs):
     refused(
         statim("train", pairs, "--resume", tmp_path / "model", "--start", "random", "--quiet"),

@@ -84,6 +84,17 @@ def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_pat
     assert (tmp_path / "c" / "model.safetensors").read_bytes() == tables[0]
 
 
+def test_a_level_decides_the_least_dimensions(statim, tmp_path, pairs, model_folder):
+    """The teacher's or start's own dimensions are not known before it is loaded, so a level is not refused too soon."""
+    options = ["--start", model_folder, "--matryoshka", "8,32", "--heldout", 0, "--epochs", 1, "--json"]
+    code, printed, err = statim("train", pairs, "--out", tmp_path / "model", *options)
+    assert code == 0, err
+    assert json.loads(printed)["recipe"]["levels"] == [8, 32]
+    code, _, err = statim("train", pairs, "--out", tmp_path / "other", *options, "--matryoshka", "64")
+    assert code == 2
+    assert "64" in err
+
+
 def test_train_on_from_an_earlier_model(statim, tmp_path, pairs, model_folder):
     code, printed, err = statim(
         "train",

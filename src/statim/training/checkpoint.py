@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from statim.errors import ModelError
+from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.tensors import load_tensors, save_tensors
 from statim.training.optimizer import SparseAdam
 
 VERSION = 1
 KEEP = 2  # the newest checkpoints
+RUN = "run.json"
 
 
 def folder(out: str | Path) -> Path:
@@ -30,9 +31,18 @@ def folder(out: str | Path) -> Path:
 
 
 def begin(out: str | Path, run: dict[str, Any]) -> None:
-    """Start a new run: forget the checkpoints of an earlier one, and write down what this one is."""
+    """Start a new run: forget the checkpoints of an earlier one, and write down what this one is.
+
+    Raises:
+        InputError: A folder of that name holds something else.
+        StorageError: The disk is full, read-only, or not permitted.
+    """
+    if folder(out).exists() and not (folder(out) / RUN).is_file() and any(folder(out).iterdir()):
+        raise InputError(
+            f"{folder(out)}, where checkpoints would go, holds something else; move it, or choose another --out"
+        )
     shutil.rmtree(folder(out), ignore_errors=True)
-    write_json(folder(out) / "run.json", {"version": VERSION} | run)
+    write_json(folder(out) / RUN, {"version": VERSION} | run)
 
 
 def finish(out: str | Path) -> None:
@@ -50,7 +60,7 @@ def read_run(out: str | Path) -> dict[str, Any]:
         raise ModelError(
             f"there is no interrupted training into {out} ({folder(out)} does not exist); start it anew"
         )
-    run = read_json(folder(out) / "run.json")
+    run = read_json(folder(out) / RUN)
     if not isinstance(run, dict) or run.get("version") != VERSION:
         raise ModelError(f"{folder(out)} was written by another version of statim; start the training anew")
     return run

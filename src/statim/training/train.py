@@ -160,14 +160,17 @@ def train(
     workers = pool.count(threads)
     if out is not None and not resume:
         check_output(out, overwrite=overwrite)
-    if (checkpoint_every or resume) and out is None:
+    if resume and out is not None:
+        checkpoint_every = checkpoint_every or checkpoint.read_run(out).get("checkpoint_every")
+    if (checkpoint_every is not None or resume) and out is None:
         raise InputError("checkpoints stand beside the output; name one (--out DIR)")
     if checkpoint_every is not None and checkpoint_every < 1:
         raise InputError(
             f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1"
         )
     seed = 0 if seed is None else seed
-    Recipe.make(1000, None, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
+    widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
+    Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
                 scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
     seconds: dict[str, float] = {}
     with _clock(seconds, "read"):
@@ -188,7 +191,7 @@ def train(
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
     optimizer = SparseAdam(table, rates, workers, recipe.clip)
-    run = {"data": pairs.hash, "recipe": recipe.to_dict()}
+    run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
     if out is not None and resume:
         optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
     elif out is not None and checkpoint_every:
@@ -223,7 +226,8 @@ def train(
     if out is not None:
         with _clock(seconds, "save"):
             model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
-            checkpoint.finish(out)
+            if checkpoint_every is not None or resume:
+                checkpoint.finish(out)
     return result
 
 
