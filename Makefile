@@ -42,6 +42,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/encode_against_peers.py --rounds 3
 	$(BIN)/python benchmarks/train_against_sentence_transformers.py --rounds 1
 

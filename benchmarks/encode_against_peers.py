@@ -23,14 +23,10 @@ warnings.filterwarnings("ignore")
 
 import numpy as np
 
+from packages import PACKAGES
 from statim import StaticModel, threads
 from statim.data.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
-
-PACKAGES = [
-    "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
-    "transformers",
-]  # fmt: skip
 
 
 def real_texts(count: int) -> dict[str, list[str]]:

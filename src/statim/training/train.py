@@ -191,11 +191,12 @@ def train(
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
     optimizer = SparseAdam(table, rates, workers, recipe.clip)
-    run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
-    if out is not None and resume:
-        optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
-    elif out is not None and checkpoint_every:
-        checkpoint.begin(out, run)
+    if out is not None and (resume or checkpoint_every is not None):
+        run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
+        if resume:
+            optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
+        else:
+            checkpoint.begin(out, run)
     log.info(
         "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
         f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",

@@ -1,0 +1,75 @@
+"""Where a training step's time goes. The last line is JSON.
+
+python benchmarks/training_step.py [--batch 1024] [--dim 512] [--epochs 3]
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from packages import PACKAGES
+from statim import threads
+from statim.data.python_docs import python_docs
+from statim.training import optimizer as optimizer_module
+from statim.training import trainer
+from statim.training.bags import TrainingSet
+from statim.training.batches import Assembler
+from statim.training.optimizer import SparseAdam
+from statim.training.recipe import Recipe
+from statim.training.start import random_table
+from statim.vocabulary import learn_wordpiece
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    pairs = python_docs(PACKAGES)
+    tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
+    workers = threads.count()
+    data = TrainingSet.of(pairs, tokenizer, threads=workers)
+    recipe = Recipe.make(len(data), None, dim=arguments.dim, batch=arguments.batch, epochs=arguments.epochs)
+    steps = trainer.steps_per_epoch(len(data), recipe) * recipe.epochs
+    taken: dict[str, list[float]] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*positional: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            result = function(*positional, **named)
+            taken.setdefault(name, []).append(time.perf_counter() - started)
+            return result
+
+        return wrapped
+
+    Assembler.__call__ = timed("assemble", Assembler.__call__)  # type: ignore[method-assign]
+    optimizer_module.sort_by_row = timed("sort by row (in read)", optimizer_module.sort_by_row)
+    SparseAdam._move = timed("catch up (in read)", SparseAdam._move)  # type: ignore[method-assign]
+    SparseAdam.read = timed("read: sort, catch up, pool", SparseAdam.read)  # type: ignore[method-assign]
+    SparseAdam.update = timed("update: gather, Adam", SparseAdam.update)  # type: ignore[method-assign]
+    trainer.contrastive = timed("loss and gradient", trainer.contrastive)
+    for _ in range(2):  # the first time compiles
+        taken.clear()
+        table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
+        adam = SparseAdam(table, trainer.learning_rates(steps, recipe), workers, recipe.clip)
+        started = time.perf_counter()
+        trainer.fit(data, adam, recipe)
+        seconds = time.perf_counter() - started
+    milliseconds = {name: round(statistics.median(values) * 1e3, 2) for name, values in taken.items()}
+    for name, median in milliseconds.items():
+        print(f"{name:28} {median:8.2f} ms")
+    result = {
+        "benchmark": "training_step", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": recipe.batch,
+        "dim": recipe.dim, "levels": list(recipe.levels), "milliseconds": milliseconds,
+        "step_milliseconds": round(seconds / steps * 1e3, 2), "pairs_per_second": round(steps * recipe.batch / seconds),
+    }  # fmt: skip
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
