@@ -25,7 +25,7 @@ FLOORS = [
     ["errors"],
     ["files", "settings", "texts", "threads"],
     ["tensors", "cache", "progress"],
-    ["tokens", "kernels"],
+    ["tokens", "kernels", "quantize"],
     ["tokenizer"],
     ["vocabulary", "formats"],
     ["model"],

@@ -22,11 +22,12 @@ from statim.errors import InputError, ModelError
 from statim.kernels.few import pool_few
 from statim.kernels.pool import pool
 from statim.model import CHUNK, FEW
+from statim.quantize import quantize_table, widen_table
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
 DIM = 48
-ROUNDING = 1e-5  # rows are summed in float32, thousands of them in the longest texts
+ROUNDING = 1e-6  # rows are summed in float32
 ODD = ["", " ", "\t\n", "☃︎ 漢字 \U0001fae8", "[UNK]", "x" * 101, "a \ud800 b", "🇩🇪 café"]
 
 
@@ -220,14 +221,97 @@ def test_compiled_and_plain_kernels_agree(table, lists, dim, dropped, normalize)
     offsets = np.cumsum([0, *map(len, lists)])
     compiled = np.full((len(lists), dim), np.nan, np.float32)
     plain = compiled.copy()
-    pool(table, ids, offsets, dim, dropped, normalize, compiled)
-    pool_few(table, ids, offsets, dim, dropped, normalize, plain)
+    pool(table, None, ids, offsets, dropped, normalize, compiled)
+    pool_few(table, None, ids, offsets, dropped, normalize, plain)
     assert np.isfinite(compiled).all()
     scale = np.abs(compiled).max(initial=0, axis=1, keepdims=True)
     assert (np.abs(compiled - plain) <= 3e-7 * scale).all()
     if normalize:
         lengths = np.linalg.norm(compiled.astype(np.float64), axis=1)
         assert (np.isclose(lengths, 1, atol=ROUNDING) | (lengths == 0)).all()
+
+
+@settings(max_examples=200)
+@given(
+    arrays_of.arrays(np.float32, (7, 20), elements=st.floats(-10, 10, width=32)),
+    ids_of,
+    st.sampled_from(["float16", "int8"]),
+    st.integers(1, 20),
+    st.integers(-1, 6),
+    st.booleans(),
+)
+def test_kernels_read_tables_in_fewer_bits(table, lists, dtype, dim, dropped, normalize):
+    """Compiled and plain give the same bits; the mean is that of the widened rows in float64."""
+    narrow, scales = quantize_table(table, dtype)
+    ids = np.array([token for row in lists for token in row], np.int32)
+    offsets = np.cumsum([0, *map(len, lists)])
+    compiled = np.full((len(lists), dim), np.nan, np.float32)
+    plain = compiled.copy()
+    pool(narrow, scales, ids, offsets, dropped, normalize, compiled)
+    pool_few(narrow, scales, ids, offsets, dropped, normalize, plain)
+    scale = np.abs(compiled).max(initial=0, axis=1, keepdims=True)
+    assert (np.abs(compiled - plain) <= 3e-7 * scale).all()
+    if not normalize:
+        wide = widen_table(narrow, scales)[:, :dim].astype(np.float64)
+        kept = [[token for token in row if token != dropped] for row in lists]
+        means = np.array([wide[row].mean(axis=0) if row else np.zeros(dim) for row in kept]).reshape(-1, dim)
+        assert np.abs(compiled - means).max(initial=0) <= 3e-5 * np.abs(wide).max()
+
+
+@pytest.mark.parametrize("count", [511, 512, 513, 5000])
+def test_sums_of_many_rows_of_int8_do_not_overflow(count):
+    table = np.full((count, 33), 127, np.int8)
+    table[1::2] = -127
+    table[:, 0] = 127
+    ids, offsets = np.arange(count, dtype=np.int32), np.array([0, count])
+    expected = table.astype(np.float64).mean(axis=0)
+    for function in (pool, pool_few):
+        out = np.empty((1, 33), np.float32)
+        function(table, np.ones(count, np.float32), ids, offsets, -1, False, out)
+        assert np.allclose(out[0], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_a_table_in_fewer_bits_gives_nearly_the_same_vectors(dtype, model, texts):
+    small = model.quantize(dtype)
+    assert (small.dtype, model.dtype) == (dtype, "float32")
+    assert small.nbytes <= model.nbytes / (2 if dtype == "float16" else 4) + 4 * len(model.table)
+    cosines = (small.encode(texts) * model.encode(texts)).sum(axis=1)
+    assert cosines[np.abs(model.encode(texts)).any(axis=1)].min() > 0.999
+    assert np.abs(small.table - model.table).max() < np.abs(model.table).max() / 200
+    for some in (texts[:FEW], texts[: FEW + 1]):
+        assert np.abs(small.encode(some) - small.encode(texts)[: len(some)]).max() <= np.finfo(np.float32).eps
+
+
+def test_numbers_too_large_for_half_floats_are_refused(model):
+    wide = StaticModel(
+        np.array([[1.0, 2.0], [1.0, 7e4], [0, 0]]),
+        tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2}, unk_token="c")),
+    )
+    with pytest.raises(
+        ModelError, match="row 1 of the table holds a number too large for float16; take int8"
+    ):
+        wide.quantize("float16")
+    assert wide.quantize("int8").dtype == "int8"
+    with pytest.raises(InputError, match=r"dtype is .int4.; it must be one of float32, float16, int8$"):
+        wide.quantize("int4")
+
+
+def test_vectors_in_fewer_bits(model, texts):
+    full = model.encode(texts)
+    small = model.encode(texts, dtype="int8")
+    assert (small.dtype, small.shape) == (np.int8, full.shape)
+    filled = np.abs(full).any(axis=1)
+    assert (np.abs(small).max(axis=1)[filled] == 127).all()
+    assert not small[~filled].any()
+    expected = full * (127 / np.abs(full).max(axis=1, keepdims=True, initial=1e-30))
+    assert np.abs(small - expected).max() <= 0.5001
+    bits = model.encode(texts, dtype="binary", dim=21)
+    assert (bits.dtype, bits.shape) == (np.uint8, (len(texts), 3))
+    assert np.array_equal(np.unpackbits(bits, axis=1)[:, :21], full[:, :21] > 0)
+    assert model.encode("a list", dtype="binary").shape == (DIM // 8,)
+    halves = model.encode(iter(texts), dtype="float16")
+    assert np.array_equal(halves, full.astype(np.float16))
 
 
 def test_very_small_and_very_large_vectors_keep_their_direction():
@@ -349,9 +433,9 @@ def test_bad_dim(dim, model):
         model.encode(["a"], dim=dim)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int8", None, np.float32, []])
+@pytest.mark.parametrize("dtype", ["float64", "int16", None, np.float32, []])
 def test_bad_dtype(dtype, model):
-    with pytest.raises(InputError, match=r"^dtype is .*; it must be one of float32, float16$"):
+    with pytest.raises(InputError, match=r"^dtype is .*; it must be one of float32, float16, int8, binary$"):
         model.encode(["a"], dtype=dtype)
 
 
@@ -446,7 +530,7 @@ def test_a_read_only_table(backends, table, docstrings):
 
 
 def test_what_it_says_of_itself(model):
-    assert repr(model) == f"StaticModel(30,522 tokens x {DIM} dimensions, WordPiece)"
+    assert repr(model) == f"StaticModel(30,522 tokens x {DIM} dimensions, float32, WordPiece)"
     assert model.dim == DIM
     assert model.settings == Settings()
     assert model.tokenizer.is_fast

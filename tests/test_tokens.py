@@ -115,7 +115,7 @@ def test_what_compiled_code_must_never_see(what, tmp_path):
 def test_ids_are_checked_against_a_table():
     make([[0, 9], []]).check(10)
     make([[], []]).check(0)
-    with pytest.raises(InputError, match="run from 0 to 9 but the table has 9 rows"):
+    with pytest.raises(InputError, match="token 1 of text 0 has the id 9, but the table has 9 rows"):
         make([[0, 9]]).check(9)
-    with pytest.raises(InputError, match="run from -1 to 3"):
-        make([[-1, 3]]).check(9)
+    with pytest.raises(InputError, match="token 0 of text 2 has the id -1, but"):
+        make([[4], [], [-1, 3]]).check(9)

@@ -14,6 +14,15 @@ from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
 from statim.kernels.few import pool_few
 from statim.progress import Progress
+from statim.quantize import (
+    VECTORS,
+    check_dtype,
+    quantize_table,
+    quantize_vectors,
+    storage,
+    widen_table,
+    width,
+)
 from statim.settings import Settings
 from statim.texts import Texts
 from statim.tokenizer import Tokenizer
@@ -22,9 +31,7 @@ from statim.tokens import Tokens
 CHUNK = 2048  # texts encoded at a time by one thread: its vectors stay in cache until they are written
 FEW = 256  # up to so many texts plain numpy answers sooner than compiled code loads
 
-DTYPES = ("float32", "float16")
-
-Vectors = npt.NDArray[np.floating[Any]]
+Vectors = npt.NDArray[Any]
 
 
 class StaticModel:
@@ -84,8 +91,34 @@ class StaticModel:
 
     @property
     def table(self) -> npt.NDArray[np.float32]:
-        """The table, (V, d) float32; possibly read-only."""
-        return self._parts.table
+        """The table, (V, d) float32; possibly read-only. Of a model in fewer bits it is a copy, made anew each time."""
+        return widen_table(self._parts.table, self._parts.scales)
+
+    @property
+    def dtype(self) -> str:
+        """The type of the table: ``float32``, ``float16``, or ``int8`` with a scale for each row."""
+        return str(self._parts.table.dtype.name)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the table."""
+        scales = self._parts.scales
+        return int(self._parts.table.nbytes + (0 if scales is None else scales.nbytes))
+
+    def quantize(self, dtype: str) -> "StaticModel":
+        """The same model with its table in fewer bits: a half (``float16``) or a quarter (``int8``) of the size.
+
+        Args:
+            dtype: ``float32``, ``float16`` or ``int8``. What was lost before does not come back.
+
+        Raises:
+            InputError: ``dtype`` is none of those.
+            ModelError: A number is too large for float16.
+        """
+        model = StaticModel.__new__(StaticModel)
+        table, scales = quantize_table(self.table, dtype)
+        model._parts = Parts(table, self.tokenizer, self.settings, scales)
+        return model
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -100,10 +133,11 @@ class StaticModel:
     @property
     def dim(self) -> int:
         """The number of dimensions, d."""
-        return int(self.table.shape[1])
+        return int(self._parts.table.shape[1])
 
     def __repr__(self) -> str:
-        return f"StaticModel({len(self.table):,} tokens x {self.dim} dimensions, {self.tokenizer.kind})"
+        size = f"{len(self._parts.table):,} tokens x {self.dim} dimensions"
+        return f"StaticModel({size}, {self.dtype}, {self.tokenizer.kind})"
 
     def tokenize(self, texts: str | Iterable[str], *, threads: int | None = None) -> Tokens:
         """The token ids of n texts, as ``encode`` uses them (cut at the model's max_tokens, if it has one).
@@ -136,13 +170,14 @@ class StaticModel:
                 (read as a stream).
             dim: Keep only the first ``dim`` dimensions (Matryoshka truncation; before normalisation).
             normalize: Scale vectors to length 1; None does as the model's settings say.
-            dtype: ``float32`` or ``float16``.
+            dtype: ``float32``, ``float16``, ``int8`` (each vector's largest entry becomes 127) or ``binary`` (the signs, packed).
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
             progress: Show a progress bar on a terminal.
             prompt: Text put before each text.
 
         Returns:
-            (n, dim) vectors, or (dim,) for one str. A text without tokens gives a zero vector.
+            (n, dim) vectors, or (dim,) for one str; of ``binary`` (n, ceil(dim / 8)) uint8, the first dimension in the highest
+            bit. A text without tokens gives a zero vector.
 
         Raises:
             InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, or a text is not a str; the
@@ -150,22 +185,25 @@ class StaticModel:
         """
         given = Texts.of(texts)
         dim = self._check_dim(dim)
-        if dtype not in DTYPES:
-            raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
+        check_dtype(dtype, VECTORS)
         normalize = self.settings.normalize if normalize is None else normalize
         workers = pool.count(threads)
-        out = np.empty((given.length or 0, dim), dtype)
+        columns, kind = width(dim, dtype), storage(dtype)
+        out = np.empty((given.length or 0, columns), kind)
 
         def encode(item: tuple[int, list[str]]) -> Vectors:
             position, chunk = item
             tokens = self._tokenize_chunk(chunk, position, prompt, workers)
             # straight into its place, so that fresh memory is touched once, by the thread that fills it
             rows = (
-                np.empty((len(chunk), dim), dtype)
+                np.empty((len(chunk), columns), kind)
                 if given.length is None
                 else out[position : position + len(chunk)]
             )
-            self._pool_into(rows, tokens, normalize, compiled=position > 0 or len(chunk) > FEW)
+            wide = rows if dtype == "float32" else np.empty((len(chunk), dim), np.float32)
+            self._pool_into(wide, tokens, normalize, compiled=position > 0 or len(chunk) > FEW)
+            if wide is not rows:
+                quantize_vectors(wide, dtype, rows)
             return rows
 
         few = given.length is not None and given.length <= FEW
@@ -191,21 +229,19 @@ class StaticModel:
             threads=workers,
         )
 
-    def _pool_into(self, out: Vectors, tokens: Tokens, normalize: bool, *, compiled: bool) -> None:
-        """Write the vectors of ``tokens`` to ``out``, (n, dim) of any float type, at its first dim dimensions."""
-        tokens.check(len(self.table))
+    def _pool_into(
+        self, out: npt.NDArray[np.float32], tokens: Tokens, normalize: bool, *, compiled: bool
+    ) -> None:
+        """Write the vectors of ``tokens`` to ``out``, (n, dim) float32, at their first dim dimensions."""
+        table, scales = self._parts.table, self._parts.scales
+        tokens.check(len(table))
         unknown = self.tokenizer.unknown_id if self.settings.drop_unknown else None
-        wide = out if out.dtype == np.float32 else np.empty(out.shape, np.float32)
         if compiled:
             from statim.kernels.pool import pool as function
         else:
             function = pool_few
-        dim = out.shape[1]
-        function(
-            self.table, tokens.ids, tokens.offsets, dim, -1 if unknown is None else unknown, normalize, wide
-        )
-        if wide is not out:
-            out[:] = wide
+        dropped = -1 if unknown is None else unknown
+        function(table, scales, tokens.ids, tokens.offsets, dropped, normalize, out)
 
     def pool(
         self, tokens: Tokens, *, dim: int | None = None, normalize: bool | None = None, compiled: bool = True

@@ -81,9 +81,11 @@ class Tokens:
             InputError: An id is not in [0, vocabulary).
         """
         if len(self.ids) and not 0 <= self.ids.min() <= self.ids.max() < vocabulary:
+            position = int(np.flatnonzero((self.ids < 0) | (self.ids >= vocabulary))[0])
+            text = int(np.searchsorted(self.offsets, position, side="right")) - 1
             raise InputError(
-                f"the ids run from {self.ids.min():,} to {self.ids.max():,} but the table has {vocabulary:,} rows; "
-                "the tokens are of another tokenizer"
+                f"token {position - self.offsets[text]:,} of text {text:,} has the id {self.ids[position]:,}, but the table has "
+                f"{vocabulary:,} rows; the tokens are of another tokenizer"
             )
 
     @property

@@ -56,6 +56,21 @@ def texts() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def apart() -> Callable[..., float]:
+    """A function that gives how far the vectors of two libraries are apart at most, (n, d) and (n, d) of n texts.
+
+    Of long texts less counts: the others add up their rows one by one in float32, which loses digits.
+    """
+
+    def apart(ours: np.ndarray, theirs: np.ndarray, texts: list[str]) -> float:
+        assert np.isfinite(ours).all()
+        patience = 1 / (1 + np.array([[len(text)] for text in texts]) / 100)
+        return float((np.abs(ours - theirs) * patience).max() / max(1, np.abs(theirs).max()))
+
+    return apart
+
+
+@pytest.fixture(scope="session")
 def small(texts: list[str]) -> dict[str, tokenizers.Tokenizer]:
     """Tokenizers learned from the texts, by kind; some characters are unknown to each but the byte-level one."""
     corpus = texts[:400]

@@ -18,9 +18,10 @@ def info(
     settings = loaded.settings
     found: dict[str, Any] = {
         "model": model,
-        "tokens": len(loaded.table),
+        "tokens": loaded.tokenizer.vocabulary_size,
         "dimensions": loaded.dim,
-        "table_bytes": int(loaded.table.nbytes),
+        "table": loaded.dtype,
+        "table_bytes": loaded.nbytes,
         "tokenizer": loaded.tokenizer.kind,
         "fast_tokenizer": loaded.tokenizer.is_fast,
         "normalize": settings.normalize,

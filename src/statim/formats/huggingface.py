@@ -1,6 +1,7 @@
 """Folders that statim, sentence-transformers and model2vec load alike; and those that the other two wrote.
 
-    model.safetensors                   ``embeddings``, float32, one row per token id
+    model.safetensors                   ``embeddings``, one row per token id: float32, float16, or int8 with ``weights``, a float32 scale
+                                        for each row
     tokenizer.json                      without padding; with a truncation only where the model has a max_tokens
     config.json                         for model2vec; and all settings, in ``statim``, with the version of this format
     modules.json, 1_Normalize/          for sentence-transformers
@@ -72,7 +73,7 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
         write_json(new / "config.json", {
             "normalize": settings.normalize,
             "max_length": settings.max_tokens,
-            "embedding_dtype": "float32",
+            "embedding_dtype": parts.table.dtype.name,
             "statim": {"format_version": VERSION, "statim_version": __version__, **dataclasses.asdict(settings), "prompts": prompts},
         })  # fmt: skip
         write_json(new / "modules.json", MODULES[: 2 if settings.normalize else 1])
@@ -123,7 +124,8 @@ def read(folder: Path) -> Parts:
             f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
         )
     try:
-        return Parts(stored.unfold(tokenizer.vocabulary_size), tokenizer, settings)
+        table, scales = stored.rows(tokenizer.vocabulary_size)
+        return Parts(table, tokenizer, settings, scales)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
 
@@ -163,10 +165,13 @@ def _arrays(parts: Parts) -> dict[str, Array]:
     if unknown is not None and table[unknown].any():
         table = table.copy()
         table[unknown] = 0
-    if len(tokenizer.vocabulary) == len(table):
-        return {"embeddings": table}
-    # Ids with gaps: model2vec wants a row for each token and no more, unless there is a mapping
-    return {"embeddings": table, "mapping": np.arange(len(table), dtype=np.int64)}
+    arrays: dict[str, Array] = {"embeddings": table}
+    if parts.scales is not None:
+        arrays["weights"] = parts.scales[: len(table)]
+    if len(tokenizer.vocabulary) != len(table):
+        # Ids with gaps: model2vec wants a row for each token and no more, unless there is a mapping
+        arrays["mapping"] = np.arange(len(table), dtype=np.int64)
+    return arrays
 
 
 def _tokenizer_json(parts: Parts) -> str:
@@ -188,6 +193,10 @@ def _differences(parts: Parts) -> str:
         said.append(f"but for the length where a text has unknown tokens, which {counts}")
     if settings.max_tokens is not None or settings.max_characters is not None:
         said.append("but for long texts, which model2vec also cuts by characters")
+    if parts.table.dtype == np.float16:
+        said.append(
+            "but that the other two compute in float16, and sentence-transformers gives NaN for a text without tokens"
+        )
     return "; ".join(said)
 
 

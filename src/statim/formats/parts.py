@@ -1,11 +1,13 @@
 """What every format reads and writes: a table, a tokenizer and settings."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from statim.errors import ModelError
+from statim.quantize import TABLES
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
 
@@ -17,37 +19,41 @@ class Parts:
     """The parts of a static model.
 
     Attributes:
-        table: (V, d) float32, C-contiguous, one row per token id; may be a read-only memory map.
+        table: (V, d) float32, float16 or int8, C-contiguous, one row per token id; may be a read-only memory map.
         tokenizer: Gives ids in [0, V).
         settings: How vectors are made from rows.
+        scales: What the rows of an int8 table are multiplied with, (V,) float32, not negative; else None.
 
     Raises:
         ModelError: The parts do not fit together, or the table holds NaN or infinities.
     """
 
-    table: npt.NDArray[np.float32]
+    table: npt.NDArray[Any]
     tokenizer: Tokenizer
     settings: Settings
+    scales: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.table.ndim != 2 or self.table.dtype != np.float32 or self.table.shape[1] == 0:
+        if self.table.ndim != 2 or self.table.dtype.name not in TABLES or self.table.shape[1] == 0:
             raise ModelError(
                 f"the table has shape {self.table.shape} and type {self.table.dtype}; "
-                "it must be float32 of shape (tokens, dimensions)"
+                f"it must be one of {', '.join(TABLES)}, of shape (tokens, dimensions)"
             )
+        if (self.table.dtype == np.int8) != (self.scales is not None):
+            raise ModelError("a table of int8, and no other, has a scale for each row")
         if len(self.table) < self.tokenizer.vocabulary_size:
             raise ModelError(
                 f"the table has {len(self.table):,} rows but the tokenizer gives ids up to "
                 f"{self.tokenizer.vocabulary_size - 1:,}; the two belong to different models"
             )
-        row = not_finite(self.table)
+        row = not_finite(self.table if self.scales is None else self.scales[:, None])
         if row is not None:
             raise ModelError(
                 f"the table holds NaN or infinity in row {row:,}; every number must be finite, so make the table anew"
             )
 
 
-def not_finite(table: npt.NDArray[np.float32]) -> int | None:
+def not_finite(table: npt.NDArray[np.floating[Any]]) -> int | None:
     """The first row that holds NaN or an infinity, or None; one pass over the memory, a few milliseconds for 30,000 rows."""
     rows = max(1, BLOCK // table.shape[1])
     for start in range(0, len(table), rows):

@@ -1,4 +1,4 @@
-"""The table inside model.safetensors: one float32 row per token id, whatever it was stored as."""
+"""The table inside model.safetensors: one row per token id, whatever it was stored as."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +43,34 @@ class Stored:
         """How many token ids there is a row for."""
         return len(self.table if self.mapping is None else self.mapping)
 
-    def unfold(self, tokens: int) -> npt.NDArray[np.float32]:
-        """One float32 row per token id, (tokens or more, d), as model2vec reads it; memory-mapped where it is stored like that.
+    def rows(self, tokens: int) -> tuple[Array, npt.NDArray[np.float32] | None]:
+        """One row per token id, as model2vec reads it, and for int8 the scale of each.
+
+        A table of float32, float16, or int8 with float32 weights is taken as it is, memory-mapped. Any other way of storing
+        it is unfolded to float32.
 
         Args:
             tokens: Rows wanted; at most ``self.tokens``.
 
+        Returns:
+            (tokens or more, d) float32, float16 or int8; and the scales, (tokens or more,) float32, or None.
+
         Raises:
             ModelError: The table would be absurdly large.
         """
-        if self.mapping is None and self.weights is None and self.table.dtype == np.float32:
-            return np.require(cast(npt.NDArray[np.float32], self.table), requirements=["C", "A"])
+        if self.mapping is None:
+            as_it_is = np.require(self.table, requirements=["C", "A"])
+            if self.weights is None and self.table.dtype.name in ("float32", "float16"):
+                return as_it_is, None
+            if self.table.dtype == np.int8:
+                scales = cast(npt.NDArray[np.float32], self.weights)
+                if self.weights is None:
+                    scales = np.ones(len(self.table), np.float32)
+                if scales.dtype == np.float32 and (scales >= 0).all():
+                    return as_it_is, np.require(scales, requirements=["C", "A"])
+        return self._unfold(tokens), None
+
+    def _unfold(self, tokens: int) -> npt.NDArray[np.float32]:
         dim = self.table.shape[1]
         if tokens * dim * 4 > LARGEST:
             raise ModelError(

@@ -1,0 +1,136 @@
+"""Sums of table rows, a block of columns at a time, the sums held in registers while the rows pass by.
+
+Numba keeps arrays in memory, never in registers, so this inner loop is written in LLVM's language; it is the same on every
+processor. int8 rows are multiplied with 15-bit factors and summed as integers, which processors do two at a time.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+LANES = 16  # columns in a vector of LLVM's, which cuts it to the processor's size
+WIDE = (
+    8 if binding.get_host_cpu_features().get("avx512f") else 4
+)  # vectors in a block: as many as registers hold
+
+MOST = 512  # int8 rows that can be added before an int32 could overflow: 512 * 127 * 32767 < 2**31
+TOP = 32767  # the largest factor of an int8 row
+
+F32, I8, I16, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+# of the table: as stored, bytes, as summed, the factor's type
+KINDS = {
+    types.float32: (F32, 4, F32, F32),
+    types.uint16: (ir.HalfType(), 2, F32, F32),
+    types.int8: (I8, 1, I32, I16),
+}
+
+
+def _block(vectors: int, lanes: int = LANES) -> Callable[..., None]:
+    """A compiled function that writes the weighted sum of some rows at ``vectors * lanes`` columns."""
+
+    @intrinsic
+    def add(
+        _context: Any, table: Any, column: Any, rows: Any, factors: Any, start: Any, stop: Any, out: Any
+    ) -> tuple[Any, Any]:
+        """out[column:][:block] = the sum over start <= i < stop of factors[i] * table[rows[i], column:][:block]."""
+        signature = types.void(table, column, rows, factors, start, stop, out)
+        return signature, lambda *given: _generate(vectors, lanes, *given)
+
+    function: Callable[..., None] = add
+    return function
+
+
+def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    table, rows, factors, out = (
+        context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2, 3, 6)
+    )
+    column, start, stop = args[1], args[4], args[5]
+    stored, size, summed, factored = KINDS[signature.args[0].dtype]
+    sums = ir.VectorType(summed, lanes)
+    nothing, undefined = ir.Constant(sums, [0] * lanes), ir.Constant(sums, ir.Undefined)
+    stride = builder.extract_value(table.strides, 0)
+    first = builder.add(builder.ptrtoint(table.data, I64), builder.mul(column, ir.Constant(I64, size)))
+
+    before = builder.block
+    loop, done = builder.append_basic_block("row"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed("<", start, stop), loop, done)
+    builder.position_at_end(loop)
+    i = builder.phi(I64)
+    i.add_incoming(start, before)
+    totals = [builder.phi(sums) for _ in range(vectors)]
+    row = builder.sext(builder.load(builder.gep(rows.data, [i])), I64)
+    place = builder.add(first, builder.mul(row, stride))
+    factor = builder.load(builder.gep(factors.data, [i]))
+    if factored == I16:  # seen to be 15 bits, so that LLVM takes the instruction for pairs of 16
+        factor = builder.and_(builder.zext(factor, I32), ir.Constant(I32, TOP))
+    factor = builder.insert_element(undefined, factor, ir.Constant(I32, 0))
+    factor = builder.shuffle_vector(factor, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+    added = []
+    for k, total in enumerate(totals):
+        address = builder.add(place, ir.Constant(I64, k * lanes * size))
+        values = builder.load(
+            builder.inttoptr(address, ir.VectorType(stored, lanes).as_pointer()), align=size
+        )
+        if summed == I32:
+            added.append(builder.add(total, builder.mul(builder.sext(values, sums), factor)))
+        elif size == 4:
+            added.append(builder.fadd(total, builder.fmul(values, factor)))  # two roundings, as in numpy
+        else:  # a half float times a count loses nothing in float32, so one rounding is as good
+            product = builder.fmul(builder.fpext(values, sums), factor, flags=["contract"])
+            added.append(builder.fadd(total, product, flags=["contract"]))
+        total.add_incoming(nothing, before)
+        total.add_incoming(added[-1], loop)
+    following = builder.add(i, ir.Constant(I64, 1))
+    i.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, stop), loop, done)
+
+    builder.position_at_end(done)
+    ends = [builder.phi(sums) for _ in range(vectors)]
+    for end, total in zip(ends, added, strict=True):
+        end.add_incoming(nothing, before)
+        end.add_incoming(total, loop)
+    to = builder.add(builder.ptrtoint(out.data, I64), builder.mul(column, ir.Constant(I64, 4)))
+    floats = ir.VectorType(F32, lanes)
+    for k, end in enumerate(ends):
+        address = builder.inttoptr(builder.add(to, ir.Constant(I64, k * lanes * 4)), floats.as_pointer())
+        builder.store(builder.sitofp(end, floats) if summed == I32 else end, address, align=4)
+    return context.get_dummy_value()
+
+
+_wide, _half, _vector, _one = _block(WIDE), _block(WIDE // 2), _block(1), _block(1, 1)
+_WIDE, _HALF = WIDE * LANES, WIDE // 2 * LANES
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: Any) -> None:
+    """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap the one before it.
+
+    Args:
+        table: (V, d) float32, int8, or float16 seen as uint16.
+        rows: Row numbers, int32.
+        factors: What each is multiplied with: float32; for int8 int16 in [0, TOP], for at most MOST rows.
+        start: The first of ``rows`` to add.
+        stop: The end of those to add.
+        out: (dim,) float32, dim at most d.
+    """
+    column, dim = 0, len(out)
+    while column < dim:
+        left = dim - column
+        if left > _HALF and dim >= _WIDE:
+            column = min(column, dim - _WIDE)
+            _wide(table, column, rows, factors, start, stop, out)
+            column += _WIDE
+        elif left > LANES and dim >= _HALF:
+            column = min(column, dim - _HALF)
+            _half(table, column, rows, factors, start, stop, out)
+            column += _HALF
+        elif dim >= LANES:
+            column = min(column, dim - LANES)
+            _vector(table, column, rows, factors, start, stop, out)
+            column += LANES
+        else:
+            _one(table, column, rows, factors, start, stop, out)
+            column += 1
