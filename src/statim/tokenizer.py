@@ -1,11 +1,12 @@
 """texts -> Tokens.
 
 WordPiece goes through nanotoken, which writes flat ids without a Python object per token; every other kind goes through
-Hugging Face's tokenizers. Before nanotoken is trusted with a tokenizer its ids are compared with those of tokenizers on
-a fixed probe.
+Hugging Face's tokenizers, word by word where the kind allows it, and each word only once (memo.py). Before either short cut
+is trusted with a tokenizer its ids are compared with those of tokenizers on a fixed probe.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import warnings
@@ -14,9 +15,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 
 from statim import threads as pool
+from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
 from statim.texts import Texts
 from statim.tokens import Tokens
@@ -25,6 +28,7 @@ PROCESS = (
     os.getpid()
 )  # the threads of tokenizers do not survive a fork, and a child that waits for them waits for ever
 CHUNK = 2048  # texts tokenized at a time by one thread
+FEW = 256  # up to so many texts at a time are tokenized without compiled code, which takes a while to load
 
 # Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width characters,
 # exotic spaces, special tokens inside text, case that changes length, words over any limit, digits, ligatures.
@@ -92,6 +96,11 @@ class Tokenizer:
         return self._fast is not None
 
     @cached_property
+    def is_remembering(self) -> bool:
+        """Whether many texts are tokenized word by word, each word once."""
+        return self._memo is not None
+
+    @cached_property
     def vocabulary_size(self) -> int:
         """One more than the largest id: the rows that a table needs."""
         return max(self.vocabulary.values(), default=-1) + 1
@@ -129,7 +138,7 @@ class Tokenizer:
             texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any iterable of str.
             max_tokens: Cut each text after this many tokens.
             max_characters: Cut each text after this many characters, before tokenizing.
-            threads: See statim.threads. Kinds other than WordPiece know only 1 and all.
+            threads: See statim.threads. Kinds whose texts cannot be cut into words know only 1 and all.
 
         Raises:
             InputError: A text is not a str; the message names its position.
@@ -146,8 +155,12 @@ class Tokenizer:
                 threads=workers,
             )
 
-        chunks = Texts.of(texts).chunks(CHUNK)
-        return Tokens.concatenate(list(pool.stream(cut, chunks, workers if self.is_fast else 1)))
+        given = Texts.of(texts)
+        if (given.length is not None and given.length <= FEW) or not (self.is_fast or self.is_remembering):
+            workers_here = 1
+        else:
+            workers_here = workers
+        return Tokens.concatenate(list(pool.stream(cut, given.chunks(CHUNK), workers_here)))
 
     def chunk(
         self,
@@ -185,11 +198,18 @@ class Tokenizer:
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )
             return Tokens(ids.view(np.int32), offsets)
+        if len(texts) > FEW and self._memo is not None:
+            tokens: Tokens = self._memo(*_packed(texts), max_tokens, threads)
+            return tokens
+        return self._flat(texts, max_tokens, threads)
+
+    def _flat(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts, threads)]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
-        flat = np.fromiter((token for ids in encoded for token in ids), np.int32, int(offsets[-1]))
-        return Tokens(flat, offsets)
+        return Tokens(
+            np.fromiter(itertools.chain.from_iterable(encoded), np.int32, int(offsets[-1])), offsets
+        )
 
     def _encode(self, texts: list[str], threads: int) -> list[Any]:
         try:
@@ -225,9 +245,36 @@ class Tokenizer:
                 return None
         return fast
 
+    @cached_property
+    def _memo(self) -> Any:
+        """What remembers words, or None: the kind is fast without it, cannot be cut into words, or differs on the probe."""
+        cut = None if self.is_fast else boundaries(json.loads(self.to_json()))
+        if cut is None:
+            return None
+        from statim.memo import Memo
+
+        memo = Memo(cut, lambda pieces, threads: self._flat(pieces, None, threads))
+        probe = [*PROBE, " ".join(PROBE), *PROBE]
+        if memo(*_packed(probe), None, 1) == self._flat(probe, None, 1):
+            return memo
+        warnings.warn(
+            "this tokenizer cuts words differently when they stand alone; whole texts are tokenized instead, exact but slower",
+            stacklevel=4,
+        )
+        return None
+
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """Tokenizers travel to other processes as their JSON."""
         return Tokenizer.from_json, (self.to_json(),)
+
+
+def _packed(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The UTF-8 bytes of texts, and the offsets between them."""
+    import pyarrow as pa
+
+    _, places, letters = pa.array(texts, pa.large_string()).buffers()
+    offsets = np.frombuffer(places, np.int64)[: len(texts) + 1]
+    return np.frombuffer(letters or b"", np.uint8), offsets
 
 
 def _mend(text: str) -> str:
