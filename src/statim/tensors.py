@@ -5,6 +5,7 @@ mapped.
 """
 
 import json
+import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,15 @@ def save_tensors(
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path) as file:
         file.write(save(contiguous, dict(metadata) if metadata else None))
+
+
+def release(array: Array) -> None:
+    """Tell the system that an array will not be read soon: of a mapped one no page stays in memory; others do not change."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:

@@ -48,16 +48,17 @@ class Tokenizer:
     """Cuts texts into token ids, without special tokens, padding or hidden truncation.
 
     Args:
-        backend: A Hugging Face tokenizer; copied, and freed of padding and truncation.
+        backend: A Hugging Face tokenizer; a copy of it is freed of padding and truncation.
+        copied: Whether a copy is made; turned off by callers who have no other use for ``backend``.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, *, copied: bool = True) -> None:
         if not isinstance(backend, tokenizers.Tokenizer):
             raise InputError(
                 f"the tokenizer is a {type(backend).__name__}; give a tokenizers.Tokenizer "
                 "(of a transformers tokenizer: its .backend_tokenizer)"
             )
-        self._backend = tokenizers.Tokenizer.from_str(backend.to_str())
+        self._backend = tokenizers.Tokenizer.from_str(backend.to_str()) if copied else backend
         self._backend.no_truncation()
         self._backend.no_padding()
         self._fast = self._proven_fast()
@@ -70,7 +71,8 @@ class Tokenizer:
             ModelError: The text does not describe a tokenizer.
         """
         try:
-            return Tokenizer(tokenizers.Tokenizer.from_str(text if isinstance(text, str) else text.decode()))
+            text = text if isinstance(text, str) else text.decode()
+            return Tokenizer(tokenizers.Tokenizer.from_str(text), copied=False)
         except InputError:
             raise
         except Exception as error:  # the library raises bare Exception
@@ -103,7 +105,7 @@ class Tokenizer:
     @cached_property
     def vocabulary_size(self) -> int:
         """One more than the largest id: the rows that a table needs."""
-        return max(self.vocabulary.values(), default=-1) + 1
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from statim import __version__
-from statim.cli import cache, demo, encode, index, info, search, train
+from statim.cli import cache, demo, encode, index, info, quantize, search, train
 from statim.cli import evaluate as evaluate
 from statim.errors import StatimError
 
@@ -44,6 +44,7 @@ def _statim(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("encode")(encode.encode)
+app.command("quantize")(quantize.quantize)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("demo")(demo.demo)

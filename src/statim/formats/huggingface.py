@@ -243,7 +243,7 @@ def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
                 f"{folder}: the table has {rows:,} rows but the tokenizer gives ids up to {largest:,}; "
                 "the two belong to different models"
             )
-        return Tokenizer(backend)
+        return Tokenizer(backend, copied=False)
     except ModelError:
         raise
     except BaseException as error:

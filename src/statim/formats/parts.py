@@ -9,9 +9,11 @@ import numpy.typing as npt
 from statim.errors import ModelError
 from statim.quantize import TABLES
 from statim.settings import Settings
+from statim.tensors import release
 from statim.tokenizer import Tokenizer
 
 BLOCK = 1 << 16  # numbers checked at a time: they stay in cache
+RELEASED = 1 << 24  # numbers after which a mapped table is let go, so that looking at it takes no memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,11 @@ class Parts:
 def not_finite(table: npt.NDArray[np.floating[Any]]) -> int | None:
     """The first row that holds NaN or an infinity, or None; one pass over the memory, a few milliseconds for 30,000 rows."""
     rows = max(1, BLOCK // table.shape[1])
-    for start in range(0, len(table), rows):
+    for count, start in enumerate(range(0, len(table), rows)):
+        if count % (RELEASED // BLOCK) == 0:
+            release(table)
         finite = np.isfinite(table[start : start + rows])
         if not finite.all():
             return start + int(np.flatnonzero(~finite.all(axis=1))[0])
+    release(table)
     return None

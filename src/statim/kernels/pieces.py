@@ -121,6 +121,9 @@ def plain_characters() -> npt.NDArray[np.bool_]:
         if unicodedata.category(character)[0] in "LNPS":
             parts = [unicodedata.category(part)[0] for part in unicodedata.normalize("NFKD", character)]
             plain[code] = parts[0] != "M" and not {"Z", "C"} & set(parts)
+    plain[[0x2581, 0xFFFD]] = (
+        False  # some tokenizers read the block that stands for a space, and what stands for nothing, as spaces
+    )
     return plain
 
 
@@ -129,19 +132,19 @@ def _is_plain(data: Bytes, place: int, plain: npt.NDArray[np.bool_]) -> bool:
     """Is the character plain that starts at data[place]?"""
     first = int(data[place])
     if first < 0x80:
-        return plain[first]
+        return bool(plain[first])
     if first < 0xE0:
-        return plain[(first & 0x1F) << 6 | data[place + 1] & 0x3F]
+        return bool(plain[(first & 0x1F) << 6 | data[place + 1] & 0x3F])
     code = (first & 0x0F) << 12 | (data[place + 1] & 0x3F) << 6 | data[place + 2] & 0x3F
     if first < 0xF0:
-        return plain[code]
+        return bool(plain[code])
     code = (
         (first & 0x07) << 18
         | (data[place + 1] & 0x3F) << 12
         | (data[place + 2] & 0x3F) << 6
         | data[place + 3] & 0x3F
     )
-    return code < CODES and plain[code]
+    return bool(code < CODES and plain[code])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

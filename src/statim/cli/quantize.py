@@ -1,0 +1,26 @@
+"""statim quantize: a model's table in fewer bits."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from statim.cli import options
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    dtype: Annotated[str, typer.Option(help="int8, float16 or float32.")] = "int8",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Write a model with its table in fewer bits: smaller, and faster at many dimensions."""
+    from statim.model import StaticModel
+
+    loaded = StaticModel.load(model)
+    small = loaded.quantize(dtype)
+    small.save(out, overwrite=overwrite)
+    figures = {"out": str(out), "table": small.dtype, "table_bytes": small.nbytes, "before_bytes": loaded.nbytes}
+    sizes = f"{options.size(loaded.nbytes)} of {loaded.dtype} became {options.size(small.nbytes)} of {small.dtype}"
+    options.result(figures, f"{sizes}, written to {out}", json)
