@@ -156,6 +156,13 @@ def test_what_tokenizers_cannot_cut(model):
             assert tokenizer([text]).ids.tolist() == right
 
 
+def test_scores_that_were_never_in_a_file(zoo):
+    """tokenizers reads some numbers of a tokenizer.json one bit off, which decides between ways of the same score."""
+    backend = MEMBERS["unigram-never"](zoo)
+    texts = ["x" * length for length in range(2, 60)]
+    Duel("unigram-never", backend, SEED).check(texts)
+
+
 def test_shrinking():
     """A report shows no more than what fails."""
     assert shrunk("some text with a\u0301 in it, and more", lambda text: "a\u0301" in text) == "a\u0301"

@@ -38,7 +38,8 @@ I don't know; you've said we'll go, they're here, she'd DON'T I'M it's 2024-01-3
 of the    of the    in the    to the    in the    of the
 """.strip("\n").splitlines()
 
-# The ways in which an added token may match; some hold spaces, overlap, or change under normalization
+# The ways in which an added token may match; some hold spaces, overlap, or change under normalization. No two may become
+# the same: which of them matches then is a matter of chance, in tokenizers itself.
 ADDED = [
     AddedToken("[SPECIAL]", special=True),
     AddedToken("<left>", lstrip=True),
@@ -63,7 +64,7 @@ ADDED = [
 ]
 SPACES = [
     *(AddedToken(" " * length, normalized=True) for length in range(24, 1, -1)),
-    AddedToken("\t\t", normalized=True),
+    AddedToken("\t\t", normalized=False),
     AddedToken("\n\n", normalized=False),
 ]
 
@@ -147,7 +148,8 @@ class Zoo:
 
     def __getitem__(self, name: str) -> Tokenizer:
         if name not in self._found:
-            self._found[name] = MEMBERS[name](self)
+            # As if read from a file: reading changes the last digit of scores, once
+            self._found[name] = Tokenizer.from_str(MEMBERS[name](self).to_str())
         return self._found[name]
 
     def words(self, backend: Tokenizer) -> Counter[str]:
