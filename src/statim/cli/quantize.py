@@ -21,6 +21,11 @@ def quantize(
     loaded = StaticModel.load(model)
     small = loaded.quantize(dtype)
     small.save(out, overwrite=overwrite)
-    figures = {"out": str(out), "table": small.dtype, "table_bytes": small.nbytes, "before_bytes": loaded.nbytes}
+    figures = {
+        "out": str(out),
+        "table": small.dtype,
+        "table_bytes": small.nbytes,
+        "before_bytes": loaded.nbytes,
+    }
     sizes = f"{options.size(loaded.nbytes)} of {loaded.dtype} became {options.size(small.nbytes)} of {small.dtype}"
     options.result(figures, f"{sizes}, written to {out}", json)

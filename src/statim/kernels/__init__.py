@@ -23,7 +23,9 @@ def _is_writable(folder: Path) -> bool:
 
 def _find_room() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache") / "numba"
-    if "NUMBA_CACHE_DIR" in os.environ or any(map(_is_writable, (Path(__file__).parent / "__pycache__", cache))):
+    if "NUMBA_CACHE_DIR" in os.environ or any(
+        map(_is_writable, (Path(__file__).parent / "__pycache__", cache))
+    ):
         return
     own = tempfile.mkdtemp(prefix="statim-")
     atexit.register(shutil.rmtree, own, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""Compiled code is kept: no process compiles what another has compiled, wherever statim is installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import statim
+
+PROGRAM = """
+import numpy as np, tokenizers
+from tokenizers import models, pre_tokenizers
+from statim import StaticModel
+backend = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
+backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+vectors = StaticModel(np.eye(3, dtype=np.float32), backend).encode(["a b"] * 300)
+assert np.allclose(vectors, [[0.5**0.5, 0.5**0.5, 0]])
+from statim.kernels import pieces, pool
+compiled = [pool._pool_float, pieces.look_up]
+print(sum(sum(function.stats.cache_misses.values()) for function in compiled), statim.__file__)
+""".replace("from statim import StaticModel", "import statim\nfrom statim import StaticModel")
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A copy of the package whose folder of compiled code cannot be written to: a file stands in its place."""
+    source = Path(statim.__file__).parent
+    shutil.copytree(source, tmp_path / "site" / "statim", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "site" / "statim" / "kernels" / "__pycache__").write_bytes(b"")
+    return tmp_path / "site"
+
+
+def start(site, home):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA", "XDG"))}
+    environment |= {"PYTHONPATH": str(site), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def compiled(process, site):
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    count, path = out.split()
+    assert path.startswith(str(site))
+    return int(count)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_package_that_cannot_be_written_to(site, tmp_path):
+    """Two processes at once compile into the user's cache; the next compiles nothing; one without a home still works."""
+    together = [start(site, tmp_path / "home") for _ in range(2)]
+    assert all(compiled(process, site) <= 2 for process in together)
+    assert list((tmp_path / "home" / ".cache" / "numba").rglob("*.nbc"))
+    assert compiled(start(site, tmp_path / "home"), site) == 0
+    (tmp_path / "none").write_bytes(b"")
+    assert compiled(start(site, tmp_path / "none"), site) == 2
+    assert not list(site.rglob("*.nbc"))
