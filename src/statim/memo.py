@@ -1,5 +1,6 @@
 """The ids of pieces of text, remembered: most of a text are words that were seen before."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -54,7 +55,7 @@ class Memo:
         whole = [token.encode() for token in boundaries.whole]
         self._whole = np.frombuffer(b"".join(whole), np.uint8)
         self._whole_offsets = np.cumsum([0, *map(len, whole)])
-        self._table, self._adding = Table.empty(), threading.Lock()
+        self._table, self._adding, self._process = Table.empty(), threading.Lock(), os.getpid()
 
     def __call__(self, data: Bytes, offsets: Offsets, max_tokens: int | None, threads: int) -> Tokens:
         """The ids of n texts.
@@ -81,6 +82,8 @@ class Memo:
             found, ends, table.entries, table.values, new.ids, new.offsets, limit, ids, id_offsets
         )
         if misses:
+            if self._process != os.getpid():  # a fork: the thread that held the lock, if one did, is not here to let it go
+                self._adding, self._process = threading.Lock(), os.getpid()
             with self._adding:
                 if table is self._table and not pieces.remember(data, spans, new.ids, new.offsets, *table):
                     self._table = Table.empty()  # full: begin anew; other threads may still read the old one
