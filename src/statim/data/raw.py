@@ -91,7 +91,7 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
     """
     line, carry, first = 1, b"", True
     while True:
-        with reading(name, "a text file"):
+        with reading(name, "a text file" if first else f"text from line {line} on"):
             part = bytes(file.read(BLOCK))
         if first:
             _refuse_foreign(part, name)
