@@ -13,6 +13,7 @@ from statim.data.retrieval import unique_ids, with_title
 from statim.errors import DataError
 
 STDIN = "-"
+TEXT_BYTES = 8 << 20  # of a block, as Arrow holds it: 40,000 texts of 200 characters
 
 
 def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStringArray]:
@@ -76,6 +77,47 @@ def _standard_input() -> Any:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except (AttributeError, OSError):  # there is none, or it is not a file (as in tests)
         return sys.stdin.buffer
+
+
+def in_blocks(
+    arrays: Iterable[pa.LargeStringArray], rows: int, skip: int = 0
+) -> Iterator[pa.LargeStringArray]:
+    """Cut texts into blocks of ``rows`` texts, fewer where they are long (TEXT_BYTES); the same texts always into the same.
+
+    Args:
+        arrays: As ``read_texts`` yields them.
+        rows: Texts per block.
+        skip: Leave out the first so many; a block ended there.
+
+    Raises:
+        DataError: No block ends there.
+    """
+    start = end = 0
+    for block in _cut(arrays, rows):
+        start, end = end, end + len(block)
+        if start < skip < end:
+            break
+        if start >= skip:
+            yield block
+    if end < skip or start < skip < end:
+        raise DataError(f"the sources have changed: no block ends after {skip:,} texts any more; start anew")
+
+
+def _cut(arrays: Iterable[pa.LargeStringArray], rows: int) -> Iterator[pa.LargeStringArray]:
+    waiting: list[pa.LargeStringArray] = []
+    count = size = 0
+    for array in arrays:
+        few = max(1, len(array) * TEXT_BYTES // max(1, array.nbytes))  # about TEXT_BYTES of this array
+        start = 0
+        while start < len(array):
+            part = array.slice(start, min(few, rows - count))
+            waiting.append(part)
+            start, count, size = start + len(part), count + len(part), size + part.nbytes
+            if count == rows or size >= TEXT_BYTES:
+                yield pa.concat_arrays(waiting)
+                waiting, count, size = [], 0, 0
+    if waiting:
+        yield pa.concat_arrays(waiting)
 
 
 def _is_plain(source: Any) -> bool:
