@@ -132,7 +132,7 @@ def ranges(total: int, parts: int) -> list[tuple[int, int]]:
     return [(start, end) for start, end in itertools.pairwise(bounds) if end > start]
 
 
-def ahead(items: Iterable[T], most: int = 1) -> Iterator[T]:
+def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
     """Iterate over ``items`` on a thread of its own, which keeps at most ``most`` ready; order and errors stay.
 
     However it ends, that thread begins nothing new. One that waits for somebody else (a pipe that nobody writes to) cannot be

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,7 +90,7 @@ def encode(
     empty = loaded.encode([], **ways)  # (0, w): refuses bad options before anything is written
     rows = max(1, VECTOR_BYTES // (empty.shape[1] * empty.itemsize))
 
-    def encoded(skip: int) -> Iterator[tuple[Any, Any]]:
+    def encoded(skip: int) -> Generator[tuple[Any, Any], None, None]:
         """Blocks of texts and their vectors: read on one thread, encoded on others, handed to this one to write."""
         blocks = ahead(in_blocks(read_texts(sources, column), rows, skip))
         return ahead((texts, loaded.encode(texts, **ways, threads=threads)) for texts in blocks)
@@ -99,9 +99,10 @@ def encode(
     with Progress("encode", total=None, unit="texts", show=progress) as bar:
         if out is None:
             writer = VectorWriter(sys.stdout.buffer, ".jsonl", empty.shape[1], empty.dtype)
-            for texts, vectors in encoded(0):
-                writer.write(texts, vectors)
-                bar.advance(len(texts))
+            with contextlib.closing(encoded(0)) as pairs:
+                for texts, vectors in pairs:
+                    writer.write(texts, vectors)
+                    bar.advance(len(texts))
             sys.stdout.flush()
             return
         run = {
@@ -116,11 +117,12 @@ def encode(
             count = before = output.progress["texts"] if output.progress else 0
             if output.file is not None:
                 writer = VectorWriter(output.file, out.suffix, empty.shape[1], empty.dtype, output.progress)
-                for texts, vectors in encoded(before):
-                    writer.write(texts, vectors)
-                    bar.advance(len(texts))
-                    if output.due and STDIN not in sources:
-                        output.save(writer.state())
+                with contextlib.closing(encoded(before)) as pairs:
+                    for texts, vectors in pairs:
+                        writer.write(texts, vectors)
+                        bar.advance(len(texts))
+                        if output.due and STDIN not in sources:
+                            output.save(writer.state())
                 count = writer.count
                 output.save(writer.state())
                 writer.finish()

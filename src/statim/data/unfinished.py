@@ -93,7 +93,7 @@ def unfinished(
         stack.enter_context(_lock(place, out))
         if resume and begun and (written or done):
             _refuse_changed(place, out, run)
-            progress = read_json(place / PROGRESS) if (place / PROGRESS).exists() else None
+            progress = _progress(place)
         else:
             _begin(place, run)
             progress = None
@@ -169,6 +169,15 @@ def _refuse_changed(place: Path, out: Path, run: Mapping[str, Any]) -> None:
             f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same again, or start anew "
             "without --resume"
         )
+
+
+def _progress(place: Path) -> dict[str, Any] | None:
+    if not (place / PROGRESS).exists():
+        return None
+    found = read_json(place / PROGRESS)
+    if not isinstance(found, dict) or not isinstance(found.get("bytes"), int):
+        raise ModelError(f"{place / PROGRESS} is damaged; start anew without --resume")
+    return found
 
 
 @contextlib.contextmanager
