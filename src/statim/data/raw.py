@@ -16,7 +16,7 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 TEXT = ("json", "csv", "tsv", "text")
 
-BLOCK = 4 << 20  # bytes read at a time
+BLOCK = 1 << 20  # bytes read at a time
 LINE_LIMIT = 256 << 20  # bytes one line may have
 
 
