@@ -130,7 +130,9 @@ class VectorWriter:
             metadata_collector=footers,
         ) as writer:
             tail.catch_up(sink)
-            writer.write_table(pa.table([texts, column], schema=self._schema), row_group_size=max(1, len(vectors)))
+            writer.write_table(
+                pa.table([texts, column], schema=self._schema), row_group_size=max(1, len(vectors))
+            )
         self.file.flush()
         self.file.seek(-8, 2)
         self.file.seek(-8 - int.from_bytes(self.file.read(4), "little"), 2)
