@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads seldom wait for
 # each other and columns are read in long runs, small enough that the few blocks under way are little memory.
-VECTOR_BYTES = 16 << 20
+VECTOR_BYTES = 8 << 20
 # Words that nanotoken remembers on each thread: as fast as its million here, and 15 MB instead of 130.
 REMEMBERED = 1 << 16
 
@@ -70,6 +70,7 @@ def encode(
     """Turn texts into vectors."""
     progress = options.begin(quiet or json)
     import nanotoken
+    import pyarrow as pa
 
     from statim.data.texts import STDIN, in_blocks, read_texts
     from statim.data.unfinished import unfinished
@@ -85,6 +86,9 @@ def encode(
     if out is not None:
         check_suffix(out)
     nanotoken.set_cache_entries(REMEMBERED)
+    pa.set_memory_pool(
+        pa.system_memory_pool()
+    )  # gives back what it frees, where Arrow's own keeps 50 MB or so
     loaded = StaticModel.load(model)
     ways: dict[str, Any] = {"dim": dim, "dtype": dtype, "normalize": normalize}
     empty = loaded.encode([], **ways)  # (0, w): refuses bad options before anything is written

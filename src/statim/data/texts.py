@@ -13,7 +13,7 @@ from statim.data.retrieval import unique_ids, with_title
 from statim.errors import DataError
 
 STDIN = "-"
-TEXT_BYTES = 4 << 20  # of a block, as Arrow holds it: 20,000 texts of 200 characters
+TEXT_BYTES = 2 << 20  # of a block, as Arrow holds it: 10,000 texts of 200 characters
 
 
 def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStringArray]:
