@@ -1,3 +1,4 @@
+import itertools
 import multiprocessing
 import os
 import signal
@@ -328,3 +329,40 @@ def test_an_interrupt_leaves_nothing_running(way):
     assert later == "0"
     assert int(running) <= (1 if way == "run" else 0)  # the interrupted thread's own task never ended
     assert process.returncode == 0
+
+
+def test_ahead_keeps_order_and_errors():
+    def some():
+        yield from range(5)
+        raise ValueError("five")
+
+    found = []
+    with pytest.raises(ValueError, match="five"):
+        found.extend(threads.ahead(some()))
+    assert list(threads.ahead(range(1000), 3)) == list(range(1000))
+    found = []
+    with pytest.raises(ValueError, match="five"):
+        for item in threads.ahead(some(), 2):
+            found.append(item)
+    assert found == list(range(5))
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_ahead_is_bounded_and_stops(most):
+    begun, closed = [], threading.Event()
+
+    def some():
+        try:
+            for item in itertools.count():
+                begun.append(item)
+                yield item
+        finally:
+            closed.set()
+
+    items = threads.ahead(some(), most)
+    for expected in range(20):
+        assert next(items) == expected
+        assert len(begun) <= expected + 1 + most
+    items.close()
+    assert closed.is_set()
+    assert len(begun) <= 20 + most

@@ -60,7 +60,7 @@ def _concerns(error: OSError, path: Path) -> bool:
     return whole.startswith(refused) or refused.startswith(os.path.dirname(whole))
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make a rename inside ``path`` durable, where the platform lets a folder be flushed."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
@@ -102,7 +102,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -169,7 +169,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             yield temporary
             for part in [temporary, *sorted(temporary.rglob("*"))]:
                 if part.is_dir():
-                    _sync_directory(part)
+                    sync_directory(part)
                 else:
                     with part.open("r+b") as opened:
                         os.fsync(opened.fileno())
@@ -194,7 +194,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:

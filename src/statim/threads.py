@@ -8,16 +8,19 @@ Nothing here can wait for itself: work that is already on one of these threads d
 
 import itertools
 import os
+import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from statim.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+PATIENCE = 2.0  # seconds to wait for a thread that was told to stop and may be waiting itself
 
 _pools: dict[
     int, ThreadPoolExecutor
@@ -127,3 +130,41 @@ def ranges(total: int, parts: int) -> list[tuple[int, int]]:
     parts = max(1, min(parts, total))
     bounds = [total * part // parts for part in range(parts + 1)]
     return [(start, end) for start, end in itertools.pairwise(bounds) if end > start]
+
+
+def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
+    """Iterate over ``items`` on a thread of its own, which keeps at most ``most`` ready; order and errors stay.
+
+    However it ends, that thread begins nothing new. One that waits for somebody else (a pipe that nobody writes to) cannot be
+    woken and is left to wait; it does not keep the process alive.
+    """
+    room, stopped = threading.Semaphore(most), threading.Event()
+    ready: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            while room.acquire() and not stopped.is_set():
+                ready.put((next(iterator), None))
+        except BaseException as error:  # the end, too, is one: StopIteration
+            ready.put((None, error))
+        finally:
+            if isinstance(iterator, Generator):
+                iterator.close()
+
+    thread = threading.Thread(target=work, name="statim-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            room.release()
+            yield cast(T, item)
+            del item  # the next may be long in coming, and this one large
+    finally:
+        stopped.set()
+        room.release()
+        thread.join(timeout=PATIENCE)

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import sys
@@ -6,9 +7,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from statim.data import read_documents, read_labelled, read_sts, read_texts
 from statim.data.labelled import read_judged_pairs
+from statim.data.texts import in_blocks
 from statim.errors import DataError
 
 
@@ -24,7 +28,7 @@ def lines(path, rows):
 def test_texts_of_every_kind(tmp_path):
     expected = ["one", "", "two ☕"]
     (tmp_path / "a.txt").write_bytes("one\r\n\r\ntwo ☕".encode())
-    lines(tmp_path / "a.jsonl", [{"text": "one", "n": 1}, {"text": None}, {"text": "two ☕"}])
+    lines(tmp_path / "a.jsonl", [{"text": "one", "n": 1}, {"text": ""}, {"text": "two ☕"}])
     (tmp_path / "a.csv").write_text("n,text\n1,one\n2,\n3,two ☕\n")
     (tmp_path / "a.tsv").write_text("n\tname\n1\tone\n2\t\n3\ttwo ☕\n")
     pyarrow.parquet.write_table(pa.table({"sentence": expected}), tmp_path / "a.parquet")
@@ -48,6 +52,79 @@ def test_texts_stream(tmp_path, monkeypatch):
     assert len(arrays) > 5
     assert pa.chunked_array(arrays).to_pylist() == whole
     assert all(array.type == pa.large_string() for array in arrays)
+
+
+def outcome(path):
+    try:
+        return texts(path, "text")
+    except DataError as error:
+        return str(error)
+
+
+ROWS = [
+    '{"text": "a"}', '{"text": "☕\\u2615\\ud83d\\ude00\\n\\u0000"}', '{"n": 1, "text": "2020-01-01", "x": [{"text": 5}]}', '{"text": ""}',
+    '{"te\\u0078t": "a"}',
+]  # fmt: skip
+ODD = [
+    "", " ", '{"text": "a"}{"text": "b"}', '{"text": "a"} {"text": "b"}', '{"text":', '"b"}', '{"text": "a",}', '{"text": null}',
+    '{"text": 5}', '{"text": ["a"]}', '{"text": {}}', '{"x": [{}', '{}]}', '{"text": "a", "text": "b"}', '{"text": "\\ud800"}',
+    '{"text": "\\udc00"}', '{"text": "a", "n": NaN}', '{"text": "a", "n": 01}', '["a", "b"]', '"a"', " {} ", '{"text": "a"} // b',
+    '{"text": "a\\x"}', '{"text": "a\tb"}', '{"x": "a"}', '{"text": "a"}\r',
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(ROWS * 3 + ODD), max_size=6), st.sampled_from(["", "\n", "\r\n", "\n\n"]))
+def test_arrow_reads_what_python_reads(tmp_path_factory, rows, end):
+    """All but the first line by either parser: the same texts, or the same error."""
+    path = tmp_path_factory.mktemp("json") / "a.jsonl"
+    path.write_bytes(("\n".join(rows) + end).encode() or b"\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("statim.data.json_lines._is_array", lambda text: False)
+        picked = '{"text": "first"}\n'
+        patch.setattr("statim.data.raw.BLOCK", len(picked))
+        whole = path.read_bytes()
+        parts = [(1, picked), (2, whole.decode())]
+        patch.setattr("statim.data.raw.blocks", lambda file, name: iter(parts))
+        fast = outcome(path)
+        patch.setattr("statim.data.json_lines._arrow_texts", lambda text, name: None)
+        assert fast == outcome(path)
+
+
+def test_arrow_reads_most_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    rows = [{"n": i, "text": f"text {i} ☕"} for i in range(1000)]
+    lines(tmp_path / "a.jsonl", rows)
+    parsed = []
+    monkeypatch.setattr(
+        "statim.data.json_lines._row", lambda line, *_: parsed.append(line) or json.loads(line)
+    )
+    assert texts(tmp_path / "a.jsonl") == [row["text"] for row in rows]
+    assert 0 < len(parsed) < 50
+
+
+def test_gzip_of_several_members(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    assert texts(tmp_path / "a.txt.gz") == ["one", "two"]
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=9), max_size=9), st.integers(1, 7), st.integers(0, 8))
+def test_blocks(parts, rows, skipped):
+    arrays = [pa.array(part, pa.large_string()) for part in parts]
+    whole = [text for part in parts for text in part]
+    blocks = [block.to_pylist() for block in in_blocks(arrays, rows)]
+    assert blocks == [whole[i : i + rows] for i in range(0, len(whole), rows)]
+    skip = sum(map(len, blocks[:skipped]))
+    assert [block.to_pylist() for block in in_blocks(arrays, rows, skip)] == blocks[skipped:]
+    with pytest.raises(DataError, match="the sources have changed"):
+        list(in_blocks(arrays, rows, len(whole) + 1))
+
+
+def test_blocks_of_long_texts_are_short(monkeypatch):
+    monkeypatch.setattr("statim.data.texts.TEXT_BYTES", 1000)
+    array = pa.array(["x" * 300] * 20, pa.large_string())
+    blocks = list(in_blocks([array], 100))
+    assert max(map(len, blocks)) <= 6  # under twice TEXT_BYTES
+    assert pa.chunked_array(blocks).to_pylist() == array.to_pylist()
 
 
 def test_bad_texts(tmp_path):

@@ -16,7 +16,7 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 TEXT = ("json", "csv", "tsv", "text")
 
-BLOCK = 4 << 20  # bytes read at a time
+BLOCK = 1 << 20  # bytes read at a time
 LINE_LIMIT = 256 << 20  # bytes one line may have
 
 
@@ -91,7 +91,7 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
     """
     line, carry, first = 1, b"", True
     while True:
-        with reading(name, "a text file"):
+        with reading(name, "a text file" if first else f"text from line {line} on"):
             part = bytes(file.read(BLOCK))
         if first:
             _refuse_foreign(part, name)

@@ -20,6 +20,11 @@ def place(index: int) -> str:
     return PLACES[index] if index < len(PLACES) else f"negative_{index - 1}"
 
 
+def named(row: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any]:
+    """A row's values by the names of their columns."""
+    return row if isinstance(row, Mapping) else {place(i): value for i, value in enumerate(row)}
+
+
 def table(rows: Sequence[Mapping[str, Any] | Sequence[Any]], where: str | Path) -> pa.Table:
     """A table of all columns that any of the rows has; where a row has none, the value is missing.
 
@@ -30,15 +35,13 @@ def table(rows: Sequence[Mapping[str, Any] | Sequence[Any]], where: str | Path) 
     Raises:
         DataError: There are more than MOST_COLUMNS columns.
     """
-    named = [
-        row if isinstance(row, Mapping) else {place(i): value for i, value in enumerate(row)} for row in rows
-    ]
+    mappings = [named(row) for row in rows]
     names: dict[str, None] = {}
-    for row in named:
+    for row in mappings:
         if row.keys() - names.keys():
             names.update(dict.fromkeys(row))
             check_width(len(names), where)
-    arrays = [column([row.get(name) for row in named]) for name in names]
+    arrays = [column([row.get(name) for row in mappings]) for name in names]
     return pa.table(arrays, names=[clean(str(name)) for name in names])
 
 

@@ -1,17 +1,19 @@
 """Texts to encode, as a stream; and documents to search, as a table."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from statim.data import columns, raw, rows, tables
+from statim.data import columns, json_lines, raw, rows, tables
 from statim.data.retrieval import unique_ids, with_title
 from statim.errors import DataError
 
 STDIN = "-"
+TEXT_BYTES = 2 << 20  # of a block, as Arrow holds it: 10,000 texts of 200 characters
 
 
 def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStringArray]:
@@ -23,10 +25,11 @@ def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStri
         column: The column of texts; guessed from the usual names by default, or the only column of text.
 
     Yields:
-        Arrays of texts in order. Every row gives one, also an empty line; missing values give "".
+        Arrays of texts in order. Every row gives one, also an empty line.
 
     Raises:
-        DataError: A source is missing, malformed or without rows, or the column is not there or not text.
+        DataError: A source is missing, malformed or without rows, the column is not there or not text, or a row has no text in
+            it; the message names the line or row.
     """
     for source in tables.sources(sources):
         where = tables.label(source)
@@ -40,16 +43,81 @@ def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStri
 
 def _arrays(source: Any, column: str | None, where: str) -> Iterator[pa.LargeStringArray]:
     if isinstance(source, str) and source == STDIN:
-        yield from _lines(sys.stdin.buffer, "standard input")
+        yield from _lines(_standard_input(), "standard input")
     elif _is_plain(source):
         with raw.opened(Path(source), raw.identify(Path(source)).compression) as file:
             yield from _lines(file, where)
     else:
-        found = tables.tables(source) if isinstance(source, (str, Path)) else [tables.read_table(source)]
-        for table in found:
+        name, row = None, 1
+        for table in _tables(source, column, where):
             if len(table):
-                name = _text_column(table, column, where)
-                yield columns.texts(table, name, where).fill_null("")
+                name = name or _text_column(table, column, where)
+                array = columns.texts(table, columns.named(table.column_names, name, where), where)
+                if array.null_count:
+                    row += pc.index(array.is_null(), True).as_py()
+                    raise DataError(
+                        f"{where}, row {row}: {name!r} is missing; give every row a text, perhaps an empty one"
+                    )
+                yield array
+                row += len(array)
+
+
+def _tables(source: Any, column: str | None, where: str) -> Iterable[pa.Table]:
+    if not isinstance(source, (str, Path)):
+        return [tables.read_table(source)]
+    path = Path(source)
+    if not path.is_dir() and (kind := raw.identify(path)).format == "json":
+        return json_lines.texts(path, kind.compression, lambda table: _text_column(table, column, where))
+    return tables.tables(path)
+
+
+def _standard_input() -> Any:
+    """The standard input with a buffer of its own: a thread that waits for it holds no lock that Python needs in order to end."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (AttributeError, OSError):  # there is none, or it is not a file (as in tests)
+        return sys.stdin.buffer
+
+
+def in_blocks(
+    arrays: Iterable[pa.LargeStringArray], rows: int, skip: int = 0
+) -> Iterator[pa.LargeStringArray]:
+    """Cut texts into blocks of ``rows`` texts, fewer where they are long (TEXT_BYTES); the same texts always into the same.
+
+    Args:
+        arrays: As ``read_texts`` yields them.
+        rows: Texts per block.
+        skip: Leave out the first so many; a block ended there.
+
+    Raises:
+        DataError: No block ends there.
+    """
+    start = end = 0
+    for block in _cut(arrays, rows):
+        start, end = end, end + len(block)
+        if start < skip < end:
+            break
+        if start >= skip:
+            yield block
+    if end < skip or start < skip < end:
+        raise DataError(f"the sources have changed: no block ends after {skip:,} texts any more; start anew")
+
+
+def _cut(arrays: Iterable[pa.LargeStringArray], rows: int) -> Iterator[pa.LargeStringArray]:
+    waiting: list[pa.LargeStringArray] = []
+    count = size = 0
+    for array in arrays:
+        few = max(1, len(array) * TEXT_BYTES // max(1, array.nbytes))  # about TEXT_BYTES of this array
+        start = 0
+        while start < len(array):
+            part = array.slice(start, min(few, rows - count))
+            waiting.append(part)
+            start, count, size = start + len(part), count + len(part), size + part.nbytes
+            if count == rows or size >= TEXT_BYTES:
+                yield pa.concat_arrays(waiting)
+                waiting, count, size = [], 0, 0
+    if waiting:
+        yield pa.concat_arrays(waiting)
 
 
 def _is_plain(source: Any) -> bool:

@@ -1,0 +1,204 @@
+"""An output that takes long to write: it grows beside its place, can be gone on with after a kill, and appears whole.
+
+    OUT.encoding/
+    ├── data             what will become OUT
+    ├── run.json         what is being written: the sources, the model, the options
+    └── progress.json    how much of data is safe on the disk, and what its writer needs to go on from there
+
+``data`` is made first and renamed into its place last but for the other two, so any moment of death can be told from any other:
+with a run but without data, OUT is finished; without a run, nothing has begun.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from statim.errors import DataError, InputError, ModelError, StorageError
+from statim.files import MARKER, read_json, storage_errors, sync_directory, write_json
+
+SECONDS = 10.0  # between saves: each waits for the disk, and a kill loses no more than this
+DATA, RUN, PROGRESS = "data", "run.json", "progress.json"
+
+log = logging.getLogger("statim")
+
+
+class Unfinished:
+    """The file being written.
+
+    Attributes:
+        file: Open for reading and writing, at its end; None when there is nothing left to do.
+        progress: What was last saved, None at the beginning.
+    """
+
+    def __init__(self, folder: Path, file: IO[bytes] | None, progress: dict[str, Any] | None) -> None:
+        self.folder, self.file, self.progress = folder, file, progress
+        self._saved = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Is it time to save?"""
+        return time.monotonic() - self._saved >= SECONDS
+
+    def save(self, progress: Mapping[str, Any]) -> None:
+        """Make all that was written safe, then write down ``progress`` (JSON)."""
+        assert self.file is not None
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.progress = {**progress, "bytes": self.file.tell()}
+        write_json(self.folder / PROGRESS, self.progress)
+        self._saved = time.monotonic()
+
+
+def folder(out: Path) -> Path:
+    """Where the unfinished ``out`` stands."""
+    return out.with_name(out.name + ".encoding")
+
+
+@contextlib.contextmanager
+def unfinished(
+    out: Path, run: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> Iterator[Unfinished]:
+    """Write a file that appears at ``out`` when the block ends well.
+
+    When it does not, what was saved stays for a later ``resume``, unless the data are at fault: with other data it is another
+    run. What an earlier run left is discarded without ``resume``.
+
+    Args:
+        out: The file.
+        run: All that decides its bytes (JSON), under names that a message can use.
+        resume: Go on with what an earlier run left; from the beginning if that was nothing.
+        overwrite: Replace a file that is there.
+
+    Raises:
+        InputError: The file is there and ``overwrite`` is off; the unfinished one is of another run, or another process
+            is writing it; or a folder of its name holds something else.
+        ModelError: The unfinished one is damaged.
+        StorageError: The disk is full, read-only, or not permitted.
+    """
+    with storage_errors(out), contextlib.ExitStack() as stack:
+        if out.is_dir():
+            raise StorageError(f"cannot write {out}: this is a folder; name a file")
+        out = out.resolve()  # a link stays, what it names is replaced
+        place = folder(out)
+        _refuse_foreign(place)
+        begun, written = (place / RUN).exists(), (place / DATA).exists()
+        done = resume and begun and not written and out.exists()
+        if out.exists() and not overwrite and not done:
+            raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
+        place.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_lock(place, out))
+        if resume and begun and (written or done):
+            _refuse_changed(place, out, run)
+            progress = _progress(place)
+        else:
+            _begin(place, run)
+            progress = None
+        try:
+            if done:
+                yield Unfinished(place, None, progress)
+            else:
+                with _opened(place, progress) as file:
+                    current = Unfinished(place, file, progress)
+                    yield current
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(place / DATA, out)
+                sync_directory(out.parent)
+            _remove(place)
+        except BaseException as error:
+            if isinstance(error, DataError) or not (place / PROGRESS).exists():
+                _remove(place)
+            else:
+                log.info("what is finished of %s stands in %s; --resume goes on from there", out.name, place)
+            raise
+
+
+def _refuse_foreign(place: Path) -> None:
+    if place.exists() and (
+        not place.is_dir()
+        or any(
+            path.name not in (DATA, RUN, PROGRESS) and not path.name.endswith(MARKER)
+            for path in place.iterdir()
+        )
+    ):
+        raise InputError(
+            f"{place}, where the unfinished output would go, holds something else; move it, or choose another --out"
+        )
+
+
+@contextlib.contextmanager
+def _lock(place: Path, out: Path) -> Iterator[None]:
+    """Keep other processes out, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is writing {out}; wait for it, or choose another name"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _begin(place: Path, run: Mapping[str, Any]) -> None:
+    if (place / PROGRESS).exists() and (place / DATA).exists():
+        log.info("discarding what an interrupted run left in %s (--resume would have gone on with it)", place)
+    _empty(place)
+    (place / DATA).touch()
+    write_json(place / RUN, run)
+
+
+def _refuse_changed(place: Path, out: Path, run: Mapping[str, Any]) -> None:
+    old = read_json(place / RUN)
+    changed = [name for name in run if not isinstance(old, dict) or old.get(name) != run[name]]
+    if changed:
+        raise InputError(
+            f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same again, or start anew "
+            "without --resume"
+        )
+
+
+def _progress(place: Path) -> dict[str, Any] | None:
+    if not (place / PROGRESS).exists():
+        return None
+    found = read_json(place / PROGRESS)
+    if not isinstance(found, dict) or not isinstance(found.get("bytes"), int):
+        raise ModelError(f"{place / PROGRESS} is damaged; start anew without --resume")
+    return found
+
+
+@contextlib.contextmanager
+def _opened(place: Path, progress: Mapping[str, Any] | None) -> Iterator[IO[bytes]]:
+    """The data, cut back to what is known to be safe."""
+    size = 0 if progress is None else progress["bytes"]
+    with (place / DATA).open("r+b") as file:
+        if file.seek(0, os.SEEK_END) < size:
+            raise ModelError(f"{place} is damaged (data is too short); start anew without --resume")
+        file.seek(size)
+        file.truncate()
+        yield file
+
+
+def _empty(place: Path) -> None:
+    """Remove all files, the run first: without it the others say nothing."""
+    for path in (place / RUN, place / PROGRESS, place / DATA, *place.glob(f".*{MARKER}")):
+        path.unlink(missing_ok=True)
+
+
+def _remove(place: Path) -> None:
+    _empty(place)
+    with contextlib.suppress(OSError):
+        place.rmdir()

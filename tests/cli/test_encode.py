@@ -1,0 +1,150 @@
+"""`statim encode`: killed and resumed, refused, and what is left behind."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from statim.model import DTYPES, StaticModel
+
+# Small blocks, all saved; the process kills itself once it has saved so many texts
+KILLED = """
+import os
+from statim.cli import encode, main
+from statim.data import texts, unfinished
+encode.VECTOR_BYTES, unfinished.SECONDS = {bytes}, 0
+save = unfinished.Unfinished.save
+def die(self, progress):
+    save(self, progress)
+    if progress["texts"] >= {texts}: os.kill(os.getpid(), 9)
+unfinished.Unfinished.save = die
+main()
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path, pair_rows):
+    path = tmp_path / "corpus.jsonl.gz"
+    rows = ({"text": f"{i} {row['question']} ☕"} for i, row in enumerate(pair_rows))
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    return path
+
+
+def kill(arguments, texts=150, block=16 * 4 * 50):
+    code = KILLED.format(texts=texts, bytes=block)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
+def test_a_killed_run_is_resumed_to_the_same_bytes(
+    statim, tmp_path, model_folder, corpus, suffix, monkeypatch
+):
+    monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", 16 * 4 * 50)
+    options = [model_folder, corpus, "--dim", 16, "--json"]
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    code, printed, err = statim("encode", *options, "--out", whole)
+    assert code == 0, err
+    assert json.loads(printed)["texts_per_second"] > 0
+    kill(["encode", *options, "--out", out])
+    assert not out.exists()
+    code, printed, err = statim("encode", *options, "--out", out, "--resume")
+    assert code == 0, err
+    assert (json.loads(printed)["texts"], json.loads(printed)["resumed_at"]) == (400, 150)
+    assert out.read_bytes() == whole.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} >= {out.name, whole.name}
+    assert not list(tmp_path.glob("*.encoding"))
+
+
+def test_resume_refuses_another_run(statim, tmp_path, model_folder, corpus, pair_rows):
+    out = tmp_path / "out.npy"
+    kill(["encode", model_folder, corpus, "--dim", 16, "--out", out])
+    resume = ["--out", out, "--resume", "--quiet"]
+    code, _, err = statim("encode", model_folder, corpus, "--dim", 8, *resume)
+    assert (code, "--dim changed" in err) == (2, True)
+    model = StaticModel.load(model_folder)
+    StaticModel(model.table * 2, model.tokenizer).save(tmp_path / "other")
+    code, _, err = statim("encode", tmp_path / "other", corpus, "--dim", 16, *resume)
+    assert (code, "the model changed" in err) == (2, True)
+    content = corpus.read_bytes()
+    corpus.write_bytes(gzip.compress(b'{"text": "x"}\n'))
+    code, _, err = statim("encode", model_folder, corpus, "--dim", 16, *resume)
+    assert (code, "the sources changed" in err) == (2, True)
+    assert (tmp_path / "out.npy.encoding" / "data").exists()
+    corpus.write_bytes(content)
+    code, _, err = statim("encode", model_folder, corpus, "--dim", 16, "--out", out)  # anew
+    assert code == 0, err
+    assert "discarding" in err
+    assert np.load(out).shape == (400, 16)
+
+
+def test_the_standard_input_cannot_be_resumed(statim, tmp_path, model_folder):
+    code, _, err = statim("encode", model_folder, "--out", tmp_path / "out.npy", "--resume")
+    assert (code, "standard input" in err) == (2, True)
+    code, _, err = statim("encode", model_folder, tmp_path / "x.txt", "--resume")
+    assert (code, "--out" in err) == (2, True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
+def test_every_dtype(statim, tmp_path, model_folder, corpus, dtype, suffix):
+    out = tmp_path / f"out{suffix}"
+    code, _, err = statim("encode", model_folder, corpus, "--dtype", dtype, "--out", out, "--quiet")
+    assert code == 0, err
+    texts = [json.loads(line)["text"] for line in gzip.decompress(corpus.read_bytes()).splitlines()]
+    expected = StaticModel.load(model_folder).encode(texts, dtype=dtype)
+    if suffix == ".npy":
+        found = np.load(out)
+        assert found.dtype == expected.dtype
+    else:
+        rows = (
+            pq.read_table(out).to_pylist()
+            if suffix == ".parquet"
+            else [json.loads(line) for line in out.read_text("utf-8").split("\n")[:-1]]
+        )
+        assert [row["text"] for row in rows] == texts
+        found = np.array([list(row["vector"]) for row in rows], expected.dtype)
+    np.testing.assert_array_equal(found, expected)
+
+
+def many(last):
+    return b"".join(b'{"text": "text %d"}\n' % i for i in range(1, 5001)) + last
+
+
+BAD = {
+    "bytes.jsonl": (many(b'{"text": "\xff"}\n'), ["bytes.jsonl", "line 5001", "UTF-8"]),
+    "bytes.txt": (b"one\ntwo\n\xff\n", ["bytes.txt", "line 3", "UTF-8"]),
+    "cut.jsonl.gz": (gzip.compress(many(b""))[:-20], ["cut.jsonl.gz", "cannot be read"]),
+    "number.jsonl": (many(b'{"text": 7}\n'), ["number.jsonl", "line 5001", "'text' is 7, not a text"]),
+    "null.jsonl": (many(b'\n{"text": null}\n'), ["null.jsonl", "line 5002", "'text' is missing"]),
+    "without.jsonl": (many(b'{"other": "x"}\n'), ["without.jsonl", "line 5001", "'text' is missing"]),
+    "list.jsonl": (many(b'{"text": ["a", ["b"]]}\n'), ["list.jsonl", "line 5001", '["a", ["b"]], not a text']),
+    "half.jsonl": (many(b'{"text": "a"'), ["half.jsonl", "line 5001", "not valid JSON"]),
+    "array.json": (b'[{"text": "a"}, {"text": 5}]', ["array.json", "item 2", "5, not a text"]),
+    "columns.jsonl": (b'{"a": "x", "b": "y"}\n', ["columns.jsonl", "a, b"]),
+    "ragged.csv": (b"text,n\na,1\nb\n", ["ragged.csv", "line 3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_sources_leave_nothing(statim, tmp_path, model_folder, name, monkeypatch):
+    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    content, words = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    code, printed, err = statim("encode", model_folder, tmp_path / name, "--out", tmp_path / "out.npy")
+    assert (code, printed) == (2, "")
+    assert err.count("error: ") == len(err.splitlines()) == 1, err
+    for word in words:
+        assert word in err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_missing_text_in_a_table(statim, tmp_path, model_folder):
+    pq.write_table(pa.table({"text": ["a", "b", None]}), tmp_path / "a.parquet")
+    code, _, err = statim("encode", model_folder, tmp_path / "a.parquet", "--out", tmp_path / "out.npy")
+    assert (code, "a.parquet, row 3: 'text' is missing" in err) == (2, True)
