@@ -149,6 +149,25 @@ def test_encode_reads_the_standard_input(model_folder):
     assert not any(rows[1]["vector"])
 
 
+@pytest.mark.parametrize(("dtype", "share"), [("int8", 3), ("float16", 1.9)])
+def test_quantize(statim, tmp_path, model_folder, dtype, share):
+    code, out, err = statim("quantize", model_folder, "--out", tmp_path / "small", "--dtype", dtype, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["table"] == dtype
+    assert found["before_bytes"] / found["table_bytes"] > share
+    before, after = StaticModel.load(model_folder), StaticModel.load(tmp_path / "small")
+    texts = ["sort the list", "how do I open a socket?"]
+    assert after.dtype == dtype
+    assert (before.encode(texts) * after.encode(texts)).sum(axis=1).min() > 0.999
+    code, out, err = statim("quantize", model_folder, "--out", tmp_path / "small")
+    assert (code, out) == (2, "")
+    assert "is not empty" in err
+    code, out, err = statim("quantize", model_folder, "--out", tmp_path / "other", "--dtype", "int4")
+    assert (code, err) == (2, "error: dtype is 'int4'; it must be one of float32, float16, int8\n")
+    assert not (tmp_path / "other").exists()
+
+
 def test_index_and_search(statim, tmp_path, model_folder, pairs):
     out = tmp_path / "index"
     code, printed, err = statim(
