@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from statim.model import DTYPES, StaticModel
+from statim.model import StaticModel
+from statim.quantize import VECTORS
 
 # Small blocks, all saved; the process kills itself once it has saved so many texts
 KILLED = """
@@ -90,7 +91,7 @@ def test_the_standard_input_cannot_be_resumed(statim, tmp_path, model_folder):
     assert (code, "--out" in err) == (2, True)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", VECTORS)
 @pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
 def test_every_dtype(statim, tmp_path, model_folder, corpus, dtype, suffix):
     out = tmp_path / f"out{suffix}"
