@@ -33,7 +33,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q -m long
+	$(BIN)/python -m pytest -q -m long -n $(WORKERS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -51,42 +51,6 @@ WORDS = [
     "q" * 9, "abcdefgh", "abcdefg", "abcdefghi", "abcdefgh\x00", "x" * 99, "x" * 100, "x" * 101, "é" * 100, "é" * 101, "中" * 101, "e\u0301" * 60, "\u0301" * 12,
 ]  # fmt: skip
 
-# Lengths around the sizes of machine words, cache lines, length fields of one byte, and the limit on words
-LENGTHS = np.array(
-    [
-        1,
-        2,
-        3,
-        4,
-        5,
-        7,
-        8,
-        9,
-        15,
-        16,
-        17,
-        23,
-        24,
-        25,
-        31,
-        32,
-        33,
-        63,
-        64,
-        65,
-        99,
-        100,
-        101,
-        127,
-        128,
-        129,
-        255,
-        256,
-        257,
-        300,
-    ]
-)
-
 FULLWIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -151,7 +115,7 @@ class Strings:
         """``number`` strings of all sorts, mixed."""
         sorts = [
             (self.contexts, 20), (self.few_contexts, 10), (self.with_added, 14), (self.of_vocabulary, 12), (self.damaged, 14), (self.planes, 12),
-            (self.spaces, 5), (self.names, 4), (self.near_twins, 4), (self.wide, 2), (self.clean, 2), (self.long, 1),
+            (self.spaces, 5), (self.names, 4), (self.near_twins, 8), (self.wide, 2), (self.clean, 2), (self.long, 1),
         ]  # fmt: skip
         shares = np.array([share for _, share in sorts])
         counts = self.rng.multinomial(number, shares / shares.sum())
@@ -240,29 +204,39 @@ class Strings:
         return cut(text_of(codes), lengths)
 
     def near_twins(self, number: int) -> list[str]:
-        """Words of the same length or with the same beginning, that differ in one place, by zero bytes, or in the order of their blocks."""
+        """Words of the same few blocks of eight characters: in another order, with columns exchanged, longer by 256, and so on."""
+        letters = codes_of(
+            re.sub(r"[^a-z]+", "", self.documents[int(self.rng.integers(len(self.documents)))])
+            + "abcdefgh" * 4
+        )
+        pool = [letters[start : start + 8] for start in self.rng.integers(0, len(letters) - 8, 3)]
+        others = codes_of("abhqzAZ\x00\x01\x80é\u0301日😀")
         found = []
-        for length in self.rng.choice(LENGTHS, number).tolist():
-            seed = codes_of("abcdefgh" * 40 if length % 3 else "q" * 320)[:length]
-            words = []
-            for _ in range(int(self.rng.integers(1, 5))):
-                word = seed.copy()
-                way = int(self.rng.integers(7))
-                at = int(self.rng.integers(length))
+        for words in self.rng.integers(1, 6, number).tolist():
+            text = []
+            for _ in range(words):
+                blocks = self.rng.choice([1, 2, 2, 3, 3, 4, 5, 8, 12])
+                word = np.concatenate([pool[at] for at in self.rng.integers(len(pool), size=blocks)])
+                at, way = int(self.rng.integers(len(word))), int(self.rng.integers(12))
+                across = (at + 8) % len(word)
                 if way == 0:
-                    word[at] = self.rng.choice(codes_of("abhqz\x00\x01\x80é\u0301日😀"))
+                    word[at] = self.rng.choice(others)
                 elif way == 1:
-                    word = np.roll(word, 8 * int(self.rng.integers(1, 4)))
-                elif way == 2:
                     word = np.append(word, np.zeros(int(self.rng.integers(1, 9)), np.uint32))
+                elif way == 2:
+                    word = word[: int(self.rng.choice([at, 7, 15, 23, 31]))]
                 elif way == 3:
-                    word[at], word[-1] = word[-1], word[at]
+                    word = np.tile(pool[0], self.rng.choice([16, 17, 48, 49, 80]))
                 elif way == 4:
-                    word = word[:at]
-                elif way == 5:
                     word[-1] ^= 1
-                words.append(text_of(word))
-            found.append(str(self.rng.choice([" ", " ", "  ", "\n", " \u0301"])).join(words))
+                elif way == 5:
+                    word[at] -= 32
+                elif way <= 8:
+                    word[[at, across]] = word[[across, at]]
+                if way % 2:  # with the space before it, whole blocks again
+                    word = np.append(pool[1][:7], word)
+                text.append(text_of(word))
+            found.append(str(self.rng.choice([" ", " ", "  ", "\n", " \u0301"])).join(text))
         return found
 
     def wide(self, number: int) -> list[str]:

@@ -143,7 +143,7 @@ class Zoo:
     def __init__(self, docstrings: Sequence[str], minilm: Tokenizer) -> None:
         self.documents = [*MULTILINGUAL, *docstrings]
         self.minilm = minilm
-        self._lines = [*MULTILINGUAL * 4, *(line for text in docstrings[:400] for line in text.splitlines())]
+        self._lines = [*MULTILINGUAL * 4, *(line for text in docstrings[:250] for line in text.splitlines())]
         self._found: dict[str, Tokenizer] = {}
 
     def __getitem__(self, name: str) -> Tokenizer:
