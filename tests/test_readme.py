@@ -78,8 +78,8 @@ def settings(folder):
         yield patch
 
 
-def test_there_are_ten_commands_and_one_piece_of_python():
-    assert len(COMMANDS) == 10
+def test_the_commands_and_one_piece_of_python():
+    assert len(COMMANDS) == 11
     assert len(PYTHON) == 1
 
 

@@ -82,7 +82,9 @@ class Memo:
             found, ends, table.entries, table.values, new.ids, new.offsets, limit, ids, id_offsets
         )
         if misses:
-            if self._process != os.getpid():  # a fork: the thread that held the lock, if one did, is not here to let it go
+            if (
+                self._process != os.getpid()
+            ):  # a fork: the thread that held the lock, if one did, is not here to let it go
                 self._adding, self._process = threading.Lock(), os.getpid()
             with self._adding:
                 if table is self._table and not pieces.remember(data, spans, new.ids, new.offsets, *table):

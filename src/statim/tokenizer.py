@@ -61,7 +61,7 @@ class Tokenizer:
         self._backend = tokenizers.Tokenizer.from_str(backend.to_str()) if copied else backend
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._fast = self._proven_fast()
+        self._fast, self._process = self._proven_fast(), os.getpid()
 
     @staticmethod
     def from_json(text: str | bytes) -> "Tokenizer":
@@ -196,6 +196,13 @@ class Tokenizer:
 
     def _cut(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         if self._fast is not None:
+            if (
+                self._process != os.getpid()
+            ):  # a fork: its locks may be held by threads that are not here to let go
+                import nanotoken
+
+                twin = nanotoken.WordPieceTokenizer.from_json(self._backend.to_str())
+                self._fast, self._process = twin, os.getpid()
             ids, offsets = self._fast.encode_batch(
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )

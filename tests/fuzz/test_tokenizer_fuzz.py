@@ -160,7 +160,9 @@ def test_scores_that_were_never_in_a_file(zoo):
     backend = MEMBERS["unigram-never"](zoo)
     read = tokenizers.Tokenizer.from_str(backend.to_str())
     texts = ["x" * length for length in range(2, 60)]
-    assert [ids.tolist() for ids in Tokenizer(backend)(texts)] == expected(read, texts, max_tokens=None, max_characters=None)
+    assert [ids.tolist() for ids in Tokenizer(backend)(texts)] == expected(
+        read, texts, max_tokens=None, max_characters=None
+    )
 
 
 def blocks(text):
