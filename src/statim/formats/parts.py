@@ -13,7 +13,7 @@ from statim.tensors import release
 from statim.tokenizer import Tokenizer
 
 BLOCK = 1 << 16  # numbers checked at a time: they stay in cache
-RELEASED = 1 << 24  # numbers after which a mapped table is let go, so that looking at it takes no memory
+RELEASED = 1 << 20  # numbers after which a mapped table is let go, so that looking at it takes no memory
 
 
 @dataclass(frozen=True, eq=False)
