@@ -171,21 +171,76 @@ def texts(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> 
             return array.cast(pa.large_string())
         if any_type and pa.types.is_floating(array.type):
             return pa.array([None if v is None else f"{v:g}" for v in array.to_pylist()], pa.large_string())
-        others = listed(field.name for field in table.schema if is_text(field.type))
-        raise DataError(
-            f"{where}: the column {name!r} holds {array.type}, not text; the columns of text are: {others}"
-        )
+        raise _no_text(table, name, where)
     if not any_type and _is_label(array):
-        raise DataError(
-            f"{where}: the column {name!r} holds nothing but a few numbers, which is a label and not text"
-        )
+        raise _label(name, where)
     return array
+
+
+def _no_text(table: pa.Table, name: str, where: str) -> DataError:
+    others = listed(field.name for field in table.schema if is_text(field.type))
+    return DataError(
+        f"{where}: the column {name!r} holds {table.schema.field(name).type}, not text; the columns of text are: {others}"
+    )
+
+
+def _label(name: str, where: str) -> DataError:
+    return DataError(
+        f"{where}: the column {name!r} holds nothing but a few numbers, which is a label and not text"
+    )
+
+
+class TextCheck:
+    """Refuses what ``texts`` refuses, of a column that is seen table by table.
+
+    Args:
+        name: The column.
+        where: What messages call the tables.
+    """
+
+    def __init__(self, name: str, where: str) -> None:
+        self._name, self._where = name, where
+        self._other: pa.Table | None = None  # the head of the first table where it is no text
+        self._texts = False
+        self._numbers: list[pa.LargeStringArray] | None = []  # the texts so far, as long as all are numbers
+
+    def see(self, table: pa.Table) -> None:
+        """Look at a table; lists are left to others."""
+        kind = table.schema.field(self._name).type
+        if pa.types.is_nested(kind) or pa.types.is_null(kind):
+            return
+        if not is_text(kind):
+            self._other = self._other or table.slice(0, 0)
+            return
+        self._texts = True
+        if self._numbers is not None:
+            array = flat(table.column(self._name))
+            self._numbers.append(array)
+            if _has_text(array):
+                self._numbers = None
+
+    def finish(self) -> None:
+        """Say what is wrong, after the last table.
+
+        Raises:
+            DataError: The column holds no text in any table, or numbers written as text that can only be a label.
+        """
+        if self._other is not None and not self._texts:
+            raise _no_text(self._other, self._name, self._where)
+        if self._numbers and _is_label(pa.concat_arrays(self._numbers)):
+            raise _label(self._name, self._where)
+
+
+def _has_text(array: pa.LargeStringArray) -> bool:
+    """Is anything else there than numbers?"""
+    for part in (array.slice(0, 10), array):
+        if pc.all(pc.match_substring_regex(part, NUMBER)).as_py() is False:
+            return True
+    return False
 
 
 def _is_label(array: pa.LargeStringArray) -> bool:
     """Ten rows or more of nothing but numbers that repeat."""
-    if len(array) < 10 or not pc.all(pc.match_substring_regex(array.slice(0, 10), NUMBER)).as_py():
-        return False
-    if not pc.all(pc.match_substring_regex(array, NUMBER)).as_py():
+    if len(array) < 10 or array.null_count == len(array) or _has_text(array):
         return False
     return bool(pc.count_distinct(array).as_py() <= max(5, len(array) // 10))

@@ -2,18 +2,21 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from statim import threads as pool
 from statim.data import columns, raw, rows
 from statim.errors import DataError
 
 ITEMS = 1 << 16  # items of an array per table
 
 _decode = json.JSONDecoder().raw_decode
+_KEY = re.compile(rf'"({columns.NEGATIVE.pattern})"\s*:', columns.NEGATIVE.flags)
 
 
 def tables(path: Path, compression: str | None) -> Iterator[pa.Table]:
@@ -27,6 +30,60 @@ def tables(path: Path, compression: str | None) -> Iterator[pa.Table]:
             found = [row for _, row in _rows(number, part, path)]
             if found:
                 yield rows.table(found, path)
+
+
+def some_columns(
+    path: Path, compression: str | None, pick: Callable[[list[str]], list[str]], threads: int
+) -> Iterator[pa.Table]:
+    """As ``tables``, but the columns picked, and perhaps others; where a part has none of a name, all its values are missing.
+
+    All parts but the first are read by Arrow's parser, on all threads, unless they hold what it does not read as Python's does.
+
+    Args:
+        path: A file as in ``tables``.
+        compression: As in ``tables``.
+        pick: Chooses columns, given the names of those in the first part. Later parts that may have columns of negatives that
+            the first has not are read whole.
+        threads: Threads to use.
+
+    Raises:
+        DataError: As in ``tables``, or from ``pick``.
+    """
+    with raw.opened(path, compression) as file:
+        parts = iter(_parts(file, path))
+        table = pa.table({})
+        while not len(table):  # the first with rows
+            if (first := next(parts, None)) is None:
+                return
+            table = rows.table([row for _, row in _rows(*first, path)], path)
+        known, schema = set(table.column_names), _schema(table, pick(table.column_names))
+        yield table
+
+        def parsed(part: tuple[int, str | list[Any]]) -> pa.Table:
+            found = None
+            if schema is not None and isinstance(part[1], str) and _negatives(part[1]) <= known:
+                found = _by_arrow(part[1], schema)
+            return found if found is not None else rows.table([row for _, row in _rows(*part, path)], path)
+
+        yield from pool.stream(parsed, parts, threads)
+
+
+def _schema(table: pa.Table, names: list[str]) -> pa.Schema | None:
+    """Columns of texts or of lists of texts; None where one is neither."""
+    fields = []
+    for name in names:
+        kind, texts = table.schema.field(name).type, pa.large_string()
+        if pa.types.is_list(kind) and columns.is_text(kind.value_type):
+            texts = pa.list_(texts)
+        elif not columns.is_text(kind):
+            return None
+        fields.append((name, texts))
+    return pa.schema(fields)
+
+
+def _negatives(text: str) -> set[str]:
+    """The names in lines of JSON that columns of negatives could have."""
+    return {match[1] for match in _KEY.finditer(text)}
 
 
 def texts(path: Path, compression: str | None, pick: Callable[[pa.Table], str]) -> Iterator[pa.Table]:
@@ -89,8 +146,8 @@ def _rows(number: int, part: str | list[Any], path: Path) -> list[tuple[int, Any
     return list(enumerate(part, number))
 
 
-def _arrow_texts(text: str, name: str) -> pa.Array | None:
-    """The texts of lines that each hold one object with a text of that name; None where Python's parser had better look.
+def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
+    """Some columns of lines that each hold one object; None where Python's parser had better look.
 
     Arrow's parser takes objects as they come, many on a line or one on many. But where every line begins and ends with a brace,
     no object goes over a line's end (nothing in JSON puts "}" right before "{"), so as many rows as lines are one on each.
@@ -101,7 +158,6 @@ def _arrow_texts(text: str, name: str) -> pa.Array | None:
     ends = data.count(b"\n")
     if data[:1] != b"{" or data[-1:] != b"}" or data.count(b"}\n{") + data.count(b"}\r\n{") != ends:
         return None
-    schema = pa.schema([(name, pa.large_string())])
     try:
         found = arrow_json.read_json(
             pa.BufferReader(data),
@@ -111,8 +167,13 @@ def _arrow_texts(text: str, name: str) -> pa.Array | None:
         found.validate(full=True)
     except pa.ArrowException:
         return None
-    array = found.column(name)
-    return array if len(array) == ends + 1 and array.null_count == 0 else None
+    return found if len(found) == ends + 1 else None
+
+
+def _arrow_texts(text: str, name: str) -> pa.Array | None:
+    """The texts of that name, one in each line."""
+    found = _by_arrow(text, pa.schema([(name, pa.large_string())]))
+    return None if found is None or found.column(name).null_count else found.column(name)
 
 
 def _text(row: Any, name: str, kind: str, index: int) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from statim import threads as pool
 from statim.data import columns
+from statim.data.text_column import buffers
 
 ENDLESS = 1 << 30
 
@@ -53,14 +54,14 @@ def near_duplicates(
     """
     from statim.kernels import text as kernel
 
-    members, ends = kernel.sets(*buffers(queries), kernel.folding())
+    members, ends = kernel.sets(*_buffers(queries), kernel.folding())
     order = np.argsort(members, kind="stable")
     postings = np.repeat(np.arange(len(ends) - 1, dtype=np.int32), np.diff(ends))[order]
     keys, firsts = np.unique(members[order], return_index=True)
     bounds = np.append(firsts, len(members)).astype(np.int64)
     slots, places = kernel.hash_table(keys, max(4, int(2 * len(keys)).bit_length()))
     sizes = np.diff(ends).astype(np.int32)
-    data, offsets = buffers(texts)
+    data, offsets = _buffers(texts)
 
     shared = (slots, places, postings, bounds, sizes, limit)
     workers = pool.count(threads)
@@ -78,15 +79,6 @@ def near_duplicates(
     return Matches(queried[order].astype(np.int64), matched[order], values[order])
 
 
-def buffers(texts: Sequence[str] | pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The UTF-8 bytes of texts, and the (n + 1,) offsets between them; missing texts are empty. Nothing is copied if it can be."""
-    array = columns.flat(
-        texts if isinstance(texts, (pa.Array, pa.ChunkedArray)) else pa.array(texts, pa.large_string())
-    )
-    if array.null_count:
-        array = array.fill_null("")
-    _, offsets, data = array.buffers()
-    if len(array) == 0:
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    bounds = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8)
-    return (np.zeros(0, np.uint8) if data is None or not data.size else np.frombuffer(data, np.uint8)), bounds
+def _buffers(texts: Sequence[str] | pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    array = texts if isinstance(texts, (pa.Array, pa.ChunkedArray)) else pa.array(texts, pa.large_string())
+    return buffers(columns.flat(array))

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from statim import growing
 from statim.data import columns
+from statim.data.text_column import TextColumn, offsets
 from statim.errors import InputError
 
 PYTHON_DOCS = "python-docs"  # the name of the built-in source
+BLOCK = 1 << 15  # pairs looked at in one go, where memory matters
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,16 @@ class Pairs:
         positives: n texts, none missing.
         negatives: Arrays of n texts that do not answer their anchors; null where a row has none.
         report: What was read and dropped.
+        names: The names of the data sets that the pairs are of.
+        sets: (n,) uint16, the data set of each pair, by its position in ``names``; by default all are of one.
     """
 
     anchors: pa.LargeStringArray
     positives: pa.LargeStringArray
     negatives: tuple[pa.LargeStringArray, ...] = ()
     report: Report = field(default_factory=Report)
+    names: tuple[str, ...] = ("pairs",)
+    sets: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
 
     def __post_init__(self) -> None:
         for name in ("anchors", "positives", "negatives"):
@@ -85,6 +92,10 @@ class Pairs:
             raise InputError("anchors, positives and negatives must have the same number of texts")
         if self.anchors.null_count or self.positives.null_count:
             raise InputError("an anchor or a positive is missing; only negatives may be")
+        if len(self.sets) != len(self.anchors):
+            if len(self.names) > 1:
+                raise InputError("the pairs are of several sets; say of which each is (sets)")
+            object.__setattr__(self, "sets", np.zeros(len(self.anchors), np.uint16))
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -94,9 +105,24 @@ class Pairs:
 
     def select(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> "Pairs":
         """The pairs at ``indices`` (any order, repeats allowed), copied; the report stays that of the whole."""
-        chosen = pa.array(np.asarray(indices, np.int64))
-        negatives = tuple(column.take(chosen) for column in self.negatives)
-        return Pairs(self.anchors.take(chosen), self.positives.take(chosen), negatives, self.report)
+        chosen = np.asarray(indices, np.int64)
+
+        def taken(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+            copy = TextColumn()
+            for start in range(0, len(chosen), BLOCK):
+                copy.append(texts.take(pa.array(chosen[start : start + BLOCK])))
+            return copy.finish()
+
+        negatives = tuple(map(taken, self.negatives))
+        return Pairs(
+            taken(self.anchors), taken(self.positives), negatives, self.report, self.names, self.sets[chosen]
+        )
+
+    def bounds(self, block: int = BLOCK) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the blocks in which many pairs are best looked at; memory is handed back after each."""
+        for start in range(0, len(self), block):
+            yield start, min(start + block, len(self))
+            growing.release()
 
     @functools.cached_property
     def hash(self) -> str:
@@ -104,10 +130,11 @@ class Pairs:
         digest = hashlib.sha256()
         for column in (self.anchors, self.positives, *self.negatives):
             digest.update(np.asarray(pc.binary_length(column).fill_null(-1), np.int64).tobytes())
-            offsets = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
+            first, last = offsets(column)[[0, -1]]
             data = column.buffers()[2]
             if data is not None:
-                digest.update(memoryview(data)[offsets[0] : offsets[-1]])
+                digest.update(memoryview(data)[first:last])
+            growing.release()
         return digest.hexdigest()
 
 
@@ -115,4 +142,9 @@ def _large(column: Any) -> pa.LargeStringArray:
     """A column as one large_string array in which missing texts take no bytes."""
     array = column if isinstance(column, (pa.Array, pa.ChunkedArray)) else pa.array(column, pa.large_string())
     array = columns.flat(array)
-    return pc.if_else(array.is_valid(), array, pa.scalar(None, array.type)) if array.null_count else array
+    if array.null_count == 0:
+        return array
+    first, last = offsets(array)[[0, -1]]
+    if last - first == (pc.sum(pc.binary_length(array)).as_py() or 0):
+        return array
+    return pc.if_else(array.is_valid(), array, pa.scalar(None, array.type))

@@ -1,82 +1,134 @@
-"""Reading pairs from any source; rows that are empty, incomplete or repeated are left out and counted."""
+"""Reading pairs from any source; rows that are empty, incomplete or repeated are left out and counted.
 
-from collections.abc import Sequence
+Sources are read in blocks, so that memory holds neither a file nor the pairs of large ones (see growing.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, tables
+from statim import threads as pool
+from statim.data import columns, rows, sets, tables
 from statim.data.pairs import PYTHON_DOCS, Pairs, Report, Taken
 from statim.data.python_docs import python_docs
-from statim.errors import DataError
+from statim.data.seen_rows import SeenRows
+from statim.data.text_column import TextColumn
+from statim.errors import DataError, InputError
 
 MOST_NEGATIVES = 100  # per row
+
+Texts = list[pa.LargeStringArray]
+Column = str | Mapping[str, str] | None
 
 
 def read_pairs(
     sources: Any,
     *,
-    anchor: str | None = None,
-    positive: str | None = None,
-    negative: str | Sequence[str] | None = None,
+    anchor: Column = None,
+    positive: Column = None,
+    negative: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    threads: int | None = None,
 ) -> Pairs:
     """Read pairs.
 
     Args:
         sources: ``"python-docs"`` (the documentation inside this Python installation); a path (see ``tables.tables`` for the
             kinds of files); a table (pandas, Polars, Arrow, ``datasets``); a list of dicts or of tuples (anchor, positive[,
-            negative …]); Pairs; or a list of several paths, tables or ``"python-docs"``.
-        anchor: The column of anchors; guessed from the usual names by default (anchor, query, question, title, sentence1 …).
+            negative …]); Pairs; or several data sets: a list of paths, tables, Pairs or ``"python-docs"``, or a mapping from
+            names to any of these.
+        anchor: The column of anchors; guessed from the usual names by default (anchor, query, question, title, sentence1 …),
+            for each source by itself. A mapping from the names of sets gives it for some.
         positive: The column of positives, likewise (positive, answer, document, text, sentence2 …). Lists of texts give one
             pair each.
-        negative: The column or columns of negatives; by default those called negative, negative_1, neg …. Lists of texts
-            give a column for each place.
+        negative: The column or columns of negatives, likewise; by default those called negative, negative_1, neg …. Lists of
+            texts give a column for each place.
+        threads: Threads to use.
 
     Returns:
         The pairs in the order read, without rows that are empty, incomplete or exact repetitions; ``report`` counts these.
 
     Raises:
         DataError: A source is missing or malformed, a column is not there or not text, or fewer than 2 pairs are left.
+        InputError: A column is named for a set that is not there.
     """
     if isinstance(sources, Pairs):
         return sources
-    parts: list[tuple[list[pa.LargeStringArray], Taken]] = []
-    for source in tables.sources(sources):
-        if isinstance(source, str) and source == PYTHON_DOCS:
-            docs = python_docs()
-            parts.append(([docs.anchors, docs.positives], docs.report.taken[0]))
+    given = sets.named(sources)
+    names = tuple(name for name, _ in given)
+    for choice in (anchor, positive, negative):
+        for name in choice if isinstance(choice, Mapping) else ():
+            if name not in names:
+                raise InputError(
+                    f"a column is named for the set {name!r}, which is not given; the sets are {columns.listed(names)}"
+                )
+    usable, sizes = _Usable(), []
+    for name, source in given:
+        before = len(usable)
+        own = [choice.get(name) if isinstance(choice, Mapping) else choice for choice in (anchor, positive, negative)]
+        for arrays in _blocks(source, own, usable.taken, pool.count(threads)):
+            usable.add(arrays)
+        sizes.append(len(usable) - before)
+    return usable.pairs(names, np.repeat(np.arange(len(names), dtype=np.uint16), sizes))
+
+
+def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> Iterator[Texts]:
+    """The columns of one source, lists spread out, a block at a time; ``taken`` gets what they were, at the end."""
+    if isinstance(source, Pairs) or (isinstance(source, str) and source == PYTHON_DOCS):
+        pairs = source if isinstance(source, Pairs) else python_docs()
+        for start, stop in pairs.bounds():
+            yield [column.slice(start, stop - start) for column in (pairs.anchors, pairs.positives, *pairs.negatives)]
+        taken += pairs.report.taken or [Taken("the Pairs given", len(pairs), "anchor", "positive")]
+        return
+    where, count = tables.label(source), 0
+    anchor, positive, negative = names
+    chosen: dict[str, str] = {}
+    found: dict[str, None] = {}  # columns of negatives, in the order in which they come
+
+    def pick(names: list[str]) -> list[str]:
+        if not chosen:
+            chosen["anchor"], chosen["positive"] = columns.pick_pair(names, anchor, positive, where)
+        if not found or negative is None:
+            found.update(dict.fromkeys(columns.pick_negatives(names, negative, where)))
+        return [*chosen.values(), *(name for name in found if name not in chosen.values())]
+
+    checks: dict[str, columns.TextCheck] = {}
+    for table in tables.stream(source, pick, threads=threads):
+        picked = pick(table.column_names)
+        count += len(table)
+        for name in picked:
+            if name in table.column_names:
+                checks.setdefault(name, columns.TextCheck(name, where)).see(table)
+        yield _spread(table, picked, where)
+    for check in checks.values():
+        check.finish()
+    taken.append(Taken(where, count, chosen["anchor"], chosen["positive"], tuple(picked[2:])))
+
+
+def _spread(table: pa.Table, names: list[str], where: str) -> Texts:
+    """The texts of some columns; a pair for each of a list of positives, a column for each place of negatives."""
+    if _is_list(table.column(names[1]).type):
+        table = _one_each(table, names[1])
+    arrays = [_texts(table, name) for name in names[:2]]
+    for name in names[2:]:
+        if name in table.column_names and _is_list(table.column(name).type):
+            arrays += _places(table, name, where)
         else:
-            parts.append(_read(source, anchor, positive, negative))
-    width = max(len(arrays) for arrays, _ in parts)
-    joined = []
-    for place in range(width):
-        found = [a[place] if place < len(a) else pa.nulls(len(a[0]), pa.large_string()) for a, _ in parts]
-        joined.append(pa.concat_arrays(found))
-    return _usable(joined, tuple(taken for _, taken in parts))
+            arrays.append(_texts(table, name))
+    return arrays
 
 
-def _read(
-    source: Any, anchor: str | None, positive: str | None, negative: str | Sequence[str] | None
-) -> tuple[list[pa.LargeStringArray], Taken]:
-    """The columns of one source, lists spread out."""
-    table, where = tables.read_table(source), tables.label(source)
-    a, p = columns.pick_pair(table.column_names, anchor, positive, where)
-    negatives = [
-        name for name in columns.pick_negatives(table.column_names, negative, where) if name not in (a, p)
-    ]
-    taken = Taken(where, len(table), a, p, tuple(negatives))
-    if _is_list(table.column(p).type):
-        table = _one_each(table, p)
-    arrays = [columns.texts(table, a, where), columns.texts(table, p, where)]
-    for name in negatives:
-        arrays += (
-            _places(table, name, where)
-            if _is_list(table.column(name).type)
-            else [columns.texts(table, name, where)]
-        )
-    return arrays, taken
+def _texts(table: pa.Table, name: str) -> pa.LargeStringArray:
+    """A column as texts; what is none is written as text, and refused later if the whole column is so."""
+    if name not in table.column_names:
+        return pa.nulls(len(table), pa.large_string())
+    array = columns.flat(table.column(name))
+    if columns.is_text(array.type):
+        return array
+    return pa.array([rows.as_text(value) for value in array.to_pylist()], pa.large_string())
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -95,7 +147,7 @@ def _one_each(table: pa.Table, name: str) -> pa.Table:
     return table.take(pa.array(parents)).set_column(index, name, texts)
 
 
-def _places(table: pa.Table, name: str, where: str) -> list[pa.LargeStringArray]:
+def _places(table: pa.Table, name: str, where: str) -> Texts:
     """A column for each place of a column of lists."""
     column = table.column(name).combine_chunks()
     lengths = np.asarray(pc.list_value_length(column).fill_null(0), np.int64)
@@ -104,51 +156,61 @@ def _places(table: pa.Table, name: str, where: str) -> list[pa.LargeStringArray]
             f"{where}: the column {name!r} has a row of {lengths.max():,} texts; at most {MOST_NEGATIVES} are allowed"
         )
     starts = np.cumsum(lengths) - lengths
-    values = columns.texts(pa.table({name: pc.list_flatten(column)}), name, where)
+    values = _texts(pa.table({name: pc.list_flatten(column)}), name)
     places = range(int(lengths.max()))
     return [values.take(pa.array(starts + place, mask=lengths <= place)) for place in places]
 
 
-def _usable(arrays: list[pa.LargeStringArray], taken: tuple[Taken, ...]) -> Pairs:
-    """Pairs of the complete rows, each once."""
-    rows = len(arrays[0])
-    missing = pc.or_(arrays[0].is_null(), arrays[1].is_null())
-    blank = [pc.equal(pc.utf8_trim_whitespace(array), "") for array in arrays]
-    empty = pc.and_(pc.invert(missing), pc.or_(blank[0], blank[1]).fill_null(False))
-    arrays[2:] = [
-        pc.if_else(nothing.fill_null(True), pa.scalar(None, array.type), array)
-        for array, nothing in zip(arrays[2:], blank[2:], strict=True)
-    ]
-    kept = pc.invert(pc.or_(missing, empty))
-    if not pc.all(kept).as_py():
-        arrays = [array.filter(kept) for array in arrays]
-    complete = len(arrays[0])
-    first = _first_of_each(arrays)
-    if len(first) < complete:
-        arrays = [array.take(first) for array in arrays]
-    count = {
-        "missing": pc.sum(missing).as_py() or 0,
-        "empty": pc.sum(empty).as_py() or 0,
-        "duplicates": complete - len(first),
-    }
-    report = Report(taken, rows, **count)
-    if len(first) < 2:
-        raise DataError(
-            f"fewer than 2 usable pairs are left ({report}); give more rows with an anchor and a positive"
+class _Usable:
+    """The complete rows of all sources, each once."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+        self._columns = [TextColumn(), TextColumn()]
+        self._seen = SeenRows()
+        self._rows = self._missing = self._empty = self._complete = 0
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def add(self, arrays: Texts) -> None:
+        """Take a block of rows: anchors, positives, negatives."""
+        missing = pc.or_(arrays[0].is_null(), arrays[1].is_null())
+        blank = [pc.equal(pc.utf8_trim_whitespace(array), "") for array in arrays]
+        empty = pc.and_(pc.invert(missing), pc.or_(blank[0], blank[1]).fill_null(False))
+        arrays[2:] = [
+            pc.if_else(nothing.fill_null(True), pa.scalar(None, array.type), array)
+            for array, nothing in zip(arrays[2:], blank[2:], strict=True)
+        ]
+        self._rows += len(arrays[0])
+        self._missing += pc.sum(missing).as_py() or 0
+        self._empty += pc.sum(empty).as_py() or 0
+        kept = pc.invert(pc.or_(missing, empty))
+        if not pc.all(kept).as_py():
+            arrays = [array.filter(kept) for array in arrays]
+        self._complete += len(arrays[0])
+        firsts = self._seen.new(arrays)
+        if len(firsts) < len(arrays[0]):
+            arrays = [array.take(pa.array(firsts)) for array in arrays]
+        before = len(self)
+        while len(self._columns) < len(arrays):
+            self._columns.append(TextColumn())
+            self._columns[-1].append_missing(before)
+        for place, column in enumerate(self._columns):
+            if place < len(arrays):
+                column.append(arrays[place])
+            else:
+                column.append_missing(len(firsts))
+
+    def pairs(self, names: tuple[str, ...], numbers: npt.NDArray[np.uint16]) -> Pairs:
+        """All of them, of the sets of these names and numbers."""
+        report = Report(
+            tuple(self.taken), self._rows, self._missing, self._empty, self._complete - len(self)
         )
-    return Pairs(
-        arrays[0], arrays[1], tuple(array for array in arrays[2:] if array.null_count < len(array)), report
-    )
-
-
-def _first_of_each(arrays: list[pa.LargeStringArray]) -> pa.Array:
-    """The positions of the rows that no earlier row equals, ascending."""
-    names = [str(place) for place in range(len(arrays))]
-    table = pa.table([*arrays, pa.array(np.arange(len(arrays[0])))], names=[*names, "row"])
-    firsts = (
-        table.group_by(names, use_threads=False)
-        .aggregate([("row", "min")])
-        .column("row_min")
-        .combine_chunks()
-    )
-    return firsts.sort()
+        if len(self) < 2:
+            raise DataError(
+                f"fewer than 2 usable pairs are left ({report}); give more rows with an anchor and a positive"
+            )
+        anchors, positives, *negatives = (column.finish() for column in self._columns)
+        some = tuple(array for array in negatives if array.null_count < len(array))
+        return Pairs(anchors, positives, some, report, names, numbers)

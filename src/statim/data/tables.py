@@ -1,7 +1,7 @@
 """One source of data, file or in memory, as an Arrow table; dispatch to one reader per file type."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from statim.data import arrow_files, delimited, json_lines, raw, rows
 from statim.errors import DataError
+
+ROWS = 1 << 16  # of a table in memory at a time
 
 
 def sources(given: Any) -> list[Any]:
@@ -20,12 +22,13 @@ def sources(given: Any) -> list[Any]:
     if isinstance(given, (list, tuple)):
         if not given:
             raise DataError("no data is given; name at least one file or table with rows")
-        if all(_is_source(item) for item in given):
+        if all(is_source(item) for item in given):
             return list(given)
     return [given]
 
 
-def _is_source(item: Any) -> bool:
+def is_source(item: Any) -> bool:
+    """Is this one source by itself: a path, or a table that is no plain Python object?"""
     return isinstance(item, (str, Path)) or hasattr(item, "__arrow_c_stream__") or _is_dataset(item)
 
 
@@ -83,6 +86,39 @@ def read_table(source: Any) -> pa.Table:
     if len(table) == 0:
         raise DataError(f"{where} has no rows")
     return table
+
+
+def stream(source: Any, pick: Callable[[list[str]], list[str]], *, threads: int = 1) -> Iterator[pa.Table]:
+    """The rows of one source as tables of bounded size, with the columns that ``pick`` chooses at least.
+
+    Args:
+        source: As in ``read_table``.
+        pick: Chooses columns, given the names of those that the first rows have.
+        threads: Threads to use.
+
+    Raises:
+        DataError: As in ``read_table``, or from ``pick``.
+    """
+    empty = True
+    for table in _stream(source, pick, threads):
+        if len(table):
+            empty = False
+            yield table
+    if empty:
+        raise DataError(f"{label(source)} has no rows")
+
+
+def _stream(source: Any, pick: Callable[[list[str]], list[str]], threads: int) -> Iterator[pa.Table]:
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if not path.is_dir() and (kind := raw.identify(path)).format == "json":
+            yield from json_lines.some_columns(path, kind.compression, pick, threads)
+        else:
+            yield from tables(path)
+    else:
+        table = _in_memory(source, label(source))
+        for start in range(0, len(table), ROWS):
+            yield table.slice(start, ROWS)
 
 
 def _in_memory(source: Any, where: str) -> pa.Table:

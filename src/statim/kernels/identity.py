@@ -1,0 +1,119 @@
+"""Which texts are equal: 128-bit hashes of texts, and numbers for them by an open-addressing table."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Bytes = npt.NDArray[np.uint8]
+Offsets = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int32]
+
+FIRST, SECOND = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rotated(value: np.uint64, bits: int) -> np.uint64:
+    return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _mixed(h: np.uint64) -> np.uint64:
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _word(data: Bytes, start: int, stop: int) -> np.uint64:
+    """Eight bytes, little-endian; zeros beyond the stop."""
+    word = np.uint64(0)
+    if start + 8 <= stop:
+        for j in range(8):
+            word |= np.uint64(data[start + j]) << np.uint64(8 * j)
+    else:
+        for j in range(stop - start):
+            word |= np.uint64(data[start + j]) << np.uint64(8 * j)
+    return word
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fingerprints(data: Bytes, offsets: Offsets) -> Hashes:
+    """MurmurHash3 (Appleby; x64, 128 bits, seed 0) of n texts.
+
+    Args:
+        data: UTF-8 of all texts.
+        offsets: (n + 1,) text i is data[offsets[i]:offsets[i + 1]].
+
+    Returns:
+        (n, 2) the two halves of each hash.
+    """
+    n = len(offsets) - 1
+    found = np.empty((n, 2), np.uint64)
+    for i in range(n):
+        start, stop = offsets[i], offsets[i + 1]
+        a, b = np.uint64(0), np.uint64(0)
+        position = start
+        while position < stop:
+            whole = position + 16 <= stop
+            k = _rotated(_word(data, position, stop) * FIRST, 31) * SECOND
+            a ^= k
+            if whole or position + 8 < stop:
+                k = _rotated(_word(data, position + 8, stop) * SECOND, 33) * FIRST
+            else:
+                k = np.uint64(0)
+            if whole:
+                a = (_rotated(a, 27) + b) * np.uint64(5) + np.uint64(0x52DCE729)
+                b = (_rotated(b ^ k, 31) + a) * np.uint64(5) + np.uint64(0x38495AB5)
+            else:
+                b ^= k
+            position += 16
+        a, b = a ^ np.uint64(stop - start), b ^ np.uint64(stop - start)
+        a += b
+        b += a
+        a, b = _mixed(a), _mixed(b)
+        a += b
+        found[i, 0], found[i, 1] = a, a + b
+    return found
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def number(keys: Hashes, slots: Hashes, places: Ints, count: int, ids: Ints, firsts: Offsets) -> int:
+    """Give each of n keys its number; new ones get the next.
+
+    Args:
+        keys: (n, 2) from ``fingerprints``.
+        slots: (s, 2) a table's keys; s is a power of two, and more than the keys there will be.
+        places: (s,) their numbers, -1 where free.
+        count: Keys in the table.
+        ids: (n,) written: the numbers.
+        firsts: (n,) written from 0: where in ``keys`` each new one stands first.
+
+    Returns:
+        The keys in the table now.
+    """
+    mask = np.uint64(len(places) - 1)
+    fresh = 0
+    for i in range(len(keys)):
+        slot = keys[i, 0] & mask
+        while places[slot] >= 0 and (slots[slot, 0] != keys[i, 0] or slots[slot, 1] != keys[i, 1]):
+            slot = (slot + np.uint64(1)) & mask
+        if places[slot] < 0:
+            slots[slot, 0], slots[slot, 1], places[slot] = keys[i, 0], keys[i, 1], count + fresh
+            firsts[fresh] = i
+            fresh += 1
+        ids[i] = places[slot]
+    return count + fresh
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def move(slots: Hashes, places: Ints, new_slots: Hashes, new_places: Ints) -> None:
+    """Copy a table into a larger, empty one."""
+    mask = np.uint64(len(new_places) - 1)
+    for old in range(len(places)):
+        if places[old] >= 0:
+            slot = slots[old, 0] & mask
+            while new_places[slot] >= 0:
+                slot = (slot + np.uint64(1)) & mask
+            new_slots[slot, 0], new_slots[slot, 1] = slots[old, 0], slots[old, 1]
+            new_places[slot] = places[old]
