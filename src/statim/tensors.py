@@ -9,11 +9,11 @@ import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from statim.errors import ModelError
 from statim.files import atomic_file
@@ -24,6 +24,7 @@ _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def save_tensors(
@@ -34,9 +35,22 @@ def save_tensors(
     Raises:
         StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.
     """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    # as safetensors writes it: the widest types first, so that all are aligned; but an array at a time, not all in memory
+    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in order:
+        array = arrays[name]
+        start, end = end, end + array.nbytes
+        kind = _NAMES[array.dtype.newbyteorder("<").str]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
+    head = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
     with atomic_file(path) as file:
-        file.write(save(contiguous, dict(metadata) if metadata else None))
+        file.write(struct.pack("<Q", len(head)) + head)
+        for name in order:
+            array = np.asarray(arrays[name], arrays[name].dtype.newbyteorder("<"), order="C")
+            file.write(array.reshape(-1).view(np.uint8).data if array.size else b"")
 
 
 def release(array: Array) -> None:

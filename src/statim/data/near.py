@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim import growing
 from statim import threads as pool
 from statim.data import columns
 from statim.data.text_column import buffers
 
 ENDLESS = 1 << 30
+PART = 64 << 20  # bytes of texts searched at a time by one thread
 
 
 class Matches(NamedTuple):
@@ -59,19 +61,23 @@ def near_duplicates(
     postings = np.repeat(np.arange(len(ends) - 1, dtype=np.int32), np.diff(ends))[order]
     keys, firsts = np.unique(members[order], return_index=True)
     bounds = np.append(firsts, len(members)).astype(np.int64)
-    slots, places = kernel.hash_table(keys, max(4, int(2 * len(keys)).bit_length()))
+    bits = max(8, int(2 * len(keys)).bit_length())
+    slots, places = kernel.hash_table(keys, bits)
+    likely = kernel.bit_filter(keys, bits + 2)
     sizes = np.diff(ends).astype(np.int32)
     data, offsets = _buffers(texts)
 
-    shared = (slots, places, postings, bounds, sizes, limit)
+    shared = (likely, bits + 2, slots, places, postings, bounds, sizes, limit)
     workers = pool.count(threads)
-    found = pool.run(
-        [
-            partial(kernel.overlapping, data, offsets, start, stop, kernel.folding(), *shared)
-            for start, stop in pool.ranges(len(offsets) - 1, 4 * workers if workers > 1 else 1)
-        ],
-        workers,
-    )
+
+    def work(start: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
+        try:
+            return kernel.overlapping(data, offsets, start, stop, kernel.folding(), *shared)
+        finally:
+            growing.release()
+
+    parts = max(4 * workers if workers > 1 else 1, int(offsets[-1] - offsets[0]) // PART)
+    found = pool.run([partial(work, *bounds) for bounds in pool.ranges(len(offsets) - 1, parts)], workers)
     if not found:
         return Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     matched, queried, values = (np.concatenate(arrays) for arrays in zip(*found, strict=True))

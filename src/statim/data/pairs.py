@@ -18,6 +18,7 @@ from statim.errors import InputError
 
 PYTHON_DOCS = "python-docs"  # the name of the built-in source
 BLOCK = 1 << 15  # pairs looked at in one go, where memory matters
+HASHED = 16 << 20  # bytes, likewise
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Pairs:
             copy = TextColumn()
             for start in range(0, len(chosen), BLOCK):
                 copy.append(texts.take(pa.array(chosen[start : start + BLOCK])))
+                growing.release()
             return copy.finish()
 
         negatives = tuple(map(taken, self.negatives))
@@ -130,11 +132,10 @@ class Pairs:
         digest = hashlib.sha256()
         for column in (self.anchors, self.positives, *self.negatives):
             digest.update(np.asarray(pc.binary_length(column).fill_null(-1), np.int64).tobytes())
-            first, last = offsets(column)[[0, -1]]
-            data = column.buffers()[2]
-            if data is not None:
-                digest.update(memoryview(data)[first:last])
-            growing.release()
+            first, last = offsets(column)[[0, -1]].tolist()
+            for start in range(first, last, HASHED):
+                digest.update(memoryview(column.buffers()[2])[start : min(start + HASHED, last)])
+                growing.release()
         return digest.hexdigest()
 
 

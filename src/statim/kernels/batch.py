@@ -69,3 +69,45 @@ def assemble(
     for j in range(N):
         column_of[texts[B + j]] = -1
     return N, masked[:size]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def known_texts(anchors: Ints, positives: Ints, texts: int) -> tuple[Ints, Longs]:
+    """What is no negative of each text as an anchor: its positives anywhere in the data, and itself.
+
+    Args:
+        anchors: (n,) the text of each pair's anchor.
+        positives: (n,) the text of each pair's positive.
+        texts: T, one more than the largest.
+
+    Returns:
+        The texts, ascending and each once, one anchor's after the other's; and (T + 1,) where each one's begin. A text that is
+        no anchor has none.
+    """
+    ends = np.zeros(texts + 1, np.int64)
+    for i in range(len(anchors)):
+        if ends[anchors[i] + 1] == 0:
+            ends[anchors[i] + 1] = 1  # itself
+        ends[anchors[i] + 1] += 1
+    for text in range(texts):
+        ends[text + 1] += ends[text]
+    known = np.empty(ends[texts], np.int32)
+    filled = ends[:texts].copy()
+    for i in range(len(anchors)):
+        anchor = anchors[i]
+        if filled[anchor] == ends[anchor]:
+            known[filled[anchor]] = anchor
+            filled[anchor] += 1
+        known[filled[anchor]] = positives[i]
+        filled[anchor] += 1
+    kept = 0
+    for text in range(texts):
+        start, stop = ends[text], ends[text + 1]
+        ends[text] = kept
+        known[start:stop].sort()
+        for e in range(start, stop):
+            if e == start or known[e] != known[kept - 1]:
+                known[kept] = known[e]
+                kept += 1
+    ends[texts] = kept
+    return known[:kept].copy(), ends

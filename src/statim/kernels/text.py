@@ -173,12 +173,24 @@ def _find(key: np.uint64, slots: Hashes, places: Ints) -> int:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def bit_filter(keys: Hashes, bits: int) -> Hashes:
+    """2**bits bits, of which each key sets one: small enough for the processor's cache, it spares most looks into the table."""
+    words, shift = np.zeros(1 << (bits - 6), np.uint64), np.uint64(64 - bits)
+    for key in keys:
+        bit = key >> shift
+        words[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+    return words
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def overlapping(
     data: Bytes,
     offsets: Offsets,
     start: int,
     stop: int,
     fold: npt.NDArray[np.uint32],
+    likely: Hashes,
+    bits: int,
     slots: Hashes,
     places: Ints,
     postings: Ints,
@@ -194,7 +206,9 @@ def overlapping(
         start: The first text to look at.
         stop: The text to stop before.
         fold: From ``folding``.
-        slots: From ``hash_table`` over the shingles of all queries.
+        likely: From ``bit_filter`` over the shingles of all queries.
+        bits: How many it has, 2**bits.
+        slots: From ``hash_table`` over them.
         places: Likewise.
         postings: The queries that have a shingle, shingle by shingle.
         bounds: Shingle p has postings[bounds[p]:bounds[p + 1]].
@@ -208,14 +222,16 @@ def overlapping(
     common, matched = np.zeros(len(sizes), np.int32), np.zeros(len(sizes), np.int32)
     touched = np.empty(len(sizes), np.int32)
     texts, queries, values = np.empty(256, np.int64), np.empty(256, np.int32), np.empty(256, np.float64)
-    found = 0
+    found, shift = 0, np.uint64(64 - bits)
     for i in range(start, stop):
         total = _shingles(data, offsets[i], offsets[i + 1], fold, scratch)
         hit = False
         for j in range(total):
-            if _find(scratch[j], slots, places) >= 0:
-                hit = True
-                break
+            bit = scratch[j] >> shift
+            if (likely[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1):
+                if _find(scratch[j], slots, places) >= 0:
+                    hit = True
+                    break
         if not hit:
             continue
         size, reached = _unique(scratch, total), 0

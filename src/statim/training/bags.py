@@ -17,13 +17,18 @@ import pyarrow as pa
 from statim import cache
 from statim import threads as pool
 from statim.data.pairs import Pairs
+from statim.data.text_column import buffers
 from statim.errors import ModelError, StorageError
+from statim.growing import Growing
+from statim.identity import Identities
+from statim.kernels.batch import known_texts
+from statim.kernels.identity import fingerprints
 from statim.kernels.rows import bag
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
-FORMAT = "training-set-1"
+FORMAT = "training-set-2"
 CACHED_FROM = 10_000  # pairs; fewer are tokenized sooner than they are looked up
 
 
@@ -129,23 +134,21 @@ class TrainingSet:
         made = TrainingSet._of(pairs, tokenizer, threads)
         with contextlib.suppress(StorageError):  # a cache that cannot be written is no reason to stop
             save_tensors(path, made._arrays())
+            return TrainingSet._load(path)
         return made
 
     @staticmethod
     def _of(pairs: Pairs, tokenizer: Tokenizer, threads: int) -> "TrainingSet":
+        """Block by block, so that memory holds the pairs' numbers and no more than a block of texts and tokens."""
+        texts = _Texts(tokenizer, threads)
         columns = [pairs.anchors, pairs.positives, *pairs.negatives]
-        texts = pa.chunked_array([column.cast(pa.large_string()) for column in columns]).combine_chunks()
-        encoded = texts.dictionary_encode()
-        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        by_column = indices.reshape(len(columns), len(pairs))
-        tokens = tokenizer(encoded.dictionary, threads=threads)
-        bags = Bags.of(tokens, tokenizer.vocabulary_size, frozen=tokenizer.unknown_id, threads=threads)
-        anchors, candidates = by_column[0].copy(), np.ascontiguousarray(by_column[1:].T)
-        sources = anchors.astype(np.int64) << 32
-        links = np.unique(np.concatenate([sources | candidates[:, 0], sources | anchors]))
-        known_offsets = np.zeros(len(tokens) + 1, np.int64)
-        np.cumsum(np.bincount(links >> 32, minlength=len(tokens)), out=known_offsets[1:])
-        return TrainingSet(bags, anchors, candidates, (links & 0xFFFFFFFF).astype(np.int32), known_offsets)
+        ids = np.empty((len(columns), len(pairs)), np.int32)
+        for start, stop in pairs.bounds():
+            for column, out in zip(columns, ids, strict=True):
+                out[start:stop] = texts.add(column.slice(start, stop - start))
+        anchors, candidates = ids[0].copy(), np.ascontiguousarray(ids[1:].T)
+        known, known_offsets = known_texts(anchors, ids[1], len(texts))
+        return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets)
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         own = {name: getattr(self, name) for name in ("anchors", "candidates", "known", "known_offsets")}
@@ -158,3 +161,38 @@ class TrainingSet:
         return TrainingSet(
             bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"]
         )
+
+
+class _Texts:
+    """Distinct texts, in the order in which they come, as bags that grow."""
+
+    def __init__(self, tokenizer: Tokenizer, threads: int) -> None:
+        self._tokenizer, self._threads = tokenizer, threads
+        self._seen = Identities()
+        self._ids, self._counts = Growing(np.int32), Growing(np.uint16)
+        self._sizes, self._totals = Growing(np.int32), Growing(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def add(self, texts: pa.LargeStringArray) -> npt.NDArray[np.int32]:
+        """The numbers of texts, -1 for missing ones; new ones are tokenized."""
+        present = texts.drop_null()
+        ids, firsts = self._seen(fingerprints(*buffers(present)))
+        if len(firsts):
+            tokens = self._tokenizer(present.take(pa.array(firsts)), threads=self._threads)
+            vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
+            bags = Bags.of(tokens, vocabulary, frozen=frozen, threads=self._threads)
+            self._ids.append(bags.ids)
+            self._counts.append(bags.counts)
+            self._sizes.append(np.diff(bags.offsets))
+            self._totals.append(bags.totals)
+        numbers = np.full(len(texts), -1, np.int32)
+        numbers[np.asarray(texts.is_valid())] = ids
+        return numbers
+
+    def finish(self) -> Bags:
+        """All of them."""
+        offsets = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(self._sizes.finish(), out=offsets[1:])
+        return Bags(self._ids.finish(), self._counts.finish(), offsets, self._totals.finish())
