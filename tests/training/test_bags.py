@@ -4,12 +4,17 @@ from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 
+from statim import growing
 from statim.data.pairs import Pairs
+from statim.data.text_column import buffers
+from statim.identity import Identities
+from statim.kernels.identity import fingerprints
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
@@ -121,3 +126,100 @@ def test_a_damaged_cache_is_made_anew(monkeypatch, tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     second = TrainingSet.of(pairs, word_tokenizer())
     np.testing.assert_array_equal(first.bags.ids, second.bags.ids)
+
+
+texts_or_none = st.one_of(st.none(), st.text("w0123456789 ", max_size=12))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.lists(st.tuples(st.text("w0123 é", max_size=9), st.text("w0123 é", max_size=9), texts_or_none), min_size=1, max_size=40),
+    block=st.integers(1, 50), memory=st.sampled_from([1, 64, 1 << 20]),
+)  # fmt: skip
+def test_built_in_blocks_as_if_built_at_once(rows, block, memory):
+    """Whatever the blocks, and in memory or in files: equal texts have one number, and their bag is their tokens."""
+    anchors, positives, negatives = zip(*rows, strict=True)
+    pairs = Pairs(pa.array(anchors), pa.array(positives), (pa.array(negatives, pa.large_string()),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growing, "IN_MEMORY", memory)
+        patch.setattr(Pairs.bounds, "__defaults__", (block,))
+        data = TrainingSet.of(pairs, word_tokenizer())
+    columns = [data.anchors, data.candidates[:, 0], data.candidates[:, 1]]
+    number = {}
+    for column, side in zip(columns, (anchors, positives, negatives), strict=True):
+        for found, text in zip(column.tolist(), side, strict=True):
+            assert number.setdefault(text, found) == found
+    number.pop(None, None)
+    assert sorted(number.values()) == list(range(len(data.bags.totals)))
+    for text, place in number.items():
+        ids = word_tokenizer()(text).ids.tolist()
+        part = slice(data.bags.offsets[place], data.bags.offsets[place + 1])
+        found = dict(zip(data.bags.ids[part].tolist(), data.bags.counts[part].tolist(), strict=True))
+        assert found == {token: count for token, count in Counter(ids).items() if token != 0}
+        assert data.bags.totals[place] == len(ids)
+        known = data.known[data.known_offsets[place] : data.known_offsets[place + 1]].tolist()
+        own = {number[p] for a, p in zip(anchors, positives, strict=True) if a == text}
+        assert known == (sorted(own | {place}) if text in anchors else [])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 50), max_size=300), st.integers(1, 60))
+def test_equal_keys_have_equal_numbers(values, block):
+    keys = fingerprints(*buffers(pa.array([f"text {value}" for value in values], pa.large_string())))
+    identities, found, fresh = Identities(), [], []
+    for start in range(0, len(keys), block):
+        ids, firsts = identities(keys[start : start + block])
+        found += ids.tolist()
+        fresh += (firsts + start).tolist()
+    order = list(dict.fromkeys(values))
+    assert found == [order.index(value) for value in values]
+    assert fresh == [values.index(value) for value in order]
+    assert len(identities) == len(order)
+
+
+def test_many_keys_are_told_apart():
+    """More than the table begins with; of keys that share a half, too."""
+    keys = np.random.default_rng(0).integers(0, 1 << 63, (200_000, 2), np.uint64)
+    keys[1::2, 0] = keys[::2, 0]
+    keys[2::4, 1] = keys[::4, 1]
+    identities = Identities()
+    for part in np.array_split(keys, 7):
+        identities(part)
+    assert len(identities) == len(np.unique(keys, axis=0)) == 200_000
+    np.testing.assert_array_equal(identities(keys)[0], np.arange(200_000))
+
+
+def test_fingerprints_are_murmur_hashes():
+    """Test values of MurmurHash3_x64_128 with seed 0, as published implementations give them."""
+    texts = ["", "hello", "hello, world", "The quick brown fox jumps over the lazy dog"]
+    wanted = [
+        "00000000000000000000000000000000",
+        "cbd8a7b341bd9b025b1e906a48ae1d19",
+        "342fac623a5ebc8e4cdcbc079642414d",
+        "e34bbc7bbc071b6c7a433ca9c49a9347",
+    ]
+    found = fingerprints(*buffers(pa.array(texts, pa.large_string())))
+    assert [f"{a:016x}{b:016x}" for a, b in found.tolist()] == wanted
+
+
+def test_known_positives_are_masked_across_sets():
+    """The same anchor has a positive in each of two sets; neither is a negative of the other, whatever the batch."""
+    anchors = ["w1", "w2", "w1", "w3"]
+    positives = ["w11", "w12", "w13", "w11"]
+    pairs = Pairs(
+        pa.array(anchors), pa.array(positives), names=("a", "b"), sets=np.array([0, 0, 1, 1], np.uint16)
+    )
+    data = TrainingSet.of(pairs, word_tokenizer())
+    assert data.names == ("a", "b")
+    assert data.sets.tolist() == [0, 0, 1, 1]
+    assert data.anchors[0] == data.anchors[2]
+    assert data.candidates[0, 0] == data.candidates[3, 0]  # a text of two sets is one text
+    texts, targets = Assembler(data, 4)(np.arange(4))
+    assert len(texts) == 4 + 3
+    column = {int(text): place for place, text in enumerate(texts[4:])}
+    first, second = column[int(data.candidates[0, 0])], column[int(data.candidates[2, 0])]
+    masked = [
+        targets.masked[targets.masked_offsets[row] : targets.masked_offsets[row + 1]].tolist()
+        for row in range(4)
+    ]
+    assert masked == [[second], [], [first], []]

@@ -48,6 +48,23 @@ def numbers(given: str | None, name: str) -> list[int] | None:
         ) from None
 
 
+def weights(given: list[str], name: str) -> dict[str, float]:
+    """``faq=2`` and ``forum=0.5`` as a mapping."""
+    found: dict[str, float] = {}
+    for item in given:
+        key, _, number = item.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            key = ""
+        if not key or key in found:
+            raise typer.BadParameter(
+                f"{name} is {item!r}; give the name of a set and a number, each set once, like faq=2"
+            )
+        found[key] = value
+    return found
+
+
 def size(count: float) -> str:
     """Bytes for a person."""
     for unit in ("B", "kB", "MB"):

@@ -68,6 +68,21 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")
     ] = None,
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            help="How several files are mixed: together (default; all pairs shuffled), proportional (each batch of one file, as "
+            "many as it has pairs) or turn (each batch of one file, by turns)."
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="How many times the pairs of a file are taken per epoch, like faq=2 or forum=0.5 (repeatable; default 1). NAME is "
+            "the file's name without suffixes, or as much of its path as tells it from the others.",
+        ),
+    ] = None,
     heldout: Annotated[
         str | None,
         typer.Option(help="Pairs held out for the table: a count, 0 for none, or a file of pairs."),
@@ -130,6 +145,8 @@ def train(
         both_directions=both_directions,
         precision=precision,
         seed=seed,
+        mix=mix,
+        set_weights=options.weights(weight or [], "--weight"),
         heldout=int(heldout) if heldout is not None and heldout.lstrip("-").isdigit() else heldout,
         baselines=not no_baselines,
         checkpoint_every=checkpoint_every,

@@ -71,10 +71,11 @@ def near_duplicates(
     workers = pool.count(threads)
 
     def work(start: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
-        try:
-            return kernel.overlapping(data, offsets, start, stop, kernel.folding(), *shared)
-        finally:
-            growing.release()
+        matches: tuple[npt.NDArray[Any], ...] = kernel.overlapping(
+            data, offsets, start, stop, kernel.folding(), *shared
+        )
+        growing.release()
+        return matches
 
     parts = max(4 * workers if workers > 1 else 1, int(offsets[-1] - offsets[0]) // PART)
     found = pool.run([partial(work, *bounds) for bounds in pool.ranges(len(offsets) - 1, parts)], workers)

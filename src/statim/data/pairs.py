@@ -128,7 +128,7 @@ class Pairs:
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of the texts in their order, in hexadecimal: equal for equal pairs wherever they came from."""
+        """SHA-256 of the texts in their order, in hexadecimal: equal for equal pairs (of equal sets) wherever they came from."""
         digest = hashlib.sha256()
         for column in (self.anchors, self.positives, *self.negatives):
             digest.update(np.asarray(pc.binary_length(column).fill_null(-1), np.int64).tobytes())
@@ -136,6 +136,8 @@ class Pairs:
             for start in range(first, last, HASHED):
                 digest.update(memoryview(column.buffers()[2])[start : min(start + HASHED, last)])
                 growing.release()
+        if len(self.names) > 1:
+            digest.update(self.sets.tobytes())
         return digest.hexdigest()
 
 

@@ -68,7 +68,10 @@ def read_pairs(
     usable, sizes = _Usable(), []
     for name, source in given:
         before = len(usable)
-        own = [choice.get(name) if isinstance(choice, Mapping) else choice for choice in (anchor, positive, negative)]
+        own = [
+            choice.get(name) if isinstance(choice, Mapping) else choice
+            for choice in (anchor, positive, negative)
+        ]
         for arrays in _blocks(source, own, usable.taken, pool.count(threads)):
             usable.add(arrays)
         sizes.append(len(usable) - before)
@@ -80,7 +83,10 @@ def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> 
     if isinstance(source, Pairs) or (isinstance(source, str) and source == PYTHON_DOCS):
         pairs = source if isinstance(source, Pairs) else python_docs()
         for start, stop in pairs.bounds():
-            yield [column.slice(start, stop - start) for column in (pairs.anchors, pairs.positives, *pairs.negatives)]
+            yield [
+                column.slice(start, stop - start)
+                for column in (pairs.anchors, pairs.positives, *pairs.negatives)
+            ]
         taken += pairs.report.taken or [Taken("the Pairs given", len(pairs), "anchor", "positive")]
         return
     where, count = tables.label(source), 0
@@ -204,9 +210,7 @@ class _Usable:
 
     def pairs(self, names: tuple[str, ...], numbers: npt.NDArray[np.uint16]) -> Pairs:
         """All of them, of the sets of these names and numbers."""
-        report = Report(
-            tuple(self.taken), self._rows, self._missing, self._empty, self._complete - len(self)
-        )
+        report = Report(tuple(self.taken), self._rows, self._missing, self._empty, self._complete - len(self))
         if len(self) < 2:
             raise DataError(
                 f"fewer than 2 usable pairs are left ({report}); give more rows with an anchor and a positive"

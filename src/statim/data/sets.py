@@ -53,7 +53,12 @@ def _names(sources: Sequence[Any]) -> list[str]:
         _parts(source) if isinstance(source, (str, Path)) else (str(number),)
         for number, source in enumerate(sources, 1)
     ]
-    while len(parts) > 1 and len({own[-1] for own in parts}) == 1 and len(set(parts)) > 1 and min(map(len, parts)) > 1:
+    while (
+        len(parts) > 1
+        and len({own[-1] for own in parts}) == 1
+        and len(set(parts)) > 1
+        and min(map(len, parts)) > 1
+    ):
         parts = [own[:-1] for own in parts]  # a/train and b/train are a and b
     names = []
     for own in parts:

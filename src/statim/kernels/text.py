@@ -228,10 +228,10 @@ def overlapping(
         hit = False
         for j in range(total):
             bit = scratch[j] >> shift
-            if (likely[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1):
-                if _find(scratch[j], slots, places) >= 0:
-                    hit = True
-                    break
+            set_bit = (likely[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & np.uint64(1)
+            if set_bit and _find(scratch[j], slots, places) >= 0:
+                hit = True
+                break
         if not hit:
             continue
         size, reached = _unique(scratch, total), 0

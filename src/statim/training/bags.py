@@ -103,6 +103,8 @@ class TrainingSet:
         known: int32, what is no negative of each text as an anchor: its positives anywhere in the data, and the text itself;
             one text's after the other's.
         known_offsets: (T + 1,) int64, where each text's begin.
+        names: The names of the data sets that the pairs are of.
+        sets: (n,) uint16, the data set of each pair, by its position in ``names``.
     """
 
     bags: Bags
@@ -110,6 +112,8 @@ class TrainingSet:
     candidates: npt.NDArray[np.int32]
     known: npt.NDArray[np.int32]
     known_offsets: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    sets: npt.NDArray[np.uint16]
 
     def __post_init__(self) -> None:
         for array in (self.anchors, self.candidates, self.known, self.known_offsets):
@@ -130,11 +134,11 @@ class TrainingSet:
         key = hashlib.sha256(f"{FORMAT} {pairs.hash} {tokenizer.hash}".encode()).hexdigest()[:32]
         path = cache.folder("tokens") / f"{key}.safetensors"
         with contextlib.suppress(ModelError, KeyError):
-            return TrainingSet._load(path)
+            return TrainingSet._load(path, pairs)
         made = TrainingSet._of(pairs, tokenizer, threads)
         with contextlib.suppress(StorageError):  # a cache that cannot be written is no reason to stop
             save_tensors(path, made._arrays())
-            return TrainingSet._load(path)
+            return TrainingSet._load(path, pairs)
         return made
 
     @staticmethod
@@ -148,19 +152,20 @@ class TrainingSet:
                 out[start:stop] = texts.add(column.slice(start, stop - start))
         anchors, candidates = ids[0].copy(), np.ascontiguousarray(ids[1:].T)
         known, known_offsets = known_texts(anchors, ids[1], len(texts))
-        return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets)
+        return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets, pairs.names, pairs.sets)
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         own = {name: getattr(self, name) for name in ("anchors", "candidates", "known", "known_offsets")}
         return own | {name: getattr(self.bags, name) for name in ("ids", "counts", "offsets", "totals")}
 
     @staticmethod
-    def _load(path: Path) -> "TrainingSet":
+    def _load(path: Path, pairs: Pairs) -> "TrainingSet":
         found: dict[str, Any] = load_tensors(path)[0]
         bags = Bags(found["ids"], found["counts"], found["offsets"], found["totals"])
         return TrainingSet(
-            bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"]
-        )
+            bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"],
+            pairs.names, pairs.sets,
+        )  # fmt: skip
 
 
 class _Texts:

@@ -8,6 +8,7 @@ from typing import Any
 from statim.errors import InputError
 
 PRECISIONS = ("bf16", "fp32")
+MIXES = ("together", "proportional", "turn")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Recipe:
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` multiplies matrices in bfloat16 with float32 sums, where the processor can; ``fp32`` never does.
         seed: Decides the order of the pairs and all random numbers.
+        mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has
+            pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
+        set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty where all once.
     """
 
     dim: int
@@ -39,6 +43,8 @@ class Recipe:
     clip: float = 1.0
     precision: str = "bf16"
     seed: int = 0
+    mix: str = "together"
+    set_weights: tuple[float, ...] = ()
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -70,16 +76,35 @@ class Recipe:
             raise InputError(
                 f"precision is {values['precision']!r}; it must be one of {', '.join(PRECISIONS)}"
             )
+        if values.get("mix", "together") not in MIXES:
+            raise InputError(f"mix is {values['mix']!r}; it must be one of {', '.join(MIXES)}")
+        for weight in values.get("set_weights", ()):
+            check_weight("a set", weight)
         return Recipe(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values for JSON."""
-        return dataclasses.asdict(self) | {"levels": list(self.levels)}
+        return dataclasses.asdict(self) | {
+            "levels": list(self.levels),
+            "set_weights": list(self.set_weights),
+        }
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "Recipe":
         """What ``to_dict`` gave."""
-        return Recipe(**(values | {"levels": tuple(values["levels"])}))
+        tuples: dict[str, Any] = {
+            name: tuple(values[name]) for name in ("levels", "set_weights") if name in values
+        }
+        return Recipe(**(values | tuples))
+
+
+def check_weight(name: str, weight: Any) -> None:
+    """Refuse what is no weight of a data set.
+
+    Raises:
+        InputError: It is not a number from 0 to 1,000.
+    """
+    _check(f"the weight of {name}", weight, 0, 1000)
 
 
 def _check(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:

@@ -3,7 +3,7 @@
 import datetime
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +29,11 @@ from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import checkpoint
 from statim.training.bags import TrainingSet
+from statim.training.batches import Schedule
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import Recipe
+from statim.training.recipe import Recipe, check_weight
 from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
-from statim.training.trainer import fit, learning_rates, steps_per_epoch
+from statim.training.trainer import fit, learning_rates
 from statim.vocabulary import learn_wordpiece
 
 log = logging.getLogger("statim")
@@ -100,9 +101,9 @@ def train(
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
-    anchor: str | None = None,
-    positive: str | None = None,
-    negative: str | list[str] | None = None,
+    anchor: str | Mapping[str, str] | None = None,
+    positive: str | Mapping[str, str] | None = None,
+    negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
     batch: int | None = None,
@@ -112,6 +113,8 @@ def train(
     both_directions: bool | None = None,
     precision: str | None = None,
     seed: int | None = None,
+    mix: str | None = None,
+    set_weights: Mapping[str, float] | None = None,
     heldout: int | str | Path | None = None,
     baselines: bool = True,
     checkpoint_every: int | None = None,
@@ -124,11 +127,13 @@ def train(
 
     Args:
         data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+            A mapping gives several sets names of their own: ``{"faq": "faq.csv", "docs": "python-docs"}``.
         out: Save the model into this folder.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        anchor: Name of the anchors' column; guessed by default.
+        anchor: Name of the anchors' column; guessed by default, for each set by itself. Here and in the next two a mapping from
+            the names of sets gives it for some.
         positive: Name of the positives' column; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
         dim: Dimensions. By default those of the start.
@@ -140,6 +145,10 @@ def train(
         both_directions: Train from positives to anchors too.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
+        mix: How several sets are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is of one
+            set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
+        set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
+            are allowed. With ``turn``: how many turns a set has.
         heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
         baselines: Put BM25 and the teacher into the table.
         checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
@@ -170,12 +179,15 @@ def train(
         )
     seed = 0 if seed is None else seed
     widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
+    for name, weight in (set_weights or {}).items():
+        check_weight(name, weight)
     Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
+                scale=scale, precision=precision, seed=seed, mix=mix)  # fmt: skip  # refuse nonsense before long work
     seconds: dict[str, float] = {}
     with _clock(seconds, "read"):
         pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
         log.info("%s", pairs.report)
+        weights = _weights(pairs.names, set_weights or {})
     with _clock(seconds, "split"):
         parts = _hold_out(pairs, heldout, seed, anchor, positive)
     with _clock(seconds, "start"):
@@ -183,13 +195,14 @@ def train(
         recipe = Recipe.make(
             len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
             scale=scale, both_directions=both_directions, precision=precision, seed=seed,
+            mix=mix, set_weights=weights,
         )  # fmt: skip
     with _clock(seconds, "tokenize"):
         training_set = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
     with _clock(seconds, "start"):
         table = begun.table(training_set, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
-    rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
+    rates = learning_rates(Schedule(training_set, recipe).steps * recipe.epochs, recipe)
     optimizer = SparseAdam(table, rates, workers, recipe.clip)
     if out is not None and (resume or checkpoint_every is not None):
         run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
@@ -239,11 +252,21 @@ def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _hold_out(
-    pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None
-) -> Split:
+def _weights(names: tuple[str, ...], given: Mapping[str, float]) -> tuple[float, ...]:
+    """The weight of each set; none where all weigh the same as one."""
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"a weight is given for the set {name!r}, which is not there; the sets are {', '.join(names[:50])}"
+            )
+    found = tuple(float(given.get(name, 1)) for name in names)
+    return found if any(weight != 1 for weight in found) else ()
+
+
+def _hold_out(pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: Any, positive: Any) -> Split:
     """Divide the pairs; half as many as in the test split go to a development split."""
     if isinstance(heldout, (str, Path)):
+        anchor, positive = (name if isinstance(name, str) else None for name in (anchor, positive))
         test = read_pairs(heldout, anchor=anchor, positive=positive)
         return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
     if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):

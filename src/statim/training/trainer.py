@@ -10,7 +10,7 @@ import torch
 
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, order
+from statim.training.batches import Assembler, Schedule
 from statim.training.contrastive import contrastive
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def steps_per_epoch(pairs: int, recipe: Recipe) -> int:
-    """Full batches in an epoch; pairs that fill no batch are left to another epoch's order. At least one."""
+    """Full batches in an epoch of one data set; pairs that fill no batch are left to another epoch's order. At least one."""
     return max(1, pairs // recipe.batch)
 
 
@@ -62,16 +62,11 @@ def fit(
     Raises:
         InputError: The loss is no longer finite; the message says at which step.
     """
-    per_epoch = steps_per_epoch(len(data), recipe)
+    schedule = Schedule(data, recipe)
     assemble = Assembler(data, recipe.batch)
-    pairs, epoch = np.zeros(0, np.int64), -1
     with matrix_precision(recipe.precision):
         while optimizer.step < len(optimizer.rates) - 1:
-            if optimizer.step // per_epoch != epoch:
-                epoch = optimizer.step // per_epoch
-                pairs = order(recipe.seed, epoch, len(data))
-            start = optimizer.step % per_epoch * recipe.batch
-            texts, targets = assemble(pairs[start : start + recipe.batch])
+            texts, targets = assemble(schedule(optimizer.step))
             vectors = optimizer.read(data.bags, texts)
             anchors = len(targets.columns)
             loss, gradient = contrastive(
