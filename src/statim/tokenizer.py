@@ -164,6 +164,11 @@ class Tokenizer:
             workers_here = workers
         return Tokens.concatenate(list(pool.stream(cut, given.chunks(CHUNK), workers_here)))
 
+    def forget(self) -> None:
+        """Give back the memory in which words are remembered, tens of megabytes a thread; after many texts, before other work."""
+        if self._fast is not None:
+            self._fast.clear_cache()
+
     def chunk(
         self,
         texts: list[str],

@@ -17,7 +17,7 @@ from statim.data.text_column import TextColumn, offsets
 from statim.errors import InputError
 
 PYTHON_DOCS = "python-docs"  # the name of the built-in source
-BLOCK = 1 << 15  # pairs looked at in one go, where memory matters
+BLOCK = 1 << 14  # pairs looked at in one go, where memory matters
 HASHED = 16 << 20  # bytes, likewise
 
 

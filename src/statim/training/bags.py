@@ -198,6 +198,7 @@ class _Texts:
 
     def finish(self) -> Bags:
         """All of them."""
+        self._tokenizer.forget()
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self._sizes.finish(), out=offsets[1:])
         return Bags(self._ids.finish(), self._counts.finish(), offsets, self._totals.finish())
