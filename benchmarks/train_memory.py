@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 STEPS = 400  # of training at most: enough for a rate
@@ -120,14 +122,19 @@ def measure(files: list[str]) -> dict[str, Any]:
     schedule = Schedule(data, recipe)
     table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
     optimizer = SparseAdam(table, learning_rates(min(STEPS, schedule.steps), recipe), workers, recipe.clip)
-    taken: list[float] = []
-    fit(data, optimizer, recipe, on_step=lambda *_: taken.append(time.perf_counter()) or None)
+    wall, busy = [], []
+
+    def on_step(*_: Any) -> None:
+        wall.append(time.perf_counter())
+        busy.append(time.process_time())
+
+    fit(data, optimizer, recipe, on_step=on_step)
     lap("train")
     state = 3 * table.nbytes / 2**20
-    half = len(taken) // 2  # the first steps compile
+    step, own = (statistics.median(np.diff(times)[len(times) // 4 :]) for times in (wall, busy))
     return {
         "pairs": len(pairs), "texts": len(data.bags.totals), "threads": workers, "seconds and peak MB": parts,
-        "pairs_per_second": round((len(taken) - 1 - half) * recipe.batch / (taken[-1] - taken[half])),
+        "pairs_per_second": round(recipe.batch / step), "processor_ms_per_step": round(own * 1e3, 1),
         "table_and_moments_mb": round(state), "peak_mb": round(peak()), "peak_beyond_mb": round(peak() - state),
     }  # fmt: skip
 
@@ -142,7 +149,7 @@ def show(run: dict[str, Any]) -> None:
     laps = ", ".join(
         f"{name} {seconds:.1f} s ({mb:,} MB)" for name, (seconds, mb) in run["seconds and peak MB"].items()
     )
-    print(f"{run['pairs']:,} pairs: {laps}; {run['pairs_per_second']:,} pairs/s; "
+    print(f"{run['pairs']:,} pairs: {laps}; {run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
           f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB", flush=True)  # fmt: skip
 
 
