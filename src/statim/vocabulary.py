@@ -6,6 +6,7 @@ import pyarrow as pa
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from statim import growing
 from statim.errors import DataError
 from statim.tokenizer import Tokenizer
 
@@ -64,4 +65,6 @@ def _batches(columns: Iterable[pa.Array]) -> Iterator[list[str]]:
     for column in columns:
         step = max(1, len(column) // LEARN_FROM)
         for start in range(0, len(column), 10_000 * step):
-            yield [text for text in column[start : start + 10_000 * step].to_pylist()[::step] if text]
+            chosen = pa.array(range(start, min(start + 10_000 * step, len(column)), step), pa.int64())
+            yield [text for text in column.take(chosen).to_pylist() if text]
+            growing.release()
