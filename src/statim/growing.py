@@ -4,8 +4,6 @@ A mapped array is memory that the system can take back; ``release`` hands it bac
 with the process, however that ends.
 """
 
-import contextlib
-import ctypes
 import io
 import mmap
 import tempfile
@@ -82,9 +80,3 @@ def release() -> None:
     if hasattr(mmap, "MADV_DONTNEED"):
         for pages in list(_mapped):
             pages.madvise(mmap.MADV_DONTNEED)
-
-
-def trim() -> None:
-    """Hand back what was freed but is kept for later, where the allocator can (glibc's); after a part of the work that took much."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim import cache, growing
+from statim import cache
 from statim import threads as pool
 from statim.data.pairs import Pairs
 from statim.data.text_column import buffers
@@ -136,7 +136,6 @@ class TrainingSet:
         with contextlib.suppress(ModelError, KeyError):
             return TrainingSet._load(path, pairs)
         made = TrainingSet._of(pairs, tokenizer, threads)
-        growing.trim()
         with contextlib.suppress(StorageError):  # a cache that cannot be written is no reason to stop
             save_tensors(path, made._arrays())
             return TrainingSet._load(path, pairs)
