@@ -49,7 +49,9 @@ def by_statim(
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
     rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table.copy(), rates, workers, recipe.clip)
+    optimizer = SparseAdam(
+        table.copy(), rates, workers, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
+    )
     fit(data, optimizer, recipe)
     trained = optimizer.current()
     return trained, time.perf_counter() - started

@@ -41,6 +41,7 @@ from statim.kernels.contrast import (
 TILE_BYTES = (
     6 << 20
 )  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
+MOST_ROWS = 512  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
 PADDING = (
@@ -161,8 +162,10 @@ class _Batch:
         self.torch_a, full = torch.from_numpy(a), torch.from_numpy(p)
         if precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32:
             self.torch_a = self.torch_a.bfloat16()
-        self.torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
-        self.torch_p[: len(p)] = full
+        torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
+        torch_p[: len(p)] = full
+        self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
+        self.p_blocks = [torch_p[:, block] for block in self.blocks]
 
     def _inverse_norms(self, vectors: Floats) -> Floats:
         out = np.empty((len(vectors), len(self.bounds)), vectors.dtype)
@@ -173,7 +176,8 @@ class _Batch:
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
         C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
-        R = tile_rows or max(64, min(256, TILE_BYTES // (L * min(C, N) * self.torch_a.element_size())))
+        most = TILE_BYTES // (L * _padded(min(C, N)) * self.torch_a.element_size())
+        R = tile_rows or _even(B, max(64, min(MOST_ROWS, most)), self.threads)
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
         shares = [rows[first :: self.threads] for first in range(min(self.threads, len(rows)))]
@@ -194,14 +198,14 @@ class _Batch:
             found = pool.run([sweep(share).column_totals for share in shares], self.threads)
             loss_back, column_tops, factors, backward = self._backward_direction(*zip(*found, strict=True))
 
-        gradient = np.zeros((B + N, d), dtype)
+        gradient = np.empty((B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
         results = pool.run(
             [
                 partial(
                     sweep(share).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
-                    gradient[B:] if index == 0 else np.zeros((N, d), dtype),
+                    gradient[B:] if index == 0 else np.empty((N, d), dtype),
                 )
                 for index, share in enumerate(shares)
             ],
@@ -220,7 +224,7 @@ class _Batch:
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
         for other in others:
-            add(other[start:end], dp[start:end])
+            add(other[start:end], False, dp[start:end])
         remove_radial(dp, self.p, sums, self.inverse_p, self.bounds, start, end)
 
     def _backward_direction(
@@ -269,12 +273,9 @@ class _Sweep:
             for columns in self.columns:
                 R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
                 tile = buffer[: L * R * N].view(L, R, N)
-                for level, block in enumerate(batch.blocks):
-                    a, p = (
-                        batch.torch_a[slice(*rows), block],
-                        batch.torch_p[columns[0] : columns[0] + N, block],
-                    )
-                    torch.mm(a, p.T, out=tile[level])
+                at, of = slice(*rows), slice(columns[0], columns[0] + N)
+                for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
+                    torch.mm(a[at], p[of].T, out=out)
                 yield rows, columns, tile, (
                     _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
                     *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
@@ -307,7 +308,7 @@ class _Sweep:
         self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
         row_sums: Floats, da: Floats, dp: Floats,
     ) -> tuple[float, Floats, Floats]:  # fmt: skip
-        """Add to da and dp; return the forward loss, the column sums of G * S, and dp."""
+        """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch
         column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
         product = torch.empty(
@@ -324,12 +325,18 @@ class _Sweep:
             )  # fmt: skip
             column_sums[:, of] += sums
             for level, block in enumerate(batch.blocks):
-                torch.mm(tile[level], batch.torch_p[padded, block], out=product[: tile.shape[1], block])
-            add(_bits(product[: tile.shape[1]]), da[at])
+                torch.mm(tile[level], batch.p_blocks[level][padded], out=product[: tile.shape[1], block])
+            add(_bits(product[: tile.shape[1]]), columns[0] == 0, da[at])
             for level, block in enumerate(batch.blocks):
-                torch.mm(tile[level].T, batch.torch_a[at, block], out=product[: tile.shape[2], block])
-            add(_bits(product[: tile.shape[2]]), dp[of])
+                torch.mm(tile[level].T, batch.a_blocks[level][at], out=product[: tile.shape[2], block])
+            add(_bits(product[: tile.shape[2]]), rows == self.rows[0], dp[of])
         return loss, column_sums, dp
+
+
+def _even(rows: int, most: int, threads: int) -> int:
+    """Rows of a tile, at most so many, such that all threads have equally many tiles."""
+    rounds = -(-rows // (most * threads))
+    return -(-rows // (rounds * threads))
 
 
 def _padded(columns: int) -> int:
@@ -342,5 +349,5 @@ def _cut(array: Floats, columns: tuple[int, int]) -> Floats:
 
 
 def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    """The tensor as numpy; bfloat16 as uint16."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    """The tensor as numpy; bfloat16 as int16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -24,7 +24,9 @@ class Recipe:
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
-        precision: ``bf16`` multiplies matrices in bfloat16 with float32 sums, where the processor can; ``fp32`` never does.
+        precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
+            processor can; ``fp32`` never does.
+        row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
     """
 
@@ -38,6 +40,7 @@ class Recipe:
     both_directions: bool = False
     clip: float = 1.0
     precision: str = "bf16"
+    row_wise: bool = False
     seed: int = 0
 
     @staticmethod

@@ -190,11 +190,13 @@ def train(
         table = begun.table(training_set, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table, rates, workers, recipe.clip)
+    optimizer = SparseAdam(
+        table, rates, workers, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
+    )
     if out is not None and (resume or checkpoint_every is not None):
         run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
         if resume:
-            optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
+            optimizer = _resumed(out, run, rates, workers, recipe) or optimizer
         else:
             checkpoint.begin(out, run)
     log.info(
@@ -325,7 +327,7 @@ def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
 
 
 def _resumed(
-    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, clip: float
+    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
 ) -> SparseAdam | None:
     before = checkpoint.read_run(out)
     if before.get("data") != run["data"]:
@@ -336,7 +338,7 @@ def _resumed(
         raise InputError(
             f"the settings are not those of the interrupted training into {out}; give the same ones"
         )
-    return checkpoint.load(out, rates, threads, clip)
+    return checkpoint.load(out, rates, threads, recipe)
 
 
 def _loop(

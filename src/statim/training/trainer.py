@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from statim import threads
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler, order
-from statim.training.contrastive import contrastive
-from statim.training.optimizer import SparseAdam
+from statim.training.contrastive import Targets, contrastive
+from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]
@@ -34,11 +35,11 @@ def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
 @contextlib.contextmanager
 def torch_threads() -> Iterator[None]:
     """Restore torch's number of threads afterwards."""
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def fit(
@@ -59,17 +60,10 @@ def fit(
     Raises:
         InputError: The loss is no longer finite; the message says at which step.
     """
-    per_epoch = steps_per_epoch(len(data), recipe)
-    assemble = Assembler(data, recipe.batch)
-    pairs, epoch = np.zeros(0, np.int64), -1
-    with torch_threads():
-        while optimizer.step < len(optimizer.rates) - 1:
-            if optimizer.step // per_epoch != epoch:
-                epoch = optimizer.step // per_epoch
-                pairs = order(recipe.seed, epoch, len(data))
-            start = optimizer.step % per_epoch * recipe.batch
-            texts, targets = assemble(pairs[start : start + recipe.batch])
-            vectors = optimizer.read(data.bags, texts)
+    # the next batch is assembled and sorted while this one is trained on
+    with torch_threads(), contextlib.closing(threads.ahead(_batches(data, optimizer, recipe))) as batches:
+        for targets, plan in batches:
+            vectors = optimizer.read(plan)
             anchors = len(targets.columns)
             loss, gradient = contrastive(
                 vectors[:anchors], vectors[anchors:], targets,
@@ -81,6 +75,20 @@ def fit(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
-            optimizer.update(gradient)
+            optimizer.update(plan, gradient)
             if on_step is not None:
                 on_step(optimizer, loss)
+
+
+def _batches(data: TrainingSet, optimizer: SparseAdam, recipe: Recipe) -> Iterator[tuple[Targets, Plan]]:
+    """The batches from the step the optimizer stands at now to the last one."""
+    per_epoch = steps_per_epoch(len(data), recipe)
+    assemble = Assembler(data, recipe.batch)
+    pairs, epoch = np.zeros(0, np.int64), -1
+    for step in range(optimizer.step, len(optimizer.rates) - 1):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            pairs = order(recipe.seed, epoch, len(data))
+        start = step % per_epoch * recipe.batch
+        texts, targets = assemble(pairs[start : start + recipe.batch])
+        yield targets, optimizer.plan(data.bags, texts.copy())
