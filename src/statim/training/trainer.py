@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 
 from statim.errors import InputError
-from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, order
-from statim.training.contrastive import contrastive
+from statim.training.batches import order
+from statim.training.objectives import objective
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def matrix_precision(precision: str) -> Iterator[None]:
 
 
 def fit(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
@@ -54,30 +54,25 @@ def fit(
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
     Args:
-        data: The pairs.
+        data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
         on_step: Called after each step with the step's loss.
 
     Raises:
-        InputError: The loss is no longer finite; the message says at which step.
+        InputError: The loss is no longer finite (the message says at which step), or is for data of another kind.
     """
     per_epoch = steps_per_epoch(len(data), recipe)
-    assemble = Assembler(data, recipe.batch)
-    pairs, epoch = np.zeros(0, np.int64), -1
+    aim = objective(data, recipe, optimizer.threads)
+    rows, epoch = np.zeros(0, np.int64), -1
     with matrix_precision(recipe.precision):
         while optimizer.step < len(optimizer.rates) - 1:
             if optimizer.step // per_epoch != epoch:
                 epoch = optimizer.step // per_epoch
-                pairs = order(recipe.seed, epoch, len(data))
+                rows = order(recipe.seed, epoch, len(data))
             start = optimizer.step % per_epoch * recipe.batch
-            texts, targets = assemble(pairs[start : start + recipe.batch])
-            vectors = optimizer.read(data.bags, texts)
-            anchors = len(targets.columns)
-            loss, gradient = contrastive(
-                vectors[:anchors], vectors[anchors:], targets,
-                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions, threads=optimizer.threads,
-            )  # fmt: skip
+            texts, targets = aim.batch(rows[start : start + recipe.batch], epoch, optimizer.step)
+            loss, gradient = aim(optimizer.read(data.bags, texts), targets)
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
