@@ -16,8 +16,8 @@ from statim.data.labelled import LabelledTexts, ScoredPairs, bad, number
 from statim.data.pairs import Report, Taken
 from statim.errors import DataError
 
-Column = pa.LargeStringArray | npt.NDArray[np.float64]
-Read = Callable[[pa.Table, str], tuple[list[Column], dict[str, str]]]
+Columns = list[Any]  # of texts, and of numbers as (n,) float64
+Read = Callable[[pa.Table, str], tuple[Columns, dict[str, str]]]  # the columns taken, and their names by role
 
 
 def read_scored(
@@ -39,14 +39,14 @@ def read_scored(
             row), or all scores are the same.
     """
 
-    def read(table: pa.Table, where: str) -> tuple[list[Column], dict[str, str]]:
+    def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:
         names = table.column_names
         first = columns.pick(names, "first text", text1, columns.FIRST, where)
         second = columns.pick(names, "second text", text2, columns.SECOND, where)
         if first == second:
             raise DataError(f"{where}: both texts of a pair are the column {first!r}; name two columns")
         name = columns.pick(names, "score", score, columns.SCORE, where)
-        texts: list[Column] = [columns.texts(table, column, where) for column in (first, second)]
+        texts: Columns = [columns.texts(table, column, where) for column in (first, second)]
         found = {"first text": first, "second text": second, "score": name}
         return [*texts, _scores(table, name, where)], found
 
@@ -74,7 +74,7 @@ def read_classes(sources: Any, *, text: str | None = None, label: str | None = N
         DataError: A source is missing or malformed, a column is not there, or fewer than 2 labels are left.
     """
 
-    def read(table: pa.Table, where: str) -> tuple[list[Column], dict[str, str]]:
+    def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:
         chosen = columns.pick(table.column_names, "text", text, columns.TEXT, where)
         name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
         if chosen == name:

@@ -112,10 +112,9 @@ def read_sts(
     name = columns.pick(table.column_names, "score", score, columns.SCORE, where)
     scores = np.empty(len(table), np.float64)
     for row, value in enumerate(columns.flat(table.column(name)).to_pylist()):
-        number = number(value)
-        if not math.isfinite(number):
+        scores[row] = number(value)
+        if not math.isfinite(scores[row]):
             raise bad(where, row, name, value, "a finite number")
-        scores[row] = number
     return ScoredPairs(first, second, scores)
 
 

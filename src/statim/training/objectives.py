@@ -111,7 +111,10 @@ class Classes:
             np.random.Philox(key=[self._recipe.seed, epoch], counter=[0, 0, step, 1])
         )
         further = random.integers(1, np.maximum(sizes, 2))
-        return self._data.members[starts + (self._places[rows] - starts + further) % sizes].astype(np.int64)
+        chosen: Positions = self._data.members[
+            starts + (self._places[rows] - starts + further) % sizes
+        ].astype(np.int64)
+        return chosen
 
     def __call__(self, vectors: Floats, targets: Targets) -> tuple[float, Floats]:
         """The contrastive loss."""
@@ -182,4 +185,5 @@ def _pairwise(
 def _runs(starts: Positions, lengths: Positions) -> Positions:
     """The numbers starts[i], starts[i] + 1, ..., lengths[i] of them, for one i after the other."""
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    numbers: Positions = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+    return numbers
