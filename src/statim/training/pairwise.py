@@ -37,9 +37,8 @@ def cosent(cosines: Doubles, scores: Doubles, scale: float) -> tuple[float, Doub
     order = np.argsort(scores, kind="stable")
     logits, ranked = scale * cosines[order], scores[order]
     # below[b]: log of the sum of exp(logit) over the first b pairs; above[b]: of exp(-logit) over all but the first b
-    with np.errstate(invalid="ignore"):
-        below = np.append(-np.inf, np.logaddexp.accumulate(logits))
-        above = np.append(np.logaddexp.accumulate(-logits[::-1])[::-1], -np.inf)
+    below = np.append(-np.inf, np.logaddexp.accumulate(logits))
+    above = np.append(np.logaddexp.accumulate(-logits[::-1])[::-1], -np.inf)
     lower = below[np.searchsorted(ranked, ranked, side="left")]
     higher = above[np.searchsorted(ranked, ranked, side="right")]
     loss = float(np.logaddexp.reduce(np.append(logits + higher, 0.0)))
@@ -96,7 +95,8 @@ def pairwise(
         threads: Threads to use; results do not depend on it.
 
     Returns:
-        The loss and its gradient, (B + E, d). Zero vectors have a cosine of 0 to everything, and a zero gradient.
+        The loss and its gradient, (B + E, d). Zero vectors have a cosine of 0 to everything, and a zero gradient. Vectors that
+        hold NaN make both NaN.
     """
     B, L, kind = len(offsets) - 1, len(levels), vectors.dtype
     lefts, rights = vectors[:B], vectors[B:]
@@ -106,6 +106,8 @@ def pairwise(
     given = lefts, rights, offsets, bounds, inverse[:, :B], inverse[:, B:]
     cosines, parts = np.empty((L, len(rights)), kind), pool.ranges(B, threads)
     pool.run([partial(pair_cosines, *given, *part, cosines) for part in parts], threads)
+    if np.isnan(cosines).any():
+        return np.nan, np.full_like(vectors, np.nan)
     total, pulls = 0.0, np.empty_like(cosines)
     for level, weight in enumerate(weights if weights is not None else [1.0] * L):
         value, derivatives = loss(cosines[level].astype(np.float64))
