@@ -73,7 +73,8 @@ def train(
         float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="Cosines are multiplied by it in the loss (default 20).")
+        float | None,
+        typer.Option(help="Cosines are multiplied by it in the loss (default 20, for cosent 4)."),
     ] = None,
     both_directions: Annotated[
         bool | None, typer.Option("--both-directions", help="Train from positives to anchors too.")

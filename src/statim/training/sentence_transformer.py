@@ -64,10 +64,10 @@ def fit_sentence_transformer(
             score; or text and label. By default guessed from the usual names.
         batch: Pairs (or texts) per step; by default derived from their number.
         epochs: Passes over the data; by default 3, or 1 from a million on.
-        learning_rate: Adam's peak rate, for entries of about 1 (see above); by default 0.1, with scores less.
+        learning_rate: Adam's peak rate, for entries of about 1 (see above); by default 0.1 (contrastive, classes) or 0.05.
         levels: Matryoshka dimensions; by default the full dimension alone.
         weights: One weight a level; by default all alike.
-        scale: Cosines are multiplied by it (contrastive, classes, cosent); by default 20.
+        scale: Cosines are multiplied by it (contrastive, classes, cosent); by default 20, for cosent 4.
         both_directions: Train from positives to anchors too (contrastive, classes).
         margin: Of the triplet loss, in cosines; by default 0.2.
         precision: ``bf16`` (default) or ``fp32``, of the matrix products.
