@@ -21,7 +21,7 @@ def sentence(rng, topic):
 
 
 @pytest.fixture
-def files(tmp_path, pair_rows):
+def files(tmp_path):
     rng = np.random.default_rng(0)
     topics = rng.integers(0, TOPICS, (600, 2))
     scored = [
@@ -29,9 +29,10 @@ def files(tmp_path, pair_rows):
         for a, b in topics
     ]
     labelled = [{"text": sentence(rng, a), "label": f"topic {a}"} for a, _ in topics]
+    cells = [(f"act{i} on{j}", f"do{i} with{j}") for i in range(20) for j in range(20)]  # no word in common
     triplets = [
-        row | {"negative": pair_rows[(i + 20 * int(rng.integers(1, 20))) % 400]["answer"]}
-        for i, row in enumerate(pair_rows)
+        {"anchor": anchor, "positive": positive, "negative": cells[(i + 7) % 400][1]}
+        for i, (anchor, positive) in enumerate(cells)
     ]
     names = {"scored": scored, "labelled": labelled, "triplets": triplets}
     return {name: write(tmp_path / f"{name}.jsonl", rows) for name, rows in names.items()}
