@@ -44,7 +44,7 @@ def files(tmp_path):
         ("scored", [], "cosent", "spearman", 0.1),
         ("scored", ["--loss", "cosine"], "cosine", "spearman", 0.1),
         ("labelled", [], "classes", "accuracy", 0.03),
-        ("triplets", ["--loss", "triplet", "--margin", 0.3], "triplet", "ndcg@10", 0.05),
+        ("triplets", ["--loss", "triplet", "--triplet-margin", 0.3], "triplet", "ndcg@10", 0.05),
         ("triplets", [], "contrastive", "ndcg@10", 0.05),
     ],
 )
@@ -142,7 +142,7 @@ def test_held_out_scores_that_are_all_the_same_give_no_table(statim, tmp_path, f
         ("scored", ["--loss", "mse"], ["loss is 'mse'", "cosent"]),
         ("labelled", ["--loss", "cosent"], ["first text"]),
         ("scored", ["--loss", "classes"], ["text"]),
-        ("scored", ["--margin", "nan"], ["margin"]),
+        ("scored", ["--triplet-margin", "nan"], ["triplet margin"]),
         ("scored", ["--score", "grade"], ["grade", "text1, text2, score"]),
         ("labelled", ["--label", "topic"], ["topic"]),
         ("labelled", ["--heldout", "400"], ["half of the 600 texts"]),

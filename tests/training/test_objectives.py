@@ -171,7 +171,9 @@ def test_triplets_are_learned():
         *(pa.array([f"w{i}" for i in side]) for side in (anchors, positives)),
         (pa.array([f"w{i}" for i in negatives]),),
     )
-    before, after = taught(pairs, word_tokenizer(), loss="triplet", margin=0.3, batch=32, learning_rate=0.05)
+    before, after = taught(
+        pairs, word_tokenizer(), loss="triplet", triplet_margin=0.3, batch=32, learning_rate=0.05
+    )
     for table, low, high in ((before, 0.3, 0.7), (after, 0.97, 1.0)):
         closer = cosines(table, anchors + 1, positives + 1) > cosines(table, anchors + 1, negatives + 1)
         assert low < closer.mean() <= high

@@ -126,7 +126,7 @@ def test_the_same_table_as_sentence_transformers_with_torch(loss):
     # in float64: in float32 what cancels out leaves noise, which Adam takes for a gradient
     theirs = copy.deepcopy(ours).double()
     options = {"levels": [8, 32], "weights": [0.5, 1.0], "batch": 16, "epochs": 2, "learning_rate": 0.02, "scale": 10.0,
-               "margin": 0.4, "precision": "fp32"}  # fmt: skip
+               "triplet_margin": 0.4, "precision": "fp32"}  # fmt: skip
     fit_sentence_transformer(ours, data, loss=loss, seed=3, **options)
     make = {
         "contrastive": partial(losses.MultipleNegativesRankingLoss, scale=10.0),

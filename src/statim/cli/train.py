@@ -79,7 +79,7 @@ def train(
     both_directions: Annotated[
         bool | None, typer.Option("--both-directions", help="Train from positives to anchors too.")
     ] = None,
-    margin: Annotated[
+    triplet_margin: Annotated[
         float | None, typer.Option(help="Of the triplet loss, in cosines (default 0.2).")
     ] = None,
     precision: Annotated[
@@ -151,7 +151,7 @@ def train(
         learning_rate=learning_rate,
         scale=scale,
         both_directions=both_directions,
-        margin=margin,
+        triplet_margin=triplet_margin,
         precision=precision,
         seed=seed,
         heldout=int(heldout) if heldout is not None and heldout.lstrip("-").isdigit() else heldout,

@@ -28,18 +28,18 @@ def pair_cosines(
     end: int,
     out: Floats,
 ) -> None:
-    """Set out (L, E) to the cosines of the pairs of left vectors [start, end); 0 where a vector is zero.
+    """Set out (E, L) to the cosines of the pairs of left vectors [start, end); 0 where a vector is zero.
 
     Args:
         lefts: (B, d).
         rights: (E, d).
         offsets: (B + 1,) left vector i meets the right vectors [offsets[i], offsets[i + 1]).
         levels: (L,) ascending dimensions.
-        inverse_lefts: (L, B) 1 / norm at each level, 0 for a zero vector.
-        inverse_rights: (L, E) likewise.
+        inverse_lefts: (B, L) 1 / norm at each level, 0 for a zero vector.
+        inverse_rights: (E, L) likewise.
         start: First left vector.
         end: One past the last.
-        out: (L, E) written.
+        out: (E, L) written.
     """
     for i in range(start, end):
         left = lefts[i]
@@ -51,7 +51,7 @@ def pair_cosines(
                 for j in range(first, levels[level]):
                     product += left[j] * right[j]
                 first = levels[level]
-                out[level, e] = product * (inverse_lefts[level, i] * inverse_rights[level, e])
+                out[e, level] = product * (inverse_lefts[i, level] * inverse_rights[e, level])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
@@ -72,7 +72,7 @@ def pull_pairs(
 
     Args:
         lefts: See ``pair_cosines``; as are rights, offsets, levels, inverse_lefts, inverse_rights, start and end.
-        pulls: (L, E) the derivatives of the loss by the cosines.
+        pulls: (E, L) the derivatives of the loss by the cosines.
         left_gradient: (B, d) written.
         right_gradient: (E, d) written.
     """
@@ -83,7 +83,7 @@ def pull_pairs(
             right, into_right = rights[e], right_gradient[e]
             factor = left[0] * 0
             for level in range(len(levels) - 1, -1, -1):
-                factor += pulls[level, e] * (inverse_lefts[level, i] * inverse_rights[level, e])
+                factor += pulls[e, level] * (inverse_lefts[i, level] * inverse_rights[e, level])
                 for j in range(levels[level - 1] if level > 0 else 0, levels[level]):
                     into_left[j] += factor * right[j]
                     into_right[j] = factor * left[j]

@@ -70,7 +70,7 @@ def _contrastive(vectors: Floats, targets: Targets, recipe: Recipe, threads: int
     anchors = len(targets.columns)
     loss, gradient = contrastive(
         vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
-        both_directions=recipe.both_directions, threads=threads,
+        both_directions=recipe.both_directions, precision=recipe.precision, threads=threads,
     )  # fmt: skip
     return loss, gradient
 
@@ -163,7 +163,7 @@ class Triplets:
 
     def __call__(self, vectors: Floats, targets: Positions) -> tuple[float, Floats]:
         """The triplet loss."""
-        loss = partial(triplet, offsets=targets, margin=self._recipe.margin)
+        loss = partial(triplet, offsets=targets, margin=self._recipe.triplet_margin)
         return _pairwise(vectors, targets, loss, self._recipe, self._threads)
 
 

@@ -101,30 +101,26 @@ def pairwise(
     B, L, kind = len(offsets) - 1, len(levels), vectors.dtype
     lefts, rights = vectors[:B], vectors[B:]
     bounds = np.array(levels, np.int64)
-    inverse = np.empty((L, len(vectors)), kind)
-    inverse_norms(vectors, bounds, inverse)
-    given = lefts, rights, offsets, bounds, inverse[:, :B], inverse[:, B:]
-    cosines, parts = np.empty((L, len(rights)), kind), pool.ranges(B, threads)
+    inverse, everything = np.empty((len(vectors), L), kind), pool.ranges(len(vectors), threads)
+    pool.run([partial(inverse_norms, vectors, bounds, *part, inverse) for part in everything], threads)
+    given = lefts, rights, offsets, bounds, inverse[:B], inverse[B:]
+    cosines, parts = np.empty((len(rights), L), kind), pool.ranges(B, threads)
     pool.run([partial(pair_cosines, *given, *part, cosines) for part in parts], threads)
     if np.isnan(cosines).any():
         return np.nan, np.full_like(vectors, np.nan)
     total, pulls = 0.0, np.empty_like(cosines)
     for level, weight in enumerate(weights if weights is not None else [1.0] * L):
-        value, derivatives = loss(cosines[level].astype(np.float64))
+        value, derivatives = loss(cosines[:, level].astype(np.float64))
         total += weight * value
-        pulls[level] = weight * derivatives
+        pulls[:, level] = weight * derivatives
     gradient = np.empty_like(vectors)
     pool.run(
         [partial(pull_pairs, *given, pulls, *part, gradient[:B], gradient[B:]) for part in parts], threads
     )
-    radial = np.empty((L, len(vectors)), kind)
-    radial[:, B:] = pulls * cosines
-    radial[:, :B] = np.add.reduceat(radial[:, B:], offsets[:-1], axis=1)
+    radial = pulls * cosines
+    radial = np.concatenate([np.add.reduceat(radial, offsets[:-1], axis=0), radial])
     pool.run(
-        [
-            partial(remove_radial, gradient, vectors, radial, inverse, bounds, *part)
-            for part in pool.ranges(len(vectors), threads)
-        ],
+        [partial(remove_radial, gradient, vectors, radial, inverse, bounds, *part) for part in everything],
         threads,
     )
     return total, gradient

@@ -34,7 +34,7 @@ class Recipe:
         warmup: Share of the steps in which the rate rises from 0; then it falls linearly to 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate (contrastive and classes).
-        margin: Of the triplet loss, in cosines.
+        triplet_margin: Of the triplet loss, in cosines.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` multiplies matrices in bfloat16 with float32 sums, where the processor can; ``fp32`` never does.
         seed: Decides the order of the pairs and all random numbers.
@@ -53,7 +53,7 @@ class Recipe:
     seed: int = 0
     loss: str = "contrastive"
     weights: tuple[float, ...] | None = None
-    margin: float = 0.2
+    triplet_margin: float = 0.2
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -84,7 +84,7 @@ class Recipe:
         _check("epochs", values["epochs"], 1, 100_000, whole=True)
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
         _check("scale", values["scale"], 1e-3, 1e4)
-        _check("margin", values.get("margin", 0.2), 0.0, 2.0)
+        _check("triplet margin", values.get("triplet_margin", 0.2), 0.0, 2.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)

@@ -39,7 +39,7 @@ def fit_sentence_transformer(
     weights: Sequence[float] | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
-    margin: float | None = None,
+    triplet_margin: float | None = None,
     precision: str | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -69,7 +69,7 @@ def fit_sentence_transformer(
         weights: One weight a level; by default all alike.
         scale: Cosines are multiplied by it (contrastive, classes, cosent); by default 20, for cosent 4.
         both_directions: Train from positives to anchors too (contrastive, classes).
-        margin: Of the triplet loss, in cosines; by default 0.2.
+        triplet_margin: Of the triplet loss, in cosines; by default 0.2.
         precision: ``bf16`` (default) or ``fp32``, of the matrix products.
         seed: Decides the order and all random numbers.
         threads: Threads; see statim.threads.
@@ -97,7 +97,7 @@ def fit_sentence_transformer(
     given = read_supervision(dataset, kind=LOSSES[loss], **_roles(columns, LOSSES[loss]))
     recipe = Recipe.make(
         len(given), table.shape[1], levels=levels or [table.shape[1]], weights=weights, batch=batch, epochs=epochs,
-        learning_rate=learning_rate, scale=scale, both_directions=both_directions, margin=margin, precision=precision,
+        learning_rate=learning_rate, scale=scale, both_directions=both_directions, triplet_margin=triplet_margin, precision=precision,
         seed=seed, loss=loss,
     )  # fmt: skip
     workers = pool.count(threads)

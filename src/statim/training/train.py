@@ -115,7 +115,7 @@ def train(
     learning_rate: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
-    margin: float | None = None,
+    triplet_margin: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
     heldout: int | str | Path | None = None,
@@ -149,7 +149,7 @@ def train(
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
-        margin: Of the triplet loss, in cosines.
+        triplet_margin: Of the triplet loss, in cosines.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
         heldout: How many to hold out for the final table (0 for none), or a file of such data.
@@ -183,7 +183,7 @@ def train(
     seed = 0 if seed is None else seed
     widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
     Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed, loss=loss, margin=margin,
+                scale=scale, precision=precision, seed=seed, loss=loss, triplet_margin=triplet_margin,
                 weights=weights)  # fmt: skip  # refuse nonsense before long work
     seconds: dict[str, float] = {}
     with _clock(seconds, "read"):
@@ -199,7 +199,7 @@ def train(
         recipe = Recipe.make(
             len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
             scale=scale, both_directions=both_directions, precision=precision, seed=seed,
-            loss=loss, margin=margin, weights=weights,
+            loss=loss, triplet_margin=triplet_margin, weights=weights,
         )  # fmt: skip
     with _clock(seconds, "tokenize"):
         training_set = training_data(parts.train, begun.tokenizer, threads=workers)
