@@ -61,6 +61,16 @@ def test_classes_draw_positives_of_the_class_and_mask_the_rest_of_it(labels, see
     np.testing.assert_array_equal(texts, again)
 
 
+def test_a_text_that_stands_twice_keeps_its_rows_apart():
+    twice = LabelledTexts(
+        pa.array(["w1", "w2", "w1", "w3"], pa.large_string()), pa.array(list("xyxy"), pa.large_string())
+    )
+    data = ClassSet.of(twice, word_tokenizer())
+    assert data.bags.ids.tolist() == [2, 3, 2, 4]
+    texts, targets = objective(data, Recipe.make(4, 8, loss="classes", batch=4), 1).batch(np.arange(4), 0, 0)
+    assert texts[4:][targets.columns].tolist() == [2, 3, 0, 1]
+
+
 def test_positives_are_drawn_evenly_and_anew_each_step():
     aim = objective(
         ClassSet.of(classes_of([0] * 5 + [1] * 5), word_tokenizer()),

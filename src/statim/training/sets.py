@@ -36,13 +36,14 @@ class ScoredSet:
     @staticmethod
     def of(pairs: ScoredPairs, tokenizer: Tokenizer, *, threads: int = 1) -> "ScoredSet":
         """Tokenize the distinct texts of ``pairs``."""
-        bags, (first, second) = _bags([pairs.text1, pairs.text2], tokenizer, threads)
-        return ScoredSet(bags, first, second, pairs.scores)
+        encoded = pa.chunked_array([pairs.text1, pairs.text2]).combine_chunks().dictionary_encode()
+        first, second = np.split(np.asarray(encoded.indices, np.int32), 2)
+        return ScoredSet(_bags(encoded.dictionary, tokenizer, threads), first, second, pairs.scores)
 
 
 @dataclass(frozen=True, eq=False)
 class ClassSet:
-    """n distinct texts in C classes.
+    """n texts in C classes.
 
     Attributes:
         bags: The n texts.
@@ -61,8 +62,8 @@ class ClassSet:
 
     @staticmethod
     def of(texts: LabelledTexts, tokenizer: Tokenizer, *, threads: int = 1) -> "ClassSet":
-        """Tokenize the texts, of which none occurs twice."""
-        bags, _ = _bags([texts.texts], tokenizer, threads)
+        """Tokenize the texts."""
+        bags = _bags(texts.texts, tokenizer, threads)
         classes = np.asarray(texts.labels.dictionary_encode().indices, np.int32)
         offsets = np.append(0, np.cumsum(np.bincount(classes)))
         return ClassSet(bags, classes, np.argsort(classes, kind="stable").astype(np.int32), offsets)
@@ -86,10 +87,6 @@ def training_data(given: Supervision, tokenizer: Tokenizer, *, threads: int = 1)
     return TrainingSet.of(given, tokenizer, threads=threads)
 
 
-def _bags(columns: list[pa.LargeStringArray], tokenizer: Tokenizer, threads: int) -> tuple[Bags, list[Ints]]:
-    """The distinct texts of columns as bags, in the order of their first occurrence, and each column as positions among them."""
-    encoded = pa.chunked_array(columns).combine_chunks().dictionary_encode()
-    tokens = tokenizer(encoded.dictionary, threads=threads)
-    bags = Bags.of(tokens, tokenizer.vocabulary_size, frozen=tokenizer.unknown_id, threads=threads)
-    positions = np.asarray(encoded.indices, np.int32)
-    return bags, np.split(positions, len(columns))
+def _bags(texts: pa.LargeStringArray, tokenizer: Tokenizer, threads: int) -> Bags:
+    tokens = tokenizer(texts, threads=threads)
+    return Bags.of(tokens, tokenizer.vocabulary_size, frozen=tokenizer.unknown_id, threads=threads)
