@@ -54,14 +54,7 @@ def main() -> None:
     for _ in range(2):  # the first time compiles
         taken.clear()
         table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
-        adam = SparseAdam(
-            table,
-            trainer.learning_rates(steps, recipe),
-            workers,
-            recipe.clip,
-            row_wise=recipe.row_wise,
-            precision=recipe.precision,
-        )
+        adam = trainer.begin(table, len(data), recipe, workers)
         started = time.perf_counter()
         trainer.fit(data, adam, recipe)
         seconds = time.perf_counter() - started

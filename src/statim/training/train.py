@@ -1,4 +1,4 @@
-"""From pairs of text to a trained, evaluated, saved static model: the whole of ``statim train``."""
+"""From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
 import datetime
 import logging
@@ -14,13 +14,12 @@ import numpy.typing as npt
 
 from statim import __version__
 from statim import threads as pool
-from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
+from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError, ModelError
-from statim.evaluation.comparison import Comparison, compare
+from statim.evaluation.comparison import Comparison
 from statim.evaluation.encoders import Encoder
+from statim.evaluation.report import Report
 from statim.files import check_output
 from statim.model import StaticModel
 from statim.progress import Progress
@@ -28,11 +27,12 @@ from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import checkpoint
-from statim.training.bags import TrainingSet
+from statim.training import heldout as judged
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import Recipe
+from statim.training.recipe import LOSSES, Recipe
+from statim.training.sets import TrainingData, training_data, usual_loss
 from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
-from statim.training.trainer import fit, learning_rates, steps_per_epoch
+from statim.training.trainer import begin, fit
 from statim.vocabulary import learn_wordpiece
 
 log = logging.getLogger("statim")
@@ -49,7 +49,7 @@ class TrainingResult:
         model: The trained model.
         recipe: How it was trained.
         comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts: read, trained on, development, test, moved because of near-duplicates.
+        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of near-duplicates.
         seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
         start: What training started from, in words.
         teacher: The teacher's name, if there was one.
@@ -58,7 +58,7 @@ class TrainingResult:
 
     model: StaticModel
     recipe: Recipe
-    comparison: Comparison | None
+    comparison: Comparison | Report | None
     pairs: dict[str, int]
     seconds: dict[str, float]
     start: str
@@ -66,8 +66,8 @@ class TrainingResult:
     losses: npt.NDArray[np.float64] = field(repr=False)
 
     def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
-        if self.comparison is None:
+        """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
+        if not isinstance(self.comparison, Comparison):
             return {}
         found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
         return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
@@ -77,7 +77,8 @@ class TrainingResult:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        first = f"trained on {self.pairs['train']:,} pairs from {self.start} in {taken:.1f} s ({rate:,.0f} pairs/s)"
+        unit = "texts" if self.recipe.loss == "classes" else "pairs"
+        first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
         lines = [first, f"seconds: {spent}"]
         if self.comparison:
             lines += ["", str(self.comparison)]
@@ -103,13 +104,18 @@ def train(
     anchor: str | None = None,
     positive: str | None = None,
     negative: str | list[str] | None = None,
+    score: str | None = None,
+    label: str | None = None,
+    loss: str | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
+    weights: list[float] | None = None,
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
+    triplet_margin: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
     heldout: int | str | Path | None = None,
@@ -120,27 +126,33 @@ def train(
     threads: int | None = None,
     progress: bool = False,
 ) -> TrainingResult:
-    """Train a static model on pairs of text.
+    """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
 
     Args:
-        data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
         out: Save the model into this folder.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        anchor: Name of the anchors' column; guessed by default.
-        positive: Name of the positives' column; guessed by default.
+        anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default.
+        positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
+        score: Name of the column of scores; guessed by default.
+        label: Name of the column of labels; guessed by default.
+        loss: ``contrastive`` or ``triplet`` for pairs, ``cosent`` or ``cosine`` for scored pairs, ``classes`` for labelled texts;
+            by default the first for what the columns say (see training.objectives).
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
-        batch: Pairs per step.
-        epochs: Passes over the pairs.
+        weights: How much each of these counts in the loss, as many numbers; by default all alike.
+        batch: Pairs (or labelled texts) per step.
+        epochs: Passes over the data.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
+        triplet_margin: Of the triplet loss, in cosines.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
-        heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
+        heldout: How many to hold out for the final table (0 for none), or a file of such data.
         baselines: Put BM25 and the teacher into the table.
         checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
         resume: Go on from the newest checkpoint of an interrupted training into ``out``.
@@ -171,37 +183,39 @@ def train(
     seed = 0 if seed is None else seed
     widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
     Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
+                scale=scale, precision=precision, seed=seed, loss=loss, triplet_margin=triplet_margin,
+                weights=weights)  # fmt: skip  # refuse nonsense before long work
     seconds: dict[str, float] = {}
     with _clock(seconds, "read"):
-        pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
+        names = {"anchor": anchor, "positive": positive, "score": score, "label": label}
+        pairs = read_supervision(data, kind=loss and LOSSES[loss], negative=negative, **names)
         log.info("%s", pairs.report)
+        loss = loss or usual_loss(pairs)
     with _clock(seconds, "split"):
-        parts = _hold_out(pairs, heldout, seed, anchor, positive)
+        parts = _hold_out(pairs, heldout, seed, LOSSES[loss], names)
+        judged.check(parts.test)
     with _clock(seconds, "start"):
         begun = _begin(start, tokenizer, parts.train, progress)
         recipe = Recipe.make(
             len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
             scale=scale, both_directions=both_directions, precision=precision, seed=seed,
+            loss=loss, triplet_margin=triplet_margin, weights=weights,
         )  # fmt: skip
     with _clock(seconds, "tokenize"):
-        training_set = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+        training_set = training_data(parts.train, begun.tokenizer, threads=workers)
     with _clock(seconds, "start"):
         table = begun.table(training_set, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
-    rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(
-        table, rates, workers, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
-    )
+    optimizer = begin(table, len(training_set), recipe, workers)
     if out is not None and (resume or checkpoint_every is not None):
         run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
         if resume:
-            optimizer = _resumed(out, run, rates, workers, recipe) or optimizer
+            optimizer = _resumed(out, run, optimizer.rates, workers, recipe) or optimizer
         else:
             checkpoint.begin(out, run)
     log.info(
-        "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
+        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
+        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, loss, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
     with _clock(seconds, "train"):
@@ -242,15 +256,15 @@ def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _hold_out(
-    pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None
-) -> Split:
-    """Divide the pairs; half as many as in the test split go to a development split."""
+    pairs: Any, heldout: int | str | Path | None, seed: int, kind: str, names: dict[str, str | None]
+) -> Split[Any]:
+    """Divide the data; half as many as in the test split go to a development split."""
     if isinstance(heldout, (str, Path)):
-        test = read_pairs(heldout, anchor=anchor, positive=positive)
+        test = read_supervision(heldout, kind=kind, **names)
         return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
     if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
         raise InputError(
-            f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs"
+            f"heldout is {heldout}; it must be a file of {kind}, or a count from 0 to half of the {len(pairs):,} {pairs.unit}"
         )
     count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
     if count == 0:
@@ -272,7 +286,7 @@ class _Start:
     def dim(self) -> int | None:
         return None if self.source is None else int(self.source.shape[1])
 
-    def table(self, data: TrainingSet, recipe: Recipe) -> npt.NDArray[np.float32]:
+    def table(self, data: TrainingData, recipe: Recipe) -> npt.NDArray[np.float32]:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
         if self.source is None:
             table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
@@ -286,7 +300,7 @@ class _Start:
         return table
 
 
-def _begin(start: Any, tokenizer: Any, pairs: Pairs, progress: bool) -> _Start:
+def _begin(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> _Start:
     if start is None:
         try:
             return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
@@ -314,11 +328,11 @@ def _from_teacher(teacher: Teacher, progress: bool) -> _Start:
     return _Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
 
 
-def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
+def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
     if isinstance(given, Tokenizer):
         return given
     if given is None:
-        return learn_wordpiece([pairs.anchors, pairs.positives])
+        return learn_wordpiece(list(pairs.columns))
     path = Path(given)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
@@ -342,7 +356,7 @@ def _resumed(
 
 
 def _loop(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
     out: str | Path | None,
@@ -351,7 +365,8 @@ def _loop(
 ) -> npt.NDArray[np.float64]:
     losses: list[float] = []
     total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
-    with Progress("train", total=total, unit="pairs", show=progress) as bar:
+    unit = "texts" if recipe.loss == "classes" else "pairs"
+    with Progress("train", total=total, unit=unit, show=progress) as bar:
 
         def on_step(state: SparseAdam, loss: float) -> None:
             losses.append(loss)
@@ -364,15 +379,20 @@ def _loop(
 
 
 def _compare(
-    parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
-) -> Comparison:
+    parts: Split[Any],
+    before: StaticModel,
+    model: StaticModel,
+    teacher: Teacher | None,
+    bm25: bool,
+    progress: bool,
+) -> Comparison | Report | None:
     """The held-out table."""
     encoders: dict[str, Encoder] = {"start": before, "trained": model}
     if model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
     if teacher is not None:
         encoders["teacher"] = teacher
-    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
+    return judged.measure(parts, encoders, bm25=bm25, progress=progress)
 
 
 @dataclass
@@ -392,7 +412,7 @@ class _Truncated:
         return self.model.encode_document(texts, dim=self.dim, progress=progress)
 
 
-def _card(result: TrainingResult, pairs: Pairs) -> str:
+def _card(result: TrainingResult, pairs: Supervision) -> str:
     """The model card: what, from what, how, and how good."""
     recipe, counts = result.recipe, result.pairs
     text = f"""---
@@ -422,13 +442,13 @@ is and give the same vectors.
 
 {pairs.report}
 
-Trained on {counts["train"]:,} pairs. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for that).
+Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
+near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for that).
 
 ## Recipe
 
 """
     text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
     if result.comparison:
-        text += f"\n## On held-out pairs\n\n{result.comparison.markdown()}\n"
+        text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text

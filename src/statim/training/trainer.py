@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,11 @@ import torch
 
 from statim import threads
 from statim.errors import InputError
-from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, order
-from statim.training.contrastive import Targets, contrastive
+from statim.training.batches import order
+from statim.training.objectives import Objective, objective
 from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,6 +33,14 @@ def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
     return recipe.learning_rate * shape
 
 
+def begin(table: Floats, rows: int, recipe: Recipe, threads: int) -> SparseAdam:
+    """The optimizer of a table that is to be trained by this recipe on so many rows of data."""
+    rates = learning_rates(steps_per_epoch(rows, recipe) * recipe.epochs, recipe)
+    return SparseAdam(
+        table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
+    )
+
+
 @contextlib.contextmanager
 def torch_threads() -> Iterator[None]:
     """Restore torch's number of threads afterwards."""
@@ -43,7 +52,7 @@ def torch_threads() -> Iterator[None]:
 
 
 def fit(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
@@ -52,24 +61,22 @@ def fit(
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
     Args:
-        data: The pairs.
+        data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
         on_step: Called after each step with the step's loss.
 
     Raises:
-        InputError: The loss is no longer finite; the message says at which step.
+        InputError: The loss is no longer finite (the message says at which step), or is for data of another kind.
     """
+    aim = objective(data, recipe, optimizer.threads)
     # the next batch is assembled and sorted while this one is trained on
-    with torch_threads(), contextlib.closing(threads.ahead(_batches(data, optimizer, recipe))) as batches:
+    with (
+        torch_threads(),
+        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe))) as batches,
+    ):
         for targets, plan in batches:
-            vectors = optimizer.read(plan)
-            anchors = len(targets.columns)
-            loss, gradient = contrastive(
-                vectors[:anchors], vectors[anchors:], targets,
-                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions,
-                precision=recipe.precision, threads=optimizer.threads,
-            )  # fmt: skip
+            loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
@@ -80,15 +87,16 @@ def fit(
                 on_step(optimizer, loss)
 
 
-def _batches(data: TrainingSet, optimizer: SparseAdam, recipe: Recipe) -> Iterator[tuple[Targets, Plan]]:
-    """The batches from the step the optimizer stands at now to the last one."""
+def _batches(
+    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe
+) -> Iterator[tuple[Any, Plan]]:
+    """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
     per_epoch = steps_per_epoch(len(data), recipe)
-    assemble = Assembler(data, recipe.batch)
-    pairs, epoch = np.zeros(0, np.int64), -1
+    rows, epoch = np.zeros(0, np.int64), -1
     for step in range(optimizer.step, len(optimizer.rates) - 1):
         if step // per_epoch != epoch:
             epoch = step // per_epoch
-            pairs = order(recipe.seed, epoch, len(data))
+            rows = order(recipe.seed, epoch, len(data))
         start = step % per_epoch * recipe.batch
-        texts, targets = assemble(pairs[start : start + recipe.batch])
+        texts, targets = aim.batch(rows[start : start + recipe.batch], epoch, step)
         yield targets, optimizer.plan(data.bags, texts.copy())
