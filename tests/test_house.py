@@ -44,7 +44,14 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HEAVY = {
     "numba": ["kernels/"],
     "pyarrow": ["data/", "vocabulary.py", "search/documents.py", "evaluation/", "training/"],
-    "torch": ["training/contrastive.py", "training/trainer.py"],
+    "torch": [
+        "training/contrastive.py",
+        "training/trainer.py",
+        "training/device/",
+        "training/distributed.py",
+        "kernels/gpu_",
+    ],
+    "triton": ["kernels/gpu_"],
     "bm25s": [],
     "datasets": [],
     "huggingface_hub": [],
