@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from statim.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
@@ -56,3 +57,36 @@ def begin_fixture():
 @pytest.fixture(scope="session")
 def data():
     return training_set()
+
+
+def problem(seed, B, N, d, most_masked=4):
+    """Anchors, more candidates, shared positives, and known positives that are masked."""
+    rng = np.random.default_rng(seed)
+    anchors, candidates = rng.standard_normal((B, d)), rng.standard_normal((N, d))
+    columns = rng.integers(0, N, B)
+    rows, cols = [], []
+    for i in range(B):
+        chosen = rng.choice(N, min(N - 1, rng.integers(0, most_masked)), replace=False)
+        found = [j for j in chosen if j != columns[i]]
+        rows += [i] * len(found)
+        cols += found
+    return anchors, candidates, columns, (np.array(rows, np.int64), np.array(cols, np.int64))
+
+
+def tensors(anchors, candidates, columns, masked, dtype=torch.float64):
+    return (
+        torch.tensor(anchors, dtype=dtype),
+        torch.tensor(candidates, dtype=dtype),
+        torch.tensor(columns),
+        tuple(torch.tensor(part) for part in masked),
+    )
+
+
+@pytest.fixture(scope="session", name="problem")
+def problem_fixture():
+    return problem
+
+
+@pytest.fixture(scope="session", name="tensors")
+def tensors_fixture():
+    return tensors

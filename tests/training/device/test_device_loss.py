@@ -1,9 +1,9 @@
 """The loss on tensors against autograd in float64, and against the loss of the processor's path."""
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statim.training.contrastive import Targets
@@ -11,32 +11,9 @@ from statim.training.contrastive import contrastive as on_processor
 from statim.training.device.loss import contrastive
 
 
-def problem(seed, B, N, d, most_masked=4):
-    """Anchors, more candidates, shared positives, and known positives that are masked."""
-    rng = np.random.default_rng(seed)
-    anchors, candidates = rng.standard_normal((B, d)), rng.standard_normal((N, d))
-    columns = rng.integers(0, N, B)
-    rows, cols = [], []
-    for i in range(B):
-        chosen = rng.choice(N, min(N - 1, rng.integers(0, most_masked)), replace=False)
-        found = [j for j in chosen if j != columns[i]]
-        rows += [i] * len(found)
-        cols += found
-    return anchors, candidates, columns, (np.array(rows, np.int64), np.array(cols, np.int64))
-
-
-def tensors(anchors, candidates, columns, masked, dtype=torch.float64):
-    return (
-        torch.tensor(anchors, dtype=dtype),
-        torch.tensor(candidates, dtype=dtype),
-        torch.tensor(columns),
-        tuple(torch.tensor(part) for part in masked),
-    )
-
-
-def autograd(anchors, candidates, columns, masked, levels, weights, scale, both):
+def autograd(given, levels, weights, scale, both):
     """The plain formula, every matrix spelled out."""
-    a, p, columns, masked = tensors(anchors, candidates, columns, masked)
+    a, p, columns, masked = given
     a.requires_grad_()
     p.requires_grad_()
     hidden = torch.zeros(len(a), len(p), dtype=torch.bool)
@@ -58,13 +35,13 @@ def autograd(anchors, candidates, columns, masked, levels, weights, scale, both)
     return loss.item(), a.grad.numpy(), p.grad.numpy()
 
 
-@settings(max_examples=25)
-@given(
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(
     seed=st.integers(0, 2**32 - 1), B=st.integers(2, 40), more=st.integers(0, 30), both=st.booleans(),
     levels=st.sampled_from([(24,), (8, 24), (1, 3, 10, 24)]), scale=st.sampled_from([1.0, 20.0, 100.0]),
     tile_rows=st.sampled_from([1, 7, 16, None]),
 )  # fmt: skip
-def test_gradient_equals_autograd_in_float64(seed, B, more, both, levels, scale, tile_rows):
+def test_gradient_equals_autograd_in_float64(problem, tensors, seed, B, more, both, levels, scale, tile_rows):
     given = problem(seed, B, B + more, levels[-1])
     weights = np.random.default_rng(seed).uniform(0.2, 2.0, len(levels)).tolist()
     loss, da, dp = contrastive(
@@ -75,7 +52,7 @@ def test_gradient_equals_autograd_in_float64(seed, B, more, both, levels, scale,
         both_directions=both,
         tile_rows=tile_rows,
     )
-    expected, expected_a, expected_p = autograd(*given, levels, weights, scale, both)
+    expected, expected_a, expected_p = autograd(tensors(*given), levels, weights, scale, both)
     assert loss.item() == pytest.approx(expected, rel=1e-11, abs=1e-11)
     largest = max(1.0, np.abs(expected_a).max(), np.abs(expected_p).max())
     np.testing.assert_allclose(da, expected_a, rtol=0, atol=1e-9 * largest)
@@ -83,7 +60,7 @@ def test_gradient_equals_autograd_in_float64(seed, B, more, both, levels, scale,
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_equals_the_loss_of_the_processors_path_in_float32(both):
+def test_equals_the_loss_of_the_processors_path_in_float32(problem, tensors, both):
     anchors, candidates, columns, masked = problem(1, 200, 300, 64)
     counts = np.bincount(masked[0], minlength=200)
     targets = Targets(
@@ -104,7 +81,7 @@ def test_equals_the_loss_of_the_processors_path_in_float32(both):
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_zero_vectors_give_zero_gradients_and_a_nan_gives_a_nan_loss(both):
+def test_zero_vectors_give_zero_gradients_and_a_nan_gives_a_nan_loss(problem, tensors, both):
     anchors, candidates, columns, masked = problem(3, 12, 20, 16)
     anchors[4], candidates[7] = 0, 0
     loss, da, dp = contrastive(

@@ -111,7 +111,7 @@ def _plans(
     most = data.steps_at_once(batch)
     step, last, epoch = optimizer.step, len(optimizer.rates) - 1, -1
     pairs: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-    side = torch.cuda.Stream(data.device) if data.device.type == "cuda" else None
+    side = torch.cuda.Stream(data.device) if data.device.type == "cuda" else None  # type: ignore[no-untyped-call]
     while step < last:
         if step // per_epoch != epoch:
             epoch = step // per_epoch

@@ -67,14 +67,14 @@ def contrastive(
         for rows, some in parts
     ]
     loss = torch.zeros((), dtype=anchors.dtype, device=anchors.device)
-    tops, factors, own = None, None, None
+    shifts: list[torch.Tensor] = []
     if both_directions:
         found = [functions.column_statistics(*argument) for argument in arguments]
-        loss, tops, factors, own = _backward_direction(found, columns, scale, pulls, group)
+        loss, *shifts = _backward_direction(found, columns, scale, pulls, group)
     da, dp = torch.empty_like(anchors), torch.zeros_like(candidates)
     row_sums, column_sums = torch.empty_like(inverse_a), torch.zeros_like(inverse_p)
     for (rows, _), argument in zip(parts, arguments, strict=True):
-        backward = (tops, factors, own[:, rows]) if own is not None else None
+        backward = (shifts[0], shifts[1], shifts[2][:, rows]) if shifts else None
         value, coefficients, row_sums[:, rows], sums = functions.coefficients(*argument, pulls, backward)
         loss = loss + value
         column_sums += sums
@@ -142,7 +142,7 @@ def _backward_direction(
     shifted = torch.cat([aims for _, _, aims in found], 1) - tops[:, columns]
     own = torch.exp(shifted)
     totals = own + sums[:, columns]
-    pull = torch.tensor(pulls, dtype=own.dtype, device=own.device)[:, None]
+    pull = torch.cat([own.new_full((1, 1), value) for value in pulls])
     factors = torch.zeros_like(tops.T)
     factors.index_put_((columns,), (pull / totals).T.contiguous(), accumulate=True)  # in a fixed order
     loss = (pull / scale * (totals.log() - shifted)).sum()

@@ -91,7 +91,8 @@ class DeviceAdam:
         """A copy of the table with every row brought up to the present step; the training itself is not touched."""
         table = self._table.clone()
         everything = torch.arange(len(table), device=self.device)
-        for part in everything.split(1 << 16):
+        for start in range(0, len(table), 1 << 16):
+            part = everything[start : start + (1 << 16)]
             rows.bring(
                 table, self._first, self._second, self._last, part, self._taken, self._drift, self._powers, EPSILON, table.dtype,
             )  # fmt: skip

@@ -118,7 +118,7 @@ def adam(
     first[rows], second[rows] = m, v
     correction = (1 - betas[1] ** step) ** -0.5
     table[rows] -= rate / (1 - betas[0] ** step) * m / (v.sqrt() * correction + epsilon)
-    last[rows] = step
+    last.index_fill_(0, rows, step)
 
 
 def _sums(

@@ -12,7 +12,7 @@ Backward = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """left @ right; of bfloat16 matrices with float32 sums, in float32."""
+    """Multiply matrices; of bfloat16 matrices with float32 sums, in float32."""
     if left.dtype != torch.bfloat16:
         return left @ right
     if left.is_cuda:
@@ -68,7 +68,7 @@ def coefficients(
     for level, cosines in enumerate(_cosines(a, p, inverse_a, inverse_p, levels)):
         logits = scale * cosines
         aims = logits[own]
-        g = logits.index_put(masked, logits.new_tensor(-torch.inf))
+        g = logits.index_put(masked, logits.new_full((), -torch.inf))
         sums = torch.logsumexp(g, 1)
         loss = loss + (sums - aims).sum() * (pulls[level] / scale)
         g = torch.exp(g - sums[:, None]) * pulls[level]
@@ -77,7 +77,7 @@ def coefficients(
             tops, factors, theirs = (part[level] for part in backward)
             away = torch.exp((logits - tops).clamp(max=0)) * factors
             away[own] = theirs
-            g += away.index_put(masked, away.new_tensor(0.0))
+            g += away.index_put(masked, away.new_zeros(()))
         weighted = g * cosines
         row_sums.append(weighted.sum(1))
         column_sums.append(weighted.sum(0))
@@ -113,5 +113,5 @@ def column_statistics(
         aims.append(logits[own])
         shifted = torch.exp(logits - tops[-1])
         shifted[own] = 0
-        sums.append(shifted.index_put(masked, shifted.new_tensor(0.0)).sum(0))
+        sums.append(shifted.index_put(masked, shifted.new_zeros(())).sum(0))
     return torch.stack(tops), torch.stack(sums), torch.stack(aims)
