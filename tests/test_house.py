@@ -30,13 +30,14 @@ FLOORS = [
     ["tokenizer"],
     ["vocabulary", "formats"],
     ["model"],
-    ["teacher"],
+    ["teacher", "on_device"],
     ["data"],
     ["search"],
     ["mining", "evaluation"],
     ["training"],
     ["tasks", "insight", "scale"],
     ["server", "integrations", "cli"],
+    ["__main__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

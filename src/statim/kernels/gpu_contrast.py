@@ -159,7 +159,7 @@ def _padded(vectors: torch.Tensor, levels: Sequence[int]) -> torch.Tensor:
         return vectors.contiguous()
     blocks = [
         torch.nn.functional.pad(block, (0, -size % DEPTH))
-        for block, size in zip(vectors[:, : levels[-1]].split(sizes, 1), sizes, strict=True)  # type: ignore[no-untyped-call]
+        for block, size in zip(vectors[:, : levels[-1]].split(sizes, 1), sizes, strict=True)
     ]
     return torch.cat(blocks, 1)
 

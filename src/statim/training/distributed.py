@@ -72,9 +72,12 @@ class Group:
         """
         if self.size == 1:
             return
-        bits = tensor.contiguous().view(torch.int32).flatten().long()
-        places = torch.arange(len(bits), device=bits.device) % 65_521 + 1
-        mine = torch.stack([bits.sum(), (bits * places).sum()])
+        mine = torch.zeros(2, dtype=torch.int64, device=tensor.device)
+        bits = tensor.contiguous().view(torch.int32).flatten()
+        for start in range(0, len(bits), 1 << 24):
+            part = bits[start : start + (1 << 24)].long()
+            places = torch.arange(start + 1, start + len(part) + 1, device=bits.device) % 65_521
+            mine += torch.stack([part.sum(), (part * places).sum()])
         if not torch.equal(self.largest(mine.clone()), -self.largest(-mine)):
             raise StatimError(
                 f"process {self.rank} of {self.size} holds another table than the rest; give every process the same files, "
@@ -99,6 +102,16 @@ ALONE = Group()
 def is_distributed() -> bool:
     """Whether this process was started as one of several."""
     return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return not is_distributed() or int(os.environ.get("RANK") or 0) == 0
+
+
+def fair_share(threads: int) -> int:
+    """How many of this machine's threads each of its processes should take."""
+    return max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
 @contextmanager

@@ -64,9 +64,17 @@ def fit(
         InputError: The loss is no longer finite; the message says at which step.
         StatimError: Another process was lost.
     """
+    loss = getattr(recipe, "loss", "contrastive")
+    if loss != "contrastive":
+        raise InputError(
+            f"the loss {loss} cannot be trained on a GPU or by several processes; give --device cpu and start one process"
+        )
     batch = min(recipe.batch, len(data))
+    optimizer.check_equal(group)
     on_device = DeviceData(data, len(optimizer), optimizer.device)
     with _precision(recipe.precision):
+        if optimizer.device.type == "cpu":
+            torch.set_num_threads(optimizer.threads)
         plans = _plans(on_device, optimizer, recipe, batch, needs_state)
         plan = next(plans, None)
         while plan is not None:
@@ -94,7 +102,7 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
         masked = masked[0][kept] - own.start, masked[1][kept]
     loss, da, dp = contrastive(
         vectors[own], vectors[one.anchors :], one.columns[own], masked,
-        levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions,
+        levels=recipe.levels, weights=getattr(recipe, "weights", None), scale=recipe.scale, both_directions=recipe.both_directions,
         half=recipe.precision == "bf16", group=group, batch=batch,
     )  # fmt: skip
     gradients = torch.zeros_like(vectors)

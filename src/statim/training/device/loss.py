@@ -4,6 +4,7 @@ Several processes can share a batch: each has some of the anchors and all candid
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -56,11 +57,11 @@ def contrastive(
     inverse_a, inverse_p = _inverse_norms(anchors, levels), _inverse_norms(candidates, levels)
     kind = torch.bfloat16 if half else anchors.dtype
     a, p = anchors.to(kind), candidates.to(kind)
-    functions = tiles
+    functions: Any = tiles
     if half and is_fused(anchors.device):
         from statim.kernels import gpu_contrast
 
-        functions = gpu_contrast  # type: ignore[assignment]
+        functions = gpu_contrast
     parts = _cut(B, tile_rows or max(64, TILE // (L * N)), masked)
     arguments = [
         (a[rows], p, inverse_a[:, rows], inverse_p, columns[rows], some, levels, scale)
