@@ -144,6 +144,28 @@ def _coefficients(
             )
 
 
+@triton.jit
+def _add_gradients(
+    h, vectors, out, level_of, start_of, width_of, n, K, D, d, plane, stride, stride_k,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    tile = tl.program_id(1)
+    level, start, width = tl.load(level_of + tile), tl.load(start_of + tile), tl.load(width_of + tile)
+    i = tl.program_id(0) * BM + tl.arange(0, BM)
+    j = tl.arange(0, BN)
+    h += level.to(tl.int64) * plane
+    total = tl.zeros([BM, BN], tl.float32)
+    for first in range(0, K, BK):
+        k = first + tl.arange(0, BK)
+        at = i[:, None].to(tl.int64) * stride + k[None, :].to(tl.int64) * stride_k
+        x = tl.load(h + at, mask=(i < n)[:, None] & (k < K)[None, :], other=0.0)
+        y = tl.load(vectors + k[:, None] * D + (tile * BN + j)[None, :], mask=(k < K)[:, None], other=0.0)
+        total = tl.dot(x, y, total, input_precision="ieee")
+    place = out + i[:, None].to(tl.int64) * d + (start + j)[None, :]
+    inside = (i < n)[:, None] & (j < width)[None, :]
+    tl.store(place, tl.load(place, mask=inside, other=0.0) + total, mask=inside)
+
+
 @lru_cache(maxsize=64)
 def _numbers(values: tuple[float, ...], kind: torch.dtype, device: torch.device) -> torch.Tensor:
     """A few numbers on the device, sent there once."""
@@ -229,3 +251,29 @@ def column_statistics(
     aims = empty(launch.L, launch.R)
     _column_sums[launch.grid](*launch.first, tops, sums, aims, *launch.last, **launch.options)
     return *_log_sum(tops, sums), aims
+
+
+def add_gradients(
+    coefficients: torch.Tensor,
+    a: torch.Tensor,
+    p: torch.Tensor,
+    levels: Sequence[int],
+    da: torch.Tensor,
+    dp: torch.Tensor,
+) -> None:
+    """Add a tile's coefficients (L, R, N) times the candidates to ``da``, and their transposes times the anchors to ``dp``."""
+    if not a.is_cuda:
+        coefficients = coefficients.float()  # see _padded
+    _, R, N = coefficients.shape
+    tiles = [
+        (level, place, min(DEPTH, end - place))
+        for level, (start, end) in enumerate(zip([0, *levels], levels, strict=False))
+        for place in range(start, end, DEPTH)
+    ]
+    tables = [_numbers(column, torch.int32, a.device) for column in zip(*tiles, strict=True)]
+    for out, vectors, n, K, stride, stride_k in ((da, p, R, N, N, 1), (dp, a, N, R, 1, N)):
+        padded = _padded(vectors, levels)
+        _add_gradients[(-(-n // COLUMNS), len(tiles))](
+            coefficients, padded, out, *tables, n, K, padded.shape[1], out.shape[1], R * N, stride, stride_k,
+            BM=COLUMNS, BN=DEPTH, BK=DEPTH, num_warps=WARPS,
+        )  # fmt: skip

@@ -34,7 +34,10 @@ def arguments(problem, tensors, levels=(3, 40, 150), masked=True):
     given = problem(2, 70, 150, levels[-1], 4 if masked else 1)
     given[0][5], given[1][9] = 0, 0
     a, p, columns, hidden = tensors(*given, torch.float32)
-    inverse = [loss._inverse_norms(vectors, levels).to(DEVICE) for vectors in (a, p)]
+    inverse = [
+        loss._inverse_norms(part, loss._members(levels, part.dtype, part.device)).to(DEVICE)
+        for part in (a, p)
+    ]
     hidden = tuple(part.to(DEVICE) for part in hidden)
     assert (len(hidden[0]) > 0) == masked
     a, p, columns = a.bfloat16().to(DEVICE), p.bfloat16().to(DEVICE), columns.to(DEVICE)
@@ -61,6 +64,12 @@ def test_tiles(problem, tensors, both, masked):
     for level in range(3):
         size = h[level].abs().max().item()
         torch.testing.assert_close(found[1][level].float(), h[level].float(), rtol=1e-2, atol=1e-4 * size)
+    a, p, levels = given[0], given[1], given[6]
+    gradients = [[torch.ones(part.shape, device=DEVICE) for part in (a, p)] for _ in range(2)]
+    tiles.add_gradients(h, a, p, levels, *gradients[0])
+    gpu_contrast.add_gradients(torch.stack(h), a, p, levels, *gradients[1])
+    for expected, got in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
 @here
@@ -126,9 +135,10 @@ def test_a_whole_training_stays_near_plain_torch(data, begin, monkeypatch):
     recipe, start = begin(data, epochs=1, batch=200, precision="bf16", both_directions=True)
     found = DeviceAdam(start, DEVICE, half=True)
     fit(data, found, recipe)
-    again = DeviceAdam(start, DEVICE, half=True)
-    fit(data, again, recipe)
-    np.testing.assert_array_equal(found.current(), again.current())
+    if DEVICE.type == "cuda":  # interpreted, it takes too long
+        again = DeviceAdam(start, DEVICE, half=True)
+        fit(data, again, recipe)
+        np.testing.assert_array_equal(found.current(), again.current())
     monkeypatch.setenv("STATIM_TRITON", "0")
     exact = DeviceAdam(start, torch.device("cpu"))
     fit(data, exact, begin(data, epochs=1, batch=200, both_directions=True)[0])

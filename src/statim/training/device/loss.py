@@ -4,6 +4,7 @@ Several processes can share a batch: each has some of the anchors and all candid
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -53,8 +54,8 @@ def contrastive(
     B, N, L = len(anchors), len(candidates), len(levels)
     share = 0.5 if both_directions else 1.0
     pulls = [share * scale * weight / (batch or B) for weight in weights or [1.0] * L]
-    blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
-    inverse_a, inverse_p = _inverse_norms(anchors, levels), _inverse_norms(candidates, levels)
+    members = _members(tuple(levels), anchors.dtype, anchors.device)
+    inverse_a, inverse_p = _inverse_norms(anchors, members), _inverse_norms(candidates, members)
     kind = torch.bfloat16 if half else anchors.dtype
     a, p = anchors.to(kind), candidates.to(kind)
     functions: Any = tiles
@@ -72,18 +73,17 @@ def contrastive(
     if both_directions:
         found = [functions.column_statistics(*argument) for argument in arguments]
         loss, *shifts = _backward_direction(found, columns, scale, pulls, group)
-    da, dp = torch.empty_like(anchors), torch.zeros_like(candidates)
+    da, dp = torch.zeros_like(anchors), torch.zeros_like(candidates)
     row_sums, column_sums = torch.empty_like(inverse_a), torch.zeros_like(inverse_p)
     for (rows, _), argument in zip(parts, arguments, strict=True):
         backward = (shifts[0], shifts[1], shifts[2][:, rows]) if shifts else None
         value, coefficients, row_sums[:, rows], sums = functions.coefficients(*argument, pulls, backward)
         loss = loss + value
         column_sums += sums
-        for level, block in enumerate(blocks):
-            da[rows, block] = tiles.product(coefficients[level], p[:, block])
-            dp[:, block] += tiles.product(coefficients[level].T, a[rows, block])
-    _remove_radial(da, anchors, row_sums * inverse_a.square(), blocks)
-    _remove_radial(dp, candidates, column_sums * inverse_p.square(), blocks)
+        functions.add_gradients(coefficients, a[rows], p, levels, da[rows], dp)
+    # what normalising takes out of the gradient: the part along the vector, level by level
+    da.addcmul_((row_sums * inverse_a.square()).T @ members.T, anchors, value=-1)
+    dp.addcmul_((column_sums * inverse_p.square()).T @ members.T, candidates, value=-1)
     return loss, da, dp
 
 
@@ -104,25 +104,16 @@ def _cut(
     ]
 
 
-def _inverse_norms(vectors: torch.Tensor, levels: Sequence[int]) -> torch.Tensor:
+@lru_cache(maxsize=8)
+def _members(levels: tuple[int, ...], kind: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(d, L) 1 where a dimension belongs to a level, else 0; sent to the device once."""
+    return (torch.arange(levels[-1])[:, None] < torch.tensor(levels)).to(device, kind)
+
+
+def _inverse_norms(vectors: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
     """(L, n) 1 / norm of each vector's first D_l dimensions, 0 for a zero prefix; NaN stays NaN."""
-    squares, start, total = vectors.square(), 0, torch.zeros((), device=vectors.device)
-    norms = []
-    for end in levels:
-        total = total + squares[:, start:end].sum(1)
-        norms.append(total)
-        start = end
-    stacked = torch.stack(norms)
-    return torch.where(stacked == 0, stacked, stacked.rsqrt())
-
-
-def _remove_radial(
-    gradient: torch.Tensor, vectors: torch.Tensor, sums: torch.Tensor, blocks: list[slice]
-) -> None:
-    """Subtract what normalising takes out of the gradient: the part along the vector, level by level; ``sums`` (L, n)."""
-    factors = sums.flip(0).cumsum(0).flip(0)
-    for factor, block in zip(factors, blocks, strict=True):
-        gradient[:, block] -= factor[:, None] * vectors[:, block]
+    squares = (vectors.square() @ members).T.contiguous()
+    return torch.where(squares == 0, squares, squares.rsqrt())
 
 
 def _backward_direction(

@@ -115,3 +115,26 @@ def column_statistics(
         shifted[own] = 0
         sums.append(shifted.index_put(masked, shifted.new_zeros(())).sum(0))
     return torch.stack(tops), torch.stack(sums), torch.stack(aims)
+
+
+def add_gradients(
+    coefficients: Sequence[torch.Tensor],
+    a: torch.Tensor,
+    p: torch.Tensor,
+    levels: Sequence[int],
+    da: torch.Tensor,
+    dp: torch.Tensor,
+) -> None:
+    """Multiply a tile's coefficients with the vectors.
+
+    Args:
+        coefficients: From ``coefficients``.
+        a: (R, d) the tile's anchors.
+        p: (N, d) candidates.
+        levels: Matryoshka dimensions.
+        da: (R, d) float32 (float64 of float64), added to.
+        dp: (N, d) likewise.
+    """
+    for h, start, end in zip(coefficients, [0, *levels], levels, strict=False):
+        da[:, start:end] += product(h, p[:, start:end])
+        dp[:, start:end] += product(h.T, a[:, start:end])
