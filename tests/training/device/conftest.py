@@ -55,6 +55,11 @@ def begin_fixture():
 
 
 @pytest.fixture(scope="session")
+def small():
+    return training_set(pairs=80, texts=60)
+
+
+@pytest.fixture(scope="session")
 def data():
     return training_set()
 

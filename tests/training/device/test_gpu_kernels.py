@@ -131,16 +131,16 @@ def test_rows(d):
 
 
 @here
-def test_a_whole_training_stays_near_plain_torch(data, begin, monkeypatch):
-    recipe, start = begin(data, epochs=1, batch=200, precision="bf16", both_directions=True)
+def test_a_whole_training_stays_near_plain_torch(small, begin, monkeypatch):
+    recipe, start = begin(small, epochs=1, batch=27, precision="bf16", both_directions=True)
     found = DeviceAdam(start, DEVICE, half=True)
-    fit(data, found, recipe)
+    fit(small, found, recipe)
     if DEVICE.type == "cuda":  # interpreted, it takes too long
         again = DeviceAdam(start, DEVICE, half=True)
-        fit(data, again, recipe)
+        fit(small, again, recipe)
         np.testing.assert_array_equal(found.current(), again.current())
     monkeypatch.setenv("STATIM_TRITON", "0")
     exact = DeviceAdam(start, torch.device("cpu"))
-    fit(data, exact, begin(data, epochs=1, batch=200, both_directions=True)[0])
+    fit(small, exact, begin(small, epochs=1, batch=27, both_directions=True)[0])
     moves = np.linalg.norm(exact.current() - start.table)
     assert 0 < np.linalg.norm(found.current() - exact.current()) < 0.15 * moves
