@@ -17,7 +17,7 @@ from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import Batch, DeviceData
 from statim.training.distributed import ALONE, Group
 from statim.training.recipe import Recipe
-from statim.training.trainer import matrix_precision, steps_per_epoch
+from statim.training.trainer import steps_per_epoch, torch_threads
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -72,7 +72,7 @@ def fit(
     batch = min(recipe.batch, len(data))
     optimizer.check_equal(group)
     on_device = DeviceData(data, len(optimizer), optimizer.device)
-    with _precision(recipe.precision):
+    with _exact_products():
         if optimizer.device.type == "cpu":
             torch.set_num_threads(optimizer.threads)
         plans = _plans(on_device, optimizer, recipe, batch, needs_state)
@@ -148,12 +148,12 @@ def _beside(data: DeviceData, chosen: torch.Tensor, side: "torch.cuda.Stream") -
 
 
 @contextlib.contextmanager
-def _precision(precision: str) -> Iterator[None]:
-    """float32 products of GPUs stay float32: bfloat16 is asked for where it is wanted; processors as in ``trainer``."""
+def _exact_products() -> Iterator[None]:
+    """float32 products stay float32: bfloat16 is asked for where it is wanted. torch's settings are restored afterwards."""
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     try:
-        with matrix_precision(precision):
+        with torch_threads():
             yield
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
