@@ -1,5 +1,6 @@
 """statim train: from pairs of text, or texts with labels, to a trained, evaluated, saved model."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,11 +107,18 @@ def train(
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, cuda, or auto: a GPU if torch sees one. Several processes: torchrun -m statim train."
+        ),
+    ] = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a static model on pairs of text or texts with labels; compare it with BM25 and its teacher on held-out ones."""
-    progress = options.begin(quiet or json)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+    progress = options.begin(quiet or json or not first)
     if not sources:
         raise InputError(
             "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
@@ -160,8 +168,10 @@ def train(
         resume=resume is not None,
         overwrite=overwrite,
         threads=threads,
+        device=device,
         progress=progress,
     )
-    options.result(
-        result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
-    )
+    if first:
+        options.result(
+            result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
+        )

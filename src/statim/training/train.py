@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +26,20 @@ from statim.progress import Progress
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint
+from statim.training import checkpoint, distributed
 from statim.training import heldout as judged
+from statim.training.device.fit import choose
+from statim.training.device.fit import fit as fit_on_device
+from statim.training.device.optimizer import DeviceAdam
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe
 from statim.training.sets import TrainingData, training_data, usual_loss
 from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
 from statim.training.trainer import begin, fit
 from statim.vocabulary import learn_wordpiece
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("statim")
 
@@ -124,6 +130,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
+    device: str = "auto",
     progress: bool = False,
 ) -> TrainingResult:
     """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
@@ -158,6 +165,8 @@ def train(
         resume: Go on from the newest checkpoint of an interrupted training into ``out``.
         overwrite: Replace what stands at ``out``.
         threads: Threads; see statim.threads.
+        device: ``cpu``, ``cuda`` or ``auto`` (a GPU if torch sees one). Started several times by torchrun, the processes share
+            each batch; only the first evaluates and writes.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -169,7 +178,8 @@ def train(
         InputError: An argument is out of range, or training diverged.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    workers = pool.count(threads)
+    place, first = choose(device), distributed.is_first()
+    workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
     if out is not None and not resume:
         check_output(out, overwrite=overwrite)
     if resume and out is not None:
@@ -211,7 +221,7 @@ def train(
         run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
         if resume:
             optimizer = _resumed(out, run, optimizer.rates, workers, recipe) or optimizer
-        else:
+        elif first:
             checkpoint.begin(out, run)
     log.info(
         "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
@@ -219,10 +229,11 @@ def train(
         recipe.learning_rate, workers,
     )  # fmt: skip
     with _clock(seconds, "train"):
-        losses = _loop(training_set, optimizer, recipe, out, checkpoint_every, progress)
-        model = StaticModel(optimizer.current(), begun.tokenizer, begun.settings)
+        where = (place, out if first else None, checkpoint_every)
+        losses, table = _loop(training_set, optimizer, recipe, *where, progress and first)
+        model = StaticModel(table, begun.tokenizer, begun.settings)
     comparison = None
-    if len(parts.test):
+    if len(parts.test) and first:
         with _clock(seconds, "evaluate"):
             comparison = _compare(
                 parts, begun_model, model, begun.teacher if baselines else None, baselines, progress
@@ -240,7 +251,7 @@ def train(
         teacher=begun.teacher.name if begun.teacher else None,
         losses=losses,
     )  # fmt: skip
-    if out is not None:
+    if out is not None and first:
         with _clock(seconds, "save"):
             model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
             if checkpoint_every is not None or resume:
@@ -359,23 +370,33 @@ def _loop(
     data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
+    device: "torch.device",
     out: str | Path | None,
     every: int | None,
     progress: bool,
-) -> npt.NDArray[np.float64]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """The loss of each step, and the table."""
     losses: list[float] = []
     total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss == "classes" else "pairs"
     with Progress("train", total=total, unit=unit, show=progress) as bar:
 
-        def on_step(state: SparseAdam, loss: float) -> None:
+        def on_step(state: SparseAdam | DeviceAdam, loss: float) -> None:
             losses.append(loss)
             bar.advance(min(recipe.batch, len(data)), f"loss {np.mean(losses[-20:]):.3f}")
             if out is not None and every and state.step % every == 0:
-                checkpoint.save(out, state)
+                checkpoint.save(out, state if isinstance(state, SparseAdam) else state.state())
 
-        fit(data, optimizer, recipe, on_step=on_step)
-    return np.array(losses)
+        if device.type == "cpu" and not distributed.is_distributed():
+            fit(data, optimizer, recipe, on_step=on_step)
+            return np.array(losses), optimizer.current()
+        with distributed.joined(device) as group:
+            there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+            fit_on_device(
+                data, there, recipe, on_step=on_step, needs_state=lambda step: bool(every) and step % (every or 1) == 0,
+                group=group,
+            )  # fmt: skip
+            return np.array(losses), there.current()
 
 
 def _compare(
