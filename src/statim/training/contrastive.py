@@ -37,6 +37,7 @@ from statim.kernels.contrast import (
     tile_to_gradient,
     tile_to_totals,
 )
+from statim.training.workspace import Workspace
 
 TILE_BYTES = (
     6 << 20
@@ -107,6 +108,7 @@ def contrastive(
     threads: int = 1,
     tile_rows: int | None = None,
     tile_columns: int | None = None,
+    workspace: Workspace | None = None,
 ) -> tuple[float, Floats]:
     """Loss and gradient of one batch.
 
@@ -125,13 +127,15 @@ def contrastive(
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
+        workspace: Where the large arrays of an earlier call are used again; the gradient is then valid until the next call.
 
     Returns:
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
     batch = _Batch(
-        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads
-    )
+        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads,
+        workspace or Workspace(),
+    )  # fmt: skip
     return batch.gradient(tile_rows, tile_columns)
 
 
@@ -140,11 +144,11 @@ class _Batch:
 
     def __init__(
         self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
-        both: bool, margin: float | None, precision: str, threads: int,
+        both: bool, margin: float | None, precision: str, threads: int, workspace: Workspace,
     ) -> None:  # fmt: skip
         kind = a.dtype.type
         self.a, self.p, self.targets, self.threads, self.both = a, p, targets, threads, both
-        self.scale = kind(scale)
+        self.workspace, self.scale = workspace, kind(scale)
         self.find = scale > FIXED
         share = 0.5 if both else 1.0
         self.weights = (
@@ -187,7 +191,10 @@ class _Batch:
         tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
         totals = np.zeros((B, L), dtype)
         if len(columns) > 1:
-            pool.run([partial(sweep(share).totals, tops, totals) for share in shares], self.threads)
+            pool.run(
+                [partial(sweep(share, index).totals, tops, totals) for index, share in enumerate(shares)],
+                self.threads,
+            )
         loss_back, column_tops, factors, backward = (
             0.0,
             np.zeros((0, 0), dtype),
@@ -195,17 +202,19 @@ class _Batch:
             np.zeros((B, L), dtype),
         )
         if self.both:
-            found = pool.run([sweep(share).column_totals for share in shares], self.threads)
+            found = pool.run(
+                [sweep(share, index).column_totals for index, share in enumerate(shares)], self.threads
+            )
             loss_back, column_tops, factors, backward = self._backward_direction(*zip(*found, strict=True))
 
-        gradient = np.empty((B + N, d), dtype)
+        gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
         results = pool.run(
             [
                 partial(
-                    sweep(share).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
-                    gradient[B:] if index == 0 else np.empty((N, d), dtype),
+                    sweep(share, index).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
+                    gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), dtype),
                 )
                 for index, share in enumerate(shares)
             ],
@@ -256,9 +265,10 @@ class _Sweep:
     """One thread's share of a batch's tiles; its methods go over them once each."""
 
     def __init__(
-        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]]
+        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]],
+        index: int,
     ) -> None:  # fmt: skip
-        self.batch, self.rows, self.columns = batch, rows, columns
+        self.batch, self.rows, self.columns, self.index = batch, rows, columns, index
         self.most_rows, self.most_columns = most_rows, most_columns
 
     def _tiles(
@@ -268,7 +278,7 @@ class _Sweep:
         torch.set_num_threads(1)  # the threads are ours
         batch = self.batch
         L = len(batch.blocks)
-        buffer = torch.empty(L * self.most_rows * self.most_columns, dtype=batch.torch_a.dtype)
+        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,))
         for rows in self.rows:
             for columns in self.columns:
                 R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
@@ -280,6 +290,14 @@ class _Sweep:
                     _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
                     *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
                 )  # fmt: skip
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """Of this thread alone, and of the products' type."""
+        half = self.batch.torch_a.dtype == torch.bfloat16
+        array = self.batch.workspace.take(
+            f"{name} {self.index}", shape, np.int16 if half else self.batch.a.dtype
+        )
+        return torch.from_numpy(array).view(self.batch.torch_a.dtype)
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
@@ -311,9 +329,7 @@ class _Sweep:
         """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch
         column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
-        product = torch.empty(
-            max(self.most_rows, self.most_columns), batch.a.shape[1], dtype=batch.torch_a.dtype
-        )
+        product = self._tensor("product", (max(self.most_rows, self.most_columns), batch.a.shape[1]))
         loss = 0.0
         for rows, columns, tile, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)

@@ -17,6 +17,7 @@ from statim.training.contrastive import Targets, contrastive
 from statim.training.pairwise import Loss, cosent, cosine, pairwise, triplet
 from statim.training.recipe import Recipe
 from statim.training.sets import ClassSet, ScoredSet, TrainingData
+from statim.training.workspace import Workspace
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -55,7 +56,7 @@ class Contrastive:
 
     def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
         self._recipe, self._threads = recipe, threads
-        self._assemble = Assembler(data, recipe.batch)
+        self._assemble, self._workspace = Assembler(data, recipe.batch), Workspace()
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Targets]:  # noqa: ARG002
         """Anchors, then unique candidates."""
@@ -63,14 +64,16 @@ class Contrastive:
 
     def __call__(self, vectors: Floats, targets: Targets) -> tuple[float, Floats]:
         """The contrastive loss."""
-        return _contrastive(vectors, targets, self._recipe, self._threads)
+        return _contrastive(vectors, targets, self._recipe, self._threads, self._workspace)
 
 
-def _contrastive(vectors: Floats, targets: Targets, recipe: Recipe, threads: int) -> tuple[float, Floats]:
+def _contrastive(
+    vectors: Floats, targets: Targets, recipe: Recipe, threads: int, workspace: Workspace
+) -> tuple[float, Floats]:
     anchors = len(targets.columns)
     loss, gradient = contrastive(
         vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
-        both_directions=recipe.both_directions, precision=recipe.precision, threads=threads,
+        both_directions=recipe.both_directions, precision=recipe.precision, threads=threads, workspace=workspace,
     )  # fmt: skip
     return loss, gradient
 
@@ -83,7 +86,7 @@ class Classes:
     """
 
     def __init__(self, data: ClassSet, recipe: Recipe, threads: int) -> None:
-        self._data, self._recipe, self._threads = data, recipe, threads
+        self._data, self._recipe, self._threads, self._workspace = data, recipe, threads, Workspace()
         self._places = np.empty(
             len(data), np.int64
         )  # where each text stands among the members of all classes
@@ -118,7 +121,7 @@ class Classes:
 
     def __call__(self, vectors: Floats, targets: Targets) -> tuple[float, Floats]:
         """The contrastive loss."""
-        return _contrastive(vectors, targets, self._recipe, self._threads)
+        return _contrastive(vectors, targets, self._recipe, self._threads, self._workspace)
 
 
 class Scores:

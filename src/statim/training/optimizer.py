@@ -10,6 +10,7 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.kernels.rows import adam, catch_up, copy, fetch, gather, pool_bags, sort_by_row
 from statim.training.bags import Bags
+from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
@@ -85,9 +86,8 @@ class SparseAdam:
         self._ratio = BETA1 / BETA2**0.5
         self._drift = self._drifts()
         self._starts = np.empty(len(self.table) + 1, np.int32)
-        self._gathered = np.empty((0, 0), self.table.dtype)
         self._stored = np.dtype(np.int16) if self.precision == "bf16" else self.table.dtype
-        self._fetched = np.empty((0, 0), self._stored)
+        self._workspace = Workspace()
 
     def _drifts(self) -> npt.NDArray[np.float64]:
         """drift[s] = sum over t > s of c_t r^(t - s), from the last step backwards."""
@@ -121,20 +121,19 @@ class SparseAdam:
         return Plan(bags, texts, work, found, rows, slots, row_offsets, positions, shares)
 
     def read(self, plan: "Plan") -> Floats:
-        """The pooled vectors of the plan's texts, (m, d), from rows brought up to date."""
+        """The pooled vectors of the plan's texts, (m, d), from rows brought up to date; valid until the next call."""
         d = self.table.shape[1]
-        if len(self._fetched) < plan.found:
-            self._fetched = np.empty((plan.found + plan.found // 4, d), self._stored)
+        fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         tasks = [
-            partial(fetch, *self._state(self.table, plan.rows, bounds), self._fetched)
+            partial(fetch, *self._state(self.table, plan.rows, bounds), fetched)
             for bounds in pool.ranges(plan.found, self.threads)
         ]
         pool.run(tasks, self.threads)
-        vectors = np.empty((len(plan.texts), d), self.table.dtype)
+        vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
         bags = plan.bags
         entries = bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
         tasks = [
-            partial(pool_bags, self._fetched, plan.slots, *entries, *bounds, vectors)
+            partial(pool_bags, fetched, plan.slots, *entries, *bounds, vectors)
             for bounds in _even(plan.work, self.threads)
         ]
         pool.run(tasks, self.threads)
@@ -149,21 +148,20 @@ class SparseAdam:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave for this plan."""
         self.step += 1
         found = plan.found
-        if len(self._gathered) < found:
-            self._gathered = np.empty((found + found // 4, self.table.shape[1]), self.table.dtype)
+        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self.table.dtype)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
         parts = _even(work, self.threads)
         rounded = gradients
         if self._stored != gradients.dtype:
-            rounded = np.empty(gradients.shape, self._stored)
+            rounded = self._workspace.take("rounded", gradients.shape, self._stored)
             ranges = pool.ranges(len(gradients), self.threads)
             pool.run([partial(copy, gradients, *bounds, rounded) for bounds in ranges], self.threads)
         entries = plan.row_offsets, plan.positions, plan.shares, rounded
-        pool.run([partial(gather, *entries, *part, self._gathered, squares) for part in parts], self.threads)
+        pool.run([partial(gather, *entries, *part, gathered, squares) for part in parts], self.threads)
         norm = float(np.sqrt(squares.sum()))
         factor = min(1.0, self.clip / norm) if self.clip is not None and norm > 0 else 1.0
-        state = self.table, self.first, self.second, self.last, plan.rows, self._gathered, squares
+        state = self.table, self.first, self.second, self.last, plan.rows, gathered, squares
         numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
         pool.run([partial(adam, *state, *part, *numbers) for part in parts], self.threads)
 
