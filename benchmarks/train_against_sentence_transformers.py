@@ -35,10 +35,10 @@ from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel
 from statim.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
-from statim.training.optimizer import SparseAdam
+from statim.training.batches import Schedule
 from statim.training.recipe import Recipe
 from statim.training.start import random_table
-from statim.training.trainer import fit, learning_rates, steps_per_epoch
+from statim.training.trainer import begin, fit
 from statim.vocabulary import learn_wordpiece
 
 
@@ -48,8 +48,7 @@ def by_statim(
     cache.clear("tokens")  # texts are tokenized anew in every round
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
-    rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table.copy(), rates, workers, recipe.clip)
+    optimizer = begin(table.copy(), data, recipe, workers)
     fit(data, optimizer, recipe)
     trained = optimizer.current()
     return trained, time.perf_counter() - started
@@ -145,7 +144,7 @@ def main() -> None:
             flush=True,
         )
     ratio = statistics.median(their[0] / our[0] for our, their in zip(ours, theirs, strict=True))
-    processed = recipe.epochs * steps_per_epoch(len(kept), recipe) * recipe.batch
+    processed = recipe.epochs * Schedule(kept, recipe).steps * recipe.batch
     result = {
         "benchmark": "train_against_sentence_transformers", "machine": platform.processor() or platform.machine(), "threads": workers,
         "pairs": len(kept), "batch": recipe.batch, "dim": recipe.dim, "levels": list(recipe.levels), "epochs": recipe.epochs,

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from statim.errors import InputError
+from statim.training.batches import Schedule
 from statim.training.recipe import Recipe
-from statim.training.trainer import learning_rates, steps_per_epoch
+from statim.training.trainer import learning_rates
 
 
 def test_defaults_follow_the_data():
@@ -48,4 +49,4 @@ def test_rates_rise_then_fall():
     assert (np.diff(rates[:11]) > 0).all()
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[100] > 0
-    assert steps_per_epoch(10, recipe) == 1
+    assert Schedule(range(10), recipe).steps == 1

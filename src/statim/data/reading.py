@@ -23,6 +23,7 @@ MOST_NEGATIVES = 100  # per row
 
 Texts = list[pa.LargeStringArray]
 Column = str | Mapping[str, str] | None
+Columns = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 
 
 def read_pairs(
@@ -30,7 +31,7 @@ def read_pairs(
     *,
     anchor: Column = None,
     positive: Column = None,
-    negative: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    negative: Columns = None,
     threads: int | None = None,
 ) -> Pairs:
     """Read pairs.
@@ -68,10 +69,7 @@ def read_pairs(
     usable, sizes = _Usable(), []
     for name, source in given:
         before = len(usable)
-        own = [
-            choice.get(name) if isinstance(choice, Mapping) else choice
-            for choice in (anchor, positive, negative)
-        ]
+        own = [sets.own(choice, name) for choice in (anchor, positive, negative)]
         for arrays in _blocks(source, own, usable.taken, pool.count(threads)):
             usable.add(arrays)
         sizes.append(len(usable) - before)
@@ -87,7 +85,9 @@ def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> 
                 column.slice(start, stop - start)
                 for column in (pairs.anchors, pairs.positives, *pairs.negatives)
             ]
-        taken += pairs.report.taken or [Taken("the Pairs given", len(pairs), "anchor", "positive")]
+        taken += pairs.report.taken or [
+            Taken("the Pairs given", len(pairs), {"anchor": "anchor", "positive": "positive"})
+        ]
         return
     where, count = tables.label(source), 0
     anchor, positive, negative = names
@@ -111,7 +111,8 @@ def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> 
         yield _spread(table, picked, where)
     for check in checks.values():
         check.finish()
-    taken.append(Taken(where, count, chosen["anchor"], chosen["positive"], tuple(picked[2:])))
+    negatives = {"negative": ", ".join(picked[2:])} if len(picked) > 2 else {}
+    taken.append(Taken(where, count, chosen | negatives))
 
 
 def _spread(table: pa.Table, names: list[str], where: str) -> Texts:

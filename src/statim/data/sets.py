@@ -33,6 +33,11 @@ def named(given: Any) -> list[tuple[str, Any]]:
     return found
 
 
+def own(choice: Any, name: str) -> Any:
+    """What is chosen for the set of this name: a mapping chooses for each by itself, anything else for all."""
+    return choice.get(name) if isinstance(choice, Mapping) else choice
+
+
 def is_mapping_of_sets(given: Mapping[Any, Any]) -> bool:
     """Does every value stand for a whole data set, rather than for a column or for the split of one?"""
     if not given or type(given).__name__ == "DatasetDict":

@@ -45,6 +45,7 @@ class Schedule:
 
     Attributes:
         steps: Batches in an epoch, at least 1.
+        size: Rows in each batch: the recipe's, or all that an epoch takes where these are fewer.
 
     Raises:
         InputError: Batches are to be of one set and a set has fewer pairs than one; or all weights are 0.
@@ -67,6 +68,7 @@ class Schedule:
             self._taken = self._batches(names, recipe.mix)
             total = self.steps = int(self._taken.sum())
             self._sequence, self._place = _spread(self._taken)
+        self.size = min(self._batch, total) if self._together else self._batch
         if total == 0:
             raise InputError(
                 "the weights leave no pairs to train on; give at least one set a larger weight (--weight NAME=1)"

@@ -18,6 +18,7 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.tensors import load_tensors, save_tensors
 from statim.training.optimizer import SparseAdam
+from statim.training.recipe import Recipe
 
 VERSION = 1
 KEEP = 2  # the newest checkpoints
@@ -83,7 +84,7 @@ def steps(out: str | Path) -> list[Path]:
 
 
 def load(
-    out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads: int, clip: float | None
+    out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads: int, recipe: Recipe
 ) -> SparseAdam | None:
     """The newest checkpoint, ready to go on; None when the run was stopped before its first.
 
@@ -102,4 +103,6 @@ def load(
         raise ModelError(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
         ) from None
-    return SparseAdam(table, rates, threads, clip, step, first, second, last)
+    return SparseAdam(
+        table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last
+    )

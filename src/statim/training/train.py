@@ -1,4 +1,4 @@
-"""From pairs of text to a trained, evaluated, saved static model: the whole of ``statim train``."""
+"""From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
 import datetime
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,32 @@ import numpy.typing as npt
 from statim import __version__
 from statim import threads as pool
 from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
+from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError, ModelError
-from statim.evaluation.comparison import Comparison, compare
+from statim.evaluation.comparison import Comparison
 from statim.evaluation.encoders import Encoder
+from statim.evaluation.report import Report
 from statim.files import check_output
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint
-from statim.training.bags import TrainingSet
-from statim.training.batches import Schedule
+from statim.training import checkpoint, distributed
+from statim.training import heldout as judged
+from statim.training.device.fit import choose
+from statim.training.device.fit import fit as fit_on_device
+from statim.training.device.optimizer import DeviceAdam
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import Recipe, check_weight
+from statim.training.recipe import LOSSES, Recipe, check_weight
+from statim.training.sets import TrainingData, training_data, usual_loss
 from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
-from statim.training.trainer import fit, learning_rates
+from statim.training.trainer import begin, fit
 from statim.vocabulary import learn_wordpiece
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("statim")
 
@@ -50,7 +56,7 @@ class TrainingResult:
         model: The trained model.
         recipe: How it was trained.
         comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts: read, trained on, development, test, moved because of near-duplicates.
+        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of near-duplicates.
         seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
         start: What training started from, in words.
         teacher: The teacher's name, if there was one.
@@ -59,7 +65,7 @@ class TrainingResult:
 
     model: StaticModel
     recipe: Recipe
-    comparison: Comparison | None
+    comparison: Comparison | Report | None
     pairs: dict[str, int]
     seconds: dict[str, float]
     start: str
@@ -67,8 +73,8 @@ class TrainingResult:
     losses: npt.NDArray[np.float64] = field(repr=False)
 
     def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
-        if self.comparison is None:
+        """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
+        if not isinstance(self.comparison, Comparison):
             return {}
         found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
         return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
@@ -78,7 +84,8 @@ class TrainingResult:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        first = f"trained on {self.pairs['train']:,} pairs from {self.start} in {taken:.1f} s ({rate:,.0f} pairs/s)"
+        unit = "texts" if self.recipe.loss == "classes" else "pairs"
+        first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
         lines = [first, f"seconds: {spent}"]
         if self.comparison:
             lines += ["", str(self.comparison)]
@@ -104,13 +111,18 @@ def train(
     anchor: str | Mapping[str, str] | None = None,
     positive: str | Mapping[str, str] | None = None,
     negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
+    score: str | None = None,
+    label: str | None = None,
+    loss: str | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
+    weights: list[float] | None = None,
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
+    triplet_margin: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
     mix: str | None = None,
@@ -121,40 +133,49 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
+    device: str = "auto",
     progress: bool = False,
 ) -> TrainingResult:
-    """Train a static model on pairs of text.
+    """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
 
     Args:
-        data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
             A mapping gives several sets names of their own: ``{"faq": "faq.csv", "docs": "python-docs"}``.
         out: Save the model into this folder.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        anchor: Name of the anchors' column; guessed by default, for each set by itself. Here and in the next two a mapping from
-            the names of sets gives it for some.
-        positive: Name of the positives' column; guessed by default.
+        anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
+            for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
+        positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
+        score: Name of the column of scores; guessed by default.
+        label: Name of the column of labels; guessed by default.
+        loss: ``contrastive`` or ``triplet`` for pairs, ``cosent`` or ``cosine`` for scored pairs, ``classes`` for labelled texts;
+            by default the first for what the columns say (see training.objectives).
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
-        batch: Pairs per step.
-        epochs: Passes over the pairs.
+        weights: How much each of these counts in the loss, as many numbers; by default all alike.
+        batch: Pairs (or labelled texts) per step.
+        epochs: Passes over the data.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
+        triplet_margin: Of the triplet loss, in cosines.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
-        mix: How several sets are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is of one
-            set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
+        mix: How several sets of pairs are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is
+            of one set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
         set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
             are allowed. With ``turn``: how many turns a set has.
-        heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
+        heldout: How many to hold out for the final table (0 for none), or a file of such data.
         baselines: Put BM25 and the teacher into the table.
         checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
         resume: Go on from the newest checkpoint of an interrupted training into ``out``.
         overwrite: Replace what stands at ``out``.
         threads: Threads; see statim.threads.
+        device: ``cpu``, ``cuda`` or ``auto`` (a GPU if torch sees one). Started several times by torchrun, the processes share
+            each batch; only the first evaluates and writes.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -166,7 +187,8 @@ def train(
         InputError: An argument is out of range, or training diverged.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    workers = pool.count(threads)
+    place, first = choose(device), distributed.is_first()
+    workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
     if out is not None and not resume:
         check_output(out, overwrite=overwrite)
     if resume and out is not None:
@@ -182,44 +204,48 @@ def train(
     for name, weight in (set_weights or {}).items():
         check_weight(name, weight)
     Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed, mix=mix)  # fmt: skip  # refuse nonsense before long work
+                scale=scale, precision=precision, seed=seed, loss=loss, triplet_margin=triplet_margin,
+                weights=weights, mix=mix)  # fmt: skip  # refuse nonsense before long work
     seconds: dict[str, float] = {}
     with _clock(seconds, "read"):
-        pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
+        names: dict[str, Any] = {"anchor": anchor, "positive": positive, "score": score, "label": label}
+        pairs = read_supervision(data, kind=loss and LOSSES[loss], negative=negative, **names)
         log.info("%s", pairs.report)
-        weights = _weights(pairs.names, set_weights or {})
+        loss = loss or usual_loss(pairs)
+        shares = _set_weights(pairs, set_weights or {})
     with _clock(seconds, "split"):
-        parts = _hold_out(pairs, heldout, seed, anchor, positive)
+        parts = _hold_out(pairs, heldout, seed, LOSSES[loss], names)
+        judged.check(parts.test)
     with _clock(seconds, "start"):
         begun = _begin(start, tokenizer, parts.train, progress)
         recipe = Recipe.make(
             len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
             scale=scale, both_directions=both_directions, precision=precision, seed=seed,
-            mix=mix, set_weights=weights,
+            loss=loss, triplet_margin=triplet_margin, weights=weights, mix=mix, set_weights=shares,
         )  # fmt: skip
     with _clock(seconds, "tokenize"):
-        training_set = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+        training_set = training_data(parts.train, begun.tokenizer, threads=workers)
     with _clock(seconds, "start"):
         table = begun.table(training_set, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
-    rates = learning_rates(Schedule(training_set, recipe).steps * recipe.epochs, recipe)
-    optimizer = SparseAdam(table, rates, workers, recipe.clip)
+    optimizer = begin(table, training_set, recipe, workers)
     if out is not None and (resume or checkpoint_every is not None):
         run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
         if resume:
-            optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
-        else:
+            optimizer = _resumed(out, run, optimizer.rates, workers, recipe) or optimizer
+        elif first:
             checkpoint.begin(out, run)
     log.info(
-        "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
+        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
+        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, loss, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
     with _clock(seconds, "train"):
-        losses = _loop(training_set, optimizer, recipe, out, checkpoint_every, progress)
-        model = StaticModel(optimizer.current(), begun.tokenizer, begun.settings)
+        where = (place, out if first else None, checkpoint_every)
+        losses, table = _loop(training_set, optimizer, recipe, *where, progress and first)
+        model = StaticModel(table, begun.tokenizer, begun.settings)
     comparison = None
-    if len(parts.test):
+    if len(parts.test) and first:
         with _clock(seconds, "evaluate"):
             comparison = _compare(
                 parts, begun_model, model, begun.teacher if baselines else None, baselines, progress
@@ -237,7 +263,7 @@ def train(
         teacher=begun.teacher.name if begun.teacher else None,
         losses=losses,
     )  # fmt: skip
-    if out is not None:
+    if out is not None and first:
         with _clock(seconds, "save"):
             model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
             if checkpoint_every is not None or resume:
@@ -252,26 +278,31 @@ def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _weights(names: tuple[str, ...], given: Mapping[str, float]) -> tuple[float, ...]:
+def _set_weights(pairs: Supervision, given: Mapping[str, float]) -> tuple[float, ...]:
     """The weight of each set; none where all weigh the same as one."""
+    names = pairs.names if isinstance(pairs, Pairs) else ()  # all scored pairs or labelled texts are one
     for name in given:
         if name not in names:
             raise InputError(
                 f"a weight is given for the set {name!r}, which is not there; the sets are {', '.join(names[:50])}"
+                if names
+                else f"a weight is given for the set {name!r}, but only sets of pairs can be weighed; leave it out"
             )
     found = tuple(float(given.get(name, 1)) for name in names)
     return found if any(weight != 1 for weight in found) else ()
 
 
-def _hold_out(pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: Any, positive: Any) -> Split:
-    """Divide the pairs; half as many as in the test split go to a development split."""
+def _hold_out(
+    pairs: Any, heldout: int | str | Path | None, seed: int, kind: str, names: dict[str, Any]
+) -> Split[Any]:
+    """Divide the data; half as many as in the test split go to a development split."""
     if isinstance(heldout, (str, Path)):
-        anchor, positive = (name if isinstance(name, str) else None for name in (anchor, positive))
-        test = read_pairs(heldout, anchor=anchor, positive=positive)
+        own = {role: name for role, name in names.items() if isinstance(name, str)}
+        test = read_supervision(heldout, kind=kind, **own)
         return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
     if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
         raise InputError(
-            f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs"
+            f"heldout is {heldout}; it must be a file of {kind}, or a count from 0 to half of the {len(pairs):,} {pairs.unit}"
         )
     count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
     if count == 0:
@@ -293,7 +324,7 @@ class _Start:
     def dim(self) -> int | None:
         return None if self.source is None else int(self.source.shape[1])
 
-    def table(self, data: TrainingSet, recipe: Recipe) -> npt.NDArray[np.float32]:
+    def table(self, data: TrainingData, recipe: Recipe) -> npt.NDArray[np.float32]:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
         if self.source is None:
             table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
@@ -307,7 +338,7 @@ class _Start:
         return table
 
 
-def _begin(start: Any, tokenizer: Any, pairs: Pairs, progress: bool) -> _Start:
+def _begin(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> _Start:
     if start is None:
         try:
             return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
@@ -335,11 +366,11 @@ def _from_teacher(teacher: Teacher, progress: bool) -> _Start:
     return _Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
 
 
-def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
+def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
     if isinstance(given, Tokenizer):
         return given
     if given is None:
-        return learn_wordpiece([pairs.anchors, pairs.positives])
+        return learn_wordpiece(list(pairs.columns))
     path = Path(given)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
@@ -348,7 +379,7 @@ def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
 
 
 def _resumed(
-    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, clip: float
+    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
 ) -> SparseAdam | None:
     before = checkpoint.read_run(out)
     if before.get("data") != run["data"]:
@@ -359,41 +390,57 @@ def _resumed(
         raise InputError(
             f"the settings are not those of the interrupted training into {out}; give the same ones"
         )
-    return checkpoint.load(out, rates, threads, clip)
+    return checkpoint.load(out, rates, threads, recipe)
 
 
 def _loop(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
+    device: "torch.device",
     out: str | Path | None,
     every: int | None,
     progress: bool,
-) -> npt.NDArray[np.float64]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """The loss of each step, and the table."""
     losses: list[float] = []
     total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
-    with Progress("train", total=total, unit="pairs", show=progress) as bar:
+    unit = "texts" if recipe.loss == "classes" else "pairs"
+    with Progress("train", total=total, unit=unit, show=progress) as bar:
 
-        def on_step(state: SparseAdam, loss: float) -> None:
+        def on_step(state: SparseAdam | DeviceAdam, loss: float) -> None:
             losses.append(loss)
             bar.advance(min(recipe.batch, len(data)), f"loss {np.mean(losses[-20:]):.3f}")
             if out is not None and every and state.step % every == 0:
-                checkpoint.save(out, state)
+                checkpoint.save(out, state if isinstance(state, SparseAdam) else state.state())
 
-        fit(data, optimizer, recipe, on_step=on_step)
-    return np.array(losses)
+        if device.type == "cpu" and not distributed.is_distributed():
+            fit(data, optimizer, recipe, on_step=on_step)
+            return np.array(losses), optimizer.current()
+        with distributed.joined(device) as group:
+            there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+            fit_on_device(
+                data, there, recipe, on_step=on_step, needs_state=lambda step: bool(every) and step % (every or 1) == 0,
+                group=group,
+            )  # fmt: skip
+            return np.array(losses), there.current()
 
 
 def _compare(
-    parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
-) -> Comparison:
+    parts: Split[Any],
+    before: StaticModel,
+    model: StaticModel,
+    teacher: Teacher | None,
+    bm25: bool,
+    progress: bool,
+) -> Comparison | Report | None:
     """The held-out table."""
     encoders: dict[str, Encoder] = {"start": before, "trained": model}
     if model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
     if teacher is not None:
         encoders["teacher"] = teacher
-    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
+    return judged.measure(parts, encoders, bm25=bm25, progress=progress)
 
 
 @dataclass
@@ -413,7 +460,7 @@ class _Truncated:
         return self.model.encode_document(texts, dim=self.dim, progress=progress)
 
 
-def _card(result: TrainingResult, pairs: Pairs) -> str:
+def _card(result: TrainingResult, pairs: Supervision) -> str:
     """The model card: what, from what, how, and how good."""
     recipe, counts = result.recipe, result.pairs
     text = f"""---
@@ -443,13 +490,13 @@ is and give the same vectors.
 
 {pairs.report}
 
-Trained on {counts["train"]:,} pairs. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for that).
+Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
+near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for that).
 
 ## Recipe
 
 """
     text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
     if result.comparison:
-        text += f"\n## On held-out pairs\n\n{result.comparison.markdown()}\n"
+        text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text

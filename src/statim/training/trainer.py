@@ -3,24 +3,21 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from statim import threads
 from statim.errors import InputError
-from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, Schedule
-from statim.training.contrastive import contrastive
-from statim.training.optimizer import SparseAdam
+from statim.training.batches import Schedule
+from statim.training.objectives import Objective, objective
+from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
 
 Floats = npt.NDArray[np.float32]
-
-
-def steps_per_epoch(pairs: int, recipe: Recipe) -> int:
-    """Full batches in an epoch of one data set; pairs that fill no batch are left to another epoch's order. At least one."""
-    return max(1, pairs // recipe.batch)
 
 
 def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
@@ -31,21 +28,30 @@ def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
     return recipe.learning_rate * shape
 
 
+def begin(table: Floats, data: TrainingData, recipe: Recipe, threads: int) -> SparseAdam:
+    """The optimizer of a table that is to be trained by this recipe on these data.
+
+    Raises:
+        InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``.
+    """
+    rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe)
+    return SparseAdam(
+        table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
+    )
+
+
 @contextlib.contextmanager
-def matrix_precision(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices in bfloat16 with float32 sums (or not), and restore torch's settings afterwards."""
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, threads = matmul.fp32_precision, torch.get_num_threads()
-    matmul.fp32_precision = "bf16" if precision == "bf16" else "ieee"
+def torch_threads() -> Iterator[None]:
+    """Restore torch's number of threads afterwards."""
+    before = torch.get_num_threads()
     try:
         yield
     finally:
-        matmul.fp32_precision = before
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def fit(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
@@ -54,30 +60,37 @@ def fit(
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
     Args:
-        data: The pairs.
+        data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
         on_step: Called after each step with the step's loss.
 
     Raises:
-        InputError: The loss is no longer finite; the message says at which step.
+        InputError: The loss is no longer finite (the message says at which step), or is for data of another kind.
     """
-    schedule = Schedule(data, recipe)
-    assemble = Assembler(data, recipe.batch)
-    with matrix_precision(recipe.precision):
-        while optimizer.step < len(optimizer.rates) - 1:
-            texts, targets = assemble(schedule(optimizer.step))
-            vectors = optimizer.read(data.bags, texts)
-            anchors = len(targets.columns)
-            loss, gradient = contrastive(
-                vectors[:anchors], vectors[anchors:], targets,
-                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions, threads=optimizer.threads,
-            )  # fmt: skip
+    aim = objective(data, recipe, optimizer.threads)
+    # the next batch is assembled and sorted while this one is trained on
+    with (
+        torch_threads(),
+        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe))) as batches,
+    ):
+        for targets, plan in batches:
+            loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
-            optimizer.update(gradient)
+            optimizer.update(plan, gradient)
             if on_step is not None:
                 on_step(optimizer, loss)
+
+
+def _batches(
+    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe
+) -> Iterator[tuple[Any, Plan]]:
+    """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
+    schedule = Schedule(data, recipe)
+    for step in range(optimizer.step, len(optimizer.rates) - 1):
+        texts, targets = aim.batch(schedule(step), step // schedule.steps, step)
+        yield targets, optimizer.plan(data.bags, texts.copy())

@@ -1,0 +1,92 @@
+"""Scalars that compiled loops need and numba lacks: bfloat16 read and written as its bits, and an exponential.
+
+All are branch-free, so that loops over them become vector instructions. They are generic: of float32 and float64 arrays the
+loads and stores are plain, and float64 has the exact exponential.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+LOG2E = 1.4426950408889634  # exp(x) = exp2(LOG2E * x)
+
+# 2**f for |f| <= 1/2, of the least relative error (9.1e-8) in degree 5 that keeps 2**0 = 1
+P5, P4, P3 = np.float32(1.3264722333e-03), np.float32(9.6715129845e-03), np.float32(5.5507337594e-02)
+P2, P1, P0 = np.float32(2.4022242078e-01), np.float32(6.9314697759e-01), np.float32(1)
+LEAST = np.float32(-126)  # 2**-126 is the smallest normal number
+ROUND = np.float32(
+    3 << 22
+)  # added to a small number, it leaves that rounded to a whole one in the lowest bits
+HALF, LOWEST, SIXTEEN, MANTISSA = np.int32(0x7FFF), np.int32(1), np.int32(16), np.int32(23)
+
+
+@intrinsic
+def as_float(_context: Any, _bits: Any) -> tuple[Any, Any]:
+    """The float32 with these bits."""
+    return types.float32(types.int32), lambda _c, builder, _s, args: builder.bitcast(args[0], ir.FloatType())
+
+
+@intrinsic
+def as_bits(_context: Any, _number: Any) -> tuple[Any, Any]:
+    """The bits of a float32."""
+    return types.int32(types.float32), lambda _c, builder, _s, args: builder.bitcast(args[0], ir.IntType(32))
+
+
+# not inlined by numba, which would give it its caller's leave to reorder sums; LLVM inlines it as it is
+@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def exp2_32(x: Any) -> Any:
+    """2**x of a float32 of at most 127, to 2 ulp; at least 2**-126; NaN of NaN."""
+    v = LEAST if x < LEAST else x
+    power = v + ROUND
+    f = v - (power - ROUND)
+    p = P5 * f + P4
+    p = p * f + P3
+    p = p * f + P2
+    p = p * f + P1
+    p = p * f + P0
+    return as_float(as_bits(p) + (as_bits(power) << MANTISSA))
+
+
+def exp2(x: Any) -> Any:
+    """exp2_32 or numpy's, chosen when compiled; this stub and its overload have no annotations, as numba wants it."""
+
+
+@overload(exp2, inline="always")
+def _exp2(x):  # type: ignore[no-untyped-def]
+    if x == types.float32:
+        return lambda x: exp2_32(x)
+    return lambda x: np.exp2(x)
+
+
+def load(array: Any, i: Any) -> Any:
+    """array[i]; of int16, the float32 whose upper half it is (bfloat16)."""
+
+
+@overload(load, inline="always")
+def _load(array, i):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    if array.dtype == types.int16:
+        return lambda array, i: as_float(np.int32(array[i]) << SIXTEEN)  # the sign's copies are shifted out
+    return lambda array, i: array[i]
+
+
+def store(array: Any, i: Any, x: Any) -> None:
+    """array[i] = x; in int16, the float32 x rounded to bfloat16 (to even)."""
+
+
+@overload(store, inline="always")
+def _store(array, i, x):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    if array.dtype == types.int16:
+
+        def rounded(array, i, x):  # type: ignore[no-untyped-def]
+            bits = as_bits(x)
+            array[i] = np.int16((bits + HALF + ((bits >> SIXTEEN) & LOWEST)) >> SIXTEEN)
+
+        return rounded
+
+    def plain(array, i, x):  # type: ignore[no-untyped-def]
+        array[i] = x
+
+    return plain
