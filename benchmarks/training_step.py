@@ -14,7 +14,7 @@ from typing import Any
 from packages import PACKAGES
 from statim import threads
 from statim.data.python_docs import python_docs
-from statim.training import trainer
+from statim.training import objectives, trainer
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler, Schedule
 from statim.training.optimizer import SparseAdam
@@ -50,7 +50,7 @@ def main() -> None:
     SparseAdam.plan = timed("plan: sort by row (ahead)", SparseAdam.plan)  # type: ignore[method-assign]
     SparseAdam.read = timed("read: catch up, pool", SparseAdam.read)  # type: ignore[method-assign]
     SparseAdam.update = timed("update: gather, Adam", SparseAdam.update)  # type: ignore[method-assign]
-    trainer.contrastive = timed("loss and gradient", trainer.contrastive)
+    objectives.contrastive = timed("loss and gradient", objectives.contrastive)
     for _ in range(2):  # the first time compiles
         taken.clear()
         table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
