@@ -93,3 +93,11 @@ def test_an_empty_file_among_several(statim, tmp_path, files):
     code, _, err = statim("train", *files, tmp_path / "empty.jsonl", "--out", tmp_path / "model", *OPTIONS)
     assert code == 2
     assert "empty.jsonl is empty" in " ".join(err.split())
+
+
+def test_only_sets_of_pairs_are_weighed(statim, tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label\n" + "".join(f"word{n} text,{'ab'[n % 2]}\n" for n in range(40)))
+    code, _, err = statim("train", path, "--out", tmp_path / "model", *OPTIONS, "--weight", "texts=2")
+    assert code == 2
+    assert "only sets of pairs can be weighed" in " ".join(err.replace("│", " ").split())

@@ -11,7 +11,7 @@ import pytest
 from statim.data import LabelledTexts, Pairs, ScoredPairs, near_duplicates, split
 from statim.data.graded import read_classes, read_scored
 from statim.data.supervision import read_supervision
-from statim.errors import DataError
+from statim.errors import DataError, InputError
 
 
 def test_scored_pairs_are_counted(tmp_path):
@@ -169,3 +169,20 @@ def test_no_near_duplicate_is_on_both_sides(kind):
             np.testing.assert_array_equal(part.scores, given.scores[rows])
         else:
             assert part.labels.to_pylist() == [str(row % 3) for row in rows]
+
+
+def test_kinds_of_named_sets():
+    pairs = Pairs(["a", "b"], ["c", "d"])
+    table = pd.DataFrame({"question": ["e", "f"], "reply": ["g", "h"]})
+    found = read_supervision({"own": pairs, "faq": table}, positive={"faq": "reply"})
+    assert isinstance(found, Pairs)
+    assert found.names == ("own", "faq")
+    assert found.sets.tolist() == [0, 0, 1, 1]
+    assert len(read_supervision([pairs, Pairs(["x", "y"], ["z", "z"])])) == 4
+    scored = pd.DataFrame({"text1": ["a", "b"], "text2": ["c", "d"], "score": [1.0, 2.0]})
+    more = scored.assign(score=[3.0, 4.0])
+    assert read_supervision({"one": scored, "two": more}).scores.tolist() == [1, 2, 3, 4]
+    with pytest.raises(DataError, match=r"holds pairs, but .* holds scored pairs"):
+        read_supervision({"own": pairs, "judged": scored})
+    with pytest.raises(InputError, match="one name for all sets"):
+        read_supervision({"one": scored, "two": more}, kind="scored pairs", anchor={"one": "text1"})
