@@ -46,10 +46,25 @@ def test_round_trip(tmp_path, given_arrays, metadata):
         assert loaded[name].tobytes() == array.tobytes() == theirs[name].tobytes()
 
 
+def test_the_bytes_are_those_of_safetensors(tmp_path):
+    """Two libraries that hash our files, or theirs, see no difference."""
+    given_arrays = {
+        "b": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "a": np.arange(3, dtype=np.float32),
+        "halves": np.ones(3, np.float16),
+        "wide": np.arange(4),
+        "none": np.zeros((0, 4), np.int8),
+    }
+    save_tensors(tmp_path / "ours", given_arrays, {"state": '{"Ü": 1}'})
+    safetensors.numpy.save_file(given_arrays, tmp_path / "theirs", {"state": '{"Ü": 1}'})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
 def test_strided_and_big_endian_arrays(tmp_path):
     base = np.arange(24, dtype=np.float32).reshape(4, 6)
-    save_tensors(tmp_path / "a", {"transposed": base.T, "stepped": base[::2, ::3]})
+    save_tensors(tmp_path / "a", {"transposed": base.T, "stepped": base[::2, ::3], "big": base.astype(">f4")})
     loaded, _ = load_tensors(tmp_path / "a")
+    assert (loaded["big"] == base).all()
     assert (loaded["transposed"] == base.T).all()
     assert (loaded["stepped"] == base[::2, ::3]).all()
 

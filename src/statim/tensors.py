@@ -9,11 +9,11 @@ import mmap
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from statim.errors import ModelError
 from statim.files import atomic_file
@@ -24,6 +24,7 @@ _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
+_NAMES = {kind: name for name, kind in _DTYPES.items()}
 
 
 def save_tensors(
@@ -34,9 +35,33 @@ def save_tensors(
     Raises:
         StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.
     """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path) as file:
-        file.write(save(contiguous, dict(metadata) if metadata else None))
+        write_tensors(file, arrays, metadata)
+
+
+def write_tensors(
+    file: IO[bytes], arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write what ``save_tensors`` does to an open file, array by array: no second copy of them is ever in memory."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    # larger entries first, so that every array is aligned
+    contiguous = sorted(
+        ((name, np.asarray(a, a.dtype.newbyteorder("<"), order="C")) for name, a in arrays.items()),
+        key=lambda item: (-item[1].itemsize, item[0]),
+    )
+    end = 0
+    for name, array in contiguous:
+        start, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _NAMES[array.dtype.str],
+            "shape": list(array.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for _, array in contiguous:
+        file.write(array.reshape(-1).view(np.uint8).data if array.size else b"")
 
 
 def release(array: Array) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from statim.errors import InputError
 
 PRECISIONS = ("bf16", "fp32")
+SCHEDULES = ("linear", "cosine", "constant")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Recipe:
         batch: Pairs per step, B.
         epochs: Passes over the data.
         learning_rate: Adam's peak rate. Tables start with entries of about 1 (root mean square), so it is a relative one.
-        warmup: Share of the steps in which the rate rises from 0; then it falls linearly to 0.
+        schedule: What the rate does after warm-up: ``linear`` falls to 0, ``cosine`` does in half a wave (Loshchilov and Hutter,
+            2017), ``constant`` stays.
+        warmup: Share of the steps in which the rate rises linearly from 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
@@ -33,6 +36,7 @@ class Recipe:
     batch: int
     epochs: int
     learning_rate: float
+    schedule: str = "linear"
     warmup: float = 0.1
     scale: float = 20.0
     both_directions: bool = False
@@ -66,10 +70,9 @@ class Recipe:
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
-        if values.get("precision", "bf16") not in PRECISIONS:
-            raise InputError(
-                f"precision is {values['precision']!r}; it must be one of {', '.join(PRECISIONS)}"
-            )
+        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+            if name in values and values[name] not in known:
+                raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
         return Recipe(**values)
 
     def to_dict(self) -> dict[str, Any]:

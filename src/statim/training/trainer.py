@@ -18,17 +18,28 @@ from statim.training.recipe import Recipe
 Floats = npt.NDArray[np.float32]
 
 
+class Diverged(InputError):
+    """The loss or the table is no longer finite."""
+
+
 def steps_per_epoch(pairs: int, recipe: Recipe) -> int:
     """Full batches in an epoch; pairs that fill no batch are left to another epoch's order. At least one."""
     return max(1, pairs // recipe.batch)
 
 
 def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
-    """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then a linear fall to 0."""
+    """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then what the schedule says.
+
+    Linear and cosine reach 0 one step after the last, so that every step counts.
+    """
     steps = np.arange(total + 1)
     rising = max(1, math.ceil(total * recipe.warmup))
-    shape = np.minimum(steps / rising, (total + 1 - steps) / max(1, total + 1 - rising))
-    return recipe.learning_rate * shape
+    left = (total + 1 - steps) / max(1, total + 1 - rising)  # 1 at the peak, 0 after the last step
+    if recipe.schedule == "cosine":
+        left = (1 - np.cos(np.pi * np.clip(left, 0, 1))) / 2
+    elif recipe.schedule == "constant":
+        left = np.ones(total + 1)
+    return recipe.learning_rate * np.minimum(steps / rising, left)
 
 
 @contextlib.contextmanager
@@ -49,7 +60,7 @@ def fit(
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
-    on_step: Callable[[SparseAdam, float], None] | None = None,
+    on_step: Callable[[SparseAdam, float], bool] | None = None,
 ) -> None:
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
@@ -57,10 +68,10 @@ def fit(
         data: The pairs.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
-        on_step: Called after each step with the step's loss.
+        on_step: Called after each step with the step's loss; says whether to stop.
 
     Raises:
-        InputError: The loss is no longer finite; the message says at which step.
+        Diverged: The loss is no longer finite; the message says at which step.
     """
     per_epoch = steps_per_epoch(len(data), recipe)
     assemble = Assembler(data, recipe.batch)
@@ -79,10 +90,10 @@ def fit(
                 levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions, threads=optimizer.threads,
             )  # fmt: skip
             if not math.isfinite(loss):
-                raise InputError(
+                raise Diverged(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
             optimizer.update(gradient)
-            if on_step is not None:
-                on_step(optimizer, loss)
+            if on_step is not None and on_step(optimizer, loss):
+                break
