@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from statim.search.index import Hit, Index
     from statim.settings import Settings
     from statim.tokens import Tokens
-    from statim.training.train import TrainingResult, train
+    from statim.training.result import TrainingResult
+    from statim.training.train import train
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,7 @@ _HOMES = {
     "Settings": "statim.settings",
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
-    "TrainingResult": "statim.training.train",
+    "TrainingResult": "statim.training.result",
     "evaluate": "statim.evaluation",
     "train": "statim.training.train",
 }

@@ -1,101 +1,51 @@
 """From pairs of text to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
-import datetime
 import logging
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from statim import __version__
 from statim import threads as pool
-from statim.data.pairs import Pairs
+from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.python_docs import python_docs
 from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
-from statim.data.split import Split, split
-from statim.errors import InputError, ModelError
-from statim.evaluation.comparison import Comparison, compare
-from statim.evaluation.encoders import Encoder
-from statim.files import check_output
+from statim.data.split import Split
+from statim.errors import InputError
+from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.settings import Settings
-from statim.teacher import DEFAULT_TEACHER, Teacher
+from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint
+from statim.training import checkpoint, curves, run
 from statim.training.bags import TrainingSet
+from statim.training.checkpoint import Checkpoints
+from statim.training.development import Development
+from statim.training.held_out import compare, hold_out, references
+from statim.training.history import History
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
-from statim.training.trainer import fit, learning_rates, steps_per_epoch
-from statim.vocabulary import learn_wordpiece
+from statim.training.result import TrainingResult, card
+from statim.training.start import Start, begin
+from statim.training.trainer import DivergenceError, fit, learning_rates, steps_per_epoch
+from statim.training.watch import Best, Watch, tensorboard_writer
 
 log = logging.getLogger("statim")
 
-HELD_OUT = 2000  # pairs in the test split, where the data has enough
-HELD_OUT_SHARE = 0.1  # of the pairs at most
+KEEPS = ("last", "best")
 
-
-@dataclass
-class TrainingResult:
-    """What a training gave.
-
-    Attributes:
-        model: The trained model.
-        recipe: How it was trained.
-        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts: read, trained on, development, test, moved because of near-duplicates.
-        seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
-        start: What training started from, in words.
-        teacher: The teacher's name, if there was one.
-        losses: (steps taken,) the loss of each step.
-    """
-
-    model: StaticModel
-    recipe: Recipe
-    comparison: Comparison | None
-    pairs: dict[str, int]
-    seconds: dict[str, float]
-    start: str
-    teacher: str | None
-    losses: npt.NDArray[np.float64] = field(repr=False)
-
-    def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
-        if self.comparison is None:
-            return {}
-        found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
-        return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
-
-    def __str__(self) -> str:
-        """For a person: what was trained on, the held-out table, the seconds."""
-        spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
-        taken = max(self.seconds["train"], 1e-9)
-        rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        first = f"trained on {self.pairs['train']:,} pairs from {self.start} in {taken:.1f} s ({rate:,.0f} pairs/s)"
-        lines = [first, f"seconds: {spent}"]
-        if self.comparison:
-            lines += ["", str(self.comparison)]
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the model, as plain values for JSON."""
-        return {
-            "start": self.start,
-            "pairs": self.pairs,
-            "recipe": self.recipe.to_dict(),
-            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
-            "heldout": self.comparison.to_dict() if self.comparison else None,
-        }
+Seconds = dict[str, float]
+Floats = npt.NDArray[np.float32]
 
 
 def train(
-    data: Any,
+    data: Any = None,
     *,
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
@@ -103,18 +53,27 @@ def train(
     anchor: str | None = None,
     positive: str | None = None,
     negative: str | list[str] | None = None,
+    packages: list[str] | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
     precision: str | None = None,
     seed: int | None = None,
     heldout: int | str | Path | None = None,
-    baselines: bool = True,
+    development: int | str | Path | None = None,
+    evaluate_every: int | None = None,
+    keep: str | None = None,
+    patience: int | None = None,
+    baselines: bool | None = None,
     checkpoint_every: int | None = None,
+    keep_checkpoints: int | None = None,
+    tensorboard: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
@@ -124,26 +83,41 @@ def train(
 
     Args:
         data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
-        out: Save the model into this folder.
+        out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
+            picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
         anchor: Name of the anchors' column; guessed by default.
         positive: Name of the positives' column; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
+        packages: For ``"python-docs"``: only these packages.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
         batch: Pairs per step.
         epochs: Passes over the pairs.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
+        schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
+        warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
         heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
-        baselines: Put BM25 and the teacher into the table.
-        checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
-        resume: Go on from the newest checkpoint of an interrupted training into ``out``.
+        development: Pairs to hold out for evaluations during training (0 for none), or a file of pairs. By default half as many
+            as ``heldout``; none where that is a file.
+        evaluate_every: Steps between evaluations. By default a few an epoch, at most so many that they take under 5 % of the time;
+            the start and the last step are always evaluated.
+        keep: ``last`` keeps the table of the last step; ``best`` that of the best evaluation (NDCG@10, the earliest of equals).
+            By default ``last``, since a falling rate makes the end the best and choosing flatters; with ``patience`` ``best``.
+        patience: Stop after so many evaluations without a gain.
+        baselines: Put BM25 and the teacher into the table; by default yes.
+        checkpoint_every: Steps between checkpoints (needs ``out``). By default they go by the clock: 10 s apart or further, so that
+            they take about 2 % of the time.
+        keep_checkpoints: The newest so many checkpoints are kept, 2 by default; with 0 none is written.
+        tensorboard: Write loss, rate and evaluations into this folder for TensorBoard.
+        resume: Go on with an interrupted training into ``out``, to the same bits. It knows its options and files; given again,
+            they must be the same, but for the rate (from there on), threads, baselines, checkpoints and tensorboard.
         overwrite: Replace what stands at ``out``.
         threads: Threads; see statim.threads.
         progress: Show progress bars on a terminal.
@@ -154,63 +128,140 @@ def train(
     Raises:
         DataError: The pairs cannot be read, or there are too few.
         ModelError: The start is no model.
-        InputError: An argument is out of range, or training diverged.
+        InputError: An argument is out of range, a resumed run's files or options changed, or training diverged.
+        DependencyError: TensorBoard is asked for and not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
+    given = dict(locals())
     workers = pool.count(threads)
-    if out is not None and not resume:
+    _check(SimpleNamespace(**given))
+    if out is None:
+        return _train(SimpleNamespace(**given), run.begun(given, workers))
+    if not resume:
         check_output(out, overwrite=overwrite)
-    if resume and out is not None:
-        checkpoint_every = checkpoint_every or checkpoint.read_run(out).get("checkpoint_every")
-    if (checkpoint_every is not None or resume) and out is None:
-        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
-    if checkpoint_every is not None and checkpoint_every < 1:
+    with checkpoint.opened(out, resume=resume):
+        this = checkpoint.read_run(out) if resume else run.begun(given, workers)
+        asked = SimpleNamespace(**(run.resumed(this, given) if resume else given))
+        if resume:
+            # a kill after the model had taken its place leaves a whole one, which is replaced by the same
+            asked.overwrite = asked.overwrite or (Path(out) / checkpoint.LOG).is_file()
+            check_output(out, overwrite=asked.overwrite)
+        else:
+            checkpoint.write_run(out, this)
+        try:
+            result = _train(asked, this)
+        except BaseException as error:
+            _leave(out, resume, error)
+            raise
+        checkpoint.finish(out)
+    return result
+
+
+def _leave(out: str | Path, resume: bool, error: BaseException) -> None:
+    """After a failure: keep what can be gone on with, and say so; remove the rest."""
+    kept = checkpoint.steps(out)
+    if not kept and not resume:
+        checkpoint.finish(out)
+    if not kept:
+        return
+    step = checkpoint.newest_step(out)
+    if isinstance(error, DivergenceError):
         raise InputError(
-            f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1"
+            f"{error}; the checkpoint of step {step:,} is kept, and a lower rate goes on from there "
+            f"(statim train --resume {out} --learning-rate ...)"
+        ) from None
+    log.info(
+        "the checkpoint of step %s is kept; statim train --resume %s goes on from there", f"{step:,}", out
+    )
+
+
+def _check(asked: SimpleNamespace) -> None:
+    """Refuse nonsense before long work.
+
+    Raises:
+        InputError: An option is out of range, or needs another.
+    """
+    if asked.out is None and (asked.resume or asked.checkpoint_every is not None):
+        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
+    if asked.data is None and not asked.resume:
+        raise InputError("no pairs were given; name a file of pairs, or python-docs")
+    if asked.packages is not None and asked.data not in (None, PYTHON_DOCS):
+        raise InputError(
+            "--packages chooses what python-docs reads; give it with the source python-docs alone"
         )
-    seed = 0 if seed is None else seed
-    widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
-    Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed)  # fmt: skip  # refuse nonsense before long work
-    seconds: dict[str, float] = {}
+    counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
+    for name, least in counts.items():
+        value = getattr(asked, name.replace("-", "_"))
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if asked.keep not in (None, *KEEPS):
+        raise InputError(f"keep is {asked.keep!r}; it must be one of {', '.join(KEEPS)}")
+    levels, dim = asked.matryoshka, asked.dim
+    widest = dim if dim is not None or not levels else max(*levels, 1)
+    _recipe(asked, 1000, None, dim=widest)
+
+
+def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
+    names = (
+        "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
+    )  # fmt: skip
+    options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
+    return Recipe.make(pairs, start_dim, **options | given)
+
+
+def _train(asked: SimpleNamespace, this: dict[str, Any]) -> TrainingResult:
+    """Train as ``asked``; ``this`` is the run's record, which is completed by what is found."""
+    workers, found = asked.threads or this["threads"], this.get("found")
+    seconds: Seconds = {}
     with _clock(seconds, "read"):
-        pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
+        source = python_docs(asked.packages) if asked.packages else asked.data
+        pairs = read_pairs(source, anchor=asked.anchor, positive=asked.positive, negative=asked.negative)
         log.info("%s", pairs.report)
     with _clock(seconds, "split"):
-        parts = _hold_out(pairs, heldout, seed, anchor, positive)
+        parts = hold_out(
+            pairs,
+            asked.heldout,
+            asked.development,
+            seed=asked.seed or 0,
+            anchor=asked.anchor,
+            positive=asked.positive,
+        )
     with _clock(seconds, "start"):
-        begun = _begin(start, tokenizer, parts.train, progress)
-        recipe = Recipe.make(
-            len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-            scale=scale, both_directions=both_directions, precision=precision, seed=seed,
-        )  # fmt: skip
+        begun = begin(asked.start, asked.tokenizer, parts.train, asked.progress)
+        if found:
+            _refuse_changed(asked.out, this, pairs, begun)
+        recipe = Recipe.from_dict(found["recipe"]) if found else _recipe(asked, len(parts.train), begun.dim)
     with _clock(seconds, "tokenize"):
-        training_set = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+        data = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+        development = _development(asked, parts, begun, workers)
     with _clock(seconds, "start"):
-        table = begun.table(training_set, recipe)
+        table = begun.table(data, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
-    rates = learning_rates(steps_per_epoch(len(training_set), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table, rates, workers, recipe.clip)
-    if out is not None and (resume or checkpoint_every is not None):
-        run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
-        if resume:
-            optimizer = _resumed(out, run, rates, workers, recipe.clip) or optimizer
-        else:
-            checkpoint.begin(out, run)
+    if not found:
+        total = steps_per_epoch(len(data), recipe) * recipe.epochs
+        every = asked.evaluate_every or (development.spacing(data, recipe, total) if development else 1)
+        this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": every}
+        if asked.out is not None:
+            this["found"] |= {"pairs": pairs.hash, "start": begun.hash}
+            checkpoint.write_run(asked.out, this)
     log.info(
         "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
         f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    with _clock(seconds, "train"):
-        losses = _loop(training_set, optimizer, recipe, out, checkpoint_every, progress)
-        model = StaticModel(optimizer.current(), begun.tokenizer, begun.settings)
-    comparison = None
-    if len(parts.test):
-        with _clock(seconds, "evaluate"):
-            comparison = _compare(
-                parts, begun_model, model, begun.teacher if baselines else None, baselines, progress
-            )
+    optimizer, watch = _loop(asked, this, data, recipe, table, development, workers)
+    history, best = watch.history, watch.best
+    seconds["train"] = history.seconds
+    kept = optimizer.current() if best.table is None else best.table
+    model = StaticModel(kept, begun.tokenizer, begun.settings)
+    comparison, others = None, {}
+    with _clock(seconds, "evaluate"):
+        baselines = asked.baselines is not False
+        teacher = begun.teacher if baselines else None
+        if len(parts.test):
+            comparison = compare(parts, begun_model, model, teacher, baselines, asked.progress)
+        if development is not None and asked.out is not None and baselines:
+            others = references(development, comparison, teacher, asked.progress)
     result = TrainingResult(
         model=model,
         recipe=recipe,
@@ -222,211 +273,104 @@ def train(
         seconds=seconds,
         start=begun.words,
         teacher=begun.teacher.name if begun.teacher else None,
-        losses=losses,
+        losses=np.array(history.losses),
+        steps=len(optimizer.rates) - 1,
+        kept=optimizer.step if best.table is None else best.step,
+        development=history.evaluations,
+        references=others,
+        changes=[(step, rate) for step, rate in this["rates"]],
     )  # fmt: skip
-    if out is not None:
+    if asked.out is not None:
         with _clock(seconds, "save"):
-            model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
-            if checkpoint_every is not None or resume:
-                checkpoint.finish(out)
+            _save(Path(asked.out), result, pairs, asked.overwrite)
     return result
 
 
 @contextmanager
-def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+def _clock(seconds: Seconds, name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _hold_out(
-    pairs: Pairs, heldout: int | str | Path | None, seed: int, anchor: str | None, positive: str | None
-) -> Split:
-    """Divide the pairs; half as many as in the test split go to a development split."""
-    if isinstance(heldout, (str, Path)):
-        test = read_pairs(heldout, anchor=anchor, positive=positive)
-        return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
-    if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
+def _development(asked: SimpleNamespace, parts: Split, begun: Start, threads: int) -> Development | None:
+    """What is evaluated during training, if anything.
+
+    Raises:
+        InputError: Nothing is held out, but an option needs it.
+    """
+    if len(parts.development):
+        return Development(parts.development, begun.tokenizer, begun.settings, threads)
+    for name, needs in (("patience", asked.patience), ("keep best", asked.keep == "best")):
+        if needs:
+            raise InputError(
+                f"{name} needs evaluations during training, and no pairs are held out for them; hold some out (--development COUNT)"
+            )
+    return None
+
+
+def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Pairs, begun: Start) -> None:
+    """A resumed run must find what it began with."""
+    found = this["found"]
+    if pairs.hash != found["pairs"]:
         raise InputError(
-            f"heldout is {heldout}; it must be a file of pairs, or a count from 0 to half of the {len(pairs):,} pairs"
+            f"the pairs are not those of the interrupted training into {out}{run.changed(this)}; give the same unchanged, or "
+            "start anew"
         )
-    count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
-    if count == 0:
-        return Split(pairs, pairs.select([]), pairs.select([]), moved=0, joined=0, returned=0, asked=(0, 0))
-    return split(pairs, development=count // 2, test=count, seed=seed)
-
-
-@dataclass
-class _Start:
-    """What training starts from, before the pairs' tokens are counted."""
-
-    words: str
-    tokenizer: Tokenizer
-    settings: Settings
-    source: npt.NDArray[np.float32] | None  # an earlier table, or a teacher's token vectors
-    teacher: Teacher | None = None
-
-    @property
-    def dim(self) -> int | None:
-        return None if self.source is None else int(self.source.shape[1])
-
-    def table(self, data: TrainingSet, recipe: Recipe) -> npt.NDArray[np.float32]:
-        """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
-        if self.source is None:
-            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
-        elif self.teacher is None:
-            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
-        else:
-            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
-            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
-        if self.tokenizer.unknown_id is not None:
-            table[self.tokenizer.unknown_id] = 0
-        return table
-
-
-def _begin(start: Any, tokenizer: Any, pairs: Pairs, progress: bool) -> _Start:
-    if start is None:
-        try:
-            return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
-        except (ModelError, ImportError) as reason:
-            log.info("no teacher, so a random start: %s", reason)
-            start = "random"
-    if isinstance(start, str) and start == "random":
-        chosen = _tokenizer(tokenizer, pairs)
-        return _Start("a random start", chosen, Settings(), None)
-    if isinstance(start, StaticModel):
-        return _from_model(start, "a static model")
-    try:
-        return _from_model(StaticModel.load(start), f"the static model {start}")
-    except ModelError:
-        return _from_teacher(Teacher.load(str(start)), progress)
-
-
-def _from_model(model: StaticModel, words: str) -> _Start:
-    return _Start(words, model.tokenizer, Settings(prompts=model.settings.prompts), np.array(model.table))
-
-
-def _from_teacher(teacher: Teacher, progress: bool) -> _Start:
-    vectors = token_vectors(teacher, progress=progress)
-    settings = Settings(base_model=teacher.name)
-    return _Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
-
-
-def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
-    if isinstance(given, Tokenizer):
-        return given
-    if given is None:
-        return learn_wordpiece([pairs.anchors, pairs.positives])
-    path = Path(given)
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if file.is_file():
-        return Tokenizer.from_json(file.read_bytes())
-    return StaticModel.load(given).tokenizer
-
-
-def _resumed(
-    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, clip: float
-) -> SparseAdam | None:
-    before = checkpoint.read_run(out)
-    if before.get("data") != run["data"]:
+    if begun.hash != found["start"]:
         raise InputError(
-            f"the pairs are not those of the interrupted training into {out}; give the same files unchanged"
+            f"the interrupted training into {out} began from another start ({begun.words} has changed){run.changed(this)}; give "
+            "the same unchanged, or start anew"
         )
-    if before.get("recipe") != run["recipe"]:
-        raise InputError(
-            f"the settings are not those of the interrupted training into {out}; give the same ones"
-        )
-    return checkpoint.load(out, rates, threads, clip)
 
 
 def _loop(
+    asked: SimpleNamespace,
+    this: dict[str, Any],
     data: TrainingSet,
-    optimizer: SparseAdam,
     recipe: Recipe,
-    out: str | Path | None,
-    every: int | None,
-    progress: bool,
-) -> npt.NDArray[np.float64]:
-    losses: list[float] = []
-    total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
-    with Progress("train", total=total, unit="pairs", show=progress) as bar:
-
-        def on_step(state: SparseAdam, loss: float) -> None:
-            losses.append(loss)
-            bar.advance(min(recipe.batch, len(data)), f"loss {np.mean(losses[-20:]):.3f}")
-            if out is not None and every and state.step % every == 0:
-                checkpoint.save(out, state)
-
-        fit(data, optimizer, recipe, on_step=on_step)
-    return np.array(losses)
-
-
-def _compare(
-    parts: Split, before: StaticModel, model: StaticModel, teacher: Teacher | None, bm25: bool, progress: bool
-) -> Comparison:
-    """The held-out table."""
-    encoders: dict[str, Encoder] = {"start": before, "trained": model}
-    if model.dim >= 64:
-        encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
-    if teacher is not None:
-        encoders["teacher"] = teacher
-    return compare(encoders, from_pairs(parts.test), bm25=bm25, reference="trained", progress=progress)
-
-
-@dataclass
-class _Truncated:
-    """A model used at its first dimensions only."""
-
-    model: StaticModel
-    dim: int
-
-    def encode(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode(texts, dim=self.dim, progress=progress)
-
-    def encode_query(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode_query(texts, dim=self.dim, progress=progress)
-
-    def encode_document(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode_document(texts, dim=self.dim, progress=progress)
+    table: Floats,
+    development: Development | None,
+    threads: int,
+) -> tuple[SparseAdam, Watch]:
+    """Train, from the newest checkpoint where there is one."""
+    out, total = asked.out, steps_per_epoch(len(data), recipe) * recipe.epochs
+    if asked.resume:
+        run.change_rate(out, this, recipe, asked.learning_rate)
+    rates = learning_rates(total, recipe, this["rates"])
+    keep = asked.keep or ("best" if asked.patience else "last")
+    optimizer, best = SparseAdam(table, rates, threads, recipe.clip), Best(keep == "best")
+    before = checkpoint.load(out, rates, threads, recipe.clip) if asked.resume else None
+    if before is not None:
+        optimizer, state, extra = before
+        best = Best(keep == "best", **state["best"], table=extra.get("best"))
+    batch = min(recipe.batch, len(data))
+    with ExitStack() as stack:
+        history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
+        stack.enter_context(closing(history))
+        bar = Progress("train", total=(total - optimizer.step) * batch, unit="pairs", show=asked.progress)
+        watch = Watch(
+            recipe, len(data), history, best,
+            development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
+            bar=stack.enter_context(bar),
+        )  # fmt: skip
+        if out is not None:
+            kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
+            watch.checkpoints = Checkpoints(out, asked.checkpoint_every, kept)
+            stack.enter_context(closing(watch.checkpoints))
+        if asked.tensorboard is not None:
+            watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
+        watch.begin(optimizer)
+        if not watch.stops:
+            fit(data, optimizer, recipe, on_step=watch)
+    return optimizer, watch
 
 
-def _card(result: TrainingResult, pairs: Pairs) -> str:
-    """The model card: what, from what, how, and how good."""
-    recipe, counts = result.recipe, result.pairs
-    text = f"""---
-library_name: statim
-pipeline_tag: sentence-similarity
-tags:
-- static-embeddings
-- statim
-- model2vec
-- sentence-transformers
----
-
-# A static embedding model
-
-Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(result.model.table):,} tokens, {recipe.dim} dimensions
-(Matryoshka prefixes {", ".join(map(str, recipe.levels))}), from {result.start}.
-
-```python
-import statim
-vectors = statim.StaticModel.load("this folder").encode(["a text"])
-```
-
-`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
-is and give the same vectors.
-
-## Data
-
-{pairs.report}
-
-Trained on {counts["train"]:,} pairs. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for that).
-
-## Recipe
-
-"""
-    text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
-    if result.comparison:
-        text += f"\n## On held-out pairs\n\n{result.comparison.markdown()}\n"
-    return text
+def _save(out: Path, result: TrainingResult, pairs: Pairs, overwrite: bool) -> None:
+    """The model, and beside it the log and its picture."""
+    result.model.save(out, card=card(result, pairs.report), overwrite=overwrite)
+    with atomic_file(out / "training.html") as file:
+        file.write(curves.page(result).encode())
+    source = checkpoint.folder(out) / checkpoint.LOG
+    with source.open("rb") as written, atomic_file(out / checkpoint.LOG) as file:
+        shutil.copyfileobj(written, file)

@@ -1,8 +1,9 @@
 """The training loop: batch, vectors, loss and gradient, rows."""
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from statim.training.recipe import Recipe
 Floats = npt.NDArray[np.float32]
 
 
-class Diverged(InputError):
+class DivergenceError(InputError):
     """The loss or the table is no longer finite."""
 
 
@@ -27,11 +28,25 @@ def steps_per_epoch(pairs: int, recipe: Recipe) -> int:
     return max(1, pairs // recipe.batch)
 
 
-def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
+def learning_rates(
+    total: int, recipe: Recipe, changes: Sequence[tuple[int, float]] = ()
+) -> npt.NDArray[np.float64]:
     """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then what the schedule says.
 
     Linear and cosine reach 0 one step after the last, so that every step counts.
+
+    Args:
+        total: Steps.
+        recipe: Peak rate, schedule and warm-up.
+        changes: (step, peak rate): after that step the rates are those of another peak.
     """
+    rates = _scheduled(total, recipe)
+    for step, peak in changes:
+        rates[step + 1 :] = _scheduled(total, dataclasses.replace(recipe, learning_rate=peak))[step + 1 :]
+    return rates
+
+
+def _scheduled(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
     steps = np.arange(total + 1)
     rising = max(1, math.ceil(total * recipe.warmup))
     left = (total + 1 - steps) / max(1, total + 1 - rising)  # 1 at the peak, 0 after the last step
@@ -71,7 +86,7 @@ def fit(
         on_step: Called after each step with the step's loss; says whether to stop.
 
     Raises:
-        Diverged: The loss is no longer finite; the message says at which step.
+        DivergenceError: The loss is no longer finite; the message says at which step.
     """
     per_epoch = steps_per_epoch(len(data), recipe)
     assemble = Assembler(data, recipe.batch)
@@ -90,7 +105,7 @@ def fit(
                 levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions, threads=optimizer.threads,
             )  # fmt: skip
             if not math.isfinite(loss):
-                raise Diverged(
+                raise DivergenceError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
