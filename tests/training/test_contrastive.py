@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statim.training.contrastive import Targets, contrastive
-from statim.training.trainer import matrix_precision
 
 
 def autograd(anchors, candidates, targets, levels, weights, scale, both):
@@ -55,20 +54,58 @@ def random_problem(seed, B, N, d, dtype=np.float64):
 
 @settings(deadline=None, max_examples=25)
 @given(
-    seed=st.integers(0, 2**32 - 1), B=st.integers(2, 40), more=st.integers(0, 30), both=st.booleans(),
+    seed=st.integers(0, 2**32 - 1), B=st.integers(2, 40), more=st.integers(0, 200), both=st.booleans(),
     levels=st.sampled_from([(24,), (8, 24), (1, 3, 10, 24)]), scale=st.sampled_from([1.0, 20.0, 100.0]),
     threads=st.sampled_from([1, 2, 3]), tile_rows=st.sampled_from([1, 7, 16, None]),
+    tile_columns=st.sampled_from([1, 100, None]),
 )  # fmt: skip
-def test_gradient_equals_autograd_in_float64(seed, B, more, both, levels, scale, threads, tile_rows):
+def test_gradient_equals_autograd_in_float64(
+    seed, B, more, both, levels, scale, threads, tile_rows, tile_columns
+):
     anchors, candidates, targets = random_problem(seed, B, B + more, levels[-1])
     weights = np.random.default_rng(seed).uniform(0.2, 2.0, len(levels))
     loss, gradient = contrastive(
         anchors, candidates, targets, levels=levels, weights=weights, scale=scale, both_directions=both,
-        threads=threads, tile_rows=tile_rows,
+        threads=threads, tile_rows=tile_rows, tile_columns=tile_columns,
     )  # fmt: skip
     expected_loss, expected = autograd(anchors, candidates, targets, levels, weights, scale, both)
     assert loss == pytest.approx(expected_loss, rel=1e-11, abs=1e-11)
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("tile_columns", [None, 64])
+@pytest.mark.parametrize("margin", [-0.2, 0.0, 0.1])
+def test_a_margin_masks_candidates_above_the_positive(margin, tile_columns, both):
+    anchors, candidates, targets = random_problem(11, 30, 150, 24)
+    candidates[targets.columns] += 0.5 * anchors  # positives are near, as they mostly are
+    cosines = (anchors / np.linalg.norm(anchors, axis=1)[:, None]) @ (
+        candidates / np.linalg.norm(candidates, axis=1)[:, None]
+    ).T
+    above = cosines > cosines[np.arange(30), targets.columns][:, None] + margin
+    above[np.arange(30), targets.columns] = False
+    rows = [
+        np.union1d(np.flatnonzero(above[i]), targets.masked[slice(*targets.masked_offsets[i : i + 2])])
+        for i in range(30)
+    ]
+    widened = Targets(
+        targets.columns,
+        np.concatenate(rows).astype(np.int32),
+        np.cumsum([0, *map(len, rows)]).astype(np.int64),
+    )
+    assert len(widened.masked) > len(targets.masked)
+    expected_loss, expected = autograd(anchors, candidates, widened, (8, 24), [1.0, 1.0], 20.0, both)
+    loss, gradient = contrastive(
+        anchors,
+        candidates,
+        targets,
+        levels=(8, 24),
+        margin=margin,
+        tile_columns=tile_columns,
+        both_directions=both,
+    )
+    assert loss == pytest.approx(expected_loss, rel=1e-11)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -176,8 +213,7 @@ def test_same_bits_every_time_and_nearly_the_same_for_other_thread_counts():
 def test_bfloat16_products_stay_near_float32():
     anchors, candidates, targets = random_problem(6, 256, 256, 128, np.float32)
     exact_loss, exact = contrastive(anchors, candidates, targets, levels=(32, 128))
-    with matrix_precision("bf16"):
-        loss, gradient = contrastive(anchors, candidates, targets, levels=(32, 128))
+    loss, gradient = contrastive(anchors, candidates, targets, levels=(32, 128), precision="bf16")
     assert loss == pytest.approx(exact_loss, rel=1e-2)
     assert np.linalg.norm(gradient - exact) < 0.03 * np.linalg.norm(exact)
 

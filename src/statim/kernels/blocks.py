@@ -19,10 +19,12 @@ WIDE = (
 MOST = 512  # int8 rows that can be added before an int32 could overflow: 512 * 127 * 32767 < 2**31
 TOP = 32767  # the largest factor of an int8 row
 
-F32, I8, I16, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+F32, F64 = ir.FloatType(), ir.DoubleType()
+I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 # of the table: as stored, bytes, as summed, the factor's type
 KINDS = {
     types.float32: (F32, 4, F32, F32),
+    types.float64: (F64, 8, F64, F64),
     types.uint16: (ir.HalfType(), 2, F32, F32),
     types.int8: (I8, 1, I32, I16),
 }
@@ -34,8 +36,11 @@ def _block(vectors: int, lanes: int = LANES) -> Callable[..., None]:
     @intrinsic
     def add(
         _context: Any, table: Any, column: Any, rows: Any, factors: Any, start: Any, stop: Any, out: Any
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any] | None:
         """out[column:][:block] = the sum over start <= i < stop of factors[i] * table[rows[i], column:][:block]."""
+        written = types.float64 if table.dtype == types.float64 else types.float32
+        if (factors.dtype, out.dtype) != (types.int16 if table.dtype == types.int8 else written, written):
+            return None  # numba refuses the call
         signature = types.void(table, column, rows, factors, start, stop, out)
         return signature, lambda *given: _generate(vectors, lanes, *given)
 
@@ -76,7 +81,7 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
         )
         if summed == I32:
             added.append(builder.add(total, builder.mul(builder.sext(values, sums), factor)))
-        elif size == 4:
+        elif stored == summed:
             added.append(builder.fadd(total, builder.fmul(values, factor)))  # two roundings, as in numpy
         else:  # a half float times a count loses nothing in float32, so one rounding is as good
             product = builder.fmul(builder.fpext(values, sums), factor, flags=["contract"])
@@ -92,11 +97,12 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
     for end, total in zip(ends, added, strict=True):
         end.add_incoming(nothing, before)
         end.add_incoming(total, loop)
-    to = builder.add(builder.ptrtoint(out.data, I64), builder.mul(column, ir.Constant(I64, 4)))
-    floats = ir.VectorType(F32, lanes)
+    written, width = (F64, 8) if summed == F64 else (F32, 4)
+    to = builder.add(builder.ptrtoint(out.data, I64), builder.mul(column, ir.Constant(I64, width)))
+    floats = ir.VectorType(written, lanes)
     for k, end in enumerate(ends):
-        address = builder.inttoptr(builder.add(to, ir.Constant(I64, k * lanes * 4)), floats.as_pointer())
-        builder.store(builder.sitofp(end, floats) if summed == I32 else end, address, align=4)
+        address = builder.inttoptr(builder.add(to, ir.Constant(I64, k * lanes * width)), floats.as_pointer())
+        builder.store(builder.sitofp(end, floats) if summed == I32 else end, address, align=width)
     return context.get_dummy_value()
 
 
@@ -109,12 +115,12 @@ def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: An
     """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap the one before it.
 
     Args:
-        table: (V, d) float32, int8, or float16 seen as uint16.
+        table: (V, d) float32, float64, int8, or float16 seen as uint16.
         rows: Row numbers, int32.
-        factors: What each is multiplied with: float32; for int8 int16 in [0, TOP], for at most MOST rows.
+        factors: What each is multiplied with: float32 (of float64 such); for int8 int16 in [0, TOP], for at most MOST rows.
         start: The first of ``rows`` to add.
         stop: The end of those to add.
-        out: (dim,) float32, dim at most d.
+        out: (dim,) float32 (of float64 such), dim at most d.
     """
     column, dim = 0, len(out)
     while column < dim:

@@ -1,75 +1,30 @@
-"""From block products to gradients: the softmax of every Matryoshka level for a tile of rows, in place.
+"""From block products to gradients: the softmax of every Matryoshka level for a tile of rows and columns, in place.
 
 A tile holds, for R anchors and N candidates, the products of each block of dimensions alone. Level l's products are the sum
 of the blocks up to l, so all levels together cost the products of the full dimension once. Everything between the products
 and the gradient happens here, row by row, in cache.
 
-The kernels are generic in the float type: training runs them in float32, the tests in float64 too.
+The kernels are generic in the float type: training runs them in float32 with products in bfloat16 (seen as uint16) or float32,
+the tests in float64 too.
 """
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
+
+from statim.kernels.floats import exp, load, store
 
 Floats = npt.NDArray[np.floating[Any]]
+Products = npt.NDArray[Any]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 # Sums may be reordered (once and for all, when compiled: the same bits every run); NaN stays NaN.
 SUMS = {"reassoc", "contract", "nsz"}
 
-# The constants of Cephes' expf (Moshier): exp(r) for |r| <= ln 2 / 2
-LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.4426950408889634), np.float32(0.693359375), np.float32(-2.12194440e-4)
-P0, P1, P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
-P3, P4, P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-ONE, HALF, BIAS, MANTISSA = np.float32(1), np.float32(0.5), np.float32(127), np.float32(1 << 23)
-UNDERFLOW = np.float32(-88.0)  # rounds to the power -127, whose bits are those of 0
-
-AWAY = -150.0  # a logit whose exponential is exactly 0 in float32, whatever else stands in the row
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def exp32(x: Floats, scratch: Floats) -> None:
-    """Set x to exp(x), to 2 ulp for float32 arguments of at most 0, (N,), in place; under -87.7 exactly 0.
-
-    Two loops, since only simple ones are compiled to vector instructions: polynomial and power of 2, then their product.
-    """
-    bits = scratch.view(np.int32)
-    for j in range(len(x)):
-        v = max(x[j], UNDERFLOW)
-        n = np.floor(v * LOG2E + HALF)
-        r = v - n * LN2_HIGH
-        r = r - n * LN2_LOW
-        p = P0 * r + P1
-        p = p * r + P2
-        p = p * r + P3
-        p = p * r + P4
-        p = p * r + P5
-        x[j] = p * r * r + r + ONE
-        bits[j] = np.int32((n + BIAS) * MANTISSA)
-    for j in range(len(x)):
-        x[j] *= scratch[j]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def exp64(x: Floats, scratch: Floats) -> None:  # noqa: ARG001 - of the same shape as exp32
-    """Set x to exp(x), (N,), in place."""
-    for j in range(len(x)):
-        x[j] = np.exp(x[j])
-
-
-def exponentiate(x: Any, scratch: Any) -> None:
-    """exp32 or exp64, chosen when compiled (numba wants the names of stub and overload alike, and no annotations)."""
-
-
-@overload(exponentiate)
-def _exponentiate(x, scratch):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    if x.dtype == types.float32:
-        return lambda x, scratch: exp32(x, scratch)
-    return lambda x, scratch: exp64(x, scratch)
+FIXED = 40.0  # up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
@@ -88,184 +43,373 @@ def maximum(x: Floats, scratch: Floats) -> Any:
     return max(last, scratch[0]) if len(x) > 1 else last
 
 
+# Short loops, each a function of its own: the compiler gives up on vectors when it must tell too many arrays apart.
+
+
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def tile_to_gradient(
-    tile: Floats,
+def _cosines(block: Products, inverse: Any, others: Floats, products: Floats, cosines: Floats) -> None:
+    """Add a level's block to the products; set the cosines."""
+    for j in range(len(products)):
+        p = products[j] + load(block, j)
+        products[j] = p
+        cosines[j] = p * (inverse * others[j])
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _exponentials(cosines: Floats, scale: Any, top: Any, out: Floats) -> Any:
+    """Set out to exp(scale * cosine - top); return its sum."""
+    total = cosines[0] * 0
+    for j in range(len(cosines)):
+        x = exp(scale * cosines[j] - top)
+        out[j] = x
+        total += x
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _cosines_and_exponentials(
+    block: Products, inverse: Any, others: Floats, scale: Any, top: Any, products: Floats, cosines: Floats, out: Floats
+) -> Any:  # fmt: skip
+    """Both of the above in one loop."""
+    total = products[0] * 0
+    for j in range(len(products)):
+        p = products[j] + load(block, j)
+        products[j] = p
+        c = p * (inverse * others[j])
+        cosines[j] = c
+        x = exp(scale * c - top)
+        out[j] = x
+        total += x
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _sum(x: Floats) -> Any:
+    total = x[0] * 0
+    for j in range(len(x)):
+        total += x[j]
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _coefficients(
+    g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats, block: Products
+) -> Any:  # fmt: skip
+    """Of one row and level: add G * S to ``sums`` and H to ``above``, write the latter to ``block``; return the sum of G * S."""
+    row = g[0] * 0
+    for j in range(len(g)):
+        weighted = g[j] * factor
+        gs = weighted * cosines[j]
+        row += gs
+        sums[j] += gs
+        h = above[j] + weighted * (inverse * others[j])
+        above[j] = h
+        store(block, j, h)
+    return row
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
+    """Set out to the negatives' G of the backward direction."""
+    for j in range(len(cosines)):
+        x = scale * cosines[j] - tops[j]
+        out[j] = exp(min(x, x * 0)) * factors[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def forward_row(
+    tile: Products,
+    i: int,
+    inverse_a: Floats,
+    inverse_p: Floats,
+    scale: Any,
+    masked: Ints,
+    limit: Any,
+    target: int,
+    find: bool,
+    tops: Floats,
+    totals: Floats,
+    cosines: Floats,
+    exps: Floats,
+    products: Floats,
+    scratch: Floats,
+) -> None:
+    """The cosines of row i at each level, their shifted exponentials, and these's sums; 0 for masked columns.
+
+    Args:
+        tile: (L, R, at least N) products of block l.
+        i: The row.
+        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, scale.
+        masked: Columns that are no negatives of this row.
+        limit: A column whose cosine in full is above it is no negative either, if it is not the target; NaN masks nothing.
+        target: The positive's column, or -1 if it is in another tile.
+        find: Find the tops, instead of using those given.
+        tops: (L,) the shift of the exponents.
+        totals: (L,) written.
+        cosines: (L, N) written.
+        exps: (L, N) written.
+        products: (N,) scratch.
+        scratch: (N,) scratch.
+    """
+    L, N = cosines.shape
+    products[:] = 0.0
+    for level in range(L):
+        inverse, others = inverse_a[i, level], inverse_p[level]
+        if find:
+            _cosines(tile[level, i, :N], inverse, others, products, cosines[level])
+            for e in range(len(masked)):
+                cosines[level, masked[e]] = -1.0
+            tops[level] = scale * maximum(cosines[level], scratch)
+            totals[level] = _exponentials(cosines[level], scale, tops[level], exps[level])
+        else:
+            totals[level] = _cosines_and_exponentials(
+                tile[level, i, :N], inverse, others, scale, tops[level], products, cosines[level], exps[level]
+            )
+        if len(masked) > 0:
+            for e in range(len(masked)):
+                exps[level, masked[e]] = 0.0
+            totals[level] = _sum(exps[level])
+    if not np.isnan(limit):
+        full = cosines[L - 1]
+        for j in range(N):
+            if full[j] > limit and j != target:
+                for level in range(L):
+                    exps[level, j] = 0.0
+        for level in range(L):
+            totals[level] = _sum(exps[level])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def tile_to_totals(
+    tile: Products,
     inverse_a: Floats,
     inverse_p: Floats,
     targets: Ints,
     masked: Ints,
     masked_offsets: Offsets,
+    limits: Floats,
+    scale: Any,
+    find: bool,
+    tops: Floats,
+    totals: Floats,
+    buffers: Floats,
+) -> None:
+    """Add a tile's columns to its rows' sums of exponentials.
+
+    Args:
+        tile: (L, R, at least N) products of block l.
+        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets, limits, scale and buffers.
+        find: The tops are not known beforehand; start them at -inf.
+        tops: (R, L) the shifts; updated if ``find``.
+        totals: (R, L) updated; start at 0.
+    """
+    L, R = tile.shape[:2]
+    cosines, exps = buffers[:L], buffers[L : 2 * L]
+    fresh_tops, fresh = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
+    for i in range(R):
+        fresh_tops[:] = tops[i]
+        forward_row(
+            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], targets[i], find,
+            fresh_tops, fresh, cosines, exps, buffers[2 * L], buffers[2 * L + 1],
+        )  # fmt: skip
+        for level in range(L):
+            if find:
+                top = max(tops[i, level], fresh_tops[level])
+                before = totals[i, level] * np.exp(tops[i, level] - top)
+                totals[i, level] = before + fresh[level] * np.exp(fresh_tops[level] - top)
+                tops[i, level] = top
+            else:
+                totals[i, level] += fresh[level]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def tile_to_gradient(
+    tile: Products,
+    inverse_a: Floats,
+    inverse_p: Floats,
+    targets: Ints,
+    masked: Ints,
+    masked_offsets: Offsets,
+    limits: Floats,
     scale: Any,
     weights: Floats,
-    column_sums: Floats,
-    row_sums: Floats,
-    buffers: Floats,
+    known: bool,
+    find: bool,
+    tops: Floats,
+    totals: Floats,
     column_tops: Floats,
     column_factors: Floats,
     backward: Floats,
+    column_sums: Floats,
+    row_sums: Floats,
+    buffers: Floats,
 ) -> float:
-    """Turn a tile's block products into the coefficients of the gradient, in place; return the tile's forward loss.
+    """Turn a tile's block products into the coefficients of the gradient, in place; return the forward loss of its targets.
 
     Args:
-        tile: (L, R, N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a| |p|), by which block l
-            of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates).
-        inverse_a: (L, R) 1 / norm of the anchors' first D_l dimensions, 0 for a zero vector.
+        tile: (L, R, at least N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a| |p|), by which
+            block l of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates). What is
+            beyond N stays.
+        inverse_a: (R, L) 1 / norm of the anchors' first D_l dimensions, 0 for a zero vector.
         inverse_p: (L, N) likewise for the candidates.
-        targets: (R,) the column of each row's positive.
+        targets: (R,) the column of each row's positive; -1 if it is in another tile.
         masked: The columns that are no negatives of a row (its other known positives), one row's after the other's.
         masked_offsets: (R + 1,) where each row's begin.
+        limits: (R,) columns with a greater cosine in full are no negatives of the row either; NaN for no limit.
         scale: What cosines are multiplied by.
         weights: (L,) each level's weight in the forward loss, divided by the number of rows in the batch.
-        column_sums: (L, N) added to: column sums of G * S.
-        row_sums: (L, R) written: row sums of G * S.
-        buffers: (4, N) scratch.
+        known: Tops and totals are given, those of all columns; else they are those of this tile, and are written.
+        find: Where they are not known, find the tops; else use those given.
+        tops: (R, L) the shift of the exponents.
+        totals: (R, L) the sum of the exponentials of all columns.
         column_tops: (L, N) the shift of each column's softmax over anchors; (0, 0) when there is no backward direction.
         column_factors: (L, N) by which a negative's shifted exponential is multiplied in the backward direction's G.
-        backward: (L, R) the backward direction's G at each row's target.
+        backward: (R, L) the backward direction's G at each row's target.
+        column_sums: (L, N) added to: column sums of G * S.
+        row_sums: (R, L) added to: row sums of G * S.
+        buffers: (2 L + 3, N) scratch.
     """
-    L, R, N = tile.shape
-    products, scores, g, scratch = buffers[0], buffers[1], buffers[2], buffers[3]
-    both = len(column_tops) > 0
+    (L, R), N = tile.shape[:2], inverse_p.shape[1]
+    cosines, exps = buffers[:L], buffers[L : 2 * L]
+    products, scratch, above = buffers[2 * L], buffers[2 * L + 1], buffers[2 * L + 2]
+    fresh = np.empty(L, inverse_a.dtype)
     loss = 0.0
     for i in range(R):
-        products[:] = 0.0
-        target = targets[i]
-        start, end = masked_offsets[i], masked_offsets[i + 1]
-        for level in range(L):
-            block = tile[level, i]
-            inverse = inverse_a[level, i]
-            others = inverse_p[level]
-            for j in range(N):
-                products[j] += block[j]
-                scores[j] = products[j] * (inverse * others[j])
-            for j in range(N):
-                g[j] = scale * scores[j]
-            for e in range(start, end):
-                g[masked[e]] = -scale + AWAY
-            top = maximum(g, scratch)
-            aim = np.float64(g[target] - top)
-            for j in range(N):
-                g[j] -= top
-            exponentiate(g, scratch)
-            total = g[0] * 0
-            for j in range(N):
-                total += g[j]
-            loss += weights[level] * (np.log(np.float64(total)) - aim)
-            pull = scale * weights[level]
+        target, own = targets[i], masked[masked_offsets[i] : masked_offsets[i + 1]]
+        forward_row(
+            tile, i, inverse_a, inverse_p, scale, own, limits[i], target, find and not known,
+            tops[i], fresh, cosines, exps, products, scratch,
+        )  # fmt: skip
+        if not known:
+            totals[i] = fresh
+        above[:] = 0.0
+        for level in range(L - 1, -1, -1):
+            g, pull, total = exps[level], scale * weights[level], totals[i, level]
             factor = pull / total
-            for j in range(N):
-                g[j] *= factor
-            pulled = -pull
-            if both:
-                shift, factors = column_tops[level], column_factors[level]
+            if target >= 0:
+                aim = np.float64(scale * cosines[level, target] - tops[i, level])
+                loss += weights[level] * (np.log(np.float64(total)) - aim)
+            if len(column_tops) == 0:
+                if target >= 0:
+                    g[target] -= total
+            else:
+                _backward_exponentials(
+                    cosines[level], scale, column_tops[level], column_factors[level], scratch
+                )
+                if target >= 0:
+                    scratch[target] = 0.0
                 for j in range(N):
-                    products_shifted = scale * scores[j] - shift[j]
-                    scratch[j] = min(products_shifted, 0)
-                add_backward(g, scratch, factors, target, masked[start:end], block)
-                pulled += backward[level, i]
-            g[target] += pulled
-            sums = column_sums[level]
-            row = g[0] * 0
-            # short loops: the compiler gives up on vectors when it must tell too many arrays apart
-            for j in range(N):
-                gs = g[j] * scores[j]
-                row += gs
-                sums[j] += gs
-            row_sums[level, i] = row
-            for j in range(N):
-                block[j] = g[j] * inverse * others[j]
-        for level in range(L - 2, -1, -1):
-            block, after = tile[level, i], tile[level + 1, i]
-            for j in range(N):
-                block[j] += after[j]
+                    g[j] = g[j] * factor + (scratch[j] if g[j] != 0 else g[j])  # masked columns are 0
+                if target >= 0:
+                    g[target] += backward[i, level] - pull
+                factor = factor * 0 + 1
+            row_sums[i, level] += _coefficients(
+                g, factor, cosines[level], inverse_a[i, level], inverse_p[level], column_sums[level], above, tile[level, i, :N]
+            )  # fmt: skip
     return loss
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def add_backward(
-    g: Floats, logits: Floats, factors: Floats, target: int, masked: Ints, scratch: Floats
-) -> None:
-    """Add the backward direction's G of one row's negatives to ``g``; ``logits`` are shifted by their columns' tops."""
-    exponentiate(logits, scratch)
-    logits[target] = 0
-    for e in range(len(masked)):
-        logits[masked[e]] = 0
-    for j in range(len(g)):
-        g[j] += logits[j] * factors[j]
+def _rise(cosines: Floats, scale: Any, exps: Floats, tops: Floats, totals: Floats) -> None:
+    """Add a row's negatives (those whose ``exps`` are not 0) to the running maxima and sums of exponentials of columns."""
+    for j in range(len(cosines)):
+        x = scale * cosines[j]
+        top = max(tops[j], x)
+        share = exp(x - top)
+        totals[j] = totals[j] * exp(tops[j] - top) + (share if exps[j] != 0 else share * 0)
+        tops[j] = top
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def tile_to_column_sums(
-    tile: Floats,
+@njit(nogil=True, cache=True, error_model="numpy")
+def tile_to_column_totals(
+    tile: Products,
     inverse_a: Floats,
     inverse_p: Floats,
     targets: Ints,
     masked: Ints,
     masked_offsets: Offsets,
+    limits: Floats,
     scale: Any,
     tops: Floats,
-    sums: Floats,
+    totals: Floats,
     aims: Floats,
     buffers: Floats,
 ) -> None:
     """Add a tile's rows to the sums of exponentials over each column's negatives (a softmax over anchors).
 
     Args:
-        tile: (L, R, N) products of block l; overwritten.
-        inverse_a: (L, R), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets and scale.
-        tops: (L, N) updated: the largest logit so far, the positives' included; start at -inf.
-        sums: (L, N) updated: sum of exp(logit - top) over the negatives so far; start at 0.
-        aims: (L, R) written: the logits of the positives.
-        buffers: (4, N) scratch.
+        tile: (L, R, at least N) products of block l.
+        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets, limits, scale and buffers.
+        tops: (L, N) updated: at least the largest logit so far, the positives' included; start at -scale.
+        totals: (L, N) updated: sum of exp(logit - top) over the negatives so far; start at 0.
+        aims: (R, L) written where the target is in this tile: the logits of the positives.
     """
-    L, R, N = tile.shape
-    fresh, scratch = buffers[0], buffers[1]
-    for level in range(L):
-        others, top, total = inverse_p[level], tops[level], sums[level]
-        fresh[:] = top
-        for i in range(R):
-            block = tile[level, i]
-            if level > 0:
-                before = tile[level - 1, i]
-                for j in range(N):
-                    block[j] += before[j]
-            factor = scale * inverse_a[level, i]
-            for j in range(N):
-                fresh[j] = max(fresh[j], block[j] * factor * others[j])
-        for j in range(N):
-            total[j] *= np.exp(top[j] - fresh[j])
-            top[j] = fresh[j]
-        for i in range(R):
-            block = tile[level, i]
-            factor = scale * inverse_a[level, i]
-            aims[level, i] = block[targets[i]] * factor * others[targets[i]]
-            logits = buffers[2]
-            for j in range(N):
-                logits[j] = min(block[j] * factor * others[j] - top[j], 0)
-            exponentiate(logits, scratch)
-            logits[targets[i]] = 0
-            for e in range(masked_offsets[i], masked_offsets[i + 1]):
-                logits[masked[e]] = 0
-            for j in range(N):
-                total[j] += logits[j]
+    L, R = tile.shape[:2]
+    cosines, exps = buffers[:L], buffers[L : 2 * L]
+    shifts, fresh = np.full(L, scale, inverse_a.dtype), np.empty(L, inverse_a.dtype)
+    for i in range(R):
+        target = targets[i]
+        forward_row(
+            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], target, False,
+            shifts, fresh, cosines, exps, buffers[2 * L], buffers[2 * L + 1],
+        )  # fmt: skip
+        for level in range(L):
+            if target >= 0:
+                aims[i, level] = scale * cosines[level, target]
+                exps[level, target] = 0.0
+            _rise(cosines[level], scale, exps[level], tops[level], totals[level])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def inverse_norms(vectors: Floats, levels: Offsets, out: Floats) -> None:
-    """Set out (L, n) to 1 / norm of each vector's first levels[l] dimensions, 0 for a zero prefix."""
-    for i in range(len(vectors)):
+def _square(x: Floats) -> Any:
+    squares = x[0] * 0
+    for j in range(len(x)):
+        squares += x[j] * x[j]
+    return squares
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: Floats) -> None:
+    """Set out (n, L) at vectors [start, end) to 1 / norm of their first levels[l] dimensions, 0 for a zero prefix."""
+    for i in range(start, end):
         row = vectors[i]
         squares = row[0] * 0
-        start = 0
+        begin = 0
         for level in range(len(levels)):
-            for j in range(start, levels[level]):
-                squares += row[j] * row[j]
-            start = levels[level]
-            out[level, i] = 1 / np.sqrt(squares) if squares != 0 else 0  # NaN stays NaN
+            squares += _square(row[begin : levels[level]])
+            begin = levels[level]
+            out[i, level] = 1 / np.sqrt(squares) if squares != 0 else 0  # NaN stays NaN
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def margins(
+    anchors: Floats, candidates: Floats, targets: Ints, inverse_a: Floats, inverse_p: Floats, margin: Any, out: Floats
+) -> None:  # fmt: skip
+    """Set out (B,) to the cosine of each anchor and its positive in full, plus the margin."""
+    for i in range(len(anchors)):
+        a, p = anchors[i], candidates[targets[i]]
+        product = a[0] * 0
+        for j in range(len(a)):
+            product += a[j] * p[j]
+        out[i] = product * inverse_a[i] * inverse_p[targets[i]] + margin
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def add(products: Products, out: Floats) -> None:
+    """Add the products to ``out``, both (n, d)."""
+    for i in range(len(out)):
+        source, target = products[i], out[i]
+        for j in range(len(target)):
+            target[j] += load(source, j)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _subtract(target: Floats, factor: Any, row: Floats) -> None:
+    for j in range(len(target)):
+        target[j] -= factor * row[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def remove_radial(
     gradient: Floats, vectors: Floats, sums: Floats, inverse: Floats, levels: Offsets, start: int, end: int
 ) -> None:
@@ -274,8 +418,8 @@ def remove_radial(
     Args:
         gradient: (n, d) updated.
         vectors: (n, d).
-        sums: (L, n) sums of G * S over the other side.
-        inverse: (L, n) 1 / norm at each level.
+        sums: (n, L) sums of G * S over the other side.
+        inverse: (n, L) 1 / norm at each level.
         levels: (L,) ascending dimensions.
         start: First vector.
         end: One past the last.
@@ -284,6 +428,6 @@ def remove_radial(
         target, row = gradient[i], vectors[i]
         factor = row[0] * 0
         for level in range(len(levels) - 1, -1, -1):
-            factor += sums[level, i] * inverse[level, i] * inverse[level, i]
-            for j in range(levels[level - 1] if level > 0 else 0, levels[level]):
-                target[j] -= factor * row[j]
+            factor += sums[i, level] * inverse[i, level] * inverse[i, level]
+            begin = levels[level - 1] if level > 0 else 0
+            _subtract(target[begin : levels[level]], factor, row[begin : levels[level]])

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from statim.kernels.blocks import add_rows
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -65,7 +67,7 @@ def bag(
     return written
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, error_model="numpy")
 def pool_bags(
     table: Floats,
     ids: Ints,
@@ -90,19 +92,20 @@ def pool_bags(
         end: One past the last.
         out: (m, d) written at [start, end).
     """
-    d = table.shape[1]
+    longest = 0
     for i in range(start, end):
-        row = out[i]
-        row[:] = 0.0
+        longest = max(longest, offsets[texts[i] + 1] - offsets[texts[i]])
+    shares = np.empty(longest, table.dtype)
+    for i in range(start, end):
         text = texts[i]
-        if totals[text] == 0:
+        first, size = offsets[text], offsets[text + 1] - offsets[text]
+        if totals[text] == 0 or size == 0:
+            out[i] = 0.0
             continue
         share = 1 / np.float64(totals[text])
-        for e in range(offsets[text], offsets[text + 1]):
-            source = table[ids[e]]
-            weight = table.dtype.type(counts[e] * share)
-            for j in range(d):
-                row[j] += weight * source[j]
+        for e in range(size):
+            shares[e] = counts[first + e] * share
+        add_rows(table, ids[first : first + size], shares, 0, size, out[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -221,17 +224,11 @@ def gather(
         out: (rows that occur, d) written at [start, end).
         squares: (rows that occur,) written at [start, end): squared norms.
     """
-    d = gradients.shape[1]
     for u in range(start, end):
         target = out[u]
-        target[:] = 0.0
-        for e in range(row_offsets[u], row_offsets[u + 1]):
-            source = gradients[positions[e]]
-            share = shares[e]
-            for j in range(d):
-                target[j] += share * source[j]
-        total = 0.0
-        for j in range(d):
+        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], target)
+        total = target[0] * 0
+        for j in range(len(target)):
             total += target[j] * target[j]
         squares[u] = total
 

@@ -10,11 +10,13 @@ For pooled anchors ``a`` (B, d) and candidates ``p`` (N, d), at prefixes D_1 < .
 
 and dp likewise with the transpose. Multiple negatives ranking (Henderson et al., 2017; InfoNCE, van den Oord et al., 2018) inside
 Matryoshka representation learning (Kusupati et al., 2022). The softmax is row-wise, so a tile of rows goes from products to
-gradient while it is in cache. The backward direction (candidate to anchor) needs each column's sum first, hence a pass of its
-own over the products.
+gradient while it is in cache. Where a row's columns do not fit, they are cut into tiles too, and a sweep of its own over the
+products finds the rows' sums first: memory grows with B + N, never with B x N. The backward direction (candidate to anchor)
+needs each column's sum, hence another such sweep.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,13 +24,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from llvmlite import binding
 
 from statim import threads as pool
-from statim.kernels.contrast import inverse_norms, remove_radial, tile_to_column_sums, tile_to_gradient
+from statim.kernels.contrast import (
+    FIXED,
+    add,
+    inverse_norms,
+    margins,
+    remove_radial,
+    tile_to_column_totals,
+    tile_to_gradient,
+    tile_to_totals,
+)
 
 TILE_BYTES = (
     6 << 20
 )  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
+MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
+CUT_COLUMNS = 4096  # of such tiles
+PADDING = (
+    64  # columns are filled up to a multiple of it, so that products have few shapes, each prepared once
+)
+
+FAST_BFLOAT16 = bool(
+    binding.get_host_cpu_features().get("avx512bf16")
+)  # else its products are slower than float32's
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -52,6 +73,24 @@ class Targets:
         """Anchor i's positive is candidate i, and nothing is masked."""
         return Targets(np.arange(rows, dtype=np.int32), np.zeros(0, np.int32), np.zeros(rows + 1, np.int64))
 
+    def tile(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[npt.NDArray[Any], ...]:
+        """The three of a tile: columns count from its first, -1 is a positive outside of it."""
+        (start, end), (first, last) = rows, columns
+        positives = self.columns[start:end]
+        offsets = self.masked_offsets[start : end + 1]
+        masked = self.masked[offsets[0] : offsets[-1]]
+        offsets = offsets - offsets[0]
+        if first == 0 and last > max(positives.max(initial=-1), masked.max(initial=-1)):
+            return positives, masked, offsets
+        inside = (positives >= first) & (positives < last)
+        kept = (masked >= first) & (masked < last)
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return (
+            np.where(inside, positives - first, -1).astype(np.int32),
+            masked[kept] - np.int32(first),
+            before[offsets],
+        )
+
 
 def contrastive(
     anchors: Floats,
@@ -62,8 +101,11 @@ def contrastive(
     weights: Sequence[float] | None = None,
     scale: float = 20.0,
     both_directions: bool = False,
+    margin: float | None = None,
+    precision: str = "fp32",
     threads: int = 1,
     tile_rows: int | None = None,
+    tile_columns: int | None = None,
 ) -> tuple[float, Floats]:
     """Loss and gradient of one batch.
 
@@ -75,140 +117,230 @@ def contrastive(
         weights: One weight a level, 1 each by default.
         scale: Cosines are multiplied by it (1 / temperature).
         both_directions: Average the loss with that of finding, for each positive, its anchor among all anchors.
+        margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown positives: no
+            negatives of that anchor. By default there is no such limit.
+        precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
+            levels, rows and columns stay float32.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
+        tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
 
     Returns:
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
-    a, p = anchors, candidates
-    B, N, L = len(a), len(p), len(levels)
-    level_weights = np.asarray(weights if weights is not None else [1.0] * L, a.dtype)
-    per_row = level_weights / a.dtype.type(B)
-    share = a.dtype.type(0.5 if both_directions else 1.0)
-    blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
-    bounds = np.array(levels, np.int64)
-    inverse_a, inverse_p = _inverse_norms(a, bounds), _inverse_norms(p, bounds)
-    R = tile_rows or max(64, min(256, TILE_BYTES // (L * N * a.itemsize)))
-    tiles = [(start, min(start + R, B)) for start in range(0, B, R)]
-    parts = [tiles[share::threads] for share in range(min(threads, len(tiles)))]
-    torch_a, torch_p = torch.from_numpy(a), torch.from_numpy(p)
+    batch = _Batch(
+        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads
+    )
+    return batch.gradient(tile_rows, tile_columns)
 
-    def multiply(buffer: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        """Each block's products of rows [start, end), (L, rows, N)."""
-        tile = buffer[:, : end - start]
-        for level, block in enumerate(blocks):
-            torch.mm(torch_a[start:end, block], torch_p[:, block].T, out=tile[level])
-        return tile
 
-    def masks(start: int, end: int) -> tuple[Any, ...]:
-        offsets = targets.masked_offsets[start : end + 1]
-        return targets.columns[start:end], targets.masked[offsets[0] : offsets[-1]], offsets - offsets[0]
+class _Batch:
+    """One batch's vectors and what all sweeps over its tiles share."""
 
-    if both_directions:
-        loss_back, tops, factors, backward = _backward_direction(
-            multiply, masks, parts, inverse_a, inverse_p, targets, scale, per_row * share
+    def __init__(
+        self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
+        both: bool, margin: float | None, precision: str, threads: int,
+    ) -> None:  # fmt: skip
+        kind = a.dtype.type
+        self.a, self.p, self.targets, self.threads, self.both = a, p, targets, threads, both
+        self.scale = kind(scale)
+        self.find = scale > FIXED
+        share = 0.5 if both else 1.0
+        self.weights = (
+            np.asarray([1.0] * len(levels) if weights is None else weights) * (share / len(a))
+        ).astype(kind)
+        self.blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
+        self.bounds = np.array(levels, np.int64)
+        self.inverse_a, self.inverse_p = self._inverse_norms(a), self._inverse_norms(p)
+        self.limits = np.full(len(a), np.nan, kind)
+        if margin is not None:
+            margins(
+                a, p, targets.columns, self.inverse_a[:, -1], self.inverse_p[:, -1], kind(margin), self.limits
+            )
+        self.others = np.ascontiguousarray(self.inverse_p.T)
+        self.torch_a, full = torch.from_numpy(a), torch.from_numpy(p)
+        if precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32:
+            self.torch_a = self.torch_a.bfloat16()
+        self.torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
+        self.torch_p[: len(p)] = full
+
+    def _inverse_norms(self, vectors: Floats) -> Floats:
+        out = np.empty((len(vectors), len(self.bounds)), vectors.dtype)
+        parts = pool.ranges(len(vectors), self.threads)
+        pool.run([partial(inverse_norms, vectors, self.bounds, *part, out) for part in parts], self.threads)
+        return out
+
+    def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
+        (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
+        C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
+        R = tile_rows or max(64, min(256, TILE_BYTES // (L * min(C, N) * self.torch_a.element_size())))
+        rows = [(start, min(start + R, B)) for start in range(0, B, R)]
+        columns = [(start, min(start + C, N)) for start in range(0, N, C)]
+        shares = [rows[first :: self.threads] for first in range(min(self.threads, len(rows)))]
+        sweep = partial(_Sweep, self, columns, R, _padded(min(C, N)))
+
+        dtype = self.a.dtype
+        tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
+        totals = np.zeros((B, L), dtype)
+        if len(columns) > 1:
+            pool.run([partial(sweep(share).totals, tops, totals) for share in shares], self.threads)
+        loss_back, column_tops, factors, backward = (
+            0.0,
+            np.zeros((0, 0), dtype),
+            np.zeros((0, 0), dtype),
+            np.zeros((B, L), dtype),
         )
-    else:
-        loss_back, tops, factors = 0.0, np.zeros((0, 0), a.dtype), np.zeros((0, 0), a.dtype)
-        backward = np.zeros((L, B), a.dtype)
-    gradient = np.empty((B + N, a.shape[1]), a.dtype)
-    da, dp = gradient[:B], gradient[B:]
-    row_sums = np.empty((L, B), a.dtype)
+        if self.both:
+            found = pool.run([sweep(share).column_totals for share in shares], self.threads)
+            loss_back, column_tops, factors, backward = self._backward_direction(*zip(*found, strict=True))
 
-    def work(part: list[tuple[int, int]]) -> tuple[float, Floats, Floats]:
-        torch.set_num_threads(1)  # the threads are ours
-        loss = 0.0
-        part_dp = torch.zeros(N, a.shape[1], dtype=torch_a.dtype)
-        column_sums = np.zeros((L, N), a.dtype)
-        buffer = torch.empty(L, R, N, dtype=torch_a.dtype)
-        scratch = np.empty((4, N), a.dtype)
-        for start, end in part:
-            tile = multiply(buffer, start, end)
-            rows = np.empty((L, end - start), a.dtype)
-            loss += tile_to_gradient(
-                tile.numpy(), inverse_a[:, start:end], inverse_p, *masks(start, end),
-                a.dtype.type(scale), per_row * share, column_sums, rows, scratch, tops, factors, backward[:, start:end],
-            )  # fmt: skip
-            row_sums[:, start:end] = rows
-            for level, block in enumerate(blocks):
-                torch.mm(tile[level], torch_p[:, block], out=torch.from_numpy(da)[start:end, block])
-                torch.addmm(
-                    part_dp[:, block], tile[level].T, torch_a[start:end, block], out=part_dp[:, block]
+        gradient = np.zeros((B + N, d), dtype)
+        row_sums = np.zeros((B, L), dtype)
+        known = len(columns) > 1
+        results = pool.run(
+            [
+                partial(
+                    sweep(share).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
+                    gradient[B:] if index == 0 else np.zeros((N, d), dtype),
                 )
-        return loss, part_dp.numpy(), column_sums
-
-    results = pool.run([partial(work, part) for part in parts], threads)
-    dp[:] = results[0][1]
-    column_sums = results[0][2]
-    for _, other, sums in results[1:]:
-        dp += other
-        column_sums += sums
-    pool.run(
-        [
-            partial(remove_radial, da, a, row_sums, inverse_a, bounds, *part)
-            for part in pool.ranges(B, threads)
+                for index, share in enumerate(shares)
+            ],
+            self.threads,
+        )  # fmt: skip
+        column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
+        ranges = pool.ranges(N, self.threads)
+        finish = partial(self._finish, gradient[B:], [result[2] for result in results[1:]], column_sums)
+        tasks = [partial(finish, *part) for part in ranges] + [
+            partial(remove_radial, gradient[:B], self.a, row_sums, self.inverse_a, self.bounds, *part)
+            for part in pool.ranges(B, self.threads)
         ]
-        + [
-            partial(remove_radial, dp, p, column_sums, inverse_p, bounds, *part)
-            for part in pool.ranges(N, threads)
-        ],
-        threads,
-    )
-    return loss_back + sum(result[0] for result in results), gradient
+        pool.run(tasks, self.threads)
+        return loss_back + math.fsum(result[0] for result in results), gradient
+
+    def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
+        """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
+        for other in others:
+            add(other[start:end], dp[start:end])
+        remove_radial(dp, self.p, sums, self.inverse_p, self.bounds, start, end)
+
+    def _backward_direction(
+        self, tops: tuple[Floats, ...], sums: tuple[Floats, ...], aims: tuple[Floats, ...]
+    ) -> tuple[float, Floats, Floats, Floats]:
+        """The softmax of each positive over all anchors, from the sweep over all tiles.
+
+        Returns:
+            The loss; the shift (L, N) of each column's logits; the factor (L, N) of each column's shifted exponentials in G; and
+            G (B, L) at the positives themselves.
+        """
+        columns, dtype = self.targets.columns, self.a.dtype
+        top = np.max(tops, axis=0)
+        total = np.zeros_like(top)
+        for part_top, part in zip(tops, sums, strict=True):
+            total += part * np.exp(part_top - top)
+        aim = (np.sum(aims, axis=0) - top[:, columns].T).astype(np.float64)
+        own = np.exp(aim)
+        whole = own + total[:, columns].T
+        pull = (self.scale * self.weights).astype(np.float64)
+        factors = np.zeros(top.shape, np.float64)
+        for level in range(len(pull)):
+            np.add.at(factors[level], columns, pull[level] / whole[:, level])
+        loss = float(np.sum(self.weights * (np.log(whole) - aim)))
+        return loss, top, factors.astype(dtype), (pull * (own / whole - 1)).astype(dtype)
 
 
-def _inverse_norms(vectors: Floats, levels: npt.NDArray[np.int64]) -> Floats:
-    out = np.empty((len(levels), len(vectors)), vectors.dtype)
-    inverse_norms(vectors, levels, out)
-    return out
+class _Sweep:
+    """One thread's share of a batch's tiles; its methods go over them once each."""
 
+    def __init__(
+        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]]
+    ) -> None:  # fmt: skip
+        self.batch, self.rows, self.columns = batch, rows, columns
+        self.most_rows, self.most_columns = most_rows, most_columns
 
-def _backward_direction(
-    multiply: Any, masks: Any, parts: list[list[tuple[int, int]]], inverse_a: Floats, inverse_p: Floats,
-    targets: Targets, scale: float, weights: Floats,
-) -> tuple[float, Floats, Floats, Floats]:  # fmt: skip
-    """The softmax of each positive over all anchors: a first pass over the tiles.
+    def _tiles(
+        self,
+    ) -> Iterator[tuple[tuple[int, int], tuple[int, int], torch.Tensor, tuple[Any, ...]]]:
+        """Rows and columns of each tile, its products (L, rows, columns), and the arguments that all kernels share."""
+        torch.set_num_threads(1)  # the threads are ours
+        batch = self.batch
+        L = len(batch.blocks)
+        buffer = torch.empty(L * self.most_rows * self.most_columns, dtype=batch.torch_a.dtype)
+        for rows in self.rows:
+            for columns in self.columns:
+                R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
+                tile = buffer[: L * R * N].view(L, R, N)
+                for level, block in enumerate(batch.blocks):
+                    a, p = (
+                        batch.torch_a[slice(*rows), block],
+                        batch.torch_p[columns[0] : columns[0] + N, block],
+                    )
+                    torch.mm(a, p.T, out=tile[level])
+                yield rows, columns, tile, (
+                    _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
+                    *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
+                )  # fmt: skip
 
-    Returns:
-        The loss; the shift (L, N) of each column's logits; the factor (L, N) of each column's shifted exponentials in G; and
-        G (L, B) at the positives themselves.
-    """
-    (L, B), N = inverse_a.shape, inverse_p.shape[1]
-    dtype = inverse_a.dtype
-    aims = np.empty((L, B), dtype)
-    R = max(end - start for part in parts for start, end in part)
+    def _buffers(self, columns: tuple[int, int]) -> Floats:
+        return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
 
-    def work(part: list[tuple[int, int]]) -> tuple[Floats, Floats]:
-        torch.set_num_threads(1)
-        tops, sums = np.full((L, N), -np.inf, dtype), np.zeros((L, N), dtype)
-        buffer = torch.empty(L, R, N, dtype=torch.from_numpy(aims).dtype)
-        scratch = np.empty((4, N), dtype)
-        for start, end in part:
-            aim = np.empty((L, end - start), dtype)
-            tile_to_column_sums(
-                multiply(buffer, start, end).numpy(), inverse_a[:, start:end], inverse_p, *masks(start, end),
-                dtype.type(scale), tops, sums, aim, scratch,
-            )  # fmt: skip
-            aims[:, start:end] = aim
-        return tops, sums
+    def totals(self, tops: Floats, totals: Floats) -> None:
+        for rows, columns, _, shared in self._tiles():
+            at = slice(*rows)
+            tile_to_totals(*shared, self.batch.find, tops[at], totals[at], self._buffers(columns))
 
-    results = pool.run([partial(work, part) for part in parts], len(parts))
-    tops = np.max([top for top, _ in results], axis=0)
-    sums = np.zeros_like(tops)
-    for top, total in results:
-        sums += total * np.exp(top - tops)
-    columns = targets.columns
-    own = np.exp(aims - tops[:, columns])
-    totals = own + sums[:, columns]
-    pull = (dtype.type(scale) * weights)[:, None]
-    factors = np.zeros_like(tops)
-    for level in range(L):
-        np.add.at(factors[level], columns, (pull[level] / totals[level]).astype(dtype))
-    loss = float(
-        np.sum(
-            weights[:, None].astype(np.float64)
-            * (np.log(totals.astype(np.float64)) - (aims - tops[:, columns]))
+    def column_totals(self) -> tuple[Floats, Floats, Floats]:
+        batch = self.batch
+        (B, L), N, dtype = (len(batch.a), len(batch.blocks)), len(batch.p), batch.a.dtype
+        tops, totals, aims = (
+            np.full((L, N), -batch.scale, dtype),
+            np.zeros((L, N), dtype),
+            np.zeros((B, L), dtype),
         )
-    )
-    return loss, tops, factors, pull * (own / totals - 1)
+        for rows, columns, _, shared in self._tiles():
+            of = slice(*columns)
+            part_tops, part = _cut(tops, columns), _cut(totals, columns)
+            tile_to_column_totals(*shared, part_tops, part, aims[slice(*rows)], self._buffers(columns))
+            tops[:, of], totals[:, of] = part_tops, part
+        return tops, totals, aims
+
+    def gradient(
+        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
+        row_sums: Floats, da: Floats, dp: Floats,
+    ) -> tuple[float, Floats, Floats]:  # fmt: skip
+        """Add to da and dp; return the forward loss, the column sums of G * S, and dp."""
+        batch = self.batch
+        column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
+        product = torch.empty(
+            max(self.most_rows, self.most_columns), batch.a.shape[1], dtype=batch.torch_a.dtype
+        )
+        loss = 0.0
+        for rows, columns, tile, shared in self._tiles():
+            at, of = slice(*rows), slice(*columns)
+            padded = slice(columns[0], columns[0] + tile.shape[2])
+            sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
+            loss += tile_to_gradient(
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], _cut(column_tops, columns),
+                _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
+            )  # fmt: skip
+            column_sums[:, of] += sums
+            for level, block in enumerate(batch.blocks):
+                torch.mm(tile[level], batch.torch_p[padded, block], out=product[: tile.shape[1], block])
+            add(_bits(product[: tile.shape[1]]), da[at])
+            for level, block in enumerate(batch.blocks):
+                torch.mm(tile[level].T, batch.torch_a[at, block], out=product[: tile.shape[2], block])
+            add(_bits(product[: tile.shape[2]]), dp[of])
+        return loss, column_sums, dp
+
+
+def _padded(columns: int) -> int:
+    return -(-columns // PADDING) * PADDING
+
+
+def _cut(array: Floats, columns: tuple[int, int]) -> Floats:
+    """These columns, (L, n), contiguous: the array itself or a copy."""
+    return np.ascontiguousarray(array[:, slice(*columns)])
+
+
+def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """The tensor as numpy; bfloat16 as uint16."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -69,13 +69,13 @@ class SparseAdam:
         """The pooled vectors of a batch's texts, (m, d) float32, from rows brought up to date."""
         work = np.concatenate([[0], np.cumsum(bags.offsets[texts + 1] - bags.offsets[texts])])
         entries = int(work[-1])
-        self._positions, self._shares = np.empty(entries, np.int32), np.empty(entries, np.float32)
+        self._positions, self._shares = np.empty(entries, np.int32), np.empty(entries, self.table.dtype)
         self._found = sort_by_row(
             bags.ids, bags.counts, bags.offsets, bags.totals, texts,
             self._starts, self._rows, self._row_offsets, self._positions, self._shares,
         )  # fmt: skip
         self._move(self.table, self._rows, self._found)
-        vectors = np.empty((len(texts), self.table.shape[1]), np.float32)
+        vectors = np.empty((len(texts), self.table.shape[1]), self.table.dtype)
         tasks = [
             partial(
                 pool_bags,

@@ -58,15 +58,12 @@ def _scheduled(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
 
 
 @contextlib.contextmanager
-def matrix_precision(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices in bfloat16 with float32 sums (or not), and restore torch's settings afterwards."""
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, threads = matmul.fp32_precision, torch.get_num_threads()
-    matmul.fp32_precision = "bf16" if precision == "bf16" else "ieee"
+def torch_threads() -> Iterator[None]:
+    """Restore torch's number of threads afterwards."""
+    threads = torch.get_num_threads()
     try:
         yield
     finally:
-        matmul.fp32_precision = before
         torch.set_num_threads(threads)
 
 
@@ -91,7 +88,7 @@ def fit(
     per_epoch = steps_per_epoch(len(data), recipe)
     assemble = Assembler(data, recipe.batch)
     pairs, epoch = np.zeros(0, np.int64), -1
-    with matrix_precision(recipe.precision):
+    with torch_threads():
         while optimizer.step < len(optimizer.rates) - 1:
             if optimizer.step // per_epoch != epoch:
                 epoch = optimizer.step // per_epoch
@@ -102,7 +99,8 @@ def fit(
             anchors = len(targets.columns)
             loss, gradient = contrastive(
                 vectors[:anchors], vectors[anchors:], targets,
-                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions, threads=optimizer.threads,
+                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions,
+                precision=recipe.precision, threads=optimizer.threads,
             )  # fmt: skip
             if not math.isfinite(loss):
                 raise DivergenceError(
