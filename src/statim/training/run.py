@@ -1,11 +1,9 @@
 """What a run is, as its ``run.json`` says: enough to go on with it from the folder's name alone.
 
-options     what ``train`` was asked for, paths made absolute
-in_memory   the options that were objects, which must be given again
-files       size and time of the files among them, to name the one that changed
-threads     that it runs on
-found       once known: hashes of the pairs and the start, the recipe, the spacing of evaluations
-rates       [step, rate]: the peak rate from that step on, where it was changed
+It holds the ``options`` that ``train`` was asked for, with whole paths; the names of those that were objects ``in_memory`` and must
+be given again; size and time of the ``files`` among them, to name one that changed; the number of ``threads``; what was ``found``
+as soon as it is known (hashes of the pairs and the start, the recipe, the spacing of evaluations); and the ``rates`` that were
+changed, [step, peak rate from there on].
 """
 
 import datetime
@@ -93,6 +91,8 @@ def _plain(name: str, value: Any) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return [_one(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _one(name, item) for key, item in value.items()}
     return _one(name, value)
 
 
@@ -117,7 +117,8 @@ def _same(name: str, now: Any, before: Any) -> bool:
 def _files(options: Mapping[str, Any]) -> Iterator[Path]:
     for name in PATHS:
         value = options.get(name)
-        for item in value if isinstance(value, list) else [value]:
+        several = list(value.values()) if isinstance(value, dict) else value
+        for item in several if isinstance(several, list) else [several]:
             if isinstance(item, str) and Path(item).is_file():
                 yield Path(item)
 

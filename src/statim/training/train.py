@@ -21,7 +21,6 @@ from statim.errors import InputError
 from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import checkpoint, curves, run
 from statim.training.bags import TrainingSet
@@ -237,9 +236,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any]) -> TrainingResult:
     with _clock(seconds, "start"):
         table = begun.table(data, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
+    steps = steps_per_epoch(len(data), recipe) * recipe.epochs
     if not found:
-        total = steps_per_epoch(len(data), recipe) * recipe.epochs
-        every = asked.evaluate_every or (development.spacing(data, recipe, total) if development else 1)
+        every = asked.evaluate_every or (development.spacing(data, recipe, steps) if development else 1)
         this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": every}
         if asked.out is not None:
             this["found"] |= {"pairs": pairs.hash, "start": begun.hash}
@@ -249,7 +248,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any]) -> TrainingResult:
         f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    optimizer, watch = _loop(asked, this, data, recipe, table, development, workers)
+    optimizer, watch = _loop(asked, this, data, recipe, steps, table, development, workers)
     history, best = watch.history, watch.best
     seconds["train"] = history.seconds
     kept = optimizer.current() if best.table is None else best.table
@@ -329,15 +328,16 @@ def _loop(
     this: dict[str, Any],
     data: TrainingSet,
     recipe: Recipe,
+    steps: int,
     table: Floats,
     development: Development | None,
     threads: int,
 ) -> tuple[SparseAdam, Watch]:
     """Train, from the newest checkpoint where there is one."""
-    out, total = asked.out, steps_per_epoch(len(data), recipe) * recipe.epochs
+    out = asked.out
     if asked.resume:
         run.change_rate(out, this, recipe, asked.learning_rate)
-    rates = learning_rates(total, recipe, this["rates"])
+    rates = learning_rates(steps, recipe, this["rates"])
     keep = asked.keep or ("best" if asked.patience else "last")
     optimizer, best = SparseAdam(table, rates, threads, recipe.clip), Best(keep == "best")
     before = checkpoint.load(out, rates, threads, recipe.clip) if asked.resume else None
@@ -348,7 +348,7 @@ def _loop(
     with ExitStack() as stack:
         history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
         stack.enter_context(closing(history))
-        bar = Progress("train", total=(total - optimizer.step) * batch, unit="pairs", show=asked.progress)
+        bar = Progress("train", total=(steps - optimizer.step) * batch, unit="pairs", show=asked.progress)
         watch = Watch(
             recipe, len(data), history, best,
             development=development, every=this["found"]["evaluate_every"], patience=asked.patience,

@@ -16,7 +16,7 @@ from statim.training.development import Development
 from statim.training.history import NDCG, History
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.trainer import DivergenceError, steps_per_epoch
+from statim.training.trainer import DivergenceError
 
 Floats = npt.NDArray[np.float32]
 
@@ -89,7 +89,7 @@ class Watch:
         self._bar = bar
         self.checkpoints: Checkpoints | None = None
         self.board: Any = None
-        self._batch, self._per_epoch = min(recipe.batch, pairs), steps_per_epoch(pairs, recipe)
+        self._batch, self._epochs = min(recipe.batch, pairs), recipe.epochs
         self._recent = deque(history.losses[-20:], maxlen=20)
 
     def begin(self, optimizer: SparseAdam) -> None:
@@ -100,7 +100,7 @@ class Watch:
     def __call__(self, optimizer: SparseAdam, loss: float) -> bool:
         """After a step; says whether to stop."""
         step, last = optimizer.step, len(optimizer.rates) - 1
-        epoch, rate = (step - 1) // self._per_epoch + 1, float(optimizer.rates[step])
+        epoch, rate = (step - 1) * self._epochs // last + 1, float(optimizer.rates[step])
         self.history.add(step=step, epoch=epoch, loss=loss, rate=rate, pairs=step * self._batch)
         if self.board is not None:
             self.board.add_scalar("loss", loss, step)
