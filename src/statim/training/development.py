@@ -82,7 +82,7 @@ class Development:
         """
         d, batch = recipe.dim, min(recipe.batch, len(data))
         tokens = len(self._queries.ids) + len(self._documents.ids)
-        evaluation = d * (
+        evaluation = FIXED + d * (
             TABLE * self._tokenizer.vocabulary_size
             + POOL * tokens
             + SCORE * len(self._queries) * len(self._documents)
