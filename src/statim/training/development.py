@@ -23,16 +23,8 @@ SHARE = 0.04  # of the steps' time may go into evaluations
 MOST = 4  # evaluations an epoch
 # What things take relative to each other (as measured, nanoseconds on two cores with bfloat16). A clock would space evaluations
 # differently in every run.
-TABLE, POOL, SCORE = (
-    0.8,
-    0.1,
-    0.035,
-)  # of an evaluation: for each number of the table, pooled, of the products
-ENTRY, PRODUCT, SOFTMAX = (
-    0.5,
-    0.024,
-    1.0,
-)  # of a step: for each number gathered, of the products; for each score
+FIXED, TABLE, POOL, SCORE = 6e6, 0.8, 0.1, 0.035  # an evaluation; per number of the table, pooled, multiplied
+ENTRY, PRODUCT, SOFTMAX = 0.35, 0.016, 1.5  # a step, per number gathered, multiplied; per score
 
 Floats = npt.NDArray[np.float32]
 
