@@ -39,7 +39,7 @@ def test_spacing_is_a_few_times_an_epoch_and_rarer_where_it_is_dear(pairs, token
     data = TrainingSet.of(pairs, tokenizer)
     few = Development(pairs.select(np.arange(20)), tokenizer, Settings(), 1)
     recipe = Recipe.make(len(pairs), None, dim=64, batch=64, epochs=5)
-    assert few.spacing(data, recipe, 100_000) == 5000  # four an epoch
+    assert few.spacing(data, recipe, 10_000_000) == 500_000  # four an epoch
     every = few.spacing(data, recipe, 30)
     assert 1 <= every <= 30
     many = Development(pairs.select(np.tile(np.arange(len(pairs)), 50)), tokenizer, Settings(), 1)

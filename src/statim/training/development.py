@@ -19,7 +19,7 @@ from statim.training.bags import TrainingSet
 from statim.training.history import NDCG
 from statim.training.recipe import Recipe
 
-SHARE = 0.04  # of the steps' time may go into evaluations
+SHARE = 0.05  # of the steps' time may go into evaluations
 MOST = 4  # evaluations an epoch
 # What things take relative to each other (as measured, nanoseconds on two cores with bfloat16). A clock would space evaluations
 # differently in every run.
