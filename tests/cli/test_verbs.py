@@ -94,7 +94,9 @@ def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_pat
     code, _, err = statim("train", "--resume", tmp_path / "c", "--json")
     assert code == 0, err
     assert (tmp_path / "c" / "model.safetensors").read_bytes() == tables[0]
-    steps = [json.loads(line)["step"] for line in (tmp_path / "c" / "training.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "c" / "training.jsonl").read_text().splitlines()
+    ]
     assert steps == list(range(1, len(steps) + 1))
     assert not (tmp_path / "c.training").exists()
 
