@@ -19,11 +19,11 @@ from statim.training.bags import TrainingSet
 from statim.training.history import NDCG
 from statim.training.recipe import Recipe
 
-SHARE = 0.05  # of the steps' time may go into evaluations
+SHARE = 0.04  # of the steps' time may go into evaluations
 MOST = 4  # evaluations an epoch
 # What things take relative to each other (as measured, nanoseconds on two cores with bfloat16). A clock would space evaluations
 # differently in every run.
-FIXED, TABLE, POOL, SCORE = 6e6, 0.8, 0.1, 0.035  # an evaluation; per number of the table, pooled, multiplied
+FIXED, TABLE, POOL, SCORE = 6e6, 0.9, 0.1, 0.035  # an evaluation; per number of the table, pooled, multiplied
 ENTRY, PRODUCT, SOFTMAX = 0.35, 0.016, 1.5  # a step, per number gathered, multiplied; per score
 
 Floats = npt.NDArray[np.float32]
@@ -84,6 +84,6 @@ class Development:
         scores = batch * (texts - batch)
         step = d * (ENTRY * entries + PRODUCT * scores) + SOFTMAX * scores * len(recipe.levels)
         # the one before the first step is paid from the same purse
-        affordable = int(SHARE * steps * step / evaluation) - 1
+        affordable = round(float(SHARE * steps * step / evaluation)) - 1
         wanted = MOST * recipe.epochs
         return max(1, math.ceil(steps / max(1, min(affordable, wanted))))

@@ -17,6 +17,7 @@ from typing import IO, Any
 from statim.files import storage_errors
 
 NDCG = "ndcg@10"
+LINES = 1000  # gather in memory at most
 
 
 class History:
@@ -36,6 +37,7 @@ class History:
         self.evaluations: list[tuple[int, float]] = []
         self._before = 0.0  # seconds spent by earlier processes
         self._started = time.perf_counter()
+        self._lines: list[dict[str, Any]] = []
         self._path, self._file = path, None
         if path is not None:
             with storage_errors(path):
@@ -68,9 +70,11 @@ class History:
     def add(self, **entry: Any) -> None:
         """Write down a step or an evaluation; the seconds are added."""
         self._take(entry)
+        entry["seconds"] = round(self.seconds, 3)
         if self._file is not None:
-            with storage_errors(self._path or Path()):
-                self._file.write((json.dumps(entry | {"seconds": round(self.seconds, 3)}) + "\n").encode())
+            self._lines.append(entry)
+            if len(self._lines) == LINES:
+                self.flush()
 
     @property
     def seconds(self) -> float:
@@ -83,9 +87,11 @@ class History:
         Raises:
             StorageError: The disk is full, read-only, or not permitted.
         """
-        if self._file is not None:
-            with storage_errors(self._path or Path()):
+        if self._file is not None and self._path is not None:
+            with storage_errors(self._path):
+                self._file.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
                 self._file.flush()
+            self._lines.clear()
 
     def close(self) -> None:
         """Flush, and close the file."""

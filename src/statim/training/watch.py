@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from statim.errors import DependencyError
 from statim.files import storage_errors
+from statim.formats.parts import not_finite
 from statim.progress import Progress
 from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
@@ -87,6 +88,7 @@ class Watch:
         self.history, self.best = history, best
         self._development, self._every, self._patience = development, every, patience
         self._bar = bar
+        self._spare: Floats | None = None  # memory for the next table to evaluate
         self.checkpoints: Checkpoints | None = None
         self.board: Any = None
         self._batch, self._epochs = min(recipe.batch, pairs), recipe.epochs
@@ -126,10 +128,11 @@ class Watch:
         return f"{loss}, held-out NDCG@10 {scores[-1][1]:.3f}" if scores else loss
 
     def _evaluate(self, optimizer: SparseAdam, development: Development) -> None:
-        table = optimizer.current()
+        table = optimizer.current(out=self._spare)
         _check(table, optimizer.step)
-        score = development.score(table)
+        score, before = development.score(table), self.best.table
         best = self.best.see(optimizer.step, score, table)
+        self._spare = before if best and self.best.keep else table
         self.history.add(**{"step": optimizer.step, NDCG: score, "best": best})
         self.history.flush()
         if self.board is not None:
@@ -144,7 +147,7 @@ class Watch:
 
 def _check(table: Floats, step: int) -> None:
     """A table with NaN or infinities is neither evaluated nor saved."""
-    if not np.isfinite(table).all():
+    if not_finite(table) is not None:
         raise DivergenceError(
             f"the table holds NaN or infinities after step {step}: training has diverged; lower the learning rate or the scale"
         )
