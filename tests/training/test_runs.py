@@ -1,6 +1,7 @@
 """Whole runs: what is kept, when they stop, how they go on."""
 
 import dataclasses
+import io
 import json
 import sys
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from statim import train
-from statim.errors import DependencyError, InputError
+from statim import progress, train
+from statim.errors import DependencyError, InputError, ModelError
 from statim.model import StaticModel
 from statim.training import checkpoint
 from statim.training.bags import TrainingSet
@@ -69,6 +70,28 @@ def test_the_log_and_the_evaluations(pairs, tmp_path):
         assert with_score[step] == (score > running)
         running = max(running, score)
     assert (tmp_path / "m" / "training.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_finished_run_is_not_gone_on_with(pairs, tmp_path):
+    train(pairs, out=tmp_path / "m", heldout=0, epochs=1, **QUICK)
+    with pytest.raises(ModelError, match=r"no interrupted training into .*m .*it is finished"):
+        train(out=tmp_path / "m", resume=True)
+
+
+def test_the_line_on_the_terminal(pairs, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    result = train(pairs, heldout=0, development=40, epochs=3, progress=True, **QUICK)
+    shown = sys.stderr.getvalue()
+    for words in ("train", "pairs/s", f"loss {result.losses[-20:].mean():.3f}"):
+        assert words in shown
+    assert f"held-out NDCG@10 {result.development[-1][1]:.3f}" in shown
 
 
 def test_the_last_score_is_that_of_the_saved_model(pairs, rows, tmp_path):

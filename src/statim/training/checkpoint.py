@@ -12,6 +12,7 @@ write would cost as much. That it reaches the disk, takes its name and replaces 
 """
 
 import contextlib
+import glob
 import json
 import shutil
 import time
@@ -55,8 +56,9 @@ def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
     """
     place = folder(out)
     if resume and not (place / RUN).is_file():
+        advice = "it is finished" if (Path(out) / LOG).is_file() else "start it anew"
         raise ModelError(
-            f"there is no interrupted training into {out} ({place / RUN} does not exist); start it anew"
+            f"there is no interrupted training into {out} ({place / RUN} does not exist); {advice}"
         )
     if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
         raise InputError(
@@ -68,8 +70,7 @@ def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
         with storage_errors(place):
             if not resume:
                 _empty(place)
-            for path in place.glob(f".*{MARKER}"):  # what a kill left half-written
-                _remove(path)
+            _sweep(place, Path(out).absolute())
         yield
 
 
@@ -79,6 +80,13 @@ def _ours(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _sweep(place: Path, out: Path) -> None:
+    """Remove what a kill left half-written: checkpoints, and the model itself beside its place (see files.atomic_directory)."""
+    model = f".{glob.escape(out.name[:40])}.????????{MARKER}"
+    for path in [*place.glob(f".*{MARKER}"), *out.parent.glob(model)]:
+        _remove(path)
 
 
 def _empty(place: Path) -> None:
