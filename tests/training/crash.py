@@ -7,6 +7,7 @@ the others at a random one of their calls to the file system, before or after it
 kill, ``killed``, and beside each its last checkpoint (``.last``). Prints the steps from which children went on, as JSON.
 """
 
+import itertools
 import json
 import os
 import random
@@ -29,19 +30,19 @@ CALLS = [(os, name) for name in ("fsync", "replace", "unlink", "rmdir", "mkdir",
 
 def die_at(call: int, before: bool) -> None:
     """Kill this process at its so-manieth call to the file system."""
-    count = 0
+    numbers = itertools.count(1)  # for all threads
 
     def watched(function):
         @wraps(function)
         def wrapper(*arguments, **options):
-            nonlocal count
-            count += 1
-            if count == call and before:
+            number = next(numbers)
+            if number == call and before:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = function(*arguments, **options)
-            if count == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return function(*arguments, **options)
+            finally:
+                if number == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return wrapper
 
