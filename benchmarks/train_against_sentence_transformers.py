@@ -35,10 +35,9 @@ from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel
 from statim.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
-from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.start import random_table
-from statim.training.trainer import fit, learning_rates, steps_per_epoch
+from statim.training.trainer import begin, fit, steps_per_epoch
 from statim.vocabulary import learn_wordpiece
 
 
@@ -48,8 +47,7 @@ def by_statim(
     cache.clear("tokens")  # texts are tokenized anew in every round
     started = time.perf_counter()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
-    rates = learning_rates(steps_per_epoch(len(data), recipe) * recipe.epochs, recipe)
-    optimizer = SparseAdam(table.copy(), rates, workers, recipe.clip)
+    optimizer = begin(table.copy(), len(data), recipe, workers)
     fit(data, optimizer, recipe)
     trained = optimizer.current()
     return trained, time.perf_counter() - started

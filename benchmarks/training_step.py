@@ -14,7 +14,6 @@ from typing import Any
 from packages import PACKAGES
 from statim import threads
 from statim.data.python_docs import python_docs
-from statim.training import optimizer as optimizer_module
 from statim.training import trainer
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler
@@ -47,16 +46,15 @@ def main() -> None:
 
         return wrapped
 
-    Assembler.__call__ = timed("assemble", Assembler.__call__)  # type: ignore[method-assign]
-    optimizer_module.sort_by_row = timed("sort by row (in read)", optimizer_module.sort_by_row)
-    SparseAdam._move = timed("catch up (in read)", SparseAdam._move)  # type: ignore[method-assign]
-    SparseAdam.read = timed("read: sort, catch up, pool", SparseAdam.read)  # type: ignore[method-assign]
+    Assembler.__call__ = timed("assemble (ahead)", Assembler.__call__)  # type: ignore[method-assign]
+    SparseAdam.plan = timed("plan: sort by row (ahead)", SparseAdam.plan)  # type: ignore[method-assign]
+    SparseAdam.read = timed("read: catch up, pool", SparseAdam.read)  # type: ignore[method-assign]
     SparseAdam.update = timed("update: gather, Adam", SparseAdam.update)  # type: ignore[method-assign]
     trainer.contrastive = timed("loss and gradient", trainer.contrastive)
     for _ in range(2):  # the first time compiles
         taken.clear()
         table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
-        adam = SparseAdam(table, trainer.learning_rates(steps, recipe), workers, recipe.clip)
+        adam = trainer.begin(table, len(data), recipe, workers)
         started = time.perf_counter()
         trainer.fit(data, adam, recipe)
         seconds = time.perf_counter() - started

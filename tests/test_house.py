@@ -30,13 +30,14 @@ FLOORS = [
     ["tokenizer"],
     ["vocabulary", "formats"],
     ["model"],
-    ["teacher"],
+    ["teacher", "on_device"],
     ["data"],
     ["search"],
     ["mining", "evaluation"],
     ["training"],
     ["tasks", "insight", "scale"],
     ["server", "integrations", "cli"],
+    ["__main__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
@@ -44,7 +45,15 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 HEAVY = {
     "numba": ["kernels/"],
     "pyarrow": ["data/", "vocabulary.py", "search/documents.py", "evaluation/", "training/"],
-    "torch": ["training/contrastive.py", "training/trainer.py"],
+    "torch": [
+        "training/contrastive.py",
+        "training/trainer.py",
+        "training/sentence_transformer.py",
+        "training/device/",
+        "training/distributed.py",
+        "kernels/gpu_",
+    ],
+    "triton": ["kernels/gpu_"],
     "bm25s": [],
     "datasets": [],
     "huggingface_hub": [],

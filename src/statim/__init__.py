@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from statim.settings import Settings
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
+    from statim.training.sentence_transformer import fit_sentence_transformer
     from statim.training.train import train
 
 __version__ = "0.1.0"
 
-__all__ = ["Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "train"]
+__all__ = [
+    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer", "train",
+]  # fmt: skip
 
 _HOMES = {
     "Hit": "statim.search.index",
@@ -29,6 +32,7 @@ _HOMES = {
     "Tokens": "statim.tokens",
     "TrainingResult": "statim.training.result",
     "evaluate": "statim.evaluation",
+    "fit_sentence_transformer": "statim.training.sentence_transformer",
     "train": "statim.training.train",
 }
 

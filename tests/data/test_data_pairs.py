@@ -52,7 +52,7 @@ def test_negatives():
     ]
     pairs = read_pairs(rows)
     assert [column.to_pylist() for column in pairs.negatives] == [["n1", "n2"], [None, "m2"]]
-    assert pairs.report.taken[0].negatives == ("negative", "neg_2", "negative_3")
+    assert pairs.report.taken[0].columns["negative"] == "negative, neg_2, negative_3"
     assert [c.to_pylist() for c in read_pairs(rows, negative="negation").negatives] == [["x", "x"]]
     assert len(read_pairs(rows, negative=["negation", "negative"]).negatives) == 2
     with pytest.raises(DataError, match="has no column 'hard'"):
@@ -130,7 +130,7 @@ def test_several_sources(tmp_path):
     pairs = read_pairs([tmp_path / "a.csv", str(tmp_path / "b.jsonl"), frame])
     assert pairs.anchors.to_pylist() == ["q", "same", "x", "t"]
     assert pairs.negatives[0].to_pylist() == [None, None, "z", None]
-    assert [taken.anchor for taken in pairs.report.taken] == ["question", "anchor", "title"]
+    assert [taken.columns["anchor"] for taken in pairs.report.taken] == ["question", "anchor", "title"]
     assert str(tmp_path / "a.csv") in str(pairs.report)
     with pytest.raises(DataError, match=r"b\.jsonl has no column 'question'"):
         read_pairs([tmp_path / "a.csv", tmp_path / "b.jsonl"], anchor="question")

@@ -2,8 +2,8 @@
 
     python crash.py PAIRS FOLDER SEED KILLS
 
-A fresh child is forked for every attempt, so that none pays for the imports. Half of the children are killed at a random moment,
-the others at a random one of their calls to the file system, before or after it. FOLDER then holds ``whole``, trained without a
+A fresh child is forked for every attempt, so that none pays for the imports. Half of the children are killed a moment after some
+steps, the others at a random one of their calls to the file system, before or after it. FOLDER then holds ``whole``, trained without a
 kill, ``killed``, and beside each its last checkpoint (``.last``). Prints the steps from which children went on, as JSON.
 """
 
@@ -65,9 +65,10 @@ def child(pairs: Path, out: Path, resume: bool, call: int, before: bool) -> None
     train(out=out, resume=True) if resume else train(pairs, out=out, **OPTIONS)
 
 
-def attempt(pairs: Path, out: Path, seconds: float, call: int, before: bool) -> bool:
+def attempt(pairs: Path, out: Path, steps: int, delay: float, call: int, before: bool) -> bool:
     """One child, perhaps killed; says whether it was done."""
     resume = (checkpoint.folder(out) / checkpoint.RUN).is_file()
+    aim = checkpoint.newest_step(out) + steps
     process = os.fork()
     if process == 0:
         try:
@@ -78,33 +79,38 @@ def attempt(pairs: Path, out: Path, seconds: float, call: int, before: bool) -> 
 
             traceback.print_exc()
             os._exit(1)
-    if seconds:
-        time.sleep(seconds)
+    if steps:
+        while checkpoint.newest_step(out) < aim:
+            if (ended := os.waitpid(process, os.WNOHANG))[0]:
+                return succeeded(ended[1])
+            time.sleep(0.001)
+        time.sleep(delay)
         os.kill(process, signal.SIGKILL)
-    _, status = os.waitpid(process, 0)
-    if os.WIFEXITED(status):
-        if os.WEXITSTATUS(status):
-            sys.exit("the child failed")
-        return True
-    return False
+    return succeeded(os.waitpid(process, 0)[1])
+
+
+def succeeded(status: int) -> bool:
+    """Was the child done, not killed? It must not fail of itself."""
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        sys.exit("the child failed")
+    return os.WIFEXITED(status)
 
 
 def main() -> None:
     pairs, folder, seed, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     choose = random.Random(seed)
-    started = time.perf_counter()
-    assert attempt(pairs, folder / "whole", 0, 0, False)
-    whole = time.perf_counter() - started
+    assert attempt(pairs, folder / "whole", 0, 0, 0, False)
     done, steps = False, []
     for number in range(kills):
-        seconds = choose.uniform(0.3, 0.7) * whole if number % 2 else 0
-        call = 0 if number % 2 else choose.randrange(1, 150)
-        done = attempt(pairs, folder / "killed", seconds, call, choose.random() < 0.5)
+        so_many, delay, before = choose.randrange(1, 25), choose.uniform(0, 0.05), choose.random() < 0.5
+        call = choose.randrange(1, 150)
+        aim = (so_many, delay, 0) if number % 2 else (0, 0, call)
+        done = attempt(pairs, folder / "killed", *aim, before)
         if done:
             break
         steps.append(checkpoint.newest_step(folder / "killed"))
-    done = done or attempt(pairs, folder / "killed", 0, 0, False)
-    json.dump({"done": done, "steps": steps, "seconds": round(whole, 1)}, sys.stdout)
+    done = done or attempt(pairs, folder / "killed", 0, 0, 0, False)
+    json.dump({"done": done, "steps": steps}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,17 @@ from statim.errors import InputError, ModelError, StorageError
 from statim.training import checkpoint
 from statim.training.checkpoint import Checkpoints
 from statim.training.optimizer import SparseAdam
+from statim.training.recipe import Recipe
+
+SIZE = 3 * 50 * 8 * 4
+RECIPE = Recipe.make(1000, 8, clip=0.5, precision="fp32", row_wise=True)
 
 
 def optimizer(step: int = 0) -> SparseAdam:
     table = np.random.default_rng(step).standard_normal((50, 8)).astype(np.float32)
     moments = table * 2, np.square(table), np.arange(50, dtype=np.int32)
-    return SparseAdam(table, np.linspace(0, 1, 101), 1, 1.0, step, *moments)
+    first, second, last = moments
+    return SparseAdam(table, np.linspace(0, 1, 101), step=step, first=first, second=second, last=last)
 
 
 @pytest.fixture
@@ -25,16 +30,17 @@ def out(tmp_path):
 
 def test_what_is_saved_is_loaded(out):
     state, best = optimizer(7), np.full((50, 8), 3, np.float32)
-    checkpoints = Checkpoints(out, every=7)
-    assert checkpoints.due(state)
+    checkpoints = Checkpoints(out, SIZE, every=7)
+    assert checkpoints.due(7)
     checkpoints.save(state, {"best": {"step": 4, "score": 0.5}}, {"best": best})
     checkpoints.close()
-    found = checkpoint.load(out, state.rates, 2, 0.5)
+    found = checkpoint.load(out, state.rates, 2, RECIPE)
     assert found is not None
     again, about, extra = found
     for name in ("table", "first", "second", "last"):
         np.testing.assert_array_equal(getattr(again, name), getattr(state, name))
     assert (again.step, again.threads, again.clip) == (7, 2, 0.5)
+    assert (again.precision, again.row_wise) == ("fp32", True)
     assert about == {"step": 7, "best": {"step": 4, "score": 0.5}}
     np.testing.assert_array_equal(extra["best"], best)
     again.table[0] = 0  # a copy: not the file's
@@ -42,7 +48,7 @@ def test_what_is_saved_is_loaded(out):
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_newest_are_kept(out, keep):
-    checkpoints = Checkpoints(out, every=1, keep=keep)
+    checkpoints = Checkpoints(out, SIZE, every=1, keep=keep)
     for step in range(1, 6):
         checkpoints.save(optimizer(step), {})
     checkpoints.close()
@@ -54,31 +60,31 @@ def test_the_newest_are_kept(out, keep):
 def test_by_the_clock(out, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    checkpoints = Checkpoints(out)
-    assert not checkpoints.due(optimizer(1))
+    checkpoints = Checkpoints(out, SIZE)
+    assert not checkpoints.due(1)
     now[0] += checkpoint.SECONDS + 0.1
-    assert checkpoints.due(optimizer(2))
+    assert checkpoints.due(2)
     monkeypatch.setattr(checkpoint, "write_tensors", lambda *arguments: now.__setitem__(0, now[0] + 3))
     checkpoints.save(optimizer(2), {})
     checkpoints.close()
     assert checkpoints.seconds == pytest.approx(3)
     now[0] += 3 / checkpoint.SHARE - 1  # it took three seconds, so the next has to wait long
-    assert not checkpoints.due(optimizer(3))
+    assert not checkpoints.due(3)
     now[0] += 2
-    assert checkpoints.due(optimizer(3))
+    assert checkpoints.due(3)
 
 
 def test_none_are_written_where_none_are_kept(out):
-    checkpoints = Checkpoints(out, every=1, keep=0)
-    assert not any(checkpoints.due(optimizer(step)) for step in range(1, 5))
+    checkpoints = Checkpoints(out, SIZE, every=1, keep=0)
+    assert not any(checkpoints.due(step) for step in range(1, 5))
 
 
 def test_a_disk_that_refuses(out, monkeypatch):
     """It is said, at the latest at the end; the earlier checkpoint stands and nothing is half-written."""
-    checkpoints = Checkpoints(out, every=1)
+    checkpoints = Checkpoints(out, SIZE, every=1)
     checkpoints.save(optimizer(1), {})
     checkpoints.close()
-    checkpoints = Checkpoints(out, every=1)
+    checkpoints = Checkpoints(out, SIZE, every=1)
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -132,7 +138,7 @@ def test_what_a_kill_left_is_swept_and_what_is_foreign_kept(tmp_path):
 def test_damage_is_named(out):
     with pytest.raises(ModelError, match=r"step-00000004.*missing"):
         (checkpoint.folder(out) / "step-00000004").mkdir()
-        checkpoint.load(out, np.zeros(2), 1, None)
+        checkpoint.load(out, np.zeros(2), 1, RECIPE)
     (checkpoint.folder(out) / checkpoint.RUN).write_text('{"version": 1}')
     with pytest.raises(ModelError, match="another version"):
         checkpoint.read_run(out)

@@ -44,7 +44,8 @@ def test_follows_dense_adam(dtype, tolerance, threads, clip):
             for token in lists[text]:
                 if token != FROZEN:
                     means[i, token] += 1 / len(lists[text])
-        vectors = sparse.read(bags, texts)
+        plan = sparse.plan(bags, texts)
+        vectors = sparse.read(plan)
         np.testing.assert_allclose(vectors, means @ dense.detach().numpy(), atol=tolerance)
         gradients = rng.standard_normal((6, D)).astype(dtype)
         dense.grad = torch.tensor(means.T @ gradients.astype(np.float64))
@@ -53,12 +54,54 @@ def test_follows_dense_adam(dtype, tolerance, threads, clip):
             clipped += norm > clip
         adam.param_groups[0]["lr"] = sparse.rates[step]
         adam.step()
-        sparse.update(gradients)
+        sparse.update(plan, gradients)
     moved = dense.detach().numpy()
     np.testing.assert_allclose(sparse.current(), moved, atol=tolerance)
     assert np.abs(moved - start).max() > 0.1
     assert clip is None or 0 < clipped < steps
     assert not sparse.current()[FROZEN].any()
+
+
+def test_row_wise_moments_follow_the_dense_formula():
+    rng = np.random.default_rng(3)
+    lists, bags = random_bags(rng)
+    table = rng.standard_normal((V, D))
+    table[FROZEN] = 0
+    sparse = SparseAdam(table.copy(), rates(200), threads=2, row_wise=True)
+    assert sparse.second.shape == (V, 1)
+    dense, first, second = table.copy(), np.zeros((V, D)), np.zeros((V, 1))
+    for step in range(1, 201):
+        texts = rng.integers(0, len(lists), 6).astype(np.int64)
+        means = np.array(
+            [np.bincount(lists[text], minlength=V)[:V] / max(len(lists[text]), 1) for text in texts]
+        )
+        means[:, FROZEN] = 0
+        gradients = rng.standard_normal((6, D))
+        plan = sparse.plan(bags, texts)
+        np.testing.assert_allclose(sparse.read(plan), means @ dense, atol=1e-6)
+        sparse.update(plan, gradients)
+        gradient = means.T @ gradients
+        first = BETA1 * first + (1 - BETA1) * gradient
+        second = BETA2 * second + (1 - BETA2) * np.mean(gradient**2, axis=1, keepdims=True)
+        size = np.sqrt(second / (1 - BETA2**step)) + EPSILON
+        dense -= sparse.rates[step] * first / (1 - BETA1**step) / size
+    np.testing.assert_allclose(sparse.current(), dense, atol=1e-6)
+
+
+def test_bfloat16_rounds_what_is_pooled_and_gathered_but_not_the_table():
+    tables = []
+    for precision in ("fp32", "bf16"):
+        rng = np.random.default_rng(4)
+        _, bags = random_bags(rng)
+        sparse = SparseAdam(rng.standard_normal((V, D)).astype(np.float32), rates(60), precision=precision)
+        for _ in range(60):
+            plan = sparse.plan(bags, rng.integers(0, 200, 6).astype(np.int64))
+            vectors = sparse.read(plan)
+            sparse.update(plan, rng.standard_normal((6, D)).astype(np.float32))
+        tables.append((vectors, sparse.current()))
+    (exact, exact_table), (near, near_table) = tables
+    assert 0 < np.abs(near - exact).max() < 2**-8 * np.abs(exact_table).max()
+    assert np.linalg.norm(near_table - exact_table) < 1e-3 * np.linalg.norm(exact_table)
 
 
 def test_current_leaves_the_training_alone_and_threads_do_not_change_a_bit():
@@ -69,8 +112,9 @@ def test_current_leaves_the_training_alone_and_threads_do_not_change_a_bit():
         sparse = SparseAdam(rng.standard_normal((V, D)).astype(np.float32), rates(50), threads=threads)
         for _ in range(50):
             texts = rng.integers(0, 200, 6).astype(np.int64)
-            sparse.read(bags, texts)
-            sparse.update(rng.standard_normal((6, D)).astype(np.float32))
+            plan = sparse.plan(bags, texts)
+            sparse.read(plan)
+            sparse.update(plan, rng.standard_normal((6, D)).astype(np.float32))
             if peek:
                 sparse.current()
         tables.append(sparse.current())
@@ -83,6 +127,7 @@ def test_an_empty_batch_of_tokens_changes_nothing():
     bags = Bags.of(Tokens(np.zeros(0, np.int32), offsets), V)
     table = np.ones((V, D), np.float32)
     sparse = SparseAdam(table.copy(), rates(3))
-    assert not sparse.read(bags, np.arange(3)).any()
-    sparse.update(np.ones((3, D), np.float32))
+    plan = sparse.plan(bags, np.arange(3))
+    assert not sparse.read(plan).any()
+    sparse.update(plan, np.ones((3, D), np.float32))
     np.testing.assert_array_equal(sparse.current(), table)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -12,15 +13,19 @@ import torch
 from statim import progress, train
 from statim.errors import DependencyError, InputError, ModelError
 from statim.model import StaticModel
+from statim.settings import Settings
 from statim.training import checkpoint
 from statim.training.bags import TrainingSet
 from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
+from statim.training.device.fit import fit as fit_on_device
+from statim.training.device.optimizer import DeviceAdam
+from statim.training.history import History
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import SCHEDULES, Recipe
 from statim.training.start import random_table
-from statim.training.trainer import DivergenceError, fit, learning_rates
-from statim.training.watch import Best
+from statim.training.trainer import DivergenceError, begin, fit, learning_rates
+from statim.training.watch import Best, Watch
 from statim.vocabulary import learn_wordpiece
 
 QUICK = {"start": "random", "dim": 32, "batch": 16, "threads": 1, "baselines": False}
@@ -118,9 +123,9 @@ def test_the_best_table_is_kept(pairs):
     step, score = max(best.development, key=lambda entry: (entry[1], -entry[0]))
     assert best.kept == step
     assert best.development[-1][1] < score
-    from statim.training.held_out import hold_out
+    from statim.training.heldout import hold_out
 
-    parts = hold_out(pairs, 0, 60, seed=0, anchor=None, positive=None)
+    parts = hold_out(pairs, 0, 60, seed=0, kind="pairs", names={})
     judge = Development(parts.development, best.model.tokenizer, best.model.settings, 1)
     assert judge.score(best.model.table) == score
     last = train(pairs, epochs=2, **ruin, **QUICK)
@@ -182,7 +187,7 @@ def test_another_rate_from_a_checkpoint_on(pairs, tmp_path, interrupted):
     tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
     table = random_table(tokenizer.vocabulary_size, 32, 0)
     table[tokenizer.unknown_id] = 0
-    straight = SparseAdam(table, rates, 1, recipe.clip)
+    straight = begin(table, len(pairs), recipe, 1, [(20, 0.01)])
     fit(TrainingSet.of(pairs, tokenizer), straight, recipe)
     np.testing.assert_allclose(found.model.table, straight.current(), rtol=2e-3, atol=2e-4)
     assert "learning rate after step 20: 0.01" in (tmp_path / "m" / "README.md").read_text()
@@ -213,8 +218,8 @@ def test_a_run_that_diverges_keeps_its_checkpoint(pairs, tmp_path, monkeypatch):
 def test_a_ruined_table_is_neither_saved_nor_evaluated(pairs, tmp_path, monkeypatch):
     update = SparseAdam.update
 
-    def and_ruin(self, gradient):
-        update(self, gradient)
+    def and_ruin(self, plan, gradient):
+        update(self, plan, gradient)
         if self.step == 4:
             self.table[0, 0] = np.inf  # a row that no batch needs: the loss stays finite
 
@@ -307,3 +312,41 @@ def test_tensorboard(pairs, tmp_path):
     np.testing.assert_allclose(losses, result.losses, rtol=1e-6)
     scores = [(event.step, event.value) for event in events.Scalars("development/ndcg@10")]
     np.testing.assert_allclose(scores, result.development, rtol=1e-6)
+
+
+def test_a_device_pauses_for_evaluations_and_checkpoints(pairs, tmp_path):
+    """Where a table lives on a device, it is looked at only after the steps that were announced."""
+    tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
+    data, recipe = (
+        TrainingSet.of(pairs, tokenizer),
+        Recipe.make(len(pairs), None, dim=32, batch=16, epochs=3, learning_rate=300.0, precision="fp32"),
+    )
+    judge = Development(pairs.select(np.arange(60)), tokenizer, Settings(), 1)
+    table = random_table(tokenizer.vocabulary_size, 32, 0)
+    found = []
+    for on_device in (False, True):
+        out = tmp_path / str(on_device)
+        optimizer = begin(table.copy(), len(data), recipe, 1)
+        watch = Watch(recipe, len(data), History(), Best(True), development=judge, every=3, patience=2)
+        with checkpoint.opened(out, resume=False), closing(Checkpoints(out, 3 * table.nbytes, 6)) as saved:
+            watch.checkpoints = saved
+            last = DeviceAdam(optimizer, torch.device("cpu")) if on_device else optimizer
+            watch.begin(last)
+            if on_device:
+                fit_on_device(data, last, recipe, on_step=watch, needs_state=watch.pauses)
+            else:
+                fit(data, last, recipe, on_step=watch)
+            saved.close()
+            state = checkpoint.load(out, optimizer.rates, 1, recipe)
+        found.append((watch, last, state))
+    (ours, _, (before, about, _)), (theirs, _, (after, about_theirs, extra)) = found
+    assert ours.stops
+    assert theirs.stops
+    assert [step for step, _ in ours.history.evaluations] == [step for step, _ in theirs.history.evaluations]
+    assert len(theirs.history.losses) == theirs.history.evaluations[-1][0] < len(optimizer.rates) - 1
+    np.testing.assert_allclose(ours.history.losses, theirs.history.losses, rtol=1e-3)
+    assert before.step == after.step
+    assert before.step % 6 == 0
+    np.testing.assert_allclose(before.table, after.table, rtol=1e-2, atol=0.5)
+    assert about["best"]["step"] == about_theirs["best"]["step"]
+    np.testing.assert_array_equal(extra["best"], theirs.best.table)

@@ -1,5 +1,6 @@
-"""statim train: from pairs of text to a trained, evaluated, saved model."""
+"""statim train: from pairs of text, or texts with labels, to a trained, evaluated, saved model."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,8 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="PAIRS...",
-            help="Files of pairs (.jsonl, .csv, .tsv, .parquet, .arrow; text ones also .gz or .zst), a datasets folder, or the "
-            "word python-docs: the documentation inside this Python installation.",
+            help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow; text ones "
+            "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this Python installation.",
         ),
     ] = None,
     out: Annotated[
@@ -40,19 +41,35 @@ def train(
             help="For python-docs: only these packages, like stdlib,numpy; by default all that are there."
         ),
     ] = None,
-    anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of anchors, of first texts, or of texts with labels; guessed by default."
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="The column of positives, or of second texts; guessed by default.")
+    ] = None,
     negative: Annotated[
         list[str] | None,
         typer.Option(help="A column of explicit negatives (repeatable); guessed by default."),
+    ] = None,
+    score: Annotated[str | None, typer.Option(help="The column of scores; guessed by default.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of labels; guessed by default.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="For pairs: contrastive (default), or triplet (pairs with negatives). For pairs with scores: cosent (default) or "
+            "cosine. For texts with labels: classes."
+        ),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="Dimensions; by default those of the start.")] = None,
     matryoshka: Annotated[
         str | None,
         typer.Option(help="Dimensions at which prefixes shall be good, like 32,64,128; by default halves."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Pairs per step.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pairs (or texts) per step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")
     ] = None,
@@ -66,10 +83,14 @@ def train(
         float | None, typer.Option(help="Share of the steps in which the rate rises (default 0.1).")
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="Cosines are multiplied by it in the loss (default 20).")
+        float | None,
+        typer.Option(help="Cosines are multiplied by it in the loss (default 20, for cosent 4)."),
     ] = None,
     both_directions: Annotated[
         bool | None, typer.Option("--both-directions", help="Train from positives to anchors too.")
+    ] = None,
+    triplet_margin: Annotated[
+        float | None, typer.Option(help="Of the triplet loss, in cosines (default 0.2).")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")
@@ -79,7 +100,7 @@ def train(
     ] = None,
     heldout: Annotated[
         str | None,
-        typer.Option(help="Pairs held out for the table: a count, 0 for none, or a file of pairs."),
+        typer.Option(help="How many are held out for the table, 0 for none; or a file of such data."),
     ] = None,
     development: Annotated[
         str | None,
@@ -125,11 +146,18 @@ def train(
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="cpu, cuda, or auto (default): a GPU if torch sees one. Several processes: torchrun -m statim train."
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a static model on pairs of text, and compare it with BM25 and its teacher on held-out pairs."""
-    progress = options.begin(quiet or json)
+    """Train a static model on pairs of text or texts with labels; compare it with BM25 and its teacher on held-out ones."""
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+    progress = options.begin(quiet or json or not first)
     if not sources and resume is None:
         raise InputError(
             "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
@@ -154,6 +182,9 @@ def train(
         packages=None
         if packages is None
         else [name for part in packages.split(",") if (name := part.strip())],
+        score=score,
+        label=label,
+        loss=loss,
         dim=dim,
         matryoshka=options.numbers(matryoshka, "--matryoshka"),
         batch=batch,
@@ -163,6 +194,7 @@ def train(
         warmup=warmup,
         scale=scale,
         both_directions=both_directions,
+        triplet_margin=triplet_margin,
         precision=precision,
         seed=seed,
         heldout=_count_or_file(heldout),
@@ -177,11 +209,13 @@ def train(
         resume=resume is not None,
         overwrite=overwrite,
         threads=threads,
+        device=device,
         progress=progress,
     )
-    options.result(
-        result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
-    )
+    if first:
+        options.result(
+            result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
+        )
 
 
 def _count_or_file(given: str | None) -> int | str | None:

@@ -5,6 +5,7 @@
 >>> parts = split(pairs, development=500, test=1_000)
 """
 
+from statim.data.graded import read_classes, read_scored
 from statim.data.labelled import (
     JudgedPairs,
     LabelledTexts,
@@ -19,11 +20,12 @@ from statim.data.python_docs import python_docs
 from statim.data.reading import read_pairs
 from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
 from statim.data.split import Split, split
+from statim.data.supervision import read_supervision
 from statim.data.tables import read_table
 from statim.data.texts import read_documents, read_texts
 
 __all__ = [
     "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",
-    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_documents", "read_judged_pairs",
-    "read_labelled", "read_pairs", "read_sts", "read_table", "read_texts", "split",
+    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_documents", "read_judged_pairs",
+    "read_labelled", "read_pairs", "read_scored", "read_sts", "read_supervision", "read_table", "read_texts", "split",
 ]  # fmt: skip

@@ -1,15 +1,17 @@
-"""Judged data for evaluation: pairs with scores, pairs with yes or no, texts with labels."""
+"""Judged data: pairs with scores, pairs with yes or no, texts with labels. Evaluation wants every row; graded.py reads for training."""
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from statim.data import columns, tables
+from statim.data.pairs import Report, hash_of
 from statim.errors import DataError
 
 YES_NO = {
@@ -31,9 +33,28 @@ class ScoredPairs:
     text1: pa.LargeStringArray
     text2: pa.LargeStringArray
     scores: npt.NDArray[np.float64]
+    report: Report = field(default_factory=Report)
+
+    unit: ClassVar[str] = "pairs"
 
     def __len__(self) -> int:
         return len(self.text1)
+
+    @property
+    def columns(self) -> tuple[pa.LargeStringArray, ...]:
+        """The texts by which pairs resemble each other."""
+        return self.text1, self.text2
+
+    def select(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> "ScoredPairs":
+        """The pairs at ``indices``, copied; the report stays that of the whole."""
+        chosen = np.asarray(indices, np.int64)
+        first, second = (column.take(pa.array(chosen)) for column in self.columns)
+        return ScoredPairs(first, second, self.scores[chosen], self.report)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the texts and scores in their order, in hexadecimal."""
+        return hash_of(self.columns, self.scores.tobytes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +75,27 @@ class LabelledTexts:
 
     texts: pa.LargeStringArray
     labels: pa.LargeStringArray
+    report: Report = field(default_factory=Report)
+
+    unit: ClassVar[str] = "texts"
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def columns(self) -> tuple[pa.LargeStringArray, ...]:
+        """The texts, which may resemble each other."""
+        return (self.texts,)
+
+    def select(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> "LabelledTexts":
+        """The texts at ``indices``, copied; the report stays that of the whole."""
+        chosen = pa.array(np.asarray(indices, np.int64))
+        return LabelledTexts(self.texts.take(chosen), self.labels.take(chosen), self.report)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the texts and labels in their order, in hexadecimal."""
+        return hash_of([self.texts, self.labels])
 
 
 def read_sts(
@@ -73,10 +112,9 @@ def read_sts(
     name = columns.pick(table.column_names, "score", score, columns.SCORE, where)
     scores = np.empty(len(table), np.float64)
     for row, value in enumerate(columns.flat(table.column(name)).to_pylist()):
-        number = _number(value)
-        if not math.isfinite(number):
-            raise _bad(where, row, name, value, "a finite number")
-        scores[row] = number
+        scores[row] = number(value)
+        if not math.isfinite(scores[row]):
+            raise bad(where, row, name, value, "a finite number")
     return ScoredPairs(first, second, scores)
 
 
@@ -96,7 +134,7 @@ def read_judged_pairs(
     for row, value in enumerate(columns.flat(table.column(name)).to_pylist()):
         answer = YES_NO.get(str(value).strip().lower())
         if answer is None:
-            raise _bad(where, row, name, value, "0 or 1")
+            raise bad(where, row, name, value, "0 or 1")
         labels[row] = answer
     if labels.all() or not labels.any():
         raise DataError(
@@ -134,17 +172,19 @@ def _two_texts(
 def _complete(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> pa.LargeStringArray:
     texts = columns.texts(table, name, where, any_type=any_type)
     if texts.null_count:
-        raise _bad(where, int(np.argmax(np.asarray(texts.is_null()))), name, None, "given")
+        raise bad(where, int(np.argmax(np.asarray(texts.is_null()))), name, None, "given")
     return texts
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A value as a number; NaN where it is none."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
-def _bad(where: str, row: int, name: str, value: Any, allowed: str) -> DataError:
+def bad(where: str, row: int, name: str, value: Any, allowed: str) -> DataError:
+    """What to say of a value that is of no use."""
     given = "missing" if value is None else repr(value)[:60]
     return DataError(f"{where}, row {row + 1}: {name!r} is {given}; it must be {allowed}")

@@ -2,9 +2,9 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,15 @@ PYTHON_DOCS = "python-docs"  # the name of the built-in source
 
 @dataclass(frozen=True)
 class Taken:
-    """What was read from one source: its name, its rows, and which columns were taken for what."""
+    """What was read from one source: its name, its rows, and which columns were taken for what (role -> names)."""
 
     source: str
     rows: int
-    anchor: str
-    positive: str
-    negatives: tuple[str, ...] = ()
+    columns: Mapping[str, str]
 
     def __str__(self) -> str:
-        names = [f"anchor = {self.anchor}", f"positive = {self.positive}"]
-        if self.negatives:
-            names.append(f"negative = {', '.join(self.negatives)}")
-        return f"{self.source}: {self.rows:,} rows ({', '.join(names)})"
+        names = ", ".join(f"{role} = {name}" for role, name in self.columns.items())
+        return f"{self.source}: {self.rows:,} rows ({names})"
 
 
 @dataclass(frozen=True)
@@ -40,10 +36,11 @@ class Report:
 
     Attributes:
         taken: One entry per source.
-        rows: Pairs read. A row with several positives counts once for each, one with none counts once.
-        missing: Dropped because anchor or positive is null.
-        empty: Dropped because anchor or positive is nothing but white space.
-        duplicates: Dropped because anchor, positive and negatives all equal those of an earlier row.
+        rows: Rows read. A row with several positives counts once for each, one with none counts once.
+        missing: Dropped because a text, score or label (but not a negative) is null.
+        empty: Dropped because a text (but not a negative) is nothing but white space.
+        duplicates: Dropped because all equals an earlier row.
+        conflicting: Texts dropped because they stand under several labels.
     """
 
     taken: tuple[Taken, ...] = ()
@@ -51,10 +48,16 @@ class Report:
     missing: int = 0
     empty: int = 0
     duplicates: int = 0
+    conflicting: int = 0
 
     def __str__(self) -> str:
         """Sentences for a person."""
-        dropped = {"missing": self.missing, "empty": self.empty, "duplicate": self.duplicates}
+        dropped = {
+            "missing": self.missing,
+            "empty": self.empty,
+            "duplicate": self.duplicates,
+            "conflicting": self.conflicting,
+        }
         counts = ", ".join(f"{count:,} {name}" for name, count in dropped.items() if count)
         return "; ".join(map(str, self.taken)) + (f"; dropped {counts}" if counts else "")
 
@@ -75,6 +78,8 @@ class Pairs:
     negatives: tuple[pa.LargeStringArray, ...] = ()
     report: Report = field(default_factory=Report)
 
+    unit: ClassVar[str] = "pairs"
+
     def __post_init__(self) -> None:
         for name in ("anchors", "positives", "negatives"):
             value = getattr(self, name)
@@ -92,6 +97,11 @@ class Pairs:
     def __repr__(self) -> str:
         return f"Pairs({len(self):,} pairs, {len(self.negatives)} negatives each)"
 
+    @property
+    def columns(self) -> tuple[pa.LargeStringArray, ...]:
+        """The texts by which pairs resemble each other."""
+        return self.anchors, self.positives
+
     def select(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> "Pairs":
         """The pairs at ``indices`` (any order, repeats allowed), copied; the report stays that of the whole."""
         chosen = pa.array(np.asarray(indices, np.int64))
@@ -101,14 +111,20 @@ class Pairs:
     @functools.cached_property
     def hash(self) -> str:
         """SHA-256 of the texts in their order, in hexadecimal: equal for equal pairs wherever they came from."""
-        digest = hashlib.sha256()
-        for column in (self.anchors, self.positives, *self.negatives):
-            digest.update(np.asarray(pc.binary_length(column).fill_null(-1), np.int64).tobytes())
-            offsets = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
-            data = column.buffers()[2]
-            if data is not None:
-                digest.update(memoryview(data)[offsets[0] : offsets[-1]])
-        return digest.hexdigest()
+        return hash_of([self.anchors, self.positives, *self.negatives])
+
+
+def hash_of(texts: Sequence[pa.LargeStringArray], numbers: bytes = b"") -> str:
+    """SHA-256 of columns of texts in their order, and of numbers that belong to them, in hexadecimal."""
+    digest = hashlib.sha256()
+    for column in texts:
+        digest.update(np.asarray(pc.binary_length(column).fill_null(-1), np.int64).tobytes())
+        offsets = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
+        data = column.buffers()[2]
+        if data is not None:
+            digest.update(memoryview(data)[offsets[0] : offsets[-1]])
+    digest.update(numbers)
+    return digest.hexdigest()
 
 
 def _large(column: Any) -> pa.LargeStringArray:

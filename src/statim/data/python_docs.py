@@ -90,7 +90,7 @@ def python_docs(packages: Sequence[str] | None = None, *, threads: int | None = 
         raise DataError(
             f"fewer than 2 pairs are in the documentation of {', '.join(chosen)}; name more packages"
         )
-    taken = Taken(PYTHON_DOCS, len(table), "name and first paragraph", "the rest")
+    taken = Taken(PYTHON_DOCS, len(table), {"anchor": "name and first paragraph", "positive": "the rest"})
     return Pairs(table.column("anchor"), table.column("positive"), (), Report((taken,), len(table)))
 
 

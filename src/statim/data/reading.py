@@ -66,7 +66,8 @@ def _read(
     negatives = [
         name for name in columns.pick_negatives(table.column_names, negative, where) if name not in (a, p)
     ]
-    taken = Taken(where, len(table), a, p, tuple(negatives))
+    named = {"anchor": a, "positive": p} | ({"negative": ", ".join(negatives)} if negatives else {})
+    taken = Taken(where, len(table), named)
     if _is_list(table.column(p).type):
         table = _one_each(table, p)
     arrays = [columns.texts(table, a, where), columns.texts(table, p, where)]

@@ -1,4 +1,4 @@
-"""Hold out pairs so that no near-duplicate of a held-out text is trained on.
+"""Hold out pairs, or labelled texts, so that no near-duplicate of a held-out text is trained on.
 
 Pairs are twins when any text of one, anchor or positive, is a near-duplicate of any text of the other (see near.py). Held out
 is never a pair but its whole family: its twins, their twins, and so on. Families are found from the drawn pairs outwards, a
@@ -6,12 +6,15 @@ generation at a time, by searching all texts for near-duplicates of the newest m
 pairs held out, not with the square of all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.near import near_duplicates
 from statim.data.pairs import Pairs
 from statim.errors import InputError
@@ -26,11 +29,13 @@ DRAW = 1024  # pairs looked at in one go, at least; they count as drawn in their
 DRAWS = 16
 
 Positions = npt.NDArray[np.int64]
+Texts = Sequence[pa.LargeStringArray]
+Data = TypeVar("Data", Pairs, ScoredPairs, LabelledTexts)
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Pairs in three parts that share no near-duplicates.
+class Split(Generic[Data]):
+    """Pairs (or labelled texts) in three parts that share no near-duplicates.
 
     Attributes:
         train: What is left.
@@ -43,9 +48,9 @@ class Split:
             a fifth of all, or where too few pairs have small families.
     """
 
-    train: Pairs
-    development: Pairs
-    test: Pairs
+    train: Data
+    development: Data
+    test: Data
     moved: int
     joined: int
     returned: int
@@ -53,19 +58,22 @@ class Split:
 
     def __str__(self) -> str:
         """A sentence for a person."""
+        unit = self.train.unit
         held = (len(self.development), len(self.test))
         short = "" if held == self.asked else f" (asked were {self.asked[0]:,} and {self.asked[1]:,})"
         return (
-            f"{len(self.train):,} pairs to train on, {held[0]:,} for development and {held[1]:,} for the test{short}; "
-            f"{self.moved:,} pairs changed sides because of a near-duplicate"
+            f"{len(self.train):,} {unit} to train on, {held[0]:,} for development and {held[1]:,} for the test{short}; "
+            f"{self.moved:,} {unit} changed sides because of a near-duplicate"
         )
 
 
-def split(pairs: Pairs, *, development: int, test: int, seed: int = 0, threads: int | None = None) -> Split:
+def split(
+    pairs: Data, *, development: int, test: int, seed: int = 0, threads: int | None = None
+) -> Split[Data]:
     """Hold out pairs at random, with all that resembles them.
 
     Args:
-        pairs: n pairs.
+        pairs: n pairs, with scores or without; or n labelled texts.
         development: Pairs for development; 0 for none.
         test: Pairs for the test; 0 for none. Together at most a fifth of n are held out; beyond that both are cut alike.
         seed: Of the draw. The result does not depend on the number of threads.
@@ -92,7 +100,7 @@ def split(pairs: Pairs, *, development: int, test: int, seed: int = 0, threads: 
             break
         chosen = order[position : position + draw]
         chosen = chosen[side[chosen] < 0]
-        for pair, family in zip(chosen, _families(pairs, chosen, threads), strict=True):
+        for pair, family in zip(chosen, _families(pairs.columns, chosen, threads), strict=True):
             if sum(room) == 0:
                 break
             drawn[pair] = True
@@ -107,10 +115,10 @@ def split(pairs: Pairs, *, development: int, test: int, seed: int = 0, threads: 
     return Split(parts[0], parts[1], parts[2], joined + returned, joined, returned, asked)
 
 
-def _families(pairs: Pairs, drawn: Positions, threads: int | None) -> list[Positions | None]:
+def _families(columns: Texts, drawn: Positions, threads: int | None) -> list[Positions | None]:
     """The whole family of each drawn pair; None for one too large."""
     family = np.full(
-        len(pairs), -1, np.int64
+        len(columns[0]), -1, np.int64
     )  # the drawn pair, by its position in drawn, that a pair belongs to
     family[drawn] = np.arange(len(drawn))
     root = np.arange(len(drawn))  # families found to be one carry the smallest number
@@ -119,7 +127,7 @@ def _families(pairs: Pairs, drawn: Positions, threads: int | None) -> list[Posit
     for _ in range(GENERATIONS):
         if len(newest) == 0:
             break
-        own, other, crowded = _twins(pairs, newest, threads)
+        own, other, crowded = _twins(columns, newest, threads)
         endless[family[crowded]] = True
         fresh = family[other] < 0
         found, first = np.unique(other[fresh], return_index=True)
@@ -137,16 +145,13 @@ def _families(pairs: Pairs, drawn: Positions, threads: int | None) -> list[Posit
     return [None if endless[i] else members[bounds[r] : bounds[r + 1]] for i, r in enumerate(root)]
 
 
-def _twins(pairs: Pairs, members: Positions, threads: int | None) -> tuple[Positions, Positions, Positions]:
+def _twins(columns: Texts, members: Positions, threads: int | None) -> tuple[Positions, Positions, Positions]:
     """Twins of some pairs: (the pair, its twin), and those that have too many twins for all to be named."""
     limit = 2 * MOST_RELATIVES  # a family of so many pairs has twice as many texts
     chosen = pa.array(members)
-    queries = pa.concat_arrays([pairs.anchors.take(chosen), pairs.positives.take(chosen)])
-    owners = np.concatenate([members, members])
-    found = [
-        near_duplicates(queries, texts, limit=limit, threads=threads)
-        for texts in (pairs.anchors, pairs.positives)
-    ]
+    queries = pa.concat_arrays([texts.take(chosen) for texts in columns])
+    owners = np.concatenate([members for _ in columns])
+    found = [near_duplicates(queries, texts, limit=limit, threads=threads) for texts in columns]
     crowded = [owners[np.bincount(matches.queries, minlength=len(owners)) > limit] for matches in found]
     own = np.concatenate([owners[matches.queries] for matches in found])
     other = np.concatenate([matches.texts for matches in found])

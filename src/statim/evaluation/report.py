@@ -60,24 +60,32 @@ class Report:
 
     def table(self) -> str:
         """One table for each task, as plain text, and the remarks."""
-        parts = []
-        for task in dict.fromkeys(row.task for row in self.rows):
-            rows = [row for row in self.rows if row.task == task]
-            metrics = list(rows[0].metrics)
-            cells = [
-                [
-                    row.set,
-                    row.model,
-                    *(f"{row.metrics[name]:.3f}" for name in metrics),
-                    table.duration(row.seconds),
-                ]
-                for row in rows
-            ]
-            header = [HEADINGS[task], "model", *map(table.label, metrics), "seconds"]
-            parts.append(table.plain(header, cells, left=2))
+        parts = [table.plain(*self._cells(task), left=2) for task in self._tasks()]
         if self.remarks:
             parts.append("\n".join(self.remarks))
         return "\n\n".join(parts)
+
+    def markdown(self) -> str:
+        """The same tables in Markdown."""
+        tables = [table.markdown(*self._cells(task), left=2) for task in self._tasks()]
+        return "\n\n".join([*tables, *self.remarks])
+
+    def _tasks(self) -> list[str]:
+        return list(dict.fromkeys(row.task for row in self.rows))
+
+    def _cells(self, task: str) -> tuple[list[str], list[list[str]]]:
+        rows = [row for row in self.rows if row.task == task]
+        metrics = list(rows[0].metrics)
+        cells = [
+            [
+                row.set,
+                row.model,
+                *(f"{row.metrics[name]:.3f}" for name in metrics),
+                table.duration(row.seconds),
+            ]
+            for row in rows
+        ]
+        return [HEADINGS[task], "model", *map(table.label, metrics), "seconds"], cells
 
     def __str__(self) -> str:
         return self.table()

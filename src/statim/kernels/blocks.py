@@ -21,11 +21,12 @@ TOP = 32767  # the largest factor of an int8 row
 
 F32, F64 = ir.FloatType(), ir.DoubleType()
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-# of the table: as stored, bytes, as summed, the factor's type
+# of the table: as stored, bytes, as summed, the factor's type; half floats are seen as uint16, bfloat16 as int16
 KINDS = {
     types.float32: (F32, 4, F32, F32),
     types.float64: (F64, 8, F64, F64),
     types.uint16: (ir.HalfType(), 2, F32, F32),
+    types.int16: (I16, 2, F32, F32),
     types.int8: (I8, 1, I32, I16),
 }
 
@@ -81,6 +82,13 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
         )
         if summed == I32:
             added.append(builder.add(total, builder.mul(builder.sext(values, sums), factor)))
+        elif stored == I16:  # bfloat16 is the upper half of a float32
+            upper = builder.shl(
+                builder.zext(values, ir.VectorType(I32, lanes)),
+                ir.Constant(ir.VectorType(I32, lanes), [16] * lanes),
+            )
+            product = builder.fmul(builder.bitcast(upper, sums), factor, flags=["contract"])
+            added.append(builder.fadd(total, product, flags=["contract"]))
         elif stored == summed:
             added.append(builder.fadd(total, builder.fmul(values, factor)))  # two roundings, as in numpy
         else:  # a half float times a count loses nothing in float32, so one rounding is as good
@@ -115,7 +123,7 @@ def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: An
     """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap the one before it.
 
     Args:
-        table: (V, d) float32, float64, int8, or float16 seen as uint16.
+        table: (V, d) float32, float64, int8, float16 seen as uint16, or bfloat16 seen as int16.
         rows: Row numbers, int32.
         factors: What each is multiplied with: float32 (of float64 such); for int8 int16 in [0, TOP], for at most MOST rows.
         start: The first of ``rows`` to add.

@@ -4,7 +4,7 @@ A tile holds, for R anchors and N candidates, the products of each block of dime
 of the blocks up to l, so all levels together cost the products of the full dimension once. Everything between the products
 and the gradient happens here, row by row, in cache.
 
-The kernels are generic in the float type: training runs them in float32 with products in bfloat16 (seen as uint16) or float32,
+The kernels are generic in the float type: training runs them in float32 with products in bfloat16 (seen as int16) or float32,
 the tests in float64 too.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.floats import exp, load, store
+from statim.kernels.floats import LOG2E, exp2, load, store
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]
@@ -58,9 +58,10 @@ def _cosines(block: Products, inverse: Any, others: Floats, products: Floats, co
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _exponentials(cosines: Floats, scale: Any, top: Any, out: Floats) -> Any:
     """Set out to exp(scale * cosine - top); return its sum."""
-    total = cosines[0] * 0
+    kind = cosines.dtype.type
+    total, factor, shift = kind(0), kind(scale * LOG2E), kind(top * LOG2E)
     for j in range(len(cosines)):
-        x = exp(scale * cosines[j] - top)
+        x = exp2(factor * cosines[j] - shift)
         out[j] = x
         total += x
     return total
@@ -71,13 +72,14 @@ def _cosines_and_exponentials(
     block: Products, inverse: Any, others: Floats, scale: Any, top: Any, products: Floats, cosines: Floats, out: Floats
 ) -> Any:  # fmt: skip
     """Both of the above in one loop."""
-    total = products[0] * 0
+    kind = products.dtype.type
+    total, factor, shift = kind(0), kind(scale * LOG2E), kind(top * LOG2E)
     for j in range(len(products)):
         p = products[j] + load(block, j)
         products[j] = p
         c = p * (inverse * others[j])
         cosines[j] = c
-        x = exp(scale * c - top)
+        x = exp2(factor * c - shift)
         out[j] = x
         total += x
     return total
@@ -85,7 +87,7 @@ def _cosines_and_exponentials(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _sum(x: Floats) -> Any:
-    total = x[0] * 0
+    total = x.dtype.type(0)
     for j in range(len(x)):
         total += x[j]
     return total
@@ -96,7 +98,7 @@ def _coefficients(
     g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats, block: Products
 ) -> Any:  # fmt: skip
     """Of one row and level: add G * S to ``sums`` and H to ``above``, write the latter to ``block``; return the sum of G * S."""
-    row = g[0] * 0
+    row = g.dtype.type(0)
     for j in range(len(g)):
         weighted = g[j] * factor
         gs = weighted * cosines[j]
@@ -111,9 +113,10 @@ def _coefficients(
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
     """Set out to the negatives' G of the backward direction."""
+    unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
     for j in range(len(cosines)):
         x = scale * cosines[j] - tops[j]
-        out[j] = exp(min(x, x * 0)) * factors[j]
+        out[j] = exp2(unit * min(x, nothing)) * factors[j]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -302,7 +305,7 @@ def tile_to_gradient(
                     g[j] = g[j] * factor + (scratch[j] if g[j] != 0 else g[j])  # masked columns are 0
                 if target >= 0:
                     g[target] += backward[i, level] - pull
-                factor = factor * 0 + 1
+                factor = inverse_a.dtype.type(1)
             row_sums[i, level] += _coefficients(
                 g, factor, cosines[level], inverse_a[i, level], inverse_p[level], column_sums[level], above, tile[level, i, :N]
             )  # fmt: skip
@@ -312,11 +315,12 @@ def tile_to_gradient(
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _rise(cosines: Floats, scale: Any, exps: Floats, tops: Floats, totals: Floats) -> None:
     """Add a row's negatives (those whose ``exps`` are not 0) to the running maxima and sums of exponentials of columns."""
+    unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
     for j in range(len(cosines)):
         x = scale * cosines[j]
         top = max(tops[j], x)
-        share = exp(x - top)
-        totals[j] = totals[j] * exp(tops[j] - top) + (share if exps[j] != 0 else share * 0)
+        share = exp2(unit * (x - top))
+        totals[j] = totals[j] * exp2(unit * (tops[j] - top)) + (share if exps[j] != 0 else nothing)
         tops[j] = top
 
 
@@ -362,7 +366,7 @@ def tile_to_column_totals(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _square(x: Floats) -> Any:
-    squares = x[0] * 0
+    squares = x.dtype.type(0)
     for j in range(len(x)):
         squares += x[j] * x[j]
     return squares
@@ -373,7 +377,7 @@ def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: F
     """Set out (n, L) at vectors [start, end) to 1 / norm of their first levels[l] dimensions, 0 for a zero prefix."""
     for i in range(start, end):
         row = vectors[i]
-        squares = row[0] * 0
+        squares = row.dtype.type(0)
         begin = 0
         for level in range(len(levels)):
             squares += _square(row[begin : levels[level]])
@@ -388,19 +392,23 @@ def margins(
     """Set out (B,) to the cosine of each anchor and its positive in full, plus the margin."""
     for i in range(len(anchors)):
         a, p = anchors[i], candidates[targets[i]]
-        product = a[0] * 0
+        product = a.dtype.type(0)
         for j in range(len(a)):
             product += a[j] * p[j]
         out[i] = product * inverse_a[i] * inverse_p[targets[i]] + margin
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def add(products: Products, out: Floats) -> None:
-    """Add the products to ``out``, both (n, d)."""
+def add(products: Products, fresh: bool, out: Floats) -> None:
+    """Add the products to ``out``, both (n, d); or write them there, if that is fresh."""
     for i in range(len(out)):
         source, target = products[i], out[i]
-        for j in range(len(target)):
-            target[j] += load(source, j)
+        if fresh:
+            for j in range(len(target)):
+                target[j] = load(source, j)
+        else:
+            for j in range(len(target)):
+                target[j] += load(source, j)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
@@ -426,7 +434,7 @@ def remove_radial(
     """
     for i in range(start, end):
         target, row = gradient[i], vectors[i]
-        factor = row[0] * 0
+        factor = row.dtype.type(0)
         for level in range(len(levels) - 1, -1, -1):
             factor += sums[i, level] * inverse[i, level] * inverse[i, level]
             begin = levels[level - 1] if level > 0 else 0

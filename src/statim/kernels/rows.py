@@ -12,11 +12,13 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
+from statim.kernels.floats import store
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.uint16]
+Stored = npt.NDArray[Any]  # floats, or bfloat16 seen as int16
 
 SUMS = {"reassoc", "contract", "nsz"}
 
@@ -69,7 +71,8 @@ def bag(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def pool_bags(
-    table: Floats,
+    fetched: Stored,
+    slots: Ints,
     ids: Ints,
     counts: Counts,
     offsets: Offsets,
@@ -82,7 +85,8 @@ def pool_bags(
     """out[i] = mean of the rows of text texts[i], for i in [start, end).
 
     Args:
-        table: (V, d).
+        fetched: (rows that occur, d) from ``fetch``.
+        slots: (V,) which of them a row of the table is.
         ids: The bags' ids, one text's after the other's.
         counts: Their counts.
         offsets: (n + 1,) where each text's entries begin.
@@ -95,7 +99,7 @@ def pool_bags(
     longest = 0
     for i in range(start, end):
         longest = max(longest, offsets[texts[i] + 1] - offsets[texts[i]])
-    shares = np.empty(longest, table.dtype)
+    rows, shares = np.empty(longest, np.int32), np.empty(longest, out.dtype)
     for i in range(start, end):
         text = texts[i]
         first, size = offsets[text], offsets[text + 1] - offsets[text]
@@ -104,8 +108,9 @@ def pool_bags(
             continue
         share = 1 / np.float64(totals[text])
         for e in range(size):
+            rows[e] = slots[ids[first + e]]
             shares[e] = counts[first + e] * share
-        add_rows(table, ids[first : first + size], shares, 0, size, out[i])
+        add_rows(fetched, rows, shares, 0, size, out[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -117,6 +122,7 @@ def sort_by_row(
     texts: Offsets,
     starts: Ints,
     rows: Ints,
+    slots: Ints,
     row_offsets: Offsets,
     positions: Ints,
     shares: Floats,
@@ -127,6 +133,7 @@ def sort_by_row(
         ids: See ``pool_bags``; as are counts, offsets, totals and texts.
         starts: (V + 1,) scratch.
         rows: Written: the rows that occur, ascending.
+        slots: (V,) written at the rows that occur: their position in ``rows``.
         row_offsets: Written: entries of rows[u] are [row_offsets[u], row_offsets[u + 1]).
         positions: Written: for each entry, the position of its text in the batch (ascending within a row).
         shares: Written: for each entry, count / total.
@@ -142,6 +149,7 @@ def sort_by_row(
         starts[row] = position
         if count > 0:
             rows[found] = row
+            slots[row] = found
             row_offsets[found] = position
             found += 1
             position += count
@@ -158,6 +166,18 @@ def sort_by_row(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _drift(w: Floats, m: Floats, v: Floats, move: Any, epsilon: Any) -> None:
+    for j in range(len(w)):
+        w[j] -= move * m[j] / (np.sqrt(v[j]) + epsilon)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _subtract(w: Floats, m: Floats, factor: Any) -> None:
+    for j in range(len(w)):
+        w[j] -= factor * m[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def catch_up(
     table: Floats,
     first: Floats,
@@ -180,7 +200,7 @@ def catch_up(
     Args:
         table: (V, d) updated.
         first: (V, d) first moments after step ``last``.
-        second: (V, d) second moments after step ``last``.
+        second: (V, d) second moments after step ``last``, or (V, 1) of whole rows.
         last: (V,) the last step at which each row had a gradient, 0 for never. Not changed.
         rows: Rows, each once.
         start: First position in ``rows``.
@@ -198,17 +218,60 @@ def catch_up(
         if since == 0 or since >= step:
             continue
         move = table.dtype.type(drift[since] - ratio ** (step - since) * drift[step])
-        w, m, v = table[row], first[row], second[row]
-        for j in range(d):
-            w[j] -= move * m[j] / (np.sqrt(v[j]) + eps)
+        if second.shape[1] == 1 and d > 1:
+            _subtract(table[row], first[row], move / (np.sqrt(second[row, 0]) + eps))
+        else:
+            _drift(table[row], first[row], second[row], move, eps)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def fetch(
+    table: Floats,
+    first: Floats,
+    second: Floats,
+    last: Ints,
+    rows: Ints,
+    start: int,
+    end: int,
+    step: int,
+    drift: Floats,
+    ratio: float,
+    epsilon: float,
+    out: Stored,
+) -> None:
+    """``catch_up``, and a copy of the rows beside each other: out[u] = table[rows[u]], rounded to bfloat16 if ``out`` is int16."""
+    for u in range(start, end):
+        catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon)
+        _copy(table[rows[u]], out[u])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _copy(source: Floats, out: Stored) -> None:
+    for j in range(len(out)):
+        store(out, j, source[j])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def copy(source: Floats, start: int, end: int, out: Stored) -> None:
+    """Copy source[start:end], (n, d), to the same place in ``out``, rounded to bfloat16 if that is int16."""
+    for i in range(start, end):
+        _copy(source[i], out[i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _square(x: Floats) -> Any:
+    total = x.dtype.type(0)
+    for j in range(len(x)):
+        total += x[j] * x[j]
+    return total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def gather(
     row_offsets: Offsets,
     positions: Ints,
     shares: Floats,
-    gradients: Floats,
+    gradients: Stored,
     start: int,
     end: int,
     out: Floats,
@@ -218,22 +281,37 @@ def gather(
 
     Args:
         row_offsets: See ``sort_by_row``; as are positions and shares.
-        gradients: (m, d) gradients of the batch's pooled vectors.
+        gradients: (m, d) gradients of the batch's pooled vectors; bfloat16 as int16.
         start: First row of those that occur.
         end: One past the last.
         out: (rows that occur, d) written at [start, end).
         squares: (rows that occur,) written at [start, end): squared norms.
     """
     for u in range(start, end):
-        target = out[u]
-        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], target)
-        total = target[0] * 0
-        for j in range(len(target)):
-            total += target[j] * target[j]
-        squares[u] = total
+        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], out[u])
+        squares[u] = _square(out[u])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _adam(
+    w: Floats, m: Floats, v: Floats, gradient: Floats, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
+    correction: Any, epsilon: Any,
+) -> None:  # fmt: skip
+    for j in range(len(w)):
+        g = gradient[j]
+        m[j] = old_1 * m[j] + new_1 * g
+        v[j] = old_2 * v[j] + new_2 * g * g
+        w[j] -= rate * m[j] / (np.sqrt(v[j]) * correction + epsilon)
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+def _adam_of_row(w: Floats, m: Floats, gradient: Floats, old: Any, new: Any, rate: Any) -> None:
+    for j in range(len(w)):
+        m[j] = old * m[j] + new * gradient[j]
+        w[j] -= rate * m[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def adam(
     table: Floats,
     first: Floats,
@@ -241,6 +319,7 @@ def adam(
     last: Ints,
     rows: Ints,
     gradients: Floats,
+    squares: npt.NDArray[np.float64],
     start: int,
     end: int,
     factor: float,
@@ -255,10 +334,11 @@ def adam(
     Args:
         table: (V, d) updated; rows caught up with step - 1.
         first: (V, d) first moments, updated; as of step ``last``.
-        second: (V, d) second moments, likewise.
+        second: (V, d) second moments, likewise; or (V, 1), the mean square of the whole row's gradient.
         last: (V,) the last step at which each row had a gradient; set to ``step``.
         rows: The rows that occur.
         gradients: (rows that occur, d) from ``gather``.
+        squares: (rows that occur,) likewise.
         start: First position in ``rows``.
         end: One past the last.
         factor: Gradients are multiplied by it (clipping).
@@ -278,10 +358,23 @@ def adam(
         gap = step - last[row]
         last[row] = step
         old_1, old_2 = kind(beta1**gap), kind(beta2**gap)
-        w, m, v, gradient = table[row], first[row], second[row], gradients[u]
-        for j in range(d):
-            m[j] = old_1 * m[j] + new_1 * gradient[j]
-        for j in range(d):
-            v[j] = old_2 * v[j] + new_2 * gradient[j] * gradient[j]
-        for j in range(d):
-            w[j] -= rate_1 * m[j] / (np.sqrt(v[j]) * correction + eps)
+        if second.shape[1] == 1 and d > 1:
+            v = old_2 * second[row, 0] + new_2 * kind(squares[u] / d)
+            second[row, 0] = v
+            _adam_of_row(
+                table[row], first[row], gradients[u], old_1, new_1, rate_1 / (np.sqrt(v) * correction + eps)
+            )
+        else:
+            _adam(
+                table[row],
+                first[row],
+                second[row],
+                gradients[u],
+                old_1,
+                new_1,
+                old_2,
+                new_2,
+                rate_1,
+                correction,
+                eps,
+            )

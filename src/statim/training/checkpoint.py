@@ -28,6 +28,7 @@ from statim.errors import InputError, ModelError
 from statim.files import MARKER, atomic_directory, locked, read_json, storage_errors, write_json
 from statim.tensors import load_tensors, write_tensors
 from statim.training.optimizer import SparseAdam
+from statim.training.recipe import Recipe
 
 VERSION = 2
 KEEP = 2  # the newest checkpoints
@@ -135,24 +136,25 @@ class Checkpoints:
 
     Args:
         out: The output they stand beside.
+        size: Bytes of one, about.
         every: Steps between them; by default they go by the clock, such that they take little of it. When they are written
             changes nothing in what is trained.
         keep: The newest so many are kept; with 0 none is written.
     """
 
-    def __init__(self, out: str | Path, every: int | None = None, keep: int = KEEP) -> None:
-        self._out, self._every, self._keep = out, every, keep
+    def __init__(self, out: str | Path, size: int, every: int | None = None, keep: int = KEEP) -> None:
+        self._out, self._size, self._every, self._keep = out, size, every, keep
         self._writer = ThreadPoolExecutor(1, "statim-checkpoint")
         self._pending: Future[None] | None = None
         self._last = time.monotonic()
-        self._speed = SPEED
+        self._cost = size / SPEED
         self.seconds = 0.0  # that the training has waited for them
 
-    def due(self, optimizer: SparseAdam) -> bool:
+    def due(self, step: int) -> bool:
         """Is it time for one?"""
         if self._keep == 0 or self._every is not None:
-            return self._keep > 0 and optimizer.step % (self._every or 1) == 0
-        pause = max(SECONDS, 3 * optimizer.table.nbytes / self._speed / SHARE)
+            return self._keep > 0 and step % (self._every or 1) == 0
+        pause = max(SECONDS, self._cost / SHARE)
         written = self._pending is None or self._pending.done()
         return written and time.monotonic() - self._last >= pause
 
@@ -183,7 +185,7 @@ class Checkpoints:
             self._pending = self._writer.submit(self._complete, stack.pop_all())
         self._last = time.monotonic()
         self.seconds += self._last - started
-        self._speed = 3 * optimizer.table.nbytes / max(self._last - started, 1e-6)
+        self._cost = self._last - started
 
     def _complete(self, stack: contextlib.ExitStack) -> None:
         stack.close()  # to the disk, and into its place
@@ -205,7 +207,7 @@ class Checkpoints:
 
 
 def load(
-    out: str | Path, rates: npt.NDArray[np.float64], threads: int, clip: float | None
+    out: str | Path, rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
 ) -> tuple[SparseAdam, dict[str, Any], dict[str, Floats]] | None:
     """The newest checkpoint, ready to go on, with its state and its further arrays; None before the first.
 
@@ -227,5 +229,7 @@ def load(
         raise ModelError(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
         ) from None
-    optimizer = SparseAdam(table, rates, threads, clip, step, first, second, last)
+    optimizer = SparseAdam(
+        table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last
+    )
     return optimizer, state, {name: np.array(array, np.float32) for name, array in arrays.items()}

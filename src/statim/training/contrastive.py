@@ -37,10 +37,12 @@ from statim.kernels.contrast import (
     tile_to_gradient,
     tile_to_totals,
 )
+from statim.training.workspace import Workspace
 
 TILE_BYTES = (
     6 << 20
 )  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
+MOST_ROWS = 512  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
 PADDING = (
@@ -106,6 +108,7 @@ def contrastive(
     threads: int = 1,
     tile_rows: int | None = None,
     tile_columns: int | None = None,
+    workspace: Workspace | None = None,
 ) -> tuple[float, Floats]:
     """Loss and gradient of one batch.
 
@@ -124,13 +127,15 @@ def contrastive(
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
+        workspace: Where the large arrays of an earlier call are used again; the gradient is then valid until the next call.
 
     Returns:
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
     batch = _Batch(
-        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads
-    )
+        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads,
+        workspace or Workspace(),
+    )  # fmt: skip
     return batch.gradient(tile_rows, tile_columns)
 
 
@@ -139,11 +144,11 @@ class _Batch:
 
     def __init__(
         self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
-        both: bool, margin: float | None, precision: str, threads: int,
+        both: bool, margin: float | None, precision: str, threads: int, workspace: Workspace,
     ) -> None:  # fmt: skip
         kind = a.dtype.type
         self.a, self.p, self.targets, self.threads, self.both = a, p, targets, threads, both
-        self.scale = kind(scale)
+        self.workspace, self.scale = workspace, kind(scale)
         self.find = scale > FIXED
         share = 0.5 if both else 1.0
         self.weights = (
@@ -161,8 +166,10 @@ class _Batch:
         self.torch_a, full = torch.from_numpy(a), torch.from_numpy(p)
         if precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32:
             self.torch_a = self.torch_a.bfloat16()
-        self.torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
-        self.torch_p[: len(p)] = full
+        torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
+        torch_p[: len(p)] = full
+        self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
+        self.p_blocks = [torch_p[:, block] for block in self.blocks]
 
     def _inverse_norms(self, vectors: Floats) -> Floats:
         out = np.empty((len(vectors), len(self.bounds)), vectors.dtype)
@@ -173,7 +180,8 @@ class _Batch:
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
         C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
-        R = tile_rows or max(64, min(256, TILE_BYTES // (L * min(C, N) * self.torch_a.element_size())))
+        most = TILE_BYTES // (L * _padded(min(C, N)) * self.torch_a.element_size())
+        R = tile_rows or _even(B, max(64, min(MOST_ROWS, most)), self.threads)
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
         shares = [rows[first :: self.threads] for first in range(min(self.threads, len(rows)))]
@@ -183,7 +191,10 @@ class _Batch:
         tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
         totals = np.zeros((B, L), dtype)
         if len(columns) > 1:
-            pool.run([partial(sweep(share).totals, tops, totals) for share in shares], self.threads)
+            pool.run(
+                [partial(sweep(share, index).totals, tops, totals) for index, share in enumerate(shares)],
+                self.threads,
+            )
         loss_back, column_tops, factors, backward = (
             0.0,
             np.zeros((0, 0), dtype),
@@ -191,17 +202,19 @@ class _Batch:
             np.zeros((B, L), dtype),
         )
         if self.both:
-            found = pool.run([sweep(share).column_totals for share in shares], self.threads)
+            found = pool.run(
+                [sweep(share, index).column_totals for index, share in enumerate(shares)], self.threads
+            )
             loss_back, column_tops, factors, backward = self._backward_direction(*zip(*found, strict=True))
 
-        gradient = np.zeros((B + N, d), dtype)
+        gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
         results = pool.run(
             [
                 partial(
-                    sweep(share).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
-                    gradient[B:] if index == 0 else np.zeros((N, d), dtype),
+                    sweep(share, index).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
+                    gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), dtype),
                 )
                 for index, share in enumerate(shares)
             ],
@@ -220,7 +233,7 @@ class _Batch:
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
         for other in others:
-            add(other[start:end], dp[start:end])
+            add(other[start:end], False, dp[start:end])
         remove_radial(dp, self.p, sums, self.inverse_p, self.bounds, start, end)
 
     def _backward_direction(
@@ -252,9 +265,10 @@ class _Sweep:
     """One thread's share of a batch's tiles; its methods go over them once each."""
 
     def __init__(
-        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]]
+        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]],
+        index: int,
     ) -> None:  # fmt: skip
-        self.batch, self.rows, self.columns = batch, rows, columns
+        self.batch, self.rows, self.columns, self.index = batch, rows, columns, index
         self.most_rows, self.most_columns = most_rows, most_columns
 
     def _tiles(
@@ -264,21 +278,26 @@ class _Sweep:
         torch.set_num_threads(1)  # the threads are ours
         batch = self.batch
         L = len(batch.blocks)
-        buffer = torch.empty(L * self.most_rows * self.most_columns, dtype=batch.torch_a.dtype)
+        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,))
         for rows in self.rows:
             for columns in self.columns:
                 R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
                 tile = buffer[: L * R * N].view(L, R, N)
-                for level, block in enumerate(batch.blocks):
-                    a, p = (
-                        batch.torch_a[slice(*rows), block],
-                        batch.torch_p[columns[0] : columns[0] + N, block],
-                    )
-                    torch.mm(a, p.T, out=tile[level])
+                at, of = slice(*rows), slice(columns[0], columns[0] + N)
+                for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
+                    torch.mm(a[at], p[of].T, out=out)
                 yield rows, columns, tile, (
                     _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
                     *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
                 )  # fmt: skip
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        """Of this thread alone, and of the products' type."""
+        half = self.batch.torch_a.dtype == torch.bfloat16
+        array = self.batch.workspace.take(
+            f"{name} {self.index}", shape, np.int16 if half else self.batch.a.dtype
+        )
+        return torch.from_numpy(array).view(self.batch.torch_a.dtype)
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
@@ -307,12 +326,10 @@ class _Sweep:
         self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
         row_sums: Floats, da: Floats, dp: Floats,
     ) -> tuple[float, Floats, Floats]:  # fmt: skip
-        """Add to da and dp; return the forward loss, the column sums of G * S, and dp."""
+        """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch
         column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
-        product = torch.empty(
-            max(self.most_rows, self.most_columns), batch.a.shape[1], dtype=batch.torch_a.dtype
-        )
+        product = self._tensor("product", (max(self.most_rows, self.most_columns), batch.a.shape[1]))
         loss = 0.0
         for rows, columns, tile, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)
@@ -324,12 +341,18 @@ class _Sweep:
             )  # fmt: skip
             column_sums[:, of] += sums
             for level, block in enumerate(batch.blocks):
-                torch.mm(tile[level], batch.torch_p[padded, block], out=product[: tile.shape[1], block])
-            add(_bits(product[: tile.shape[1]]), da[at])
+                torch.mm(tile[level], batch.p_blocks[level][padded], out=product[: tile.shape[1], block])
+            add(_bits(product[: tile.shape[1]]), columns[0] == 0, da[at])
             for level, block in enumerate(batch.blocks):
-                torch.mm(tile[level].T, batch.torch_a[at, block], out=product[: tile.shape[2], block])
-            add(_bits(product[: tile.shape[2]]), dp[of])
+                torch.mm(tile[level].T, batch.a_blocks[level][at], out=product[: tile.shape[2], block])
+            add(_bits(product[: tile.shape[2]]), rows == self.rows[0], dp[of])
         return loss, column_sums, dp
+
+
+def _even(rows: int, most: int, threads: int) -> int:
+    """Rows of a tile, at most so many, such that all threads have equally many tiles."""
+    rounds = -(-rows // (most * threads))
+    return -(-rows // (rounds * threads))
 
 
 def _padded(columns: int) -> int:
@@ -342,5 +365,5 @@ def _cut(array: Floats, columns: tuple[int, int]) -> Floats:
 
 
 def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    """The tensor as numpy; bfloat16 as uint16."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    """The tensor as numpy; bfloat16 as int16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

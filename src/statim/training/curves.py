@@ -66,8 +66,9 @@ class Line:
 def page(result: TrainingResult) -> str:
     """The whole page, HTML."""
     taken = len(result.losses)
+    unit = "texts" if result.recipe.loss == "classes" else "pairs"
     facts = [
-        f"{result.pairs['train']:,} pairs, from {result.start}; {taken:,} steps of {result.recipe.batch:,} pairs"
+        f"{result.pairs['train']:,} {unit}, from {result.start}; {taken:,} steps of {result.recipe.batch:,} {unit}"
     ]
     facts += [text[0].upper() + text[1:] for text in [result.choice()] if text]
     body = [f"<h1>Training of a static model</h1><p>{html.escape('. '.join(facts))}.</p>"]

@@ -2,18 +2,47 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.rows import adam, catch_up, gather, pool_bags, sort_by_row
+from statim.kernels.rows import adam, catch_up, copy, fetch, gather, pool_bags, sort_by_row
 from statim.training.bags import Bags
+from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A batch's entries, sorted by row.
+
+    Attributes:
+        bags: Where the texts are.
+        texts: (m,) which texts are pooled.
+        work: (m + 1,) entries before each of them.
+        found: How many rows of the table occur.
+        rows: These rows, ascending, in the first ``found`` places.
+        slots: (V,) at each of them its place in ``rows``.
+        row_offsets: Entries of rows[u] are [row_offsets[u], row_offsets[u + 1]).
+        positions: Of each entry, the position of its text in the batch.
+        shares: Of each entry, count / total.
+    """
+
+    bags: Bags
+    texts: npt.NDArray[np.int64]
+    work: npt.NDArray[np.int64]
+    found: int
+    rows: npt.NDArray[np.int32]
+    slots: npt.NDArray[np.int32]
+    row_offsets: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+    shares: npt.NDArray[np.floating[Any]]
 
 
 @dataclass(eq=False)
@@ -27,11 +56,14 @@ class SparseAdam:
         table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of now.
         rates: (T + 1,) float64, the learning rate of each step from 1.
         first: (V, d) float32 first moments.
-        second: (V, d) float32 second moments.
+        second: (V, d) float32 second moments; (V, 1) with ``row_wise``.
         last: (V,) int32, the step at which each row last occurred; 0 for never.
         threads: Threads to use; results do not depend on it.
         clip: The whole table's gradient is scaled down to this norm where it is larger; None never clips.
         step: Steps taken.
+        row_wise: Keep one second moment for each row, the mean over its entries, instead of one for each entry.
+        precision: ``bf16`` rounds rows to bfloat16 where they are pooled, and gradients of vectors where they are gathered;
+            the table, its moments and all sums are float32. ``fp32`` rounds nothing.
     """
 
     table: Floats
@@ -39,21 +71,23 @@ class SparseAdam:
     threads: int = 1
     clip: float | None = None
     step: int = 0
+    row_wise: bool = False
+    precision: str = "fp32"
     first: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     second: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     last: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __post_init__(self) -> None:
         if self.first.size == 0:
-            self.first, self.second = np.zeros_like(self.table), np.zeros_like(self.table)
+            V, d = self.table.shape
+            self.first = np.zeros_like(self.table)
+            self.second = np.zeros((V, 1 if self.row_wise else d), self.table.dtype)
             self.last = np.zeros(len(self.table), np.int32)
         self._ratio = BETA1 / BETA2**0.5
         self._drift = self._drifts()
         self._starts = np.empty(len(self.table) + 1, np.int32)
-        self._rows = np.empty(len(self.table), np.int32)
-        self._row_offsets = np.empty(len(self.table) + 1, np.int64)
-        self._found = 0
-        self._gathered = np.empty((0, 0), self.table.dtype)
+        self._stored = np.dtype(np.int16) if self.precision == "bf16" else self.table.dtype
+        self._workspace = Workspace()
 
     def _drifts(self) -> npt.NDArray[np.float64]:
         """drift[s] = sum over t > s of c_t r^(t - s), from the last step backwards."""
@@ -65,68 +99,69 @@ class SparseAdam:
             drift[step] = self._ratio * (corrected[step + 1] + drift[step + 1])
         return drift
 
-    def read(self, bags: Bags, texts: npt.NDArray[np.int64]) -> Floats:
-        """The pooled vectors of a batch's texts, (m, d) float32, from rows brought up to date."""
+    def plan(self, bags: Bags, texts: npt.NDArray[np.int64]) -> "Plan":
+        """Sort a batch's entries by row; this reads nothing of the table, so it can be done ahead, by one thread at a time."""
         work = np.concatenate([[0], np.cumsum(bags.offsets[texts + 1] - bags.offsets[texts])])
-        entries = int(work[-1])
-        self._positions, self._shares = np.empty(entries, np.int32), np.empty(entries, self.table.dtype)
-        self._found = sort_by_row(
-            bags.ids, bags.counts, bags.offsets, bags.totals, texts,
-            self._starts, self._rows, self._row_offsets, self._positions, self._shares,
-        )  # fmt: skip
-        self._move(self.table, self._rows, self._found)
-        vectors = np.empty((len(texts), self.table.shape[1]), self.table.dtype)
+        entries, V = int(work[-1]), len(self.table)
+        rows, slots, row_offsets = np.empty(V, np.int32), np.empty(V, np.int32), np.empty(V + 1, np.int64)
+        positions, shares = np.empty(entries, np.int32), np.empty(entries, self.table.dtype)
+        found = sort_by_row(
+            bags.ids,
+            bags.counts,
+            bags.offsets,
+            bags.totals,
+            texts,
+            self._starts,
+            rows,
+            slots,
+            row_offsets,
+            positions,
+            shares,
+        )
+        return Plan(bags, texts, work, found, rows, slots, row_offsets, positions, shares)
+
+    def read(self, plan: "Plan") -> Floats:
+        """The pooled vectors of the plan's texts, (m, d), from rows brought up to date; valid until the next call."""
+        d = self.table.shape[1]
+        fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         tasks = [
-            partial(
-                pool_bags,
-                self.table,
-                bags.ids,
-                bags.counts,
-                bags.offsets,
-                bags.totals,
-                texts,
-                *bounds,
-                vectors,
-            )
-            for bounds in _even(work, self.threads)
+            partial(fetch, *self._state(self.table, plan.rows, bounds), fetched)
+            for bounds in pool.ranges(plan.found, self.threads)
+        ]
+        pool.run(tasks, self.threads)
+        vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
+        bags = plan.bags
+        entries = bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
+        tasks = [
+            partial(pool_bags, fetched, plan.slots, *entries, *bounds, vectors)
+            for bounds in _even(plan.work, self.threads)
         ]
         pool.run(tasks, self.threads)
         return vectors
 
-    def _move(self, table: Floats, rows: npt.NDArray[np.int32], count: int) -> None:
-        """Bring ``rows`` of ``table`` up to the present step."""
-        tasks = [
-            partial(
-                catch_up,
-                table,
-                self.first,
-                self.second,
-                self.last,
-                rows,
-                *bounds,
-                self.step,
-                self._drift,
-                self._ratio,
-                EPSILON,
-            )
-            for bounds in pool.ranges(count, self.threads)
-        ]
-        pool.run(tasks, self.threads)
+    def _state(self, table: Floats, rows: npt.NDArray[np.int32], bounds: tuple[int, int]) -> tuple[Any, ...]:
+        """What brings rows[bounds] of ``table`` up to the present step."""
+        moments = self.first, self.second, self.last
+        return table, *moments, rows, *bounds, self.step, self._drift, self._ratio, EPSILON
 
-    def update(self, gradients: Floats) -> None:
-        """Take one step with the gradients (m, d) of the vectors that ``read`` gave last."""
+    def update(self, plan: "Plan", gradients: Floats) -> None:
+        """Take one step with the gradients (m, d) of the vectors that ``read`` gave for this plan."""
         self.step += 1
-        found = self._found
-        if len(self._gathered) < found:
-            self._gathered = np.empty((found + found // 4, self.table.shape[1]), self.table.dtype)
+        found = plan.found
+        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self.table.dtype)
         squares = np.empty(found)
-        work = self._row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
+        work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
         parts = _even(work, self.threads)
-        entries = self._row_offsets, self._positions, self._shares, gradients
-        pool.run([partial(gather, *entries, *part, self._gathered, squares) for part in parts], self.threads)
+        rounded = gradients
+        if self._stored != gradients.dtype:
+            rounded = self._workspace.take("rounded", gradients.shape, self._stored)
+            ranges = pool.ranges(len(gradients), self.threads)
+            pool.run([partial(copy, gradients, *bounds, rounded) for bounds in ranges], self.threads)
+        entries = plan.row_offsets, plan.positions, plan.shares, rounded
+        pool.run([partial(gather, *entries, *part, gathered, squares) for part in parts], self.threads)
         norm = float(np.sqrt(squares.sum()))
         factor = min(1.0, self.clip / norm) if self.clip is not None and norm > 0 else 1.0
-        state = self.table, self.first, self.second, self.last, self._rows, self._gathered
+        state = self.table, self.first, self.second, self.last, plan.rows, gathered, squares
         numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
         pool.run([partial(adam, *state, *part, *numbers) for part in parts], self.threads)
 
@@ -138,7 +173,9 @@ class SparseAdam:
         """
         table = np.empty_like(self.table) if out is None else out
         np.copyto(table, self.table)
-        self._move(table, np.arange(len(table), dtype=np.int32), len(table))
+        rows = np.arange(len(table), dtype=np.int32)
+        parts = pool.ranges(len(table), self.threads)
+        pool.run([partial(catch_up, *self._state(table, rows, part)) for part in parts], self.threads)
         return table
 
 

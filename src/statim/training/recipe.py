@@ -9,6 +9,14 @@ from statim.errors import InputError
 
 PRECISIONS = ("bf16", "fp32")
 SCHEDULES = ("linear", "cosine", "constant")
+# Loss -> the kind of data it is for, one of data.supervision.KINDS
+LOSSES = {
+    "contrastive": "pairs",
+    "triplet": "pairs",
+    "cosent": "scored pairs",
+    "cosine": "scored pairs",
+    "classes": "labelled texts",
+}
 
 
 @dataclass(frozen=True)
@@ -18,16 +26,22 @@ class Recipe:
     Attributes:
         dim: Dimensions of the table, d.
         levels: Matryoshka dimensions, ascending, the last is d; one level trains the full dimension alone.
-        batch: Pairs per step, B.
+        loss: One of LOSSES: ``contrastive`` (pairs, perhaps with negatives), ``triplet`` (pairs with negatives), ``cosent`` or
+            ``cosine`` (pairs with scores), ``classes`` (contrastive, between texts of the same and of other labels).
+        weights: One weight a level; None weighs all alike.
+        batch: Pairs (or labelled texts) per step, B.
         epochs: Passes over the data.
         learning_rate: Adam's peak rate. Tables start with entries of about 1 (root mean square), so it is a relative one.
         schedule: What the rate does after warm-up: ``linear`` falls to 0, ``cosine`` does in half a wave (Loshchilov and Hutter,
             2017), ``constant`` stays.
         warmup: Share of the steps in which the rate rises linearly from 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
-        both_directions: Train candidate -> anchor as well as anchor -> candidate.
+        both_directions: Train candidate -> anchor as well as anchor -> candidate (contrastive and classes).
+        triplet_margin: Of the triplet loss, in cosines.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
-        precision: ``bf16`` multiplies matrices in bfloat16 with float32 sums, where the processor can; ``fp32`` never does.
+        precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
+            processor can; ``fp32`` never does.
+        row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
     """
 
@@ -42,7 +56,11 @@ class Recipe:
     both_directions: bool = False
     clip: float = 1.0
     precision: str = "bf16"
+    row_wise: bool = False
     seed: int = 0
+    loss: str = "contrastive"
+    weights: tuple[float, ...] | None = None
+    triplet_margin: float = 0.2
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -59,14 +77,21 @@ class Recipe:
         values = {name: value for name, value in given.items() if value is not None}
         dim = values.setdefault("dim", start_dim or (256 if pairs < 20_000 else 512))
         _check("dim", dim, 1, 65_536, whole=True)
-        values["levels"] = _levels(values.get("levels"), dim)
-        values.setdefault("batch", max(16, min(1024, 2 ** int(math.log2(max(16, pairs // 16))))))
+        values["levels"], values["weights"] = _levels(values.get("levels"), dim, values.get("weights"))
+        if values.setdefault("loss", "contrastive") not in LOSSES:
+            raise InputError(f"loss is {values['loss']!r}; it must be one of {', '.join(LOSSES)}")
+        # losses over single pairs want smaller steps of fewer pairs, and softer comparisons
+        contrastive = values["loss"] in ("contrastive", "classes")
+        size = min(1024, pairs // 16) if contrastive else min(256, pairs // 32)
+        values.setdefault("batch", 2 ** int(math.log2(max(16, size))))
         values.setdefault("epochs", 3 if pairs < 1_000_000 else 1)
-        values.setdefault("learning_rate", 0.1 if start_dim else 0.2)
+        values.setdefault("learning_rate", 0.05 if not contrastive else 0.1 if start_dim else 0.2)
+        values.setdefault("scale", 20.0 if contrastive else 4.0)
         _check("batch", values["batch"], 2, 1 << 20, whole=True)
         _check("epochs", values["epochs"], 1, 100_000, whole=True)
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
-        _check("scale", values.get("scale", 20.0), 1e-3, 1e4)
+        _check("scale", values["scale"], 1e-3, 1e4)
+        _check("triplet margin", values.get("triplet_margin", 0.2), 0.0, 2.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
@@ -77,12 +102,16 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values for JSON."""
-        return dataclasses.asdict(self) | {"levels": list(self.levels)}
+        return dataclasses.asdict(self) | {
+            "levels": list(self.levels),
+            "weights": self.weights and list(self.weights),
+        }
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "Recipe":
         """What ``to_dict`` gave."""
-        return Recipe(**(values | {"levels": tuple(values["levels"])}))
+        weights = values.get("weights")
+        return Recipe(**(values | {"levels": tuple(values["levels"]), "weights": weights and tuple(weights)}))
 
 
 def _check(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
@@ -92,8 +121,8 @@ def _check(name: str, value: Any, low: float, high: float, *, whole: bool = Fals
         raise InputError(f"{name} is {value!r}; it must be {kind} from {low:g} to {high:g}")
 
 
-def _levels(levels: Any, dim: int) -> tuple[int, ...]:
-    """Matryoshka dimensions: those given and the full one; by default halves of the full one down to 32 or so."""
+def _levels(levels: Any, dim: int, weights: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+    """Matryoshka dimensions: those given and the full one; by default halves of the full one down to 32 or so. And weights."""
     if levels is None:
         levels = [dim]
         while levels[-1] >= 64:
@@ -101,4 +130,14 @@ def _levels(levels: Any, dim: int) -> tuple[int, ...]:
     found: tuple[int, ...] = tuple(sorted({*levels, dim}))
     for level in found:
         _check("Matryoshka level", level, 1, dim, whole=True)
-    return found
+    if weights is None:
+        return found, None
+    if len(weights) != len(levels) or len(found) != len(levels):
+        raise InputError(
+            f"there are {len(weights)} weights and {len(levels)} Matryoshka levels; give one weight for each level, "
+            f"none of which may be there twice, and the full dimension, {dim}, must be one"
+        )
+    for weight in weights:
+        _check("weight", weight, 0.0, 1e6)
+    by_level = dict(zip(levels, weights, strict=True))
+    return found, tuple(float(by_level[level]) for level in found)

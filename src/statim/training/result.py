@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import __version__
-from statim.data.pairs import Report
+from statim.data.supervision import Supervision
 from statim.evaluation.comparison import Comparison
+from statim.evaluation.report import Report
 from statim.model import StaticModel
 from statim.training.recipe import Recipe
 
@@ -22,7 +23,7 @@ class TrainingResult:
         model: The trained model.
         recipe: How it was trained.
         comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts: read, trained on, development, test, moved because of near-duplicates.
+        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of near-duplicates.
         seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
         start: What training started from, in words.
         teacher: The teacher's name, if there was one.
@@ -36,7 +37,7 @@ class TrainingResult:
 
     model: StaticModel
     recipe: Recipe
-    comparison: Comparison | None
+    comparison: Comparison | Report | None
     pairs: dict[str, int]
     seconds: dict[str, float]
     start: str
@@ -49,8 +50,8 @@ class TrainingResult:
     changes: list[tuple[int, float]] = field(default_factory=list)
 
     def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on the held-out pairs: start, trained, bm25, teacher (those that were measured)."""
-        if self.comparison is None:
+        """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
+        if not isinstance(self.comparison, Comparison):
             return {}
         found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
         return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
@@ -60,7 +61,8 @@ class TrainingResult:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        first = f"trained on {self.pairs['train']:,} pairs from {self.start} in {taken:.1f} s ({rate:,.0f} pairs/s)"
+        unit = "texts" if self.recipe.loss == "classes" else "pairs"
+        first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
         lines = [first, f"seconds: {spent}"]
         if self.choice():
             lines.insert(1, self.choice())
@@ -89,7 +91,7 @@ class TrainingResult:
         }
 
 
-def card(result: TrainingResult, report: Report) -> str:
+def card(result: TrainingResult, pairs: Supervision) -> str:
     """The model card: what, from what, how, and how good."""
     recipe, counts = result.recipe, result.pairs
     text = f"""---
@@ -117,10 +119,10 @@ is and give the same vectors.
 
 ## Data
 
-{report}
+{pairs.report}
 
-Trained on {counts["train"]:,} pairs. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for that).
+Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
+near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for that).
 
 ## Recipe
 
@@ -130,5 +132,5 @@ near-duplicates kept on one side ({counts["moved"]:,} pairs changed sides for th
     if result.choice():
         text += f"\nTraining {result.choice()}.\n"
     if result.comparison:
-        text += f"\n## On held-out pairs\n\n{result.comparison.markdown()}\n"
+        text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text

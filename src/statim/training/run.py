@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from statim.errors import InputError
-from statim.training import checkpoint
 from statim.training.recipe import Recipe
 
 PATHS = ("data", "start", "tokenizer", "heldout", "development", "tensorboard")
@@ -75,12 +74,13 @@ def changed(run: Mapping[str, Any]) -> str:
     return f" ({', '.join(names)} changed)" if names else ""
 
 
-def change_rate(out: str | Path, run: dict[str, Any], recipe: Recipe, rate: float | None) -> None:
-    """Write down that from the newest checkpoint on the peak rate is another, if it is."""
+def change_rate(run: dict[str, Any], recipe: Recipe, rate: float | None, step: int) -> bool:
+    """Note that after ``step`` the peak rate is another, if it is; says whether."""
     before = run["rates"][-1][1] if run["rates"] else recipe.learning_rate
-    if rate is not None and rate != before:
-        run["rates"].append([checkpoint.newest_step(out), rate])
-        checkpoint.write_run(out, run)
+    changes = rate is not None and rate != before
+    if changes:
+        run["rates"].append([step, rate])
+    return changes
 
 
 def _plain(name: str, value: Any) -> Any:

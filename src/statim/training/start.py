@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import cache
-from statim.data.pairs import Pairs
+from statim.data.supervision import Supervision
 from statim.errors import ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
-from statim.training.bags import TrainingSet
 from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
 from statim.vocabulary import learn_wordpiece
 
 log = logging.getLogger("statim")
@@ -123,7 +123,7 @@ class Start:
             digest.update(np.ascontiguousarray(self.source).data)
         return digest.hexdigest()
 
-    def table(self, data: TrainingSet, recipe: Recipe) -> Floats:
+    def table(self, data: TrainingData, recipe: Recipe) -> Floats:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
         if self.source is None:
             table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
@@ -137,7 +137,7 @@ class Start:
         return table
 
 
-def begin(start: Any, tokenizer: Any, pairs: Pairs, progress: bool) -> Start:
+def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:
     """What ``train`` was asked to start from; see there.
 
     Raises:
@@ -170,11 +170,11 @@ def _from_teacher(teacher: Teacher, progress: bool) -> Start:
     return Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
 
 
-def _tokenizer(given: Any, pairs: Pairs) -> Tokenizer:
+def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
     if isinstance(given, Tokenizer):
         return given
     if given is None:
-        return learn_wordpiece([pairs.anchors, pairs.positives])
+        return learn_wordpiece(list(pairs.columns))
     path = Path(given)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():

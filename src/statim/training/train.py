@@ -1,4 +1,4 @@
-"""From pairs of text to a trained, evaluated, saved static model: the whole of ``statim train``."""
+"""From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
 import logging
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,25 +15,31 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.data.pairs import PYTHON_DOCS, Pairs
 from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
 from statim.data.split import Split
+from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
 from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint, curves, run
+from statim.training import checkpoint, curves, distributed, heldout, run
 from statim.training.bags import TrainingSet
 from statim.training.checkpoint import Checkpoints
-from statim.training.development import Development
-from statim.training.held_out import compare, hold_out, references
+from statim.training.development import MOST, Development
+from statim.training.device.fit import choose
+from statim.training.device.fit import fit as fit_on_device
+from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import Recipe
+from statim.training.recipe import LOSSES, Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.start import Start, begin
-from statim.training.trainer import DivergenceError, fit, learning_rates, steps_per_epoch
+from statim.training.sets import TrainingData, training_data, usual_loss
+from statim.training.start import Start, start_from
+from statim.training.trainer import DivergenceError, begin, fit, steps_per_epoch
 from statim.training.watch import Best, Watch, tensorboard_writer
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("statim")
 
@@ -52,9 +58,13 @@ def train(
     anchor: str | None = None,
     positive: str | None = None,
     negative: str | list[str] | None = None,
+    score: str | None = None,
+    label: str | None = None,
+    loss: str | None = None,
     packages: list[str] | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
+    weights: list[float] | None = None,
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
@@ -62,6 +72,7 @@ def train(
     warmup: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
+    triplet_margin: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
     heldout: int | str | Path | None = None,
@@ -76,35 +87,42 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
+    device: str | None = None,
     progress: bool = False,
 ) -> TrainingResult:
-    """Train a static model on pairs of text.
+    """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
 
     Args:
-        data: Pairs: one or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
         out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
             picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        anchor: Name of the anchors' column; guessed by default.
-        positive: Name of the positives' column; guessed by default.
+        anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default.
+        positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
+        score: Name of the column of scores; guessed by default.
+        label: Name of the column of labels; guessed by default.
+        loss: ``contrastive`` or ``triplet`` for pairs, ``cosent`` or ``cosine`` for scored pairs, ``classes`` for labelled texts;
+            by default the first for what the columns say (see training.objectives).
         packages: For ``"python-docs"``: only these packages.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
-        batch: Pairs per step.
-        epochs: Passes over the pairs.
+        weights: How much each of these counts in the loss, as many numbers; by default all alike.
+        batch: Pairs (or labelled texts) per step.
+        epochs: Passes over the data.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
         schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
         warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
+        triplet_margin: Of the triplet loss, in cosines.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
-        heldout: Pairs to hold out for the final table (0 for none), or a file of pairs.
-        development: Pairs to hold out for evaluations during training (0 for none), or a file of pairs. By default half as many
-            as ``heldout``; none where that is a file.
+        heldout: How many to hold out for the final table (0 for none), or a file of such data.
+        development: How many to hold out for evaluations during training (0 for none), or a file. By default half as many as
+            ``heldout``; none where that is a file. Only pairs are evaluated during training.
         evaluate_every: Steps between evaluations. By default a few an epoch, at most so many that they take under 5 % of the time;
             the start and the last step are always evaluated.
         keep: ``last`` keeps the table of the last step; ``best`` that of the best evaluation (NDCG@10, the earliest of equals).
@@ -119,6 +137,8 @@ def train(
             they must be the same, but for the rate (from there on), threads, baselines, checkpoints and tensorboard.
         overwrite: Replace what stands at ``out``.
         threads: Threads; see statim.threads.
+        device: ``cpu``, ``cuda`` or ``auto`` (the default: a GPU if torch sees one). Started several times by torchrun, the
+            processes share each batch; only the first compares, speaks and writes.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -132,10 +152,11 @@ def train(
         StorageError: The disk is full, read-only, or not permitted.
     """
     given = dict(locals())
-    workers = pool.count(threads)
+    workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
     _check(SimpleNamespace(**given))
-    if out is None:
-        return _train(SimpleNamespace(**given), run.begun(given, workers))
+    if out is None or not distributed.is_first():
+        this = checkpoint.read_run(out) if resume and out is not None else run.begun(given, workers)
+        return _train(SimpleNamespace(**(run.resumed(this, given) if resume else given)), this, None)
     if not resume:
         check_output(out, overwrite=overwrite)
     with checkpoint.opened(out, resume=resume):
@@ -148,7 +169,7 @@ def train(
         else:
             checkpoint.write_run(out, this)
         try:
-            result = _train(asked, this)
+            result = _train(asked, this, Path(out))
         except BaseException as error:
             _leave(out, resume, error)
             raise
@@ -195,6 +216,7 @@ def _check(asked: SimpleNamespace) -> None:
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     if asked.keep not in (None, *KEEPS):
         raise InputError(f"keep is {asked.keep!r}; it must be one of {', '.join(KEEPS)}")
+    choose(asked.device or "auto")
     levels, dim = asked.matryoshka, asked.dim
     widest = dim if dim is not None or not levels else max(*levels, 1)
     _recipe(asked, 1000, None, dim=widest)
@@ -203,64 +225,65 @@ def _check(asked: SimpleNamespace) -> None:
 def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
+        "loss", "weights", "triplet_margin",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)
 
 
-def _train(asked: SimpleNamespace, this: dict[str, Any]) -> TrainingResult:
-    """Train as ``asked``; ``this`` is the run's record, which is completed by what is found."""
+def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> TrainingResult:
+    """Train as ``asked``, and write to ``out``; ``this`` is the run's record, which is completed by what is found."""
     workers, found = asked.threads or this["threads"], this.get("found")
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         source = python_docs(asked.packages) if asked.packages else asked.data
-        pairs = read_pairs(source, anchor=asked.anchor, positive=asked.positive, negative=asked.negative)
+        names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
+        kind = asked.loss and LOSSES[asked.loss]
+        pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
         log.info("%s", pairs.report)
+        asked.loss = asked.loss or usual_loss(pairs)
     with _clock(seconds, "split"):
-        parts = hold_out(
-            pairs,
-            asked.heldout,
-            asked.development,
-            seed=asked.seed or 0,
-            anchor=asked.anchor,
-            positive=asked.positive,
-        )
+        seed, kind = asked.seed or 0, LOSSES[asked.loss]
+        parts = heldout.hold_out(pairs, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
+        heldout.check(parts.test)
     with _clock(seconds, "start"):
-        begun = begin(asked.start, asked.tokenizer, parts.train, asked.progress)
+        begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
         recipe = Recipe.from_dict(found["recipe"]) if found else _recipe(asked, len(parts.train), begun.dim)
     with _clock(seconds, "tokenize"):
-        data = TrainingSet.of(parts.train, begun.tokenizer, threads=workers)
+        data = training_data(parts.train, begun.tokenizer, threads=workers)
         development = _development(asked, parts, begun, workers)
     with _clock(seconds, "start"):
         table = begun.table(data, recipe)
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     steps = steps_per_epoch(len(data), recipe) * recipe.epochs
     if not found:
-        every = asked.evaluate_every or (development.spacing(data, recipe, steps) if development else 1)
-        this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": every}
-        if asked.out is not None:
+        usual = max(1, steps // (MOST * recipe.epochs))
+        if development is not None and isinstance(data, TrainingSet):
+            usual = development.spacing(data, recipe, steps)
+        this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
+        if out is not None:
             this["found"] |= {"pairs": pairs.hash, "start": begun.hash}
-            checkpoint.write_run(asked.out, this)
+            checkpoint.write_run(out, this)
     log.info(
-        "training on %s pairs: %s, %d dimensions, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", begun.words, recipe.dim, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
+        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
+        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
+        "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    optimizer, watch = _loop(asked, this, data, recipe, steps, table, development, workers)
+    kept, watch = _loop(asked, this, data, recipe, table, development, workers, out)
     history, best = watch.history, watch.best
     seconds["train"] = history.seconds
-    kept = optimizer.current() if best.table is None else best.table
     model = StaticModel(kept, begun.tokenizer, begun.settings)
-    comparison, others = None, {}
+    comparison, others, first = None, {}, distributed.is_first()
     with _clock(seconds, "evaluate"):
         baselines = asked.baselines is not False
         teacher = begun.teacher if baselines else None
-        if len(parts.test):
-            comparison = compare(parts, begun_model, model, teacher, baselines, asked.progress)
-        if development is not None and asked.out is not None and baselines:
-            others = references(development, comparison, teacher, asked.progress)
+        if len(parts.test) and first:
+            comparison = heldout.standings(parts, begun_model, model, teacher, baselines, asked.progress)
+        if development is not None and out is not None and baselines:
+            others = heldout.references(development, comparison, teacher, asked.progress)
     result = TrainingResult(
         model=model,
         recipe=recipe,
@@ -273,15 +296,15 @@ def _train(asked: SimpleNamespace, this: dict[str, Any]) -> TrainingResult:
         start=begun.words,
         teacher=begun.teacher.name if begun.teacher else None,
         losses=np.array(history.losses),
-        steps=len(optimizer.rates) - 1,
-        kept=optimizer.step if best.table is None else best.step,
+        steps=steps,
+        kept=len(history.losses) if best.table is None else best.step,
         development=history.evaluations,
         references=others,
         changes=[(step, rate) for step, rate in this["rates"]],
     )  # fmt: skip
-    if asked.out is not None:
+    if out is not None:
         with _clock(seconds, "save"):
-            _save(Path(asked.out), result, pairs, asked.overwrite)
+            _save(out, result, pairs, asked.overwrite)
     return result
 
 
@@ -292,23 +315,24 @@ def _clock(seconds: Seconds, name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _development(asked: SimpleNamespace, parts: Split, begun: Start, threads: int) -> Development | None:
+def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, threads: int) -> Development | None:
     """What is evaluated during training, if anything.
 
     Raises:
         InputError: Nothing is held out, but an option needs it.
     """
-    if len(parts.development):
+    if len(parts.development) and isinstance(parts.development, Pairs):
         return Development(parts.development, begun.tokenizer, begun.settings, threads)
     for name, needs in (("patience", asked.patience), ("keep best", asked.keep == "best")):
         if needs:
             raise InputError(
-                f"{name} needs evaluations during training, and no pairs are held out for them; hold some out (--development COUNT)"
+                f"{name} needs evaluations during training, which are of pairs, and none are held out for them; hold some out (--development "
+                "COUNT)"
             )
     return None
 
 
-def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Pairs, begun: Start) -> None:
+def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Supervision, begun: Start) -> None:
     """A resumed run must find what it began with."""
     found = this["found"]
     if pairs.hash != found["pairs"]:
@@ -326,49 +350,68 @@ def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Pairs, begun: 
 def _loop(
     asked: SimpleNamespace,
     this: dict[str, Any],
-    data: TrainingSet,
+    data: TrainingData,
     recipe: Recipe,
-    steps: int,
     table: Floats,
     development: Development | None,
     threads: int,
-) -> tuple[SparseAdam, Watch]:
-    """Train, from the newest checkpoint where there is one."""
-    out = asked.out
-    if asked.resume:
-        run.change_rate(out, this, recipe, asked.learning_rate)
-    rates = learning_rates(steps, recipe, this["rates"])
+    out: Path | None,
+) -> tuple[Floats, Watch]:
+    """Train, from the newest checkpoint where there is one; gives the table to keep."""
+    if (
+        asked.resume
+        and run.change_rate(this, recipe, asked.learning_rate, checkpoint.newest_step(asked.out))
+        and out
+    ):
+        checkpoint.write_run(out, this)
     keep = asked.keep or ("best" if asked.patience else "last")
-    optimizer, best = SparseAdam(table, rates, threads, recipe.clip), Best(keep == "best")
-    before = checkpoint.load(out, rates, threads, recipe.clip) if asked.resume else None
+    optimizer, best = begin(table, len(data), recipe, threads, this["rates"]), Best(keep == "best")
+    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe) if asked.resume else None
     if before is not None:
         optimizer, state, extra = before
         best = Best(keep == "best", **state["best"], table=extra.get("best"))
-    batch = min(recipe.batch, len(data))
+    left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
+    unit = "texts" if recipe.loss == "classes" else "pairs"
     with ExitStack() as stack:
+        bar = stack.enter_context(Progress("train", total=left, unit=unit, show=asked.progress))
         history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
         stack.enter_context(closing(history))
-        bar = Progress("train", total=(steps - optimizer.step) * batch, unit="pairs", show=asked.progress)
         watch = Watch(
             recipe, len(data), history, best,
             development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
-            bar=stack.enter_context(bar),
+            checkpoint_every=asked.checkpoint_every, bar=bar,
         )  # fmt: skip
         if out is not None:
             kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
-            watch.checkpoints = Checkpoints(out, asked.checkpoint_every, kept)
+            size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
+            watch.checkpoints = Checkpoints(out, size, asked.checkpoint_every, kept)
             stack.enter_context(closing(watch.checkpoints))
-        if asked.tensorboard is not None:
+        if asked.tensorboard is not None and distributed.is_first():
             watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
+        last = _fit(choose(asked.device or "auto"), data, optimizer, recipe, watch)
+    return last if best.table is None else best.table, watch
+
+
+def _fit(
+    device: "torch.device", data: TrainingData, optimizer: SparseAdam, recipe: Recipe, watch: Watch
+) -> Floats:
+    """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
+    if device.type == "cpu" and not distributed.is_distributed():
         watch.begin(optimizer)
         if not watch.stops:
             fit(data, optimizer, recipe, on_step=watch)
-    return optimizer, watch
+        return optimizer.current()
+    with distributed.joined(device) as group:
+        there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+        watch.begin(there)
+        if not watch.stops:
+            fit_on_device(data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group)
+        return there.current()
 
 
-def _save(out: Path, result: TrainingResult, pairs: Pairs, overwrite: bool) -> None:
+def _save(out: Path, result: TrainingResult, pairs: Supervision, overwrite: bool) -> None:
     """The model, and beside it the log and its picture."""
-    result.model.save(out, card=card(result, pairs.report), overwrite=overwrite)
+    result.model.save(out, card=card(result, pairs), overwrite=overwrite)
     with atomic_file(out / "training.html") as file:
         file.write(curves.page(result).encode())
     source = checkpoint.folder(out) / checkpoint.LOG

@@ -4,17 +4,19 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from statim import threads
 from statim.errors import InputError
-from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, order
-from statim.training.contrastive import contrastive
-from statim.training.optimizer import SparseAdam
+from statim.training.batches import order
+from statim.training.objectives import Objective, objective
+from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,56 +59,73 @@ def _scheduled(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
     return recipe.learning_rate * np.minimum(steps / rising, left)
 
 
+def begin(
+    table: Floats, rows: int, recipe: Recipe, threads: int, changes: Sequence[tuple[int, float]] = ()
+) -> SparseAdam:
+    """The optimizer of a table that is to be trained by this recipe on so many rows of data."""
+    rates = learning_rates(steps_per_epoch(rows, recipe) * recipe.epochs, recipe, changes)
+    return SparseAdam(
+        table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
+    )
+
+
 @contextlib.contextmanager
 def torch_threads() -> Iterator[None]:
     """Restore torch's number of threads afterwards."""
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def fit(
-    data: TrainingSet,
+    data: TrainingData,
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
-    on_step: Callable[[SparseAdam, float], bool] | None = None,
+    on_step: Callable[[SparseAdam, float], bool | None] | None = None,
 ) -> None:
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
     Args:
-        data: The pairs.
+        data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
         on_step: Called after each step with the step's loss; says whether to stop.
 
     Raises:
         DivergenceError: The loss is no longer finite; the message says at which step.
+        InputError: The loss is for data of another kind.
     """
-    per_epoch = steps_per_epoch(len(data), recipe)
-    assemble = Assembler(data, recipe.batch)
-    pairs, epoch = np.zeros(0, np.int64), -1
-    with torch_threads():
-        while optimizer.step < len(optimizer.rates) - 1:
-            if optimizer.step // per_epoch != epoch:
-                epoch = optimizer.step // per_epoch
-                pairs = order(recipe.seed, epoch, len(data))
-            start = optimizer.step % per_epoch * recipe.batch
-            texts, targets = assemble(pairs[start : start + recipe.batch])
-            vectors = optimizer.read(data.bags, texts)
-            anchors = len(targets.columns)
-            loss, gradient = contrastive(
-                vectors[:anchors], vectors[anchors:], targets,
-                levels=recipe.levels, scale=recipe.scale, both_directions=recipe.both_directions,
-                precision=recipe.precision, threads=optimizer.threads,
-            )  # fmt: skip
+    aim = objective(data, recipe, optimizer.threads)
+    # the next batch is assembled and sorted while this one is trained on
+    with (
+        torch_threads(),
+        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe))) as batches,
+    ):
+        for targets, plan in batches:
+            loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
                 raise DivergenceError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
-            optimizer.update(gradient)
+            optimizer.update(plan, gradient)
             if on_step is not None and on_step(optimizer, loss):
                 break
+
+
+def _batches(
+    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe
+) -> Iterator[tuple[Any, Plan]]:
+    """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
+    per_epoch = steps_per_epoch(len(data), recipe)
+    rows, epoch = np.zeros(0, np.int64), -1
+    for step in range(optimizer.step, len(optimizer.rates) - 1):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            rows = order(recipe.seed, epoch, len(data))
+        start = step % per_epoch * recipe.batch
+        texts, targets = aim.batch(rows[start : start + recipe.batch], epoch, step)
+        yield targets, optimizer.plan(data.bags, texts.copy())

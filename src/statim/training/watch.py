@@ -14,12 +14,14 @@ from statim.formats.parts import not_finite
 from statim.progress import Progress
 from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
+from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import NDCG, History
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.trainer import DivergenceError
 
 Floats = npt.NDArray[np.float32]
+Optimizer = SparseAdam | DeviceAdam
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Best:
 
 
 class Watch:
-    """Looks after a training; ``fit`` calls it after every step.
+    """Looks after a training; both kinds of ``fit`` call it after every step.
 
     Args:
         recipe: How is trained.
@@ -65,6 +67,7 @@ class Watch:
         best: The best table so far.
         development: What to evaluate on, if anything.
         every: Steps between evaluations.
+        checkpoint_every: Steps between checkpoints, if they do not go by the clock.
         patience: Stop after so many evaluations without a gain.
         bar: Counts pairs.
 
@@ -81,12 +84,14 @@ class Watch:
         best: Best,
         *,
         development: Development | None = None,
-        every: int = 0,
+        every: int = 1,
+        checkpoint_every: int | None = None,
         patience: int | None = None,
         bar: Progress | None = None,
     ) -> None:
         self.history, self.best = history, best
-        self._development, self._every, self._patience = development, every, patience
+        self._development, self._patience = development, patience
+        self._every, self._checkpoint_every = every, checkpoint_every or every
         self._bar = bar
         self._spare: Floats | None = None  # memory for the next table to evaluate
         self.checkpoints: Checkpoints | None = None
@@ -94,12 +99,12 @@ class Watch:
         self._batch, self._epochs = min(recipe.batch, pairs), recipe.epochs
         self._recent = deque(history.losses[-20:], maxlen=20)
 
-    def begin(self, optimizer: SparseAdam) -> None:
+    def begin(self, optimizer: Optimizer) -> None:
         """Evaluate the start, if this is it."""
         if self._development is not None and optimizer.step == 0:
             self._evaluate(optimizer, self._development)
 
-    def __call__(self, optimizer: SparseAdam, loss: float) -> bool:
+    def __call__(self, optimizer: Optimizer, loss: float) -> bool:
         """After a step; says whether to stop."""
         step, last = optimizer.step, len(optimizer.rates) - 1
         epoch, rate = (step - 1) * self._epochs // last + 1, float(optimizer.rates[step])
@@ -110,11 +115,16 @@ class Watch:
         self._recent.append(loss)
         if self._development is not None and (step % self._every == 0 or step == last):
             self._evaluate(optimizer, self._development)
-        if self.checkpoints is not None and self.checkpoints.due(optimizer):
+        here = isinstance(optimizer, SparseAdam) or self.pauses(step)
+        if self.checkpoints is not None and here and self.checkpoints.due(step):
             self._save(optimizer, self.checkpoints)
         if self._bar is not None:
             self._bar.advance(self._batch, self._note())
         return self.stops
+
+    def pauses(self, step: int) -> bool:
+        """Where a device shows its table: at evaluations, and where the clock may ask for a checkpoint there."""
+        return step % self._every == 0 or step % self._checkpoint_every == 0
 
     @property
     def stops(self) -> bool:
@@ -127,7 +137,7 @@ class Watch:
         scores = self.history.evaluations
         return f"{loss}, held-out NDCG@10 {scores[-1][1]:.3f}" if scores else loss
 
-    def _evaluate(self, optimizer: SparseAdam, development: Development) -> None:
+    def _evaluate(self, optimizer: Optimizer, development: Development) -> None:
         table = optimizer.current(out=self._spare)
         _check(table, optimizer.step)
         score, before = development.score(table), self.best.table
@@ -138,11 +148,12 @@ class Watch:
         if self.board is not None:
             self.board.add_scalar(f"development/{NDCG}", score, optimizer.step)
 
-    def _save(self, optimizer: SparseAdam, checkpoints: Checkpoints) -> None:
-        _check(optimizer.table, optimizer.step)
+    def _save(self, optimizer: Optimizer, checkpoints: Checkpoints) -> None:
+        state = optimizer if isinstance(optimizer, SparseAdam) else optimizer.state()
+        _check(state.table, state.step)
         self.history.flush()
         extra = {} if self.best.table is None else {"best": self.best.table}
-        checkpoints.save(optimizer, {"best": self.best.state()}, extra)
+        checkpoints.save(state, {"best": self.best.state()}, extra)
 
 
 def _check(table: Floats, step: int) -> None:

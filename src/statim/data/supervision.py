@@ -1,0 +1,117 @@
+"""What a source teaches, told from its columns: pairs, pairs with scores, or texts with labels."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from statim.data import columns, tables
+from statim.data.graded import read_classes, read_scored
+from statim.data.labelled import LabelledTexts, ScoredPairs
+from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.reading import read_pairs
+from statim.data.rows import named
+from statim.errors import DataError
+
+KINDS = ("pairs", "scored pairs", "labelled texts")
+
+Supervision = Pairs | ScoredPairs | LabelledTexts
+
+# a column called label can mean many things beside two texts; these mean a score
+SCORES = tuple(name for name in columns.SCORE if name not in columns.LABEL)
+
+
+def read_supervision(
+    sources: Any,
+    *,
+    kind: str | None = None,
+    anchor: str | None = None,
+    positive: str | None = None,
+    negative: str | Sequence[str] | None = None,
+    score: str | None = None,
+    label: str | None = None,
+) -> Supervision:
+    """Read what a model can be trained on.
+
+    Args:
+        sources: One or several, as for ``read_pairs``.
+        kind: One of KINDS; by default told from the columns, those named and those there.
+        anchor: The column of anchors, of the first texts of scored pairs, or of the texts with labels; guessed by default.
+        positive: The column of positives, or of the second texts of scored pairs; likewise.
+        negative: The column or columns of negatives; likewise.
+        score: The column of scores; likewise.
+        label: The column of labels; likewise.
+
+    Raises:
+        DataError: See ``read_pairs``, ``read_scored`` and ``read_classes``; or the sources are of several kinds.
+    """
+    if isinstance(sources, (Pairs, ScoredPairs, LabelledTexts)):
+        given = KINDS[(Pairs, ScoredPairs, LabelledTexts).index(type(sources))]
+        if kind not in (None, given):
+            raise DataError(f"{given} are given where {kind} are wanted")
+        return sources
+    if kind is None:
+        kind = _only_kind(sources, anchor, positive, negative, score, label)
+    if kind == "scored pairs":
+        return read_scored(sources, text1=anchor, text2=positive, score=score)
+    if kind == "labelled texts":
+        return read_classes(sources, text=anchor, label=label)
+    return read_pairs(sources, anchor=anchor, positive=positive, negative=negative)
+
+
+def _only_kind(
+    sources: Any,
+    anchor: str | None,
+    positive: str | None,
+    negative: str | Sequence[str] | None,
+    score: str | None,
+    label: str | None,
+) -> str:
+    """The kind of all sources."""
+    if score is not None or label is not None or negative is not None:
+        return "scored pairs" if score is not None else "labelled texts" if label is not None else "pairs"
+    found = {
+        _kind(_names(source), anchor, positive): tables.label(source) for source in tables.sources(sources)
+    }
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
+        raise DataError(
+            f"{first} holds {one}, but {second} holds {other}; train on one kind at a time, or say which with the loss"
+        )
+    return next(iter(found), "pairs")
+
+
+def _kind(names: Sequence[str], anchor: str | None, positive: str | None) -> str:
+    """What columns of these names mean; pairs where nothing is clear, whose reader says what is missing."""
+    try:
+        columns.pick_pair(names, anchor, positive, "")
+        return "pairs"
+    except DataError:
+        pass
+    first = anchor or columns.usual(names, columns.FIRST)
+    second = positive or columns.usual(names, columns.SECOND)
+    if first and second and columns.usual(names, SCORES):
+        return "scored pairs"
+    text = anchor or columns.usual(names, columns.TEXT)
+    return (
+        "labelled texts" if text and not positive and columns.usual(names, columns.LABEL) and not (first and second)
+        else "pairs"
+    )  # fmt: skip
+
+
+def _names(source: Any) -> Sequence[str]:
+    """The names of a source's columns, as far as they can be had without reading it."""
+    if isinstance(source, (str, Path)):
+        if str(source) == PYTHON_DOCS:
+            return ("anchor", "positive")
+        table = next(tables.tables(source), None)
+        return [] if table is None else list(table.column_names)
+    if isinstance(source, Mapping) and any(hasattr(value, "column_names") for value in source.values()):
+        source = next(iter(source.values()))  # the splits of a data set
+    for attribute in ("column_names", "columns"):
+        if hasattr(source, attribute):
+            return [str(name) for name in getattr(source, attribute)]
+    if isinstance(source, Mapping):
+        return list(map(str, source))
+    if isinstance(source, (list, tuple)) and source and isinstance(source[0], (Mapping, list, tuple)):
+        return list(map(str, named(source[0])))
+    return []

@@ -1,0 +1,13 @@
+"""Whether kernels written in triton run here, in place of several operations of torch each."""
+
+import os
+from importlib.util import find_spec
+
+import torch
+
+
+def is_fused(device: torch.device) -> bool:
+    """Triton is there and can run on ``device`` (on a processor only interpreted); STATIM_TRITON=0 switches it off."""
+    if os.environ.get("STATIM_TRITON") == "0" or find_spec("triton") is None:
+        return False
+    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"

@@ -1,0 +1,130 @@
+"""The sparse side of a step in plain torch: any device, any float type. ``kernels.gpu_rows`` holds the same four functions for a GPU."""
+
+import torch
+from torch.nn.functional import embedding_bag
+
+
+def bring(
+    table: torch.Tensor,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    last: torch.Tensor,
+    rows: torch.Tensor,
+    step: int,
+    drift: torch.Tensor,
+    powers: torch.Tensor,
+    epsilon: float,
+    kind: torch.dtype,
+) -> torch.Tensor:
+    """Move ``rows`` of the table to where dense Adam would have them after ``step`` steps; see ``kernels.rows.catch_up``.
+
+    Args:
+        table: (V, d) updated.
+        first: (V, d) first moments.
+        second: (V, d) second moments.
+        last: (V,) int32, the last step at which each row had a gradient, 0 for never.
+        rows: (U,) int64, each once.
+        step: The step to catch up with.
+        drift: (T + 1,) float64, see ``kernels.rows.catch_up``.
+        powers: (T + 1,) float64, powers of r, likewise.
+        epsilon: Added to the root of the second moment.
+        kind: The type wanted.
+
+    Returns:
+        The rows, (U, d) of that type.
+    """
+    since = last[rows].long()
+    moves = drift[since] - powers[(step - since).clamp(min=0)] * drift[step]
+    moves = torch.where((since == 0) | (since >= step), 0.0, moves).to(table.dtype)
+    found = table[rows] - moves[:, None] * first[rows] / (second[rows].sqrt() + epsilon)
+    table[rows] = found
+    return found.to(kind)
+
+
+def pool(
+    found: torch.Tensor, entry_rows: torch.Tensor, shares: torch.Tensor, offsets: torch.Tensor, entries: slice
+) -> torch.Tensor:
+    """The texts' vectors, (m, d) float32 (float64 of a float64 table).
+
+    Args:
+        found: (U, d) rows from ``bring``.
+        entry_rows: int32, positions in ``found``, text after text.
+        shares: float32, count / tokens of the text.
+        offsets: (m + 1,) int64, where each text's entries begin in both.
+        entries: The range from the first to the last offset.
+    """
+    return _sums(found, entry_rows, shares, offsets, entries)
+
+
+def gather(
+    gradients: torch.Tensor,
+    positions: torch.Tensor,
+    shares: torch.Tensor,
+    row_offsets: torch.Tensor,
+    entries: slice,
+    parts: tuple[torch.Tensor, ...],  # noqa: ARG001 - what kernels.gpu_rows needs to divide the work
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum each row's gradient from those of the vectors it is in.
+
+    Args:
+        gradients: (m, d) of the pooled vectors.
+        positions: int32, positions in ``gradients``, row after row.
+        shares: float32, count / tokens of the text.
+        row_offsets: (U + 1,) int64, where each row's entries begin in both.
+        entries: The range from the first to the last offset.
+        parts: Of rows with many entries; see ``training.device.plans``.
+
+    Returns:
+        Gradients (U, d), and the sum of their squares.
+    """
+    found = _sums(gradients, positions, shares, row_offsets, entries)
+    return found, found.double().square().sum()
+
+
+def adam(
+    table: torch.Tensor,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    last: torch.Tensor,
+    rows: torch.Tensor,
+    gradients: torch.Tensor,
+    factor: torch.Tensor,
+    step: int,
+    decays: tuple[torch.Tensor, torch.Tensor],
+    betas: tuple[float, float],
+    rate: float,
+    epsilon: float,
+) -> None:
+    """One step of Adam for the rows that occur; see ``kernels.rows.adam``.
+
+    Args:
+        table: (V, d) updated; rows caught up with step - 1.
+        first: (V, d) first moments as of step ``last``, updated.
+        second: (V, d) second moments, likewise.
+        last: (V,) int32, set to ``step``.
+        rows: (U,) int64, the rows that occur.
+        gradients: (U, d) from ``gather``.
+        factor: Gradients are multiplied by it (clipping), one float32 on the device.
+        step: This step, from 1.
+        decays: (T + 1,) each, the powers of both betas, in the table's type.
+        betas: Decays of the moments.
+        rate: Learning rate.
+        epsilon: Added to the root of the second moment.
+    """
+    gaps = step - last[rows].long()
+    gradients = gradients * factor
+    m = decays[0][gaps][:, None] * first[rows] + (1 - betas[0]) * gradients
+    v = decays[1][gaps][:, None] * second[rows] + (1 - betas[1]) * gradients.square()
+    first[rows], second[rows] = m, v
+    correction = (1 - betas[1] ** step) ** -0.5
+    table[rows] -= rate / (1 - betas[0] ** step) * m / (v.sqrt() * correction + epsilon)
+    last.index_fill_(0, rows, step)
+
+
+def _sums(
+    vectors: torch.Tensor, indices: torch.Tensor, shares: torch.Tensor, offsets: torch.Tensor, entries: slice
+) -> torch.Tensor:
+    return embedding_bag(
+        indices[entries].long(), vectors, offsets - offsets[0], mode="sum",
+        per_sample_weights=shares[entries].to(vectors.dtype), include_last_offset=True,
+    )  # fmt: skip
