@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from statim.search.index import Hit, Index
     from statim.settings import Settings
     from statim.tokens import Tokens
+    from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
-    from statim.training.train import TrainingResult, train
+    from statim.training.train import train
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "Settings": "statim.settings",
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
-    "TrainingResult": "statim.training.train",
+    "TrainingResult": "statim.training.result",
     "evaluate": "statim.evaluation",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "train": "statim.training.train",

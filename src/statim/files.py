@@ -197,6 +197,33 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def locked(folder: Path, out: Path) -> Iterator[None]:
+    """Keep other processes out of ``folder``, in which ``out`` is being made, where the system can.
+
+    Raises:
+        InputError: Another process is in there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is writing {out}; wait for it, or choose another name"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:
     """Read a JSON file of at most ``limit`` bytes.
 

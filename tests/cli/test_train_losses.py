@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from statim.model import StaticModel
+from statim.training.checkpoint import Checkpoints
 
 TOPICS = 5
 
@@ -90,24 +91,22 @@ def test_what_a_person_reads(statim, tmp_path, files):
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(statim, tmp_path, files, monkeypatch):
-    from statim.training import train as module
-
     options = ["--start", "random", "--dim", 32, "--epochs", 4, "--heldout", 0, "--quiet", "--threads", 2]
     code, _, err = statim("train", files["labelled"], "--out", tmp_path / "whole", *options)
     assert code == 0, err
-    real = module.checkpoint.save
+    real = Checkpoints.save
 
-    def save_and_stop(out, optimizer):
-        real(out, optimizer)
+    def save_and_stop(self, optimizer, *rest):
+        real(self, optimizer, *rest)
         if optimizer.step >= 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.checkpoint, "save", save_and_stop)
+    monkeypatch.setattr(Checkpoints, "save", save_and_stop)
     code, _, _ = statim(
         "train", files["labelled"], "--out", tmp_path / "cut", *options, "--checkpoint-every", 10
     )
     assert code == 130
-    monkeypatch.setattr(module.checkpoint, "save", real)
+    monkeypatch.setattr(Checkpoints, "save", real)
     code, _, err = statim("train", files["labelled"], "--resume", tmp_path / "cut", *options)
     assert code == 0, err
     tables = [StaticModel.load(tmp_path / name).table for name in ("whole", "cut")]

@@ -48,12 +48,12 @@ def test_resumed_training_is_the_one_that_was_not_killed(statim, tmp_path, files
     assert code == 0, err
     dies = (
         "import sys\n"
-        "from statim.training import checkpoint\n"
-        "save = checkpoint.save\n"
-        "def saved(out, optimizer, *rest, **named):\n"
-        "    save(out, optimizer, *rest, **named)\n"
+        "from statim.training.checkpoint import Checkpoints\n"
+        "save = Checkpoints.save\n"
+        "def saved(self, optimizer, *rest):\n"
+        "    save(self, optimizer, *rest)\n"
         "    if optimizer.step >= 14: import os; os._exit(9)\n"
-        "checkpoint.save = saved\n"
+        "Checkpoints.save = saved\n"
         "from statim.cli import main\n"
         "main()\n"
     )

@@ -65,13 +65,15 @@ def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_pat
     assert tables[0] == tables[1]
     # stop a third run at a checkpoint, by the process's own death
     script = (
-        "import os, sys\n"
-        "from statim.training import checkpoint\n"
-        "save = checkpoint.save\n"
-        "def die(out, optimizer):\n"
-        "    save(out, optimizer)\n"
-        "    if optimizer.step >= 20: os.kill(os.getpid(), 9)\n"
-        "checkpoint.save = die\n"
+        "import os\n"
+        "from statim.training.checkpoint import Checkpoints\n"
+        "save = Checkpoints.save\n"
+        "def die(self, optimizer, *rest):\n"
+        "    save(self, optimizer, *rest)\n"
+        "    if optimizer.step >= 20:\n"
+        "        self.close()\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "Checkpoints.save = die\n"
         "from statim.cli import main\n"
         "main()\n"
     )
@@ -79,9 +81,51 @@ def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_pat
     killed = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True)
     assert killed.returncode == -9, killed.stderr
     assert not (tmp_path / "c").exists()
-    code, _, err = statim("train", pairs, "--resume", tmp_path / "c", *options)
+    content = pairs.read_text()
+    pairs.write_text(content.replace("queue", "deque"))
+    code, _, err = statim("train", "--resume", tmp_path / "c")
+    assert code == 2
+    assert "pairs" in err
+    assert f"{pairs} changed" in err
+    pairs.write_text(content)
+    code, _, err = statim("train", "--resume", tmp_path / "c", "--epochs", 5)
+    assert code == 2
+    assert "epochs is 5" in err
+    code, _, err = statim("train", "--resume", tmp_path / "c", "--json")
     assert code == 0, err
     assert (tmp_path / "c" / "model.safetensors").read_bytes() == tables[0]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "c" / "training.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(1, len(steps) + 1))
+    assert not (tmp_path / "c.training").exists()
+
+
+def test_early_stopping_says_so(statim, tmp_path, pairs, model_folder):
+    """A rate that ruins a good start: the start is kept."""
+    options = [
+        "--start",
+        model_folder,
+        "--epochs",
+        50,
+        "--evaluate-every",
+        2,
+        "--patience",
+        3,
+        "--heldout",
+        0,
+    ]
+    ruin = ["--learning-rate", 1000, "--schedule", "constant", "--warmup", 0, "--development", 40]
+    out = tmp_path / "model"
+    code, printed, err = statim("train", pairs, "--out", out, *options, *ruin)
+    assert code == 0, err
+    assert "stopped early, after step 6 of " in printed
+    assert "kept the table of step 0" in printed
+    start, kept = StaticModel.load(model_folder), StaticModel.load(out)
+    cosine = (start.table * kept.table).sum() / np.linalg.norm(start.table) / np.linalg.norm(kept.table)
+    assert cosine == pytest.approx(1, abs=1e-5)
+    assert "stopped early" in (out / "README.md").read_text()
+    assert "Stopped early" in (out / "training.html").read_text()
 
 
 def test_a_level_decides_the_least_dimensions(statim, tmp_path, pairs, model_folder):

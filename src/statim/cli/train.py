@@ -73,6 +73,15 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")
     ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="What the rate does after warm-up: linear (default) or cosine, both to 0, or constant."
+        ),
+    ] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="Share of the steps in which the rate rises (default 0.1).")
+    ] = None,
     scale: Annotated[
         float | None,
         typer.Option(help="Cosines are multiplied by it in the loss (default 20, for cosent 4)."),
@@ -108,33 +117,63 @@ def train(
         str | None,
         typer.Option(help="How many are held out for the table, 0 for none; or a file of such data."),
     ] = None,
+    development: Annotated[
+        str | None,
+        typer.Option(
+            help="Pairs held out for evaluations during training: a count, 0 for none, or a file of pairs; by default half as "
+            "many as --heldout."
+        ),
+    ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(help="Steps between evaluations; by default a few an epoch, within 5 % of the time."),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            help="The table to keep: that of the last step, or of the best evaluation (default with --patience)."
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many evaluations without a gain; by default never.")
+    ] = None,
     no_baselines: Annotated[
         bool, typer.Option("--no-baselines", help="Leave BM25 and the teacher out.")
     ] = False,
     checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between checkpoints; by default none.")
+        int | None,
+        typer.Option(
+            help="Steps between checkpoints; by default by the clock, 10 s apart or further, within 2 % of the time."
+        ),
+    ] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(help="Keep the newest so many (default 2); 0 writes none.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Write the curves into this folder, for TensorBoard.")
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with an interrupted training into this folder; give the same pairs and options."
+            help="Go on with an interrupted training into this folder. It knows its pairs and options; --learning-rate, "
+            "--threads and those of checkpoints may be given anew."
         ),
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     device: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="cpu, cuda, or auto: a GPU if torch sees one. Several processes: torchrun -m statim train."
+            help="cpu, cuda, or auto (default): a GPU if torch sees one. Several processes: torchrun -m statim train."
         ),
-    ] = "auto",
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a static model on pairs of text or texts with labels; compare it with BM25 and its teacher on held-out ones."""
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
     progress = options.begin(quiet or json or not first)
-    if not sources:
+    if not sources and resume is None:
         raise InputError(
             "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
         )
@@ -144,18 +183,9 @@ def train(
         )
     if out is None and resume is None:
         raise InputError("no output was given; name a folder for the model (--out DIR)")
-    if packages is not None and sources != ["python-docs"]:
-        raise InputError(
-            "--packages chooses what python-docs reads; give it with the source python-docs alone"
-        )
     from statim.training.train import train as run
 
-    data: Any = sources if len(sources) > 1 else sources[0]
-    if packages is not None:
-        from statim.data.python_docs import python_docs
-
-        data = python_docs([name.strip() for name in packages.split(",") if name.strip()])
-
+    data: Any = sources[0] if sources and len(sources) == 1 else sources or None
     result = run(
         data,
         out=resume or out,
@@ -164,6 +194,9 @@ def train(
         anchor=anchor,
         positive=positive,
         negative=negative,
+        packages=None
+        if packages is None
+        else [name for part in packages.split(",") if (name := part.strip())],
         score=score,
         label=label,
         loss=loss,
@@ -172,6 +205,8 @@ def train(
         batch=batch,
         epochs=epochs,
         learning_rate=learning_rate,
+        schedule=schedule,
+        warmup=warmup,
         scale=scale,
         both_directions=both_directions,
         triplet_margin=triplet_margin,
@@ -179,9 +214,15 @@ def train(
         seed=seed,
         mix=mix,
         set_weights=options.weights(weight or [], "--weight"),
-        heldout=int(heldout) if heldout is not None and heldout.lstrip("-").isdigit() else heldout,
-        baselines=not no_baselines,
+        heldout=_count_or_file(heldout),
+        development=_count_or_file(development),
+        evaluate_every=evaluate_every,
+        keep=keep,
+        patience=patience,
+        baselines=False if no_baselines else None,
         checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
+        tensorboard=tensorboard,
         resume=resume is not None,
         overwrite=overwrite,
         threads=threads,
@@ -192,3 +233,7 @@ def train(
         options.result(
             result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
         )
+
+
+def _count_or_file(given: str | None) -> int | str | None:
+    return int(given) if given is not None and given.lstrip("-").isdigit() else given

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from statim.errors import DataError, InputError, ModelError, StorageError
-from statim.files import MARKER, read_json, storage_errors, sync_directory, write_json
+from statim.files import MARKER, locked, read_json, storage_errors, sync_directory, write_json
 
 SECONDS = 10.0  # between saves: each waits for the disk, and a kill loses no more than this
 DATA, RUN, PROGRESS = "data", "run.json", "progress.json"
@@ -90,7 +90,7 @@ def unfinished(
         if out.exists() and not overwrite and not done:
             raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
         place.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(_lock(place, out))
+        stack.enter_context(locked(place, out))
         if resume and begun and (written or done):
             _refuse_changed(place, out, run)
             progress = _progress(place)
@@ -128,29 +128,6 @@ def _refuse_foreign(place: Path) -> None:
         raise InputError(
             f"{place}, where the unfinished output would go, holds something else; move it, or choose another --out"
         )
-
-
-@contextlib.contextmanager
-def _lock(place: Path, out: Path) -> Iterator[None]:
-    """Keep other processes out, where the system can."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process is writing {out}; wait for it, or choose another name"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _begin(place: Path, run: Mapping[str, Any]) -> None:

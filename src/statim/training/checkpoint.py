@@ -3,26 +3,41 @@
 They stand beside the output (``OUT.training``), since OUT itself appears only when it is whole:
 
     OUT.training/
-    ├── run.json            the recipe, the data's hash, what was asked for
-    └── step-00000300/      table.safetensors: table, moments, last; and the step
+    ├── run.json            what was asked for, and what was found: see run.py; removed first and written last
+    ├── training.jsonl      the log so far: see history.py
+    └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state
+
+A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for another thread to
+write would cost as much. That it reaches the disk, takes its name and replaces an older one happens behind.
 """
 
+import contextlib
+import glob
 import json
 import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from statim.errors import InputError, ModelError
-from statim.files import atomic_directory, read_json, write_json
-from statim.tensors import load_tensors, save_tensors
+from statim.files import MARKER, atomic_directory, locked, read_json, storage_errors, write_json
+from statim.tensors import load_tensors, write_tensors
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 KEEP = 2  # the newest checkpoints
-RUN = "run.json"
+SECONDS = 10.0  # between checkpoints, at least: a kill loses about as much
+SHARE = 0.02  # of the time may go into them
+SPEED = 5e8  # bytes a second, until one has been measured
+RUN, LOG, TABLE = "run.json", "training.jsonl", "table.safetensors"
+
+Floats = npt.NDArray[np.float32]
 
 
 def folder(out: str | Path) -> Path:
@@ -31,62 +46,170 @@ def folder(out: str | Path) -> Path:
     return out.with_name(out.name + ".training")
 
 
-def begin(out: str | Path, run: dict[str, Any]) -> None:
-    """Start a new run: forget the checkpoints of an earlier one, and write down what this one is.
+@contextlib.contextmanager
+def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
+    """Keep ``out.training`` for this process alone; an empty one, unless it is to be gone on with.
 
     Raises:
-        InputError: A folder of that name holds something else.
+        InputError: A folder of that name holds something else, or another process is training into ``out``.
+        ModelError: There is nothing to go on with.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    if folder(out).exists() and not (folder(out) / RUN).is_file() and any(folder(out).iterdir()):
-        raise InputError(
-            f"{folder(out)}, where checkpoints would go, holds something else; move it, or choose another --out"
+    place = folder(out)
+    if resume and not (place / RUN).is_file():
+        advice = "it is finished" if (Path(out) / LOG).is_file() else "start it anew"
+        raise ModelError(
+            f"there is no interrupted training into {out} ({place / RUN} does not exist); {advice}"
         )
-    shutil.rmtree(folder(out), ignore_errors=True)
-    write_json(folder(out) / RUN, {"version": VERSION} | run)
+    if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
+        raise InputError(
+            f"{place}, where checkpoints would go, holds something else; move it, or choose another --out"
+        )
+    with storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with locked(place, Path(out)):
+        with storage_errors(place):
+            if not resume:
+                _empty(place)
+            _sweep(place, Path(out).absolute())
+        yield
+
+
+def _ours(path: Path) -> bool:
+    return path.name in (RUN, LOG) or path.name.startswith("step-") or path.name.endswith(MARKER)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _sweep(place: Path, out: Path) -> None:
+    """Remove what a kill left half-written: checkpoints, and the model itself beside its place (see files.atomic_directory)."""
+    model = f".{glob.escape(out.name[:40])}.????????{MARKER}"
+    for path in [*place.glob(f".*{MARKER}"), *out.parent.glob(model)]:
+        _remove(path)
+
+
+def _empty(place: Path) -> None:
+    """Remove everything, the run first: without it the rest says nothing."""
+    (place / RUN).unlink(missing_ok=True)
+    for path in place.iterdir():
+        _remove(path)
 
 
 def finish(out: str | Path) -> None:
-    """Remove the checkpoints: the model itself stands."""
-    shutil.rmtree(folder(out), ignore_errors=True)
+    """Remove the folder: the model itself stands, or there is nothing to go on from."""
+    with storage_errors(folder(out)):
+        _empty(folder(out))
+        folder(out).rmdir()
+
+
+def write_run(out: str | Path, run: Mapping[str, Any]) -> None:
+    """Write down what this run is, so that a later process can go on with it."""
+    write_json(folder(out) / RUN, {"version": VERSION, **run})
 
 
 def read_run(out: str | Path) -> dict[str, Any]:
-    """What ``begin`` wrote.
+    """What ``write_run`` wrote.
 
     Raises:
-        ModelError: There is no interrupted training into ``out``, or another version of statim wrote it.
+        ModelError: It is damaged, or another version of statim wrote it.
     """
-    if not folder(out).is_dir():
-        raise ModelError(
-            f"there is no interrupted training into {out} ({folder(out)} does not exist); start it anew"
-        )
     run = read_json(folder(out) / RUN)
-    if not isinstance(run, dict) or run.get("version") != VERSION:
+    if not isinstance(run, dict) or run.pop("version", None) != VERSION:
         raise ModelError(f"{folder(out)} was written by another version of statim; start the training anew")
     return run
 
 
-def save(out: str | Path, optimizer: SparseAdam) -> None:
-    """Write a checkpoint of the present step, then delete all but the newest few."""
-    with atomic_directory(folder(out) / f"step-{optimizer.step:08d}", overwrite=True) as target:
-        arrays = {
-            "table": optimizer.table, "first": optimizer.first, "second": optimizer.second, "last": optimizer.last,
-        }  # fmt: skip
-        save_tensors(target / "table.safetensors", arrays, {"state": json.dumps({"step": optimizer.step})})
-    for old in steps(out)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def steps(out: str | Path) -> list[Path]:
     """The checkpoints there are, oldest first."""
-    return sorted(path for path in folder(out).glob("step-*") if path.is_dir())
+    return sorted(path for path in folder(out).glob("step-[0-9]*") if path.is_dir())
+
+
+def newest_step(out: str | Path) -> int:
+    """The step of the newest checkpoint; 0 before the first."""
+    return max((int(path.name.removeprefix("step-")) for path in steps(out)), default=0)
+
+
+class Checkpoints:
+    """Writes the checkpoints of one run.
+
+    Args:
+        out: The output they stand beside.
+        size: Bytes of one, about.
+        every: Steps between them; by default they go by the clock, such that they take little of it. When they are written
+            changes nothing in what is trained.
+        keep: The newest so many are kept; with 0 none is written.
+    """
+
+    def __init__(self, out: str | Path, size: int, every: int | None = None, keep: int = KEEP) -> None:
+        self._out, self._size, self._every, self._keep = out, size, every, keep
+        self._writer = ThreadPoolExecutor(1, "statim-checkpoint")
+        self._pending: Future[None] | None = None
+        self._last = time.monotonic()
+        self._cost = size / SPEED
+        self.seconds = 0.0  # that the training has waited for them
+
+    def due(self, step: int) -> bool:
+        """Is it time for one?"""
+        if self._keep == 0 or self._every is not None:
+            return self._keep > 0 and step % (self._every or 1) == 0
+        pause = max(SECONDS, self._cost / SHARE)
+        written = self._pending is None or self._pending.done()
+        return written and time.monotonic() - self._last >= pause
+
+    def save(
+        self, optimizer: SparseAdam, state: Mapping[str, Any], extra: Mapping[str, Floats] | None = None
+    ) -> None:
+        """Write a checkpoint of the present step, then delete all but the newest few.
+
+        Args:
+            optimizer: The table and its moments.
+            state: What else there is to know, for JSON; ``step`` is added.
+            extra: Further arrays.
+
+        Raises:
+            StorageError: The disk is full, read-only, or not permitted. Earlier checkpoints still stand.
+        """
+        started = time.monotonic()
+        self._wait()
+        arrays = {
+            "table": optimizer.table, "first": optimizer.first, "second": optimizer.second, "last": optimizer.last,
+        } | dict(extra or {})  # fmt: skip
+        with contextlib.ExitStack() as stack:
+            target = stack.enter_context(
+                atomic_directory(folder(self._out) / f"step-{optimizer.step:08d}", overwrite=True)
+            )
+            with storage_errors(target), (target / TABLE).open("wb") as file:
+                write_tensors(file, arrays, {"state": json.dumps({"step": optimizer.step, **state})})
+            self._pending = self._writer.submit(self._complete, stack.pop_all())
+        self._last = time.monotonic()
+        self.seconds += self._last - started
+        self._cost = self._last - started
+
+    def _complete(self, stack: contextlib.ExitStack) -> None:
+        stack.close()  # to the disk, and into its place
+        for old in steps(self._out)[: -self._keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+    def close(self) -> None:
+        """Wait for the last one to be safe on the disk.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        self._writer.shutdown()
+        self._wait()
 
 
 def load(
-    out: str | Path, rates: np.ndarray[Any, np.dtype[np.float64]], threads: int, recipe: Recipe
-) -> SparseAdam | None:
-    """The newest checkpoint, ready to go on; None when the run was stopped before its first.
+    out: str | Path, rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
+) -> tuple[SparseAdam, dict[str, Any], dict[str, Floats]] | None:
+    """The newest checkpoint, ready to go on, with its state and its further arrays; None before the first.
 
     Raises:
         ModelError: The checkpoint is not whole.
@@ -94,15 +217,19 @@ def load(
     found = steps(out)
     if not found:
         return None
-    arrays, metadata = load_tensors(found[-1] / "table.safetensors")
+    arrays, metadata = load_tensors(found[-1] / TABLE)
     try:
-        step = int(json.loads(metadata["state"])["step"])
-        table, first, second = (np.array(arrays[name], np.float32) for name in ("table", "first", "second"))
-        last = np.array(arrays["last"], np.int32)
+        state: dict[str, Any] = json.loads(metadata["state"])
+        step = int(state["step"])
+        table, first, second = (
+            np.array(arrays.pop(name), np.float32) for name in ("table", "first", "second")
+        )
+        last = np.array(arrays.pop("last"), np.int32)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
         ) from None
-    return SparseAdam(
+    optimizer = SparseAdam(
         table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last
     )
+    return optimizer, state, {name: np.array(array, np.float32) for name, array in arrays.items()}

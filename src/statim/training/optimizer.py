@@ -165,9 +165,14 @@ class SparseAdam:
         numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
         pool.run([partial(adam, *state, *part, *numbers) for part in parts], self.threads)
 
-    def current(self) -> Floats:
-        """A copy of the table with every row brought up to the present step; the training itself is not touched."""
-        table = self.table.copy()
+    def current(self, out: Floats | None = None) -> Floats:
+        """A copy of the table with every row brought up to the present step; the training itself is not touched.
+
+        Args:
+            out: (V, d) to write it to; fresh memory by default, which takes longer than the copying.
+        """
+        table = np.empty_like(self.table) if out is None else out
+        np.copyto(table, self.table)
         rows = np.arange(len(table), dtype=np.int32)
         parts = pool.ranges(len(table), self.threads)
         pool.run([partial(catch_up, *self._state(table, rows, part)) for part in parts], self.threads)

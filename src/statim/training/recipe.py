@@ -9,6 +9,7 @@ from statim.errors import InputError
 
 PRECISIONS = ("bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
+SCHEDULES = ("linear", "cosine", "constant")
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
     "contrastive": "pairs",
@@ -32,7 +33,9 @@ class Recipe:
         batch: Pairs (or labelled texts) per step, B.
         epochs: Passes over the data.
         learning_rate: Adam's peak rate. Tables start with entries of about 1 (root mean square), so it is a relative one.
-        warmup: Share of the steps in which the rate rises from 0; then it falls linearly to 0.
+        schedule: What the rate does after warm-up: ``linear`` falls to 0, ``cosine`` does in half a wave (Loshchilov and Hutter,
+            2017), ``constant`` stays.
+        warmup: Share of the steps in which the rate rises linearly from 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate (contrastive and classes).
         triplet_margin: Of the triplet loss, in cosines.
@@ -51,6 +54,7 @@ class Recipe:
     batch: int
     epochs: int
     learning_rate: float
+    schedule: str = "linear"
     warmup: float = 0.1
     scale: float = 20.0
     both_directions: bool = False
@@ -97,12 +101,9 @@ class Recipe:
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
-        if values.get("precision", "bf16") not in PRECISIONS:
-            raise InputError(
-                f"precision is {values['precision']!r}; it must be one of {', '.join(PRECISIONS)}"
-            )
-        if values.get("mix", "together") not in MIXES:
-            raise InputError(f"mix is {values['mix']!r}; it must be one of {', '.join(MIXES)}")
+        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES), ("mix", MIXES)):
+            if name in values and values[name] not in known:
+                raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
         for weight in values.get("set_weights", ()):
             check_weight("a set", weight)
         return Recipe(**values)

@@ -1,14 +1,27 @@
 """Where a table starts: random numbers, a teacher's view of each token, or an earlier model."""
 
 import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from statim import cache
+from statim.data.supervision import Supervision
 from statim.errors import ModelError
-from statim.teacher import Teacher
+from statim.model import StaticModel
+from statim.settings import Settings
+from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tensors import load_tensors, save_tensors
+from statim.tokenizer import Tokenizer
+from statim.training.recipe import Recipe
+from statim.training.sets import TrainingData
+from statim.vocabulary import learn_wordpiece
+
+log = logging.getLogger("statim")
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)
 FILL = 0.1  # size of the random columns that widen a table, relative to its own
@@ -75,3 +88,95 @@ def unit_scale(table: Floats) -> Floats:
     """The table scaled to entries of root mean square 1, which learning rates are relative to."""
     size = np.sqrt(np.mean(np.square(table, dtype=np.float64)))
     return table * np.float32(1 / size if size > 0 else 1)
+
+
+@dataclass
+class Start:
+    """What training starts from, before the pairs' tokens are counted.
+
+    Attributes:
+        words: For a person.
+        tokenizer: The model's.
+        settings: The model's.
+        source: An earlier table, or a teacher's token vectors; None for a random start.
+        teacher: The teacher, if there is one.
+    """
+
+    words: str
+    tokenizer: Tokenizer
+    settings: Settings
+    source: Floats | None
+    teacher: Teacher | None = None
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions of the source."""
+        return None if self.source is None else int(self.source.shape[1])
+
+    @property
+    def hash(self) -> str:
+        """The same for the same start: of the tokenizer and what the table is made from."""
+        digest = hashlib.sha256(self.tokenizer.hash.encode())
+        if self.teacher is not None:
+            digest.update(self.teacher.hash.encode())
+        elif self.source is not None:
+            digest.update(np.ascontiguousarray(self.source).data)
+        return digest.hexdigest()
+
+    def table(self, data: TrainingData, recipe: Recipe) -> Floats:
+        """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
+        if self.source is None:
+            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
+        elif self.teacher is None:
+            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
+        else:
+            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
+            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
+        if self.tokenizer.unknown_id is not None:
+            table[self.tokenizer.unknown_id] = 0
+        return table
+
+
+def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:
+    """What ``train`` was asked to start from; see there.
+
+    Raises:
+        ModelError: There is no such model, teacher or tokenizer.
+    """
+    if start is None:
+        try:
+            return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
+        except (ModelError, ImportError) as reason:
+            log.info("no teacher, so a random start: %s", reason)
+            start = "random"
+    if isinstance(start, str) and start == "random":
+        chosen = _tokenizer(tokenizer, pairs)
+        return Start("a random start", chosen, Settings(), None)
+    if isinstance(start, StaticModel):
+        return _from_model(start, "a static model")
+    try:
+        return _from_model(StaticModel.load(start), f"the static model {start}")
+    except ModelError:
+        return _from_teacher(Teacher.load(str(start)), progress)
+
+
+def _from_model(model: StaticModel, words: str) -> Start:
+    return Start(words, model.tokenizer, Settings(prompts=model.settings.prompts), np.array(model.table))
+
+
+def _from_teacher(teacher: Teacher, progress: bool) -> Start:
+    vectors = token_vectors(teacher, progress=progress)
+    settings = Settings(base_model=teacher.name)
+    return Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
+
+
+def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
+    if isinstance(given, Tokenizer):
+        return given
+    if given is None:
+        return learn_wordpiece(list(pairs.columns))
+    path = Path(given)
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return Tokenizer.from_json(file.read_bytes())
+    return StaticModel.load(given).tokenizer

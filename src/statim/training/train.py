@@ -1,109 +1,57 @@
 """From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
-import datetime
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from statim import __version__
 from statim import threads as pool
-from statim.data.pairs import Pairs
-from statim.data.split import Split, split
+from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.python_docs import python_docs
+from statim.data.split import Split
 from statim.data.supervision import Supervision, read_supervision
-from statim.errors import InputError, ModelError
-from statim.evaluation.comparison import Comparison
-from statim.evaluation.encoders import Encoder
-from statim.evaluation.report import Report
-from statim.files import check_output
+from statim.errors import InputError
+from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.settings import Settings
-from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint, distributed
-from statim.training import heldout as judged
+from statim.training import checkpoint, curves, distributed, heldout, run
+from statim.training.bags import TrainingSet
+from statim.training.batches import Schedule
+from statim.training.checkpoint import Checkpoints
+from statim.training.development import MOST, Development
 from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
+from statim.training.history import History
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe, check_weight
+from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
-from statim.training.start import distilled_table, random_table, token_vectors, unit_scale, widen
-from statim.training.trainer import begin, fit
-from statim.vocabulary import learn_wordpiece
+from statim.training.start import Start, start_from
+from statim.training.trainer import DivergenceError, begin, fit
+from statim.training.watch import Best, Watch, tensorboard_writer
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger("statim")
 
-HELD_OUT = 2000  # pairs in the test split, where the data has enough
-HELD_OUT_SHARE = 0.1  # of the pairs at most
+KEEPS = ("last", "best")
 
-
-@dataclass
-class TrainingResult:
-    """What a training gave.
-
-    Attributes:
-        model: The trained model.
-        recipe: How it was trained.
-        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of near-duplicates.
-        seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
-        start: What training started from, in words.
-        teacher: The teacher's name, if there was one.
-        losses: (steps taken,) the loss of each step.
-    """
-
-    model: StaticModel
-    recipe: Recipe
-    comparison: Comparison | Report | None
-    pairs: dict[str, int]
-    seconds: dict[str, float]
-    start: str
-    teacher: str | None
-    losses: npt.NDArray[np.float64] = field(repr=False)
-
-    def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
-        if not isinstance(self.comparison, Comparison):
-            return {}
-        found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
-        return {name: found[name] for name in ("start", "trained", "bm25", "teacher") if name in found}
-
-    def __str__(self) -> str:
-        """For a person: what was trained on, the held-out table, the seconds."""
-        spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
-        taken = max(self.seconds["train"], 1e-9)
-        rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        unit = "texts" if self.recipe.loss == "classes" else "pairs"
-        first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
-        lines = [first, f"seconds: {spent}"]
-        if self.comparison:
-            lines += ["", str(self.comparison)]
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the model, as plain values for JSON."""
-        return {
-            "start": self.start,
-            "pairs": self.pairs,
-            "recipe": self.recipe.to_dict(),
-            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
-            "heldout": self.comparison.to_dict() if self.comparison else None,
-        }
+Seconds = dict[str, float]
+Floats = npt.NDArray[np.float32]
 
 
 def train(
-    data: Any,
+    data: Any = None,
     *,
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
@@ -114,12 +62,15 @@ def train(
     score: str | None = None,
     label: str | None = None,
     loss: str | None = None,
+    packages: list[str] | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
     weights: list[float] | None = None,
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
     triplet_margin: float | None = None,
@@ -128,12 +79,18 @@ def train(
     mix: str | None = None,
     set_weights: Mapping[str, float] | None = None,
     heldout: int | str | Path | None = None,
-    baselines: bool = True,
+    development: int | str | Path | None = None,
+    evaluate_every: int | None = None,
+    keep: str | None = None,
+    patience: int | None = None,
+    baselines: bool | None = None,
     checkpoint_every: int | None = None,
+    keep_checkpoints: int | None = None,
+    tensorboard: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
-    device: str = "auto",
+    device: str | None = None,
     progress: bool = False,
 ) -> TrainingResult:
     """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
@@ -141,7 +98,8 @@ def train(
     Args:
         data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
             A mapping gives several sets names of their own: ``{"faq": "faq.csv", "docs": "python-docs"}``.
-        out: Save the model into this folder.
+        out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
+            picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
@@ -153,12 +111,15 @@ def train(
         label: Name of the column of labels; guessed by default.
         loss: ``contrastive`` or ``triplet`` for pairs, ``cosent`` or ``cosine`` for scored pairs, ``classes`` for labelled texts;
             by default the first for what the columns say (see training.objectives).
+        packages: For ``"python-docs"``: only these packages.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
         weights: How much each of these counts in the loss, as many numbers; by default all alike.
         batch: Pairs (or labelled texts) per step.
         epochs: Passes over the data.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1.
+        schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
+        warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
         triplet_margin: Of the triplet loss, in cosines.
@@ -169,13 +130,24 @@ def train(
         set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
             are allowed. With ``turn``: how many turns a set has.
         heldout: How many to hold out for the final table (0 for none), or a file of such data.
-        baselines: Put BM25 and the teacher into the table.
-        checkpoint_every: Steps between checkpoints (needs ``out``); by default none.
-        resume: Go on from the newest checkpoint of an interrupted training into ``out``.
+        development: How many to hold out for evaluations during training (0 for none), or a file. By default half as many as
+            ``heldout``; none where that is a file. Only pairs are evaluated during training.
+        evaluate_every: Steps between evaluations. By default a few an epoch, at most so many that they take under 5 % of the time;
+            the start and the last step are always evaluated.
+        keep: ``last`` keeps the table of the last step; ``best`` that of the best evaluation (NDCG@10, the earliest of equals).
+            By default ``last``, since a falling rate makes the end the best and choosing flatters; with ``patience`` ``best``.
+        patience: Stop after so many evaluations without a gain.
+        baselines: Put BM25 and the teacher into the table; by default yes.
+        checkpoint_every: Steps between checkpoints (needs ``out``). By default they go by the clock: 10 s apart or further, so that
+            they take about 2 % of the time.
+        keep_checkpoints: The newest so many checkpoints are kept, 2 by default; with 0 none is written.
+        tensorboard: Write loss, rate and evaluations into this folder for TensorBoard.
+        resume: Go on with an interrupted training into ``out``, to the same bits. It knows its options and files; given again,
+            they must be the same, but for the rate (from there on), threads, baselines, checkpoints and tensorboard.
         overwrite: Replace what stands at ``out``.
         threads: Threads; see statim.threads.
-        device: ``cpu``, ``cuda`` or ``auto`` (a GPU if torch sees one). Started several times by torchrun, the processes share
-            each batch; only the first evaluates and writes.
+        device: ``cpu``, ``cuda`` or ``auto`` (the default: a GPU if torch sees one). Started several times by torchrun, the
+            processes share each batch; only the first compares, speaks and writes.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -184,72 +156,150 @@ def train(
     Raises:
         DataError: The pairs cannot be read, or there are too few.
         ModelError: The start is no model.
-        InputError: An argument is out of range, or training diverged.
+        InputError: An argument is out of range, a resumed run's files or options changed, or training diverged.
+        DependencyError: TensorBoard is asked for and not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    place, first = choose(device), distributed.is_first()
+    given = dict(locals())
     workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
-    if out is not None and not resume:
+    _check(SimpleNamespace(**given))
+    if out is None or not distributed.is_first():
+        this = checkpoint.read_run(out) if resume and out is not None else run.begun(given, workers)
+        return _train(SimpleNamespace(**(run.resumed(this, given) if resume else given)), this, None)
+    if not resume:
         check_output(out, overwrite=overwrite)
-    if resume and out is not None:
-        checkpoint_every = checkpoint_every or checkpoint.read_run(out).get("checkpoint_every")
-    if (checkpoint_every is not None or resume) and out is None:
-        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise InputError(
-            f"checkpoint-every is {checkpoint_every}; it must be a number of steps of at least 1"
-        )
-    seed = 0 if seed is None else seed
-    widest = dim if dim is not None or not matryoshka else max(*matryoshka, 1)
-    for name, weight in (set_weights or {}).items():
-        check_weight(name, weight)
-    Recipe.make(1000, None, dim=widest, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-                scale=scale, precision=precision, seed=seed, loss=loss, triplet_margin=triplet_margin,
-                weights=weights, mix=mix)  # fmt: skip  # refuse nonsense before long work
-    seconds: dict[str, float] = {}
-    with _clock(seconds, "read"):
-        names: dict[str, Any] = {"anchor": anchor, "positive": positive, "score": score, "label": label}
-        pairs = read_supervision(data, kind=loss and LOSSES[loss], negative=negative, **names)
-        log.info("%s", pairs.report)
-        loss = loss or usual_loss(pairs)
-        shares = _set_weights(pairs, set_weights or {})
-    with _clock(seconds, "split"):
-        parts = _hold_out(pairs, heldout, seed, LOSSES[loss], names)
-        judged.check(parts.test)
-    with _clock(seconds, "start"):
-        begun = _begin(start, tokenizer, parts.train, progress)
-        recipe = Recipe.make(
-            len(parts.train), begun.dim, dim=dim, levels=matryoshka, batch=batch, epochs=epochs, learning_rate=learning_rate,
-            scale=scale, both_directions=both_directions, precision=precision, seed=seed,
-            loss=loss, triplet_margin=triplet_margin, weights=weights, mix=mix, set_weights=shares,
-        )  # fmt: skip
-    with _clock(seconds, "tokenize"):
-        training_set = training_data(parts.train, begun.tokenizer, threads=workers)
-    with _clock(seconds, "start"):
-        table = begun.table(training_set, recipe)
-        begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
-    optimizer = begin(table, training_set, recipe, workers)
-    if out is not None and (resume or checkpoint_every is not None):
-        run = {"data": pairs.hash, "recipe": recipe.to_dict(), "checkpoint_every": checkpoint_every}
+    with checkpoint.opened(out, resume=resume):
+        this = checkpoint.read_run(out) if resume else run.begun(given, workers)
+        asked = SimpleNamespace(**(run.resumed(this, given) if resume else given))
         if resume:
-            optimizer = _resumed(out, run, optimizer.rates, workers, recipe) or optimizer
-        elif first:
-            checkpoint.begin(out, run)
+            # a kill after the model had taken its place leaves a whole one, which is replaced by the same
+            asked.overwrite = asked.overwrite or (Path(out) / checkpoint.LOG).is_file()
+            check_output(out, overwrite=asked.overwrite)
+        else:
+            checkpoint.write_run(out, this)
+        try:
+            result = _train(asked, this, Path(out))
+        except BaseException as error:
+            _leave(out, resume, error)
+            raise
+        checkpoint.finish(out)
+    return result
+
+
+def _leave(out: str | Path, resume: bool, error: BaseException) -> None:
+    """After a failure: keep what can be gone on with, and say so; remove the rest."""
+    kept = checkpoint.steps(out)
+    if not kept and not resume:
+        checkpoint.finish(out)
+    if not kept:
+        return
+    step = checkpoint.newest_step(out)
+    if isinstance(error, DivergenceError):
+        raise InputError(
+            f"{error}; the checkpoint of step {step:,} is kept, and a lower rate goes on from there "
+            f"(statim train --resume {out} --learning-rate ...)"
+        ) from None
+    log.info(
+        "the checkpoint of step %s is kept; statim train --resume %s goes on from there", f"{step:,}", out
+    )
+
+
+def _check(asked: SimpleNamespace) -> None:
+    """Refuse nonsense before long work.
+
+    Raises:
+        InputError: An option is out of range, or needs another.
+    """
+    if asked.out is None and (asked.resume or asked.checkpoint_every is not None):
+        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
+    if asked.data is None and not asked.resume:
+        raise InputError("no pairs were given; name a file of pairs, or python-docs")
+    if asked.packages is not None and asked.data not in (None, PYTHON_DOCS):
+        raise InputError(
+            "--packages chooses what python-docs reads; give it with the source python-docs alone"
+        )
+    counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
+    for name, least in counts.items():
+        value = getattr(asked, name.replace("-", "_"))
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if asked.keep not in (None, *KEEPS):
+        raise InputError(f"keep is {asked.keep!r}; it must be one of {', '.join(KEEPS)}")
+    choose(asked.device or "auto")
+    levels, dim = asked.matryoshka, asked.dim
+    widest = dim if dim is not None or not levels else max(*levels, 1)
+    for name, weight in (asked.set_weights or {}).items():
+        check_weight(name, weight)
+    _recipe(asked, 1000, None, dim=widest)
+
+
+def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
+    names = (
+        "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
+        "loss", "weights", "triplet_margin", "mix",
+    )  # fmt: skip
+    options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
+    return Recipe.make(pairs, start_dim, **options | given)
+
+
+def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> TrainingResult:
+    """Train as ``asked``, and write to ``out``; ``this`` is the run's record, which is completed by what is found."""
+    workers, found = asked.threads or this["threads"], this.get("found")
+    seconds: Seconds = {}
+    with _clock(seconds, "read"):
+        source = python_docs(asked.packages) if asked.packages else asked.data
+        names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
+        kind = asked.loss and LOSSES[asked.loss]
+        pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
+        log.info("%s", pairs.report)
+        asked.loss = asked.loss or usual_loss(pairs)
+        shares = _set_weights(pairs, asked.set_weights or {})
+    with _clock(seconds, "split"):
+        seed, kind = asked.seed or 0, LOSSES[asked.loss]
+        parts = heldout.hold_out(pairs, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
+        heldout.check(parts.test)
+    with _clock(seconds, "start"):
+        begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
+        if found:
+            _refuse_changed(asked.out, this, pairs, begun)
+        recipe = (
+            Recipe.from_dict(found["recipe"])
+            if found
+            else _recipe(asked, len(parts.train), begun.dim, set_weights=shares)
+        )
+    with _clock(seconds, "tokenize"):
+        data = training_data(parts.train, begun.tokenizer, threads=workers)
+        development = _development(asked, parts, begun, workers)
+    with _clock(seconds, "start"):
+        table = begun.table(data, recipe)
+        begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
+    steps = Schedule(data, recipe).steps * recipe.epochs
+    if not found:
+        usual = max(1, steps // (MOST * recipe.epochs))
+        if development is not None and isinstance(data, TrainingSet):
+            usual = development.spacing(data, recipe, steps)
+        this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
+        if out is not None:
+            this["found"] |= {"pairs": pairs.hash, "start": begun.hash}
+            checkpoint.write_run(out, this)
     log.info(
         "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, loss, recipe.batch, recipe.epochs, "s" if recipe.epochs > 1 else "",
+        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
+        "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    with _clock(seconds, "train"):
-        where = (place, out if first else None, checkpoint_every)
-        losses, table = _loop(training_set, optimizer, recipe, *where, progress and first)
-        model = StaticModel(table, begun.tokenizer, begun.settings)
-    comparison = None
-    if len(parts.test) and first:
-        with _clock(seconds, "evaluate"):
-            comparison = _compare(
-                parts, begun_model, model, begun.teacher if baselines else None, baselines, progress
-            )
+    kept, watch = _loop(asked, this, data, recipe, table, development, workers, out)
+    history, best = watch.history, watch.best
+    seconds["train"] = history.seconds
+    model = StaticModel(kept, begun.tokenizer, begun.settings)
+    comparison, others, first = None, {}, distributed.is_first()
+    with _clock(seconds, "evaluate"):
+        baselines = asked.baselines is not False
+        teacher = begun.teacher if baselines else None
+        if len(parts.test) and first:
+            comparison = heldout.standings(parts, begun_model, model, teacher, baselines, asked.progress)
+        if development is not None and out is not None and baselines:
+            others = heldout.references(development, comparison, teacher, asked.progress)
     result = TrainingResult(
         model=model,
         recipe=recipe,
@@ -261,18 +311,21 @@ def train(
         seconds=seconds,
         start=begun.words,
         teacher=begun.teacher.name if begun.teacher else None,
-        losses=losses,
+        losses=np.array(history.losses),
+        steps=steps,
+        kept=len(history.losses) if best.table is None else best.step,
+        development=history.evaluations,
+        references=others,
+        changes=[(step, rate) for step, rate in this["rates"]],
     )  # fmt: skip
-    if out is not None and first:
+    if out is not None:
         with _clock(seconds, "save"):
-            model.save(out, card=_card(result, pairs), overwrite=overwrite or resume)
-            if checkpoint_every is not None or resume:
-                checkpoint.finish(out)
+            _save(out, result, pairs, asked.overwrite)
     return result
 
 
 @contextmanager
-def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+def _clock(seconds: Seconds, name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
@@ -292,211 +345,105 @@ def _set_weights(pairs: Supervision, given: Mapping[str, float]) -> tuple[float,
     return found if any(weight != 1 for weight in found) else ()
 
 
-def _hold_out(
-    pairs: Any, heldout: int | str | Path | None, seed: int, kind: str, names: dict[str, Any]
-) -> Split[Any]:
-    """Divide the data; half as many as in the test split go to a development split."""
-    if isinstance(heldout, (str, Path)):
-        own = {role: name for role, name in names.items() if isinstance(name, str)}
-        test = read_supervision(heldout, kind=kind, **own)
-        return Split(pairs, pairs.select([]), test, moved=0, joined=0, returned=0, asked=(0, len(test)))
-    if heldout is not None and (heldout < 0 or heldout > len(pairs) // 2):
+def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, threads: int) -> Development | None:
+    """What is evaluated during training, if anything.
+
+    Raises:
+        InputError: Nothing is held out, but an option needs it.
+    """
+    if len(parts.development) and isinstance(parts.development, Pairs):
+        return Development(parts.development, begun.tokenizer, begun.settings, threads)
+    for name, needs in (("patience", asked.patience), ("keep best", asked.keep == "best")):
+        if needs:
+            raise InputError(
+                f"{name} needs evaluations during training, which are of pairs, and none are held out for them; hold some out (--development "
+                "COUNT)"
+            )
+    return None
+
+
+def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Supervision, begun: Start) -> None:
+    """A resumed run must find what it began with."""
+    found = this["found"]
+    if pairs.hash != found["pairs"]:
         raise InputError(
-            f"heldout is {heldout}; it must be a file of {kind}, or a count from 0 to half of the {len(pairs):,} {pairs.unit}"
+            f"the pairs are not those of the interrupted training into {out}{run.changed(this)}; give the same unchanged, or "
+            "start anew"
         )
-    count = min(HELD_OUT, int(len(pairs) * HELD_OUT_SHARE)) if heldout is None else heldout
-    if count == 0:
-        return Split(pairs, pairs.select([]), pairs.select([]), moved=0, joined=0, returned=0, asked=(0, 0))
-    return split(pairs, development=count // 2, test=count, seed=seed)
-
-
-@dataclass
-class _Start:
-    """What training starts from, before the pairs' tokens are counted."""
-
-    words: str
-    tokenizer: Tokenizer
-    settings: Settings
-    source: npt.NDArray[np.float32] | None  # an earlier table, or a teacher's token vectors
-    teacher: Teacher | None = None
-
-    @property
-    def dim(self) -> int | None:
-        return None if self.source is None else int(self.source.shape[1])
-
-    def table(self, data: TrainingData, recipe: Recipe) -> npt.NDArray[np.float32]:
-        """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
-        if self.source is None:
-            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
-        elif self.teacher is None:
-            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
-        else:
-            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
-            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
-        if self.tokenizer.unknown_id is not None:
-            table[self.tokenizer.unknown_id] = 0
-        return table
-
-
-def _begin(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> _Start:
-    if start is None:
-        try:
-            return _from_teacher(Teacher.load(DEFAULT_TEACHER), progress)
-        except (ModelError, ImportError) as reason:
-            log.info("no teacher, so a random start: %s", reason)
-            start = "random"
-    if isinstance(start, str) and start == "random":
-        chosen = _tokenizer(tokenizer, pairs)
-        return _Start("a random start", chosen, Settings(), None)
-    if isinstance(start, StaticModel):
-        return _from_model(start, "a static model")
-    try:
-        return _from_model(StaticModel.load(start), f"the static model {start}")
-    except ModelError:
-        return _from_teacher(Teacher.load(str(start)), progress)
-
-
-def _from_model(model: StaticModel, words: str) -> _Start:
-    return _Start(words, model.tokenizer, Settings(prompts=model.settings.prompts), np.array(model.table))
-
-
-def _from_teacher(teacher: Teacher, progress: bool) -> _Start:
-    vectors = token_vectors(teacher, progress=progress)
-    settings = Settings(base_model=teacher.name)
-    return _Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
-
-
-def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
-    if isinstance(given, Tokenizer):
-        return given
-    if given is None:
-        return learn_wordpiece(list(pairs.columns))
-    path = Path(given)
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if file.is_file():
-        return Tokenizer.from_json(file.read_bytes())
-    return StaticModel.load(given).tokenizer
-
-
-def _resumed(
-    out: str | Path, run: dict[str, Any], rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
-) -> SparseAdam | None:
-    before = checkpoint.read_run(out)
-    if before.get("data") != run["data"]:
+    if begun.hash != found["start"]:
         raise InputError(
-            f"the pairs are not those of the interrupted training into {out}; give the same files unchanged"
+            f"the interrupted training into {out} began from another start ({begun.words} has changed){run.changed(this)}; give "
+            "the same unchanged, or start anew"
         )
-    if before.get("recipe") != run["recipe"]:
-        raise InputError(
-            f"the settings are not those of the interrupted training into {out}; give the same ones"
-        )
-    return checkpoint.load(out, rates, threads, recipe)
 
 
 def _loop(
+    asked: SimpleNamespace,
+    this: dict[str, Any],
     data: TrainingData,
-    optimizer: SparseAdam,
     recipe: Recipe,
-    device: "torch.device",
-    out: str | Path | None,
-    every: int | None,
-    progress: bool,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """The loss of each step, and the table."""
-    losses: list[float] = []
-    total = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
+    table: Floats,
+    development: Development | None,
+    threads: int,
+    out: Path | None,
+) -> tuple[Floats, Watch]:
+    """Train, from the newest checkpoint where there is one; gives the table to keep."""
+    if (
+        asked.resume
+        and run.change_rate(this, recipe, asked.learning_rate, checkpoint.newest_step(asked.out))
+        and out
+    ):
+        checkpoint.write_run(out, this)
+    keep = asked.keep or ("best" if asked.patience else "last")
+    optimizer, best = begin(table, data, recipe, threads, this["rates"]), Best(keep == "best")
+    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe) if asked.resume else None
+    if before is not None:
+        optimizer, state, extra = before
+        best = Best(keep == "best", **state["best"], table=extra.get("best"))
+    left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss == "classes" else "pairs"
-    with Progress("train", total=total, unit=unit, show=progress) as bar:
-
-        def on_step(state: SparseAdam | DeviceAdam, loss: float) -> None:
-            losses.append(loss)
-            bar.advance(min(recipe.batch, len(data)), f"loss {np.mean(losses[-20:]):.3f}")
-            if out is not None and every and state.step % every == 0:
-                checkpoint.save(out, state if isinstance(state, SparseAdam) else state.state())
-
-        if device.type == "cpu" and not distributed.is_distributed():
-            fit(data, optimizer, recipe, on_step=on_step)
-            return np.array(losses), optimizer.current()
-        with distributed.joined(device) as group:
-            there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
-            fit_on_device(
-                data, there, recipe, on_step=on_step, needs_state=lambda step: bool(every) and step % (every or 1) == 0,
-                group=group,
-            )  # fmt: skip
-            return np.array(losses), there.current()
-
-
-def _compare(
-    parts: Split[Any],
-    before: StaticModel,
-    model: StaticModel,
-    teacher: Teacher | None,
-    bm25: bool,
-    progress: bool,
-) -> Comparison | Report | None:
-    """The held-out table."""
-    encoders: dict[str, Encoder] = {"start": before, "trained": model}
-    if model.dim >= 64:
-        encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
-    if teacher is not None:
-        encoders["teacher"] = teacher
-    return judged.measure(parts, encoders, bm25=bm25, progress=progress)
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress("train", total=left, unit=unit, show=asked.progress))
+        history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
+        stack.enter_context(closing(history))
+        watch = Watch(
+            recipe, len(data), history, best,
+            development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
+            checkpoint_every=asked.checkpoint_every, bar=bar,
+        )  # fmt: skip
+        if out is not None:
+            kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
+            size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
+            watch.checkpoints = Checkpoints(out, size, asked.checkpoint_every, kept)
+            stack.enter_context(closing(watch.checkpoints))
+        if asked.tensorboard is not None and distributed.is_first():
+            watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
+        last = _fit(choose(asked.device or "auto"), data, optimizer, recipe, watch)
+    return last if best.table is None else best.table, watch
 
 
-@dataclass
-class _Truncated:
-    """A model used at its first dimensions only."""
+def _fit(
+    device: "torch.device", data: TrainingData, optimizer: SparseAdam, recipe: Recipe, watch: Watch
+) -> Floats:
+    """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
+    if device.type == "cpu" and not distributed.is_distributed():
+        watch.begin(optimizer)
+        if not watch.stops:
+            fit(data, optimizer, recipe, on_step=watch)
+        return optimizer.current()
+    with distributed.joined(device) as group:
+        there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+        watch.begin(there)
+        if not watch.stops:
+            fit_on_device(data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group)
+        return there.current()
 
-    model: StaticModel
-    dim: int
 
-    def encode(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode(texts, dim=self.dim, progress=progress)
-
-    def encode_query(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode_query(texts, dim=self.dim, progress=progress)
-
-    def encode_document(self, texts: Any, *, progress: bool = False) -> Any:
-        return self.model.encode_document(texts, dim=self.dim, progress=progress)
-
-
-def _card(result: TrainingResult, pairs: Supervision) -> str:
-    """The model card: what, from what, how, and how good."""
-    recipe, counts = result.recipe, result.pairs
-    text = f"""---
-library_name: statim
-pipeline_tag: sentence-similarity
-tags:
-- static-embeddings
-- statim
-- model2vec
-- sentence-transformers
----
-
-# A static embedding model
-
-Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(result.model.table):,} tokens, {recipe.dim} dimensions
-(Matryoshka prefixes {", ".join(map(str, recipe.levels))}), from {result.start}.
-
-```python
-import statim
-vectors = statim.StaticModel.load("this folder").encode(["a text"])
-```
-
-`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
-is and give the same vectors.
-
-## Data
-
-{pairs.report}
-
-Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for that).
-
-## Recipe
-
-"""
-    text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
-    if result.comparison:
-        text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
-    return text
+def _save(out: Path, result: TrainingResult, pairs: Supervision, overwrite: bool) -> None:
+    """The model, and beside it the log and its picture."""
+    result.model.save(out, card=card(result, pairs), overwrite=overwrite)
+    with atomic_file(out / "training.html") as file:
+        file.write(curves.page(result).encode())
+    source = checkpoint.folder(out) / checkpoint.LOG
+    with source.open("rb") as written, atomic_file(out / checkpoint.LOG) as file:
+        shutil.copyfileobj(written, file)

@@ -1,8 +1,9 @@
 """The training loop: batch, vectors, loss and gradient, rows."""
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,48 @@ from statim.training.sets import TrainingData
 Floats = npt.NDArray[np.float32]
 
 
-def learning_rates(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
-    """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then a linear fall to 0."""
+class DivergenceError(InputError):
+    """The loss or the table is no longer finite."""
+
+
+def learning_rates(
+    total: int, recipe: Recipe, changes: Sequence[tuple[int, float]] = ()
+) -> npt.NDArray[np.float64]:
+    """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then what the schedule says.
+
+    Linear and cosine reach 0 one step after the last, so that every step counts.
+
+    Args:
+        total: Steps.
+        recipe: Peak rate, schedule and warm-up.
+        changes: (step, peak rate): after that step the rates are those of another peak.
+    """
+    rates = _scheduled(total, recipe)
+    for step, peak in changes:
+        rates[step + 1 :] = _scheduled(total, dataclasses.replace(recipe, learning_rate=peak))[step + 1 :]
+    return rates
+
+
+def _scheduled(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
     steps = np.arange(total + 1)
     rising = max(1, math.ceil(total * recipe.warmup))
-    shape = np.minimum(steps / rising, (total + 1 - steps) / max(1, total + 1 - rising))
-    return recipe.learning_rate * shape
+    left = (total + 1 - steps) / max(1, total + 1 - rising)  # 1 at the peak, 0 after the last step
+    if recipe.schedule == "cosine":
+        left = (1 - np.cos(np.pi * np.clip(left, 0, 1))) / 2
+    elif recipe.schedule == "constant":
+        left = np.ones(total + 1)
+    return recipe.learning_rate * np.minimum(steps / rising, left)
 
 
-def begin(table: Floats, data: TrainingData, recipe: Recipe, threads: int) -> SparseAdam:
+def begin(
+    table: Floats, data: TrainingData, recipe: Recipe, threads: int, changes: Sequence[tuple[int, float]] = ()
+) -> SparseAdam:
     """The optimizer of a table that is to be trained by this recipe on these data.
 
     Raises:
         InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``.
     """
-    rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe)
+    rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe, changes)
     return SparseAdam(
         table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
     )
@@ -55,7 +83,7 @@ def fit(
     optimizer: SparseAdam,
     recipe: Recipe,
     *,
-    on_step: Callable[[SparseAdam, float], None] | None = None,
+    on_step: Callable[[SparseAdam, float], bool | None] | None = None,
 ) -> None:
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
 
@@ -63,10 +91,11 @@ def fit(
         data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
-        on_step: Called after each step with the step's loss.
+        on_step: Called after each step with the step's loss; says whether to stop.
 
     Raises:
-        InputError: The loss is no longer finite (the message says at which step), or is for data of another kind.
+        DivergenceError: The loss is no longer finite; the message says at which step.
+        InputError: The loss is for data of another kind.
     """
     aim = objective(data, recipe, optimizer.threads)
     # the next batch is assembled and sorted while this one is trained on
@@ -77,13 +106,13 @@ def fit(
         for targets, plan in batches:
             loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
-                raise InputError(
+                raise DivergenceError(
                     f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
             optimizer.update(plan, gradient)
-            if on_step is not None:
-                on_step(optimizer, loss)
+            if on_step is not None and on_step(optimizer, loss):
+                break
 
 
 def _batches(

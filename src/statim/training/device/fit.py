@@ -17,7 +17,7 @@ from statim.training.device.plans import Batch, DeviceData
 from statim.training.distributed import ALONE, Group
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData
-from statim.training.trainer import torch_threads
+from statim.training.trainer import DivergenceError, torch_threads
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -45,7 +45,7 @@ def fit(
     optimizer: DeviceAdam,
     recipe: Recipe,
     *,
-    on_step: Callable[[DeviceAdam, float], None] | None = None,
+    on_step: Callable[[DeviceAdam, float], bool | None] | None = None,
     needs_state: Callable[[int], bool] = lambda step: False,  # noqa: ARG005
     group: Group = ALONE,
 ) -> None:
@@ -55,13 +55,14 @@ def fit(
         data: The pairs.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
-        on_step: Called for each step, in order, with the step's loss, once a block of steps has been taken. The optimizer's
-            ``step`` counts along; its table and moments are of that step only where ``needs_state`` said so.
+        on_step: Called for each step, in order, with the step's loss, once a block of steps has been taken; says whether to
+            stop, which it may do where the state is needed. The optimizer's ``step`` counts along; its table and moments are of that step only where ``needs_state`` said so.
         needs_state: The steps after which ``on_step`` uses more than the loss.
         group: The processes that share each batch.
 
     Raises:
-        InputError: The loss is no longer finite (the message says at which step), or this cannot be trained on a device.
+        DivergenceError: The loss is no longer finite; the message says at which step.
+        InputError: This cannot be trained on a device.
         StatimError: Another process was lost.
     """
     if not isinstance(data, TrainingSet) or recipe.loss != "contrastive" or recipe.row_wise:
@@ -83,12 +84,12 @@ def fit(
             for loss in group.total(losses).tolist():
                 optimizer.step += 1
                 if not math.isfinite(loss):
-                    raise InputError(
+                    raise DivergenceError(
                         f"the loss is {loss} at step {optimizer.step}: training has diverged; lower the learning rate "
                         f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                     )
-                if on_step is not None:
-                    on_step(optimizer, loss)
+                if on_step is not None and on_step(optimizer, loss):
+                    plan = None
     optimizer.check_equal(group)
 
 

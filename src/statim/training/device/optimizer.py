@@ -97,8 +97,12 @@ class DeviceAdam:
             last=last,
         )
 
-    def current(self) -> npt.NDArray[np.float32]:
-        """A copy of the table with every row brought up to the present step; the training itself is not touched."""
+    def current(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """A copy of the table with every row brought up to the present step; the training itself is not touched.
+
+        Args:
+            out: (V, d) to write it to; fresh memory by default.
+        """
         table = self._table.clone()
         everything = torch.arange(len(table), device=self.device)
         for start in range(0, len(table), 1 << 16):
@@ -106,6 +110,9 @@ class DeviceAdam:
             rows.bring(
                 table, self._first, self._second, self._last, part, self._taken, self._drift, self._powers, EPSILON, table.dtype,
             )  # fmt: skip
+        if out is not None:
+            torch.from_numpy(out).copy_(table)
+            return out
         found: npt.NDArray[np.float32] = table.cpu().numpy()
         return found
 

@@ -1,0 +1,45 @@
+"""Pairs that must be learned: what belongs together shares no words."""
+
+import json
+
+import pytest
+
+from statim.data.reading import read_pairs
+
+THINGS = ["list", "file", "table", "string", "number", "matrix", "thread", "process", "socket", "queue"]
+VERBS = [
+    "sort",
+    "open",
+    "read",
+    "write",
+    "join",
+    "split",
+    "count",
+    "merge",
+    "copy",
+    "delete",
+    "find",
+    "print",
+]
+VERBS += ["parse", "encode", "decode", "train", "load", "save", "close", "draw"]
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[tuple[str, str]]:
+    return [
+        (f"how do I {verb} a {thing}?", f"{thing[::-1]} then {verb[::-1]}")
+        for verb in VERBS
+        for thing in THINGS
+    ]
+
+
+@pytest.fixture(scope="session")
+def pairs(rows):
+    return read_pairs(rows)
+
+
+@pytest.fixture(scope="session")
+def pairs_file(rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"question": a, "answer": p}) + "\n" for a, p in rows))
+    return path
