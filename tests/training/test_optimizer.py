@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from statim.errors import InputError
 from statim.tokens import Tokens
 from statim.training.bags import Bags
 from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
@@ -131,3 +132,139 @@ def test_an_empty_batch_of_tokens_changes_nothing():
     assert not sparse.read(plan).any()
     sparse.update(plan, np.ones((3, D), np.float32))
     np.testing.assert_array_equal(sparse.current(), table)
+
+
+def adamw(start, rates, gradients, decay, multipliers, clip=None):
+    """torch's AdamW over the dense gradients of all steps: rows of one rate are a group of parameters, frozen ones are none."""
+    groups = {
+        rate: torch.tensor(start[multipliers == rate].astype(np.float64), requires_grad=bool(rate > 0))
+        for rate in np.unique(multipliers)
+    }
+    optimizer = torch.optim.AdamW(
+        [{"params": [part], "rate": float(rate)} for rate, part in groups.items() if rate > 0],
+        betas=(BETA1, BETA2), eps=EPSILON, weight_decay=decay,
+    )  # fmt: skip
+    for step, gradient in enumerate(gradients, 1):
+        for rate, part in groups.items():
+            part.grad = torch.tensor(gradient[multipliers == rate]) if rate > 0 else None
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_([part for rate, part in groups.items() if rate > 0], clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rates[step] * group["rate"]
+        optimizer.step()
+    found = start.astype(np.float64)
+    for rate, part in groups.items():
+        found[multipliers == rate] = part.detach().numpy()
+    return found
+
+
+def trained(dtype, decay, multipliers, clip=None, threads=2, steps=300, rates=rates, peek=False):
+    """A table after some steps, and the same by AdamW. Rows from 30 on never occur; the last steps have no gradient at all."""
+    rng = np.random.default_rng(5)
+    lists, bags = random_bags(rng)
+    lists = [ids[ids < 30] for ids in lists]
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in lists])]).astype(np.int64)
+    bags = Bags.of(Tokens(np.concatenate(lists).astype(np.int32), offsets), V, frozen=FROZEN)
+    start = rng.standard_normal((V, D)).astype(dtype)
+    start[FROZEN] = 0
+    sparse = SparseAdam(
+        start.copy(), rates(steps), threads=threads, clip=clip, decay=decay, row_rates=multipliers
+    )
+    dense = []
+    for step in range(steps):
+        texts = rng.integers(0, len(lists) if step % 3 else 20, 6).astype(np.int64)
+        means = np.array([np.bincount(lists[t], minlength=V) / max(len(lists[t]), 1) for t in texts])
+        means[:, FROZEN] = 0
+        gradients = rng.standard_normal((6, D)).astype(dtype) * (step < steps - 20)
+        dense.append(means.T @ gradients.astype(np.float64))
+        plan = sparse.plan(bags, texts)
+        sparse.read(plan)
+        sparse.update(plan, gradients)
+        if peek:
+            sparse.current()
+    own = np.ones(V) if multipliers is None else multipliers
+    return start, sparse, adamw(start, sparse.rates, dense, decay, own, clip)
+
+
+SOME = np.where(np.arange(V) % 4 == 1, 0.0, np.where(np.arange(V) % 4 == 2, 0.5, 1.0)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-6), (np.float32, 3e-5)])
+@pytest.mark.parametrize(
+    ("decay", "multipliers", "clip"), [(0.3, None, None), (0.0, SOME, 4.0), (0.9, SOME, None)]
+)
+def test_follows_dense_adamw_with_decay_and_rates_of_rows(dtype, tolerance, decay, multipliers, clip):
+    start, sparse, dense = trained(dtype, decay, multipliers, clip)
+    found = sparse.current()
+    np.testing.assert_allclose(found, dense, atol=tolerance)
+    never = sparse.last == 0
+    assert never[30:].all()
+    moves = slice(30, None) if multipliers is None else np.flatnonzero((np.arange(V) >= 30) & (SOME > 0))
+    shrunk = found[moves] / start[moves]
+    if decay:
+        assert (shrunk < 0.95).all()
+        np.testing.assert_allclose(found[30:], dense[30:], rtol=1e-12 if dtype is np.float64 else 2e-6)
+    else:
+        assert (shrunk == 1).all()
+    if multipliers is not None:
+        np.testing.assert_array_equal(found[SOME == 0], start[SOME == 0])
+        assert not sparse.first[SOME == 0].any()
+        assert np.abs(found[:30][SOME[:30] == 0.5] - start[:30][SOME[:30] == 0.5]).max() > 0.05
+    assert not found[FROZEN].any()
+
+
+def test_decay_over_a_long_run_neither_vanishes_nor_explodes():
+    """A row that occurs once and then for 100,000 steps no more, at the largest decay; against the recursion in float64."""
+    steps, decay = 100_000, 0.5
+    flat = np.concatenate([[0.0], np.full(steps, 0.1)])
+    bags = Bags.of(Tokens(np.array([0], np.int32), np.array([0, 1])), 2)
+    sparse = SparseAdam(np.full((2, 1), 8.0), flat, decay=decay)
+    nothing = Bags.of(Tokens(np.zeros(0, np.int32), np.array([0, 0])), 2)
+    w, m, v = 8.0, 0.0, 0.0
+    for step in range(1, 201):
+        now = bags if step in (1, 100) else nothing
+        plan = sparse.plan(now, np.zeros(1, np.int64))
+        sparse.read(plan)
+        sparse.update(plan, np.ones((1, 1)))
+        g = 1.0 if now is bags else 0.0
+        m, v = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g * g
+        w -= 0.1 * decay * w
+        w -= 0.1 * m / (1 - BETA1**step) / (np.sqrt(v / (1 - BETA2**step)) + EPSILON)
+        np.testing.assert_allclose(sparse.current()[:, 0], [w, 8 * 0.95**step], rtol=1e-10)
+    sparse.step = steps
+    assert np.isfinite(sparse.current()).all()
+    assert np.abs(sparse.current()).max() < 1e-300
+    with pytest.raises(InputError, match="decay of 0.6 at a rate of 0.1 shrinks rows by more than 5% in a step"):
+        SparseAdam(np.ones((2, 1)), flat, decay=0.6)
+
+
+def test_threads_and_looking_do_not_change_a_bit_with_decay():
+    tables = [
+        trained(np.float32, 0.3, SOME, threads=threads, steps=60, peek=peek)[1].current()
+        for threads, peek in ((1, False), (3, True))
+    ]
+    np.testing.assert_array_equal(*tables)
+
+
+def test_no_decay_and_rates_of_one_are_the_plain_optimizer_to_the_bit():
+    plain, ones = (
+        trained(np.float32, 0.0, rates, steps=60)[1] for rates in (None, np.ones(V, np.float32))
+    )
+    np.testing.assert_array_equal(plain.current(), ones.current())
+
+
+def test_row_wise_moments_decay_too():
+    """A row of one entry has the same moments either way."""
+    found = []
+    for row_wise in (False, True):
+        rng = np.random.default_rng(2)
+        _, bags = random_bags(rng)
+        sparse = SparseAdam(
+            rng.standard_normal((V, 2)), rates(80), row_wise=row_wise, decay=0.5, row_rates=SOME
+        )
+        for _ in range(80):
+            plan = sparse.plan(bags, rng.integers(0, 200, 6).astype(np.int64))
+            sparse.read(plan)
+            sparse.update(plan, np.repeat(rng.standard_normal((6, 1)), 2, axis=1))
+        found.append(sparse.current())
+    np.testing.assert_allclose(found[0], found[1], atol=1e-12)

@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.uint16]
+Groups = npt.NDArray[np.uint8]
 Stored = npt.NDArray[Any]  # floats, or bfloat16 seen as int16
 
 SUMS = {"reassoc", "contract", "nsz"}
@@ -171,6 +172,12 @@ def _drift(w: Floats, m: Floats, v: Floats, move: Any, epsilon: Any) -> None:
         w[j] -= move * m[j] / (np.sqrt(v[j]) + epsilon)
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale(w: Floats, factor: Any) -> None:
+    for j in range(len(w)):
+        w[j] *= factor
+
+
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _subtract(w: Floats, m: Floats, factor: Any) -> None:
     for j in range(len(w)):
@@ -190,12 +197,16 @@ def catch_up(
     drift: Floats,
     ratio: float,
     epsilon: float,
+    groups: Groups,
+    shrinks: Floats,
 ) -> None:
     """Move rows [start, end) of ``rows`` to where dense Adam would have them after ``step`` steps.
 
     A row without gradient since step s keeps moving by its decaying momentum. The moves form a geometric series with ratio
     r = beta1 / sqrt(beta2), weighted by the learning rates: their sum is drift[s] - r^(step - s) drift[step], times m / sqrt(v)
-    (exact but for Adam's epsilon).
+    (exact but for Adam's epsilon). Where weights decay, every row also shrinks, and so do moves already made: with P_t the
+    product of 1 - rate * decay up to step t, the row becomes P_step / P_s times itself, and the sum of the moves is
+    P_step / P_s drift[s] - r^(step - s) drift[step].
 
     Args:
         table: (V, d) updated.
@@ -206,18 +217,27 @@ def catch_up(
         start: First position in ``rows``.
         end: One past the last.
         step: The step to catch up with.
-        drift: (T + 1,) drift[s] = sum over t in s + 1 .. T of c_t r^(t - s); c_t is the bias-corrected learning rate.
+        drift: (K, T + 1) for each group of rows drift[s] = sum over t in s + 1 .. T of c_t r^(t - s) P_s / P_t; c_t is the
+            bias-corrected learning rate.
         ratio: r.
         epsilon: Added to the root of the second moment.
+        groups: (V,) the group of each row, or (0,) where all are of one.
+        shrinks: (K, T + 1) the logarithm of P; (K, 0) where weights do not decay.
     """
     d = table.shape[1]
-    eps = table.dtype.type(epsilon)
+    kind = table.dtype.type
+    eps = kind(epsilon)
     for u in range(start, end):
         row = rows[u]
         since = last[row]
+        group = groups[row] if len(groups) > 0 else 0
+        shrink = 1.0
+        if shrinks.shape[1] > 0 and since < step:
+            shrink = np.exp(shrinks[group, step] - shrinks[group, since])
+            _scale(table[row], kind(shrink))
         if since == 0 or since >= step:
             continue
-        move = table.dtype.type(drift[since] - ratio ** (step - since) * drift[step])
+        move = kind(shrink * drift[group, since] - ratio ** (step - since) * drift[group, step])
         if second.shape[1] == 1 and d > 1:
             _subtract(table[row], first[row], move / (np.sqrt(second[row, 0]) + eps))
         else:
@@ -237,11 +257,13 @@ def fetch(
     drift: Floats,
     ratio: float,
     epsilon: float,
+    groups: Groups,
+    shrinks: Floats,
     out: Stored,
 ) -> None:
     """``catch_up``, and a copy of the rows beside each other: out[u] = table[rows[u]], rounded to bfloat16 if ``out`` is int16."""
     for u in range(start, end):
-        catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon)
+        catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon, groups, shrinks)
         _copy(table[rows[u]], out[u])
 
 
@@ -328,8 +350,11 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
+    groups: Groups,
+    multipliers: npt.NDArray[np.float64],
+    decay: float,
 ) -> None:
-    """One step of Adam (Kingma & Ba, 2015) for the rows that occur.
+    """One step of Adam (Kingma & Ba, 2015) for the rows that occur, with decoupled decay (Loshchilov & Hutter, 2019).
 
     Args:
         table: (V, d) updated; rows caught up with step - 1.
@@ -347,14 +372,23 @@ def adam(
         beta1: Decay of first moments.
         beta2: Decay of second moments.
         epsilon: Added to the root of the second moment.
+        groups: (V,) the group of each row, or (0,) where all are of one.
+        multipliers: (K,) what the rate of each group's rows is multiplied by; rows of 0 are left alone.
+        decay: Of the weights.
     """
     d = table.shape[1]
     kind = table.dtype.type
-    rate_1 = kind(rate / (1 - beta1**step))
     correction = kind(1 / np.sqrt(1 - beta2**step))
     new_1, new_2, eps = kind((1 - beta1) * factor), kind((1 - beta2) * factor * factor), kind(epsilon)
     for u in range(start, end):
         row = rows[u]
+        multiplier = multipliers[groups[row] if len(groups) > 0 else 0]
+        if multiplier == 0:
+            continue
+        own = rate * multiplier
+        if decay > 0:
+            _scale(table[row], kind(1 - own * decay))
+        rate_1 = kind(own / (1 - beta1**step))
         gap = step - last[row]
         last[row] = step
         old_1, old_2 = kind(beta1**gap), kind(beta2**gap)

@@ -207,7 +207,11 @@ class Checkpoints:
 
 
 def load(
-    out: str | Path, rates: npt.NDArray[np.float64], threads: int, recipe: Recipe
+    out: str | Path,
+    rates: npt.NDArray[np.float64],
+    threads: int,
+    recipe: Recipe,
+    row_rates: Floats | None = None,
 ) -> tuple[SparseAdam, dict[str, Any], dict[str, Floats]] | None:
     """The newest checkpoint, ready to go on, with its state and its further arrays; None before the first.
 
@@ -230,6 +234,7 @@ def load(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
         ) from None
     optimizer = SparseAdam(
-        table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last
-    )
+        table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last,
+        recipe.weight_decay, row_rates,
+    )  # fmt: skip
     return optimizer, state, {name: np.array(array, np.float32) for name, array in arrays.items()}

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
+from statim.errors import InputError
 from statim.kernels.rows import adam, catch_up, copy, fetch, gather, pool_bags, sort_by_row
 from statim.training.bags import Bags
 from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
+MOST_DECAY = 0.05  # of a row in one step: far below what would outweigh the decay of the momentum (see _series)
+MOST_RATES = 256
 
 Floats = npt.NDArray[np.float32]
 
@@ -64,6 +67,13 @@ class SparseAdam:
         row_wise: Keep one second moment for each row, the mean over its entries, instead of one for each entry.
         precision: ``bf16`` rounds rows to bfloat16 where they are pooled, and gradients of vectors where they are gathered;
             the table, its moments and all sums are float32. ``fp32`` rounds nothing.
+        decay: Weight decay, decoupled (AdamW; Loshchilov and Hutter, 2019): a step shrinks every row by rate * decay, also those
+            that do not occur, and those that never have.
+        row_rates: (V,) float32 of at most MOST_RATES different values, what each row's rate is multiplied by: a row of 0 never
+            moves, and its gradient does not count where the norm is clipped; None multiplies none.
+
+    Raises:
+        InputError: Rows would shrink by more than MOST_DECAY in a step.
     """
 
     table: Floats
@@ -76,6 +86,8 @@ class SparseAdam:
     first: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     second: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     last: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    decay: float = 0.0
+    row_rates: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.first.size == 0:
@@ -84,20 +96,36 @@ class SparseAdam:
             self.second = np.zeros((V, 1 if self.row_wise else d), self.table.dtype)
             self.last = np.zeros(len(self.table), np.int32)
         self._ratio = BETA1 / BETA2**0.5
-        self._drift = self._drifts()
+        self._multipliers, self._groups = _groups(self.row_rates)
+        self._drift, self._shrinks = self._series()
         self._starts = np.empty(len(self.table) + 1, np.int32)
         self._stored = np.dtype(np.int16) if self.precision == "bf16" else self.table.dtype
         self._workspace = Workspace()
 
-    def _drifts(self) -> npt.NDArray[np.float64]:
-        """drift[s] = sum over t > s of c_t r^(t - s), from the last step backwards."""
+    def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.rows.catch_up``.
+
+        drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays small, since r times
+        1 / (1 - MOST_DECAY) is less than 1.
+        """
         steps = np.arange(len(self.rates))
+        own = self._multipliers[:, None] * self.rates
+        lost = own * self.decay
+        if lost.max(initial=0) > MOST_DECAY:
+            raise InputError(
+                f"a weight decay of {self.decay:g} at a rate of {own.max():g} shrinks rows by more than {MOST_DECAY:.0%} in a step; "
+                "give a smaller one"
+            )
         with np.errstate(divide="ignore", invalid="ignore"):
-            corrected = self.rates * np.sqrt(1 - BETA2**steps) / (1 - BETA1**steps)
-        drift = np.zeros(len(self.rates))
-        for step in range(len(self.rates) - 2, -1, -1):
-            drift[step] = self._ratio * (corrected[step + 1] + drift[step + 1])
-        return drift
+            corrected = own * np.sqrt(1 - BETA2**steps) / (1 - BETA1**steps)
+        drift = np.zeros(own.shape)
+        for group, (sizes, kept) in enumerate(zip(corrected.tolist(), (1 - lost).tolist(), strict=True)):
+            sum_after = 0.0
+            for step in range(len(sizes) - 1, 0, -1):
+                sum_after = self._ratio * (sizes[step] + sum_after) / kept[step]
+                drift[group, step - 1] = sum_after
+        shrinks = np.cumsum(np.log1p(-lost), axis=1)
+        return drift, shrinks if self.decay > 0 else shrinks[:, :0].copy()
 
     def plan(self, bags: Bags, texts: npt.NDArray[np.int64]) -> "Plan":
         """Sort a batch's entries by row; this reads nothing of the table, so it can be done ahead, by one thread at a time."""
@@ -142,7 +170,8 @@ class SparseAdam:
     def _state(self, table: Floats, rows: npt.NDArray[np.int32], bounds: tuple[int, int]) -> tuple[Any, ...]:
         """What brings rows[bounds] of ``table`` up to the present step."""
         moments = self.first, self.second, self.last
-        return table, *moments, rows, *bounds, self.step, self._drift, self._ratio, EPSILON
+        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
+        return table, *moments, rows, *bounds, self.step, *series
 
     def update(self, plan: "Plan", gradients: Floats) -> None:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave for this plan."""
@@ -159,11 +188,14 @@ class SparseAdam:
             pool.run([partial(copy, gradients, *bounds, rounded) for bounds in ranges], self.threads)
         entries = plan.row_offsets, plan.positions, plan.shares, rounded
         pool.run([partial(gather, *entries, *part, gathered, squares) for part in parts], self.threads)
+        if self.row_rates is not None:
+            squares[self.row_rates[plan.rows[:found]] == 0] = 0
         norm = float(np.sqrt(squares.sum()))
         factor = min(1.0, self.clip / norm) if self.clip is not None and norm > 0 else 1.0
         state = self.table, self.first, self.second, self.last, plan.rows, gathered, squares
         numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
-        pool.run([partial(adam, *state, *part, *numbers) for part in parts], self.threads)
+        own = self._groups, self._multipliers, self.decay
+        pool.run([partial(adam, *state, *part, *numbers, *own) for part in parts], self.threads)
 
     def current(self, out: Floats | None = None) -> Floats:
         """A copy of the table with every row brought up to the present step; the training itself is not touched.
@@ -177,6 +209,18 @@ class SparseAdam:
         parts = pool.ranges(len(table), self.threads)
         pool.run([partial(catch_up, *self._state(table, rows, part)) for part in parts], self.threads)
         return table
+
+
+def _groups(
+    row_rates: npt.NDArray[np.float32] | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+    """The different multipliers, (K,), and which one each row has, (V,); (0,) where all have the same."""
+    if row_rates is None:
+        return np.ones(1), np.zeros(0, np.uint8)
+    multipliers, groups = np.unique(row_rates, return_inverse=True)
+    if len(multipliers) > MOST_RATES:
+        raise InputError(f"rows have {len(multipliers):,} different rates; at most {MOST_RATES} are possible")
+    return multipliers.astype(np.float64), groups.astype(np.uint8)
 
 
 def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:

@@ -39,6 +39,12 @@ class Recipe:
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate (contrastive and classes).
         triplet_margin: Of the triplet loss, in cosines.
+        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are no negatives of that anchor
+            (contrastive and classes); None takes all others for negatives.
+        weight_decay: Decoupled from the gradient (AdamW; Loshchilov and Hutter, 2019): a step shrinks all rows by this times the
+            rate, also those that do not occur.
+        token_dropout: Probability with which each distinct token of a text is left out of its mean for a step.
+        new_rows_rate: What the rate is multiplied by for rows that the start has none for.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
             processor can; ``fp32`` never does.
@@ -47,6 +53,7 @@ class Recipe:
         mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has
             pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
         set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty where all once.
+        set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty where all of all.
     """
 
     dim: int
@@ -67,6 +74,11 @@ class Recipe:
     loss: str = "contrastive"
     weights: tuple[float, ...] | None = None
     triplet_margin: float = 0.2
+    false_negative_margin: float | None = None
+    weight_decay: float = 0.0
+    token_dropout: float = 0.0
+    new_rows_rate: float = 1.0
+    set_limits: tuple[int, ...] = ()
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -98,6 +110,15 @@ class Recipe:
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
         _check("scale", values["scale"], 1e-3, 1e4)
         _check("triplet margin", values.get("triplet_margin", 0.2), 0.0, 2.0)
+        _check("weight decay", values.get("weight_decay", 0.0), 0.0, 1e6)
+        _check("token dropout", values.get("token_dropout", 0.0), 0.0, 0.9)
+        _check("the rate of new rows", values.get("new_rows_rate", 1.0), 0.0, 1e3)
+        if "false_negative_margin" in values:
+            _check("false-negative margin", values["false_negative_margin"], -2.0, 2.0)
+            if not contrastive:
+                raise InputError(
+                    f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
+                )
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
@@ -106,6 +127,8 @@ class Recipe:
                 raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
         for weight in values.get("set_weights", ()):
             check_weight("a set", weight)
+        for limit in values.get("set_limits", ()):
+            check_limit("a set", limit or 1)
         return Recipe(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +137,7 @@ class Recipe:
             "levels": list(self.levels),
             "weights": self.weights and list(self.weights),
             "set_weights": list(self.set_weights),
+            "set_limits": list(self.set_limits),
         }
 
     @staticmethod
@@ -121,7 +145,7 @@ class Recipe:
         """What ``to_dict`` gave."""
         tuples: dict[str, Any] = {
             name: tuple(values[name])
-            for name in ("levels", "weights", "set_weights")
+            for name in ("levels", "weights", "set_weights", "set_limits")
             if values.get(name) is not None
         }
         return Recipe(**(values | tuples))
@@ -134,6 +158,15 @@ def check_weight(name: str, weight: Any) -> None:
         InputError: It is not a number from 0 to 1,000.
     """
     _check(f"the weight of {name}", weight, 0, 1000)
+
+
+def check_limit(name: str, limit: Any) -> None:
+    """Refuse what is no limit of a data set.
+
+    Raises:
+        InputError: It is not a whole number of at least 1.
+    """
+    _check(f"the limit of {name}", limit, 1, 1e15, whole=True)
 
 
 def _check(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:

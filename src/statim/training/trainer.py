@@ -55,17 +55,23 @@ def _scheduled(total: int, recipe: Recipe) -> npt.NDArray[np.float64]:
 
 
 def begin(
-    table: Floats, data: TrainingData, recipe: Recipe, threads: int, changes: Sequence[tuple[int, float]] = ()
+    table: Floats,
+    data: TrainingData,
+    recipe: Recipe,
+    threads: int,
+    changes: Sequence[tuple[int, float]] = (),
+    row_rates: Floats | None = None,
 ) -> SparseAdam:
     """The optimizer of a table that is to be trained by this recipe on these data.
 
     Raises:
-        InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``.
+        InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``. Or weights decay too fast; see SparseAdam.
     """
     rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe, changes)
     return SparseAdam(
-        table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision
-    )
+        table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision,
+        decay=recipe.weight_decay, row_rates=row_rates,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

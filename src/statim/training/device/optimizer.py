@@ -30,7 +30,8 @@ class DeviceAdam:
             for array in (state.table, state.first, state.second, state.last)
         )
         kind = self._table.dtype
-        self._drift = torch.from_numpy(state._drift).to(device)
+        self._decay, self._row_rates = state.decay, state.row_rates
+        self._drift = torch.from_numpy(state._drift.ravel()).to(device)
         steps = np.arange(len(state.rates))
         self._powers = torch.from_numpy(state._ratio**steps).to(device)
         self._decays = (
@@ -44,6 +45,14 @@ class DeviceAdam:
 
             self._rows = gpu_rows
             self._kind = torch.bfloat16 if half else kind
+        self._own = None
+        if state.decay > 0 or state.row_rates is not None:
+            groups = state._groups if len(state._groups) else np.zeros(len(self), np.uint8)
+            shrinks = state._shrinks if state.decay > 0 else np.zeros_like(state._drift)
+            self._own = rows.Own(
+                torch.from_numpy(groups).to(device), torch.from_numpy(state._multipliers).to(device),
+                torch.from_numpy(shrinks.ravel()).to(device), state.decay,
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self._table)
@@ -51,9 +60,8 @@ class DeviceAdam:
     def read(self, batch: Batch, group: Group = ALONE) -> torch.Tensor:
         """The pooled vectors of a batch's texts, (m, d), from rows brought up to date; each process pools its share."""
         state = self._table, self._first, self._second, self._last
-        found = self._rows.bring(
-            *state, batch.rows, self._taken, self._drift, self._powers, EPSILON, self._kind
-        )
+        given = *state, batch.rows, self._taken, self._drift, self._powers, EPSILON, self._kind
+        found = self._rows.bring(*given) if self._own is None else rows.bring(*given, self._own)
         own = group.share(batch.texts)
         offsets = batch.offsets[own.start : own.stop + 1]
         entries = batch.entries if group.size == 1 else slice(*offsets[[0, -1]].tolist())
@@ -67,14 +75,18 @@ class DeviceAdam:
         gathered, squares = self._rows.gather(
             gradients, batch.positions, batch.row_shares, batch.row_offsets, batch.entries, parts
         )
+        if self._row_rates is not None and self._own is not None:
+            gathered = gathered.masked_fill(self._own.rates(batch.rows) == 0, 0)
+            squares = gathered.double().square().sum()
         factor = torch.ones((), dtype=self._table.dtype, device=self.device)
         if self.clip is not None:
             factor = (self.clip / squares.sqrt()).clamp(max=1.0).to(self._table.dtype)
         state = self._table, self._first, self._second, self._last
-        self._rows.adam(
+        given = (
             *state, batch.rows, gathered, factor, self._taken, self._decays, (BETA1, BETA2),
             float(self.rates[self._taken]), EPSILON,
         )  # fmt: skip
+        self._rows.adam(*given) if self._own is None else rows.adam(*given, self._own)
 
     def state(self) -> SparseAdam:
         """All of it as it is now, on the processor: for a checkpoint, or to go on there."""
@@ -95,6 +107,8 @@ class DeviceAdam:
             first=first,
             second=second,
             last=last,
+            decay=self._decay,
+            row_rates=self._row_rates,
         )
 
     def current(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
@@ -109,6 +123,7 @@ class DeviceAdam:
             part = everything[start : start + (1 << 16)]
             rows.bring(
                 table, self._first, self._second, self._last, part, self._taken, self._drift, self._powers, EPSILON, table.dtype,
+                self._own,
             )  # fmt: skip
         if out is not None:
             torch.from_numpy(out).copy_(table)

@@ -1,7 +1,30 @@
 """The sparse side of a step in plain torch: any device, any float type. ``kernels.gpu_rows`` holds the same four functions for a GPU."""
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn.functional import embedding_bag
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """What rows have of their own where weights decay or rates differ; see ``kernels.rows.catch_up``.
+
+    Attributes:
+        groups: (V,) uint8, the group of each row.
+        multipliers: (K,) float64, what each group's rate is multiplied by; rows of 0 never move.
+        shrinks: (K * (T + 1),) float64, the logarithm of what is left of a row after each step, one group after the other.
+        decay: Of the weights.
+    """
+
+    groups: torch.Tensor
+    multipliers: torch.Tensor
+    shrinks: torch.Tensor
+    decay: float
+
+    def rates(self, rows: torch.Tensor) -> torch.Tensor:
+        """(U, 1) float64, what the rates of some rows are multiplied by."""
+        return self.multipliers[self.groups[rows].long()][:, None]
 
 
 def bring(
@@ -15,6 +38,7 @@ def bring(
     powers: torch.Tensor,
     epsilon: float,
     kind: torch.dtype,
+    own: Own | None = None,
 ) -> torch.Tensor:
     """Move ``rows`` of the table to where dense Adam would have them after ``step`` steps; see ``kernels.rows.catch_up``.
 
@@ -25,18 +49,28 @@ def bring(
         last: (V,) int32, the last step at which each row had a gradient, 0 for never.
         rows: (U,) int64, each once.
         step: The step to catch up with.
-        drift: (T + 1,) float64, see ``kernels.rows.catch_up``.
+        drift: (T + 1,) float64, see ``kernels.rows.catch_up``; of several groups one after the other.
         powers: (T + 1,) float64, powers of r, likewise.
         epsilon: Added to the root of the second moment.
         kind: The type wanted.
+        own: Where weights decay or rates differ.
 
     Returns:
         The rows, (U, d) of that type.
     """
     since = last[rows].long()
-    moves = drift[since] - powers[(step - since).clamp(min=0)] * drift[step]
+    found = table[rows]
+    if own is None:
+        moves = drift[since] - powers[(step - since).clamp(min=0)] * drift[step]
+    else:
+        begin = own.groups[rows].long() * len(powers)
+        shrinks = torch.exp(own.shrinks[begin + step] - own.shrinks[begin + since.clamp(max=step)])
+        found = found * shrinks.to(table.dtype)[:, None]
+        moves = (
+            shrinks * drift[begin + since] - powers[(step - since).clamp(min=0)] * drift[begin + step]
+        )
     moves = torch.where((since == 0) | (since >= step), 0.0, moves).to(table.dtype)
-    found = table[rows] - moves[:, None] * first[rows] / (second[rows].sqrt() + epsilon)
+    found = found - moves[:, None] * first[rows] / (second[rows].sqrt() + epsilon)
     table[rows] = found
     return found.to(kind)
 
@@ -94,6 +128,7 @@ def adam(
     betas: tuple[float, float],
     rate: float,
     epsilon: float,
+    own: Own | None = None,
 ) -> None:
     """One step of Adam for the rows that occur; see ``kernels.rows.adam``.
 
@@ -110,6 +145,7 @@ def adam(
         betas: Decays of the moments.
         rate: Learning rate.
         epsilon: Added to the root of the second moment.
+        own: Where weights decay or rates differ; the gradients of rows that never move are 0.
     """
     gaps = step - last[rows].long()
     gradients = gradients * factor
@@ -117,8 +153,15 @@ def adam(
     v = decays[1][gaps][:, None] * second[rows] + (1 - betas[1]) * gradients.square()
     first[rows], second[rows] = m, v
     correction = (1 - betas[1] ** step) ** -0.5
-    table[rows] -= rate / (1 - betas[0] ** step) * m / (v.sqrt() * correction + epsilon)
-    last.index_fill_(0, rows, step)
+    if own is None:
+        table[rows] -= rate / (1 - betas[0] ** step) * m / (v.sqrt() * correction + epsilon)
+        last.index_fill_(0, rows, step)
+        return
+    rates = own.rates(rows) * rate
+    kept = table[rows] * (1 - rates * own.decay).to(table.dtype)
+    moves = (rates / (1 - betas[0] ** step)).to(table.dtype) * m / (v.sqrt() * correction + epsilon)
+    table[rows] = kept - moves
+    last[rows] = last[rows].masked_fill((own.rates(rows) > 0)[:, 0], step)
 
 
 def _sums(
