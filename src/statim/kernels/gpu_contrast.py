@@ -191,7 +191,7 @@ class _Launch:
 
     def __init__(
         self, a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor, columns: torch.Tensor,
-        masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float,
+        masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float, limits: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
         self.R, self.N, self.L = len(a), len(p), len(levels)
         self.grid = -(-self.R // ROWS), -(-self.N // COLUMNS)
@@ -200,12 +200,18 @@ class _Launch:
         if len(masked[0]):
             hidden = torch.zeros(self.R * self.N, dtype=torch.int8, device=a.device)
             hidden.index_fill_(0, masked[0] * self.N + masked[1], 1)
+        if limits is not None:
+            products = torch.mm(a, p.T, out_dtype=torch.float32) if a.is_cuda else a.float() @ p.float().T
+            near = products * inverse_a[-1][:, None] * inverse_p[-1] > limits[:, None]
+            near[torch.arange(self.R, device=a.device), columns] = False
+            near = near.flatten().to(torch.int8)
+            hidden = hidden | near if len(masked[0]) else near
         steps = [-(-(end - start) // DEPTH) for start, end in zip([0, *levels], levels, strict=False)]
         bounds = _numbers((0, *(sum(steps[: i + 1]) for i in range(self.L))), torch.int32, a.device)
         self.first = left, right, inverse_a.contiguous(), inverse_p, columns.contiguous(), hidden, bounds
         self.last = self.R, self.N, left.shape[1], self.L, scale
         self.options = {
-            "HIDDEN": len(masked[0]) > 0, "BM": ROWS, "BN": COLUMNS, "BK": DEPTH, "num_warps": WARPS,
+            "HIDDEN": len(masked[0]) > 0 or limits is not None, "BM": ROWS, "BN": COLUMNS, "BK": DEPTH, "num_warps": WARPS,
         }  # fmt: skip
 
 
@@ -218,10 +224,10 @@ def _log_sum(tops: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torc
 def coefficients(
     a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor, columns: torch.Tensor,
     masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float, pulls: Sequence[float],
-    backward: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
+    backward: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None, limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Loss, coefficients (L, R, N) bfloat16, row sums (L, R) and column sums (L, N)."""
-    launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale)
+    launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale, limits)
     R, N, L, (down, across) = launch.R, launch.N, launch.L, launch.grid
     empty = torch.empty((0,), device=a.device).new_empty
     tops, sums, aims = empty(L, R, across), empty(L, R, across), empty(L, R)
@@ -242,10 +248,10 @@ def coefficients(
 
 def column_statistics(
     a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor, columns: torch.Tensor,
-    masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float,
+    masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float, limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Each column's largest logit and its sum over the negatives, (L, N) each, and the logits of the positives (L, R)."""
-    launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale)
+    launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale, limits)
     empty = torch.empty((0,), device=a.device).new_empty
     tops, sums = (empty(launch.L, launch.N, launch.grid[0]) for _ in range(2))
     aims = empty(launch.L, launch.R)

@@ -22,6 +22,7 @@ from statim.errors import ModelError, StorageError
 from statim.growing import Growing
 from statim.identity import Identities
 from statim.kernels.batch import known_texts
+from statim.kernels.dropout import drop
 from statim.kernels.identity import fingerprints
 from statim.kernels.rows import bag
 from statim.tensors import load_tensors, save_tensors
@@ -90,6 +91,25 @@ class Bags:
             offsets,
             tokens.lengths.astype(np.int32),
         )
+
+    def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
+        """The bags of some texts (m,), each entry left out with a probability; what is left keeps its counts, and is the total.
+
+        What is left out follows from the key and the text alone. A text that would lose everything loses nothing.
+        """
+        most = int((self.offsets[texts + 1] - self.offsets[texts]).sum())
+        ids, counts = np.empty(most, np.int32), np.empty(most, np.uint16)
+        offsets, totals = np.empty(len(texts) + 1, np.int64), np.empty(len(texts), np.int32)
+        drop(
+            self.ids, self.counts, self.offsets, self.totals, texts, np.uint64(key), threshold(probability),
+            ids, counts, offsets, totals,
+        )  # fmt: skip
+        return Bags(ids[: offsets[-1]], counts[: offsets[-1]], offsets, totals)
+
+
+def threshold(probability: float) -> int:
+    """Of the 32 bits that decide whether an entry is left out."""
+    return round(probability * 2**32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,12 @@ def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:
     return rows
 
 
+def dropout_key(seed: int, step: int) -> int:
+    """What decides which tokens a step (from 0, counted through all epochs) leaves out: 64 bits."""
+    # counters that no order and no draw of positives begins with
+    return int(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1 << 32]).random_raw())
+
+
 class Schedule:
     """The rows of the data that each step takes.
 

@@ -73,7 +73,7 @@ def _contrastive(
     anchors = len(targets.columns)
     loss, gradient = contrastive(
         vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
-        both_directions=recipe.both_directions, precision=recipe.precision, threads=threads, workspace=workspace,
+        both_directions=recipe.both_directions, margin=recipe.false_negative_margin, precision=recipe.precision, threads=threads, workspace=workspace,
     )  # fmt: skip
     return loss, gradient
 

@@ -12,7 +12,7 @@ import torch
 
 from statim import threads
 from statim.errors import InputError
-from statim.training.batches import Schedule
+from statim.training.batches import Schedule, dropout_key
 from statim.training.objectives import Objective, objective
 from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
@@ -128,4 +128,8 @@ def _batches(
     schedule = Schedule(data, recipe)
     for step in range(optimizer.step, len(optimizer.rates) - 1):
         texts, targets = aim.batch(schedule(step), step // schedule.steps, step)
-        yield targets, optimizer.plan(data.bags, texts.copy())
+        bags, texts = data.bags, texts.copy()
+        if recipe.token_dropout > 0:
+            bags = bags.dropped(texts, dropout_key(recipe.seed, step), recipe.token_dropout)
+            texts = np.arange(len(texts))
+        yield targets, optimizer.plan(bags, texts)

@@ -10,7 +10,7 @@ import torch
 
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
-from statim.training.batches import Schedule
+from statim.training.batches import Schedule, dropout_key
 from statim.training.device.loss import contrastive
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import Batch, DeviceData
@@ -72,11 +72,11 @@ def fit(
         )
     schedule = Schedule(data, recipe)
     optimizer.check_equal(group)
-    on_device = DeviceData(data, len(optimizer), optimizer.device)
+    on_device = DeviceData(data, len(optimizer), optimizer.device, recipe.token_dropout)
     with _exact_products():
         if optimizer.device.type == "cpu":
             torch.set_num_threads(optimizer.threads)
-        plans = _plans(on_device, optimizer, schedule, needs_state)
+        plans = _plans(on_device, optimizer, schedule, recipe.seed, needs_state)
         plan = next(plans, None)
         while plan is not None:
             losses = torch.stack([_step(one, optimizer, recipe, schedule.size, group) for one in plan])
@@ -104,6 +104,7 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
     loss, da, dp = contrastive(
         vectors[own], vectors[one.anchors :], one.columns[own], masked,
         levels=recipe.levels, weights=recipe.weights, scale=recipe.scale, both_directions=recipe.both_directions,
+        margin=recipe.false_negative_margin,
         half=recipe.precision == "bf16", group=group, batch=batch,
     )  # fmt: skip
     gradients = torch.zeros_like(vectors)
@@ -113,7 +114,7 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
 
 
 def _plans(
-    data: DeviceData, optimizer: DeviceAdam, schedule: Schedule, needs_state: Callable[[int], bool]
+    data: DeviceData, optimizer: DeviceAdam, schedule: Schedule, seed: int, needs_state: Callable[[int], bool]
 ) -> Iterator[list[Batch]]:
     """Blocks of batches from the present step on; a block ends where an epoch does, or where the state is needed."""
     most = data.steps_at_once(schedule.size)
@@ -124,17 +125,20 @@ def _plans(
         while end < min(last, step + most) and end % schedule.steps and not needs_state(end):
             end += 1
         chosen = torch.from_numpy(np.stack([schedule(one) for one in range(step, end)]))
+        keys = [dropout_key(seed, one) for one in range(step, end)] if data.dropout > 0 else []
         if side is None:
-            yield data.plan(chosen)
+            yield data.plan(chosen, keys)
         else:
-            yield _beside(data, chosen, side)
+            yield _beside(data, chosen, keys, side)
         step = end
 
 
-def _beside(data: DeviceData, chosen: torch.Tensor, side: "torch.cuda.Stream") -> list[Batch]:
+def _beside(
+    data: DeviceData, chosen: torch.Tensor, keys: list[int], side: "torch.cuda.Stream"
+) -> list[Batch]:
     """Plan on a stream of its own, so that the waits for sizes do not wait for the steps that are under way."""
     with torch.cuda.stream(side):
-        planned = data.plan(chosen.to(data.device))
+        planned = data.plan(chosen.to(data.device), keys)
     present = torch.cuda.current_stream(data.device)
     present.wait_stream(side)
     for tensor in {id(part): part for one in planned for part in one.tensors()}.values():

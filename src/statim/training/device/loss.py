@@ -26,6 +26,7 @@ def contrastive(
     weights: Sequence[float] | None = None,
     scale: float = 20.0,
     both_directions: bool = False,
+    margin: float | None = None,
     half: bool = False,
     group: Group = ALONE,
     batch: int | None = None,
@@ -42,6 +43,7 @@ def contrastive(
         weights: One weight a level, 1 each by default.
         scale: Cosines are multiplied by it (1 / temperature).
         both_directions: Average the loss with that of finding, for each positive, its anchor among all anchors.
+        margin: Candidates whose cosine in full exceeds the positive's by more than this are no negatives of that anchor.
         half: Multiply matrices in bfloat16, with float32 sums.
         group: The processes that share the batch.
         batch: Anchors of all of them together; B by default.
@@ -68,16 +70,23 @@ def contrastive(
         (a[rows], p, inverse_a[:, rows], inverse_p, columns[rows], some, levels, scale)
         for rows, some in parts
     ]
+    limits: list[torch.Tensor | None] = [None] * len(parts)
+    if margin is not None:
+        aims = (anchors * candidates[columns]).sum(1) * inverse_a[-1] * inverse_p[-1, columns]
+        limits = [aims[rows] + margin for rows, _ in parts]
     loss = torch.zeros((), dtype=anchors.dtype, device=anchors.device)
     shifts: list[torch.Tensor] = []
     if both_directions:
-        found = [functions.column_statistics(*argument) for argument in arguments]
+        found = [
+            functions.column_statistics(*argument, limit)
+            for argument, limit in zip(arguments, limits, strict=True)
+        ]
         loss, *shifts = _backward_direction(found, columns, scale, pulls, group)
     da, dp = torch.zeros_like(anchors), torch.zeros_like(candidates)
     row_sums, column_sums = torch.empty_like(inverse_a), torch.zeros_like(inverse_p)
-    for (rows, _), argument in zip(parts, arguments, strict=True):
+    for (rows, _), argument, limit in zip(parts, arguments, limits, strict=True):
         backward = (shifts[0], shifts[1], shifts[2][:, rows]) if shifts else None
-        value, coefficients, row_sums[:, rows], sums = functions.coefficients(*argument, pulls, backward)
+        value, coefficients, row_sums[:, rows], sums = functions.coefficients(*argument, pulls, backward, limit)
         loss = loss + value
         column_sums += sums
         functions.add_gradients(coefficients, a[rows], p, levels, da[rows], dp)

@@ -4,13 +4,15 @@ All steps of a block are planned together: one sort of their entries, a handful 
 knows its shapes beforehand, and nothing in it waits for the device.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from statim.training.bags import TrainingSet
+from statim.kernels.dropout import FIRST, SECOND, STEP
+from statim.training.bags import TrainingSet, threshold
 
 CHUNK = 64  # entries of a row that are summed in one go; a frequent row has several such parts, summed in their order
 ENTRIES = 1 << 23  # planned together at most, about: a plan takes some 100 bytes an entry
@@ -76,11 +78,14 @@ class DeviceData:
         data: The pairs.
         vocabulary: Rows of the table.
         device: Where to put them.
+        dropout: Probability with which each entry of a text is left out for a step.
     """
 
-    def __init__(self, data: TrainingSet, vocabulary: int, device: torch.device) -> None:
+    def __init__(
+        self, data: TrainingSet, vocabulary: int, device: torch.device, dropout: float = 0.0
+    ) -> None:
         bags = data.bags
-        self.device, self.vocabulary = device, vocabulary
+        self.device, self.vocabulary, self.dropout = device, vocabulary, dropout
         self.texts = len(bags.totals)
         self._offsets = self._put(bags.offsets)
         self._ids = self._put(bags.ids)
@@ -88,6 +93,8 @@ class DeviceData:
         totals = self._put(bags.totals).clamp(min=1).double().repeat_interleave(sizes)
         counts = self._put(bags.counts.astype(np.int32))
         self._shares = (counts * (1 / totals)).float()
+        if dropout > 0:
+            self._counts, self._totals = counts, self._put(bags.totals)
         self._anchors, self._candidates = self._put(data.anchors), self._put(data.candidates)
         self._known, self._known_offsets = self._put(data.known), self._put(data.known_offsets)
         self._mean_entries = 2 * len(bags.ids) / max(1, self.texts)
@@ -99,11 +106,12 @@ class DeviceData:
         """How many steps of so many pairs to plan together."""
         return max(1, min(64, int(ENTRIES / max(1.0, self._mean_entries * batch))))
 
-    def plan(self, pairs: torch.Tensor) -> list[Batch]:
+    def plan(self, pairs: torch.Tensor, keys: Sequence[int] = ()) -> list[Batch]:
         """The batches of K steps.
 
         Args:
             pairs: (K, B) int64, which pairs each takes.
+            keys: K numbers of 64 bits that decide what each leaves out, where there is dropout; see ``batches.dropout_key``.
         """
         K, B = pairs.shape
         steps = torch.arange(K, device=self.device)
@@ -132,6 +140,9 @@ class DeviceData:
         )
         source = torch.arange(total, device=self.device) + (self._offsets[texts] - offsets[:-1])[owners]
         shares = self._shares[source]
+        if self.dropout > 0:
+            source, owners, shares, offsets = self._drop(source, owners, texts, text_steps, keys)
+            total = len(source)
 
         # the same entries, row after row
         keys = text_steps[owners] * self.vocabulary + self._ids[source]
@@ -192,6 +203,25 @@ class DeviceData:
 
         return [step(k) for k in range(K)]
 
+    def _drop(
+        self,
+        source: torch.Tensor,
+        owners: torch.Tensor,
+        texts: torch.Tensor,
+        text_steps: torch.Tensor,
+        keys: Sequence[int],
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Entries, their texts, their shares and where each text's begin, without what ``kernels.dropout`` leaves out."""
+        signed = torch.tensor(np.array(keys, np.uint64).view(np.int64), device=self.device)
+        kept = _hash(signed[text_steps[owners]], source) >= threshold(self.dropout)
+        sizes = torch.zeros_like(texts).index_add_(0, owners, kept.long())
+        kept |= (sizes == 0)[owners]  # a text that would lose everything loses nothing
+        lost = torch.zeros_like(texts).index_add_(0, owners, self._counts[source].long() * ~kept)
+        source, owners = source[kept], owners[kept]
+        totals = (self._totals[texts] - lost).clamp(min=1).double()
+        shares = (self._counts[source] * (1 / totals)[owners]).float()
+        return source, owners, shares, _starts(torch.bincount(owners, minlength=len(texts)))
+
     def _masks(
         self, anchors: torch.Tensor, columns: torch.Tensor, unique: torch.Tensor, columns_from: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -211,6 +241,19 @@ class DeviceData:
         rows = owners[kept]
         begins = torch.searchsorted(rows, torch.arange(K + 1, device=self.device) * B)
         return rows % B, found[kept], begins
+
+
+def _hash(keys: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
+    """The upper 32 bits of ``kernels.dropout``'s hash; torch's int64 multiply and add as unsigned numbers do, but shift otherwise."""
+    step, first, second = (value - (1 << 64) for value in (STEP, FIRST, SECOND))
+    x = keys + entries * step
+    x = (x ^ _shifted(x, 30)) * first
+    x = (x ^ _shifted(x, 27)) * second
+    return _shifted(x ^ _shifted(x, 31), 32)
+
+
+def _shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _starts(sizes: torch.Tensor) -> torch.Tensor:

@@ -32,6 +32,20 @@ def _cosines(
     return found
 
 
+def _near(cosines: torch.Tensor, limits: torch.Tensor | None, own: Pair) -> torch.Tensor | None:
+    """(R, N) which candidates but the positive exceed their anchor's limit."""
+    if limits is None:
+        return None
+    near = cosines > limits[:, None]
+    near[own] = False
+    return near
+
+
+def _hide(values: torch.Tensor, masked: Pair, near: torch.Tensor | None, fill: float) -> torch.Tensor:
+    values = values.index_put(masked, values.new_full((), fill))
+    return values if near is None else values.masked_fill_(near, fill)
+
+
 def coefficients(
     a: torch.Tensor,
     p: torch.Tensor,
@@ -43,6 +57,7 @@ def coefficients(
     scale: float,
     pulls: Sequence[float],
     backward: Backward | None,
+    limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor, torch.Tensor]:
     """By what each block of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates).
 
@@ -57,6 +72,7 @@ def coefficients(
         scale: What cosines are multiplied by.
         pulls: Each level's scale * weight / rows of the batch.
         backward: Of the other direction, see ``training.device.loss``: tops (L, N), factors (L, N), own (L, R).
+        limits: (R,) candidates with a greater cosine in full are no negatives either, unless they are the positive.
 
     Returns:
         The forward loss of the rows; for each level the sum over levels m >= l of H_m, (R, N) in the type of ``a``; row sums
@@ -65,10 +81,12 @@ def coefficients(
     own = torch.arange(len(a), device=a.device), columns
     loss = torch.zeros((), dtype=inverse_a.dtype, device=a.device)
     gradients, row_sums, column_sums = [], [], []
-    for level, cosines in enumerate(_cosines(a, p, inverse_a, inverse_p, levels)):
+    scores = _cosines(a, p, inverse_a, inverse_p, levels)
+    near = _near(scores[-1], limits, own)
+    for level, cosines in enumerate(scores):
         logits = scale * cosines
         aims = logits[own]
-        g = logits.index_put(masked, logits.new_full((), -torch.inf))
+        g = _hide(logits, masked, near, -torch.inf)
         sums = torch.logsumexp(g, 1)
         loss = loss + (sums - aims).sum() * (pulls[level] / scale)
         g = torch.exp(g - sums[:, None]) * pulls[level]
@@ -77,7 +95,7 @@ def coefficients(
             tops, factors, theirs = (part[level] for part in backward)
             away = torch.exp((logits - tops).clamp(max=0)) * factors
             away[own] = theirs
-            g += away.index_put(masked, away.new_zeros(()))
+            g += _hide(away, masked, near, 0.0)
         weighted = g * cosines
         row_sums.append(weighted.sum(1))
         column_sums.append(weighted.sum(0))
@@ -96,6 +114,7 @@ def column_statistics(
     masked: Pair,
     levels: Sequence[int],
     scale: float,
+    limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of each column's logits: the largest, and the sum of exp(logit - largest) over the tile's rows it is a negative of.
 
@@ -107,13 +126,15 @@ def column_statistics(
     """
     own = torch.arange(len(a), device=a.device), columns
     tops, sums, aims = [], [], []
-    for cosines in _cosines(a, p, inverse_a, inverse_p, levels):
+    scores = _cosines(a, p, inverse_a, inverse_p, levels)
+    near = _near(scores[-1], limits, own)
+    for cosines in scores:
         logits = scale * cosines
         tops.append(logits.amax(0))
         aims.append(logits[own])
         shifted = torch.exp(logits - tops[-1])
         shifted[own] = 0
-        sums.append(shifted.index_put(masked, shifted.new_zeros(())).sum(0))
+        sums.append(_hide(shifted, masked, near, 0.0).sum(0))
     return torch.stack(tops), torch.stack(sums), torch.stack(aims)
 
 
