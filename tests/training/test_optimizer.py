@@ -234,7 +234,9 @@ def test_decay_over_a_long_run_neither_vanishes_nor_explodes():
     sparse.step = steps
     assert np.isfinite(sparse.current()).all()
     assert np.abs(sparse.current()).max() < 1e-300
-    with pytest.raises(InputError, match="decay of 0.6 at a rate of 0.1 shrinks rows by more than 5% in a step"):
+    with pytest.raises(
+        InputError, match=r"decay of 0.6 at a rate of 0.1 shrinks rows by more than 5% in a step"
+    ):
         SparseAdam(np.ones((2, 1)), flat, decay=0.6)
 
 
@@ -247,9 +249,7 @@ def test_threads_and_looking_do_not_change_a_bit_with_decay():
 
 
 def test_no_decay_and_rates_of_one_are_the_plain_optimizer_to_the_bit():
-    plain, ones = (
-        trained(np.float32, 0.0, rates, steps=60)[1] for rates in (None, np.ones(V, np.float32))
-    )
+    plain, ones = (trained(np.float32, 0.0, rates, steps=60)[1] for rates in (None, np.ones(V, np.float32)))
     np.testing.assert_array_equal(plain.current(), ones.current())
 
 

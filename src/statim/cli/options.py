@@ -3,9 +3,12 @@
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from statim.errors import InputError
 
 Threads = Annotated[
     int | None,
@@ -63,6 +66,32 @@ def weights(given: list[str], name: str) -> dict[str, float]:
             )
         found[key] = value
     return found
+
+
+def limits(given: list[str], name: str) -> dict[str, int]:
+    """``faq=10000`` as a mapping."""
+    found: dict[str, int] = {}
+    for key, value in weights(given, name).items():
+        if not value.is_integer():
+            raise typer.BadParameter(f"{name} is {value:g} for {key}; give a whole number, like {key}=10000")
+        found[key] = int(value)
+    return found
+
+
+def lines(path: Path | None, name: str) -> list[str] | None:
+    """The lines of a text file but for empty ones.
+
+    Raises:
+        InputError: It cannot be read, or is no text.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InputError(f"{name} {path} cannot be read: {reason}") from None
+    return [stripped for line in text.split("\n") if (stripped := line.rstrip("\r"))]
 
 
 def size(count: float) -> str:

@@ -92,6 +92,27 @@ def train(
     triplet_margin: Annotated[
         float | None, typer.Option(help="Of the triplet loss, in cosines (default 0.2).")
     ] = None,
+    false_negative_margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Candidates whose cosine exceeds the positive's by more than this are no negatives, like 0.1; by default all others are."
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="A step shrinks all rows by this times the rate (AdamW; default 0)."),
+    ] = None,
+    token_dropout: Annotated[
+        float | None,
+        typer.Option(help="Leave each token of a text out of a step with this probability (default 0)."),
+    ] = None,
+    freeze: Annotated[
+        Path | None, typer.Option(help="A file of tokens whose rows must not move, one a line.")
+    ] = None,
+    new_rows_rate: Annotated[
+        float | None,
+        typer.Option(help="Multiply the rate by this for tokens that the start has no row for (default 1)."),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")
     ] = None,
@@ -111,6 +132,13 @@ def train(
             metavar="NAME=NUMBER",
             help="How many times the pairs of a file are taken per epoch, like faq=2 or forum=0.5 (repeatable; default 1). NAME is "
             "the file's name without suffixes, or as much of its path as tells it from the others.",
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COUNT",
+            help="Use at most so many pairs of a file, drawn by the seed, like forum=10000 (repeatable).",
         ),
     ] = None,
     heldout: Annotated[
@@ -210,10 +238,16 @@ def train(
         scale=scale,
         both_directions=both_directions,
         triplet_margin=triplet_margin,
+        false_negative_margin=false_negative_margin,
+        weight_decay=weight_decay,
+        token_dropout=token_dropout,
+        freeze=options.lines(freeze, "--freeze"),
+        new_rows_rate=new_rows_rate,
         precision=precision,
         seed=seed,
         mix=mix,
-        set_weights=options.weights(weight or [], "--weight"),
+        set_weights=options.weights(weight or [], "--weight") or None,
+        set_limits=options.limits(limit or [], "--limit") or None,
         heldout=_count_or_file(heldout),
         development=_count_or_file(development),
         evaluate_every=evaluate_every,

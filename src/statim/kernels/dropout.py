@@ -18,7 +18,7 @@ def _is_kept(key: np.uint64, entry: int, threshold: int) -> bool:
     x = key + np.uint64(entry) * np.uint64(STEP)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
-    return np.int64((x ^ (x >> np.uint64(31))) >> np.uint64(32)) >= threshold
+    return bool(np.int64((x ^ (x >> np.uint64(31))) >> np.uint64(32)) >= threshold)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

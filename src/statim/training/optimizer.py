@@ -15,7 +15,9 @@ from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
-MOST_DECAY = 0.05  # of a row in one step: far below what would outweigh the decay of the momentum (see _series)
+MOST_DECAY = (
+    0.05  # of a row in one step: far below what would outweigh the decay of the momentum (see _series)
+)
 MOST_RATES = 256
 
 Floats = npt.NDArray[np.float32]

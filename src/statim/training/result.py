@@ -33,6 +33,7 @@ class TrainingResult:
         development: (step, NDCG@10 on the development pairs) of each evaluation; step 0 is the start.
         references: NDCG@10 on the development pairs of BM25 and the teacher, where measured.
         changes: (step, peak rate): where a resumed training was given another rate.
+        frozen: Rows of the table that were not to move.
     """
 
     model: StaticModel
@@ -48,6 +49,7 @@ class TrainingResult:
     development: list[tuple[int, float]] = field(default_factory=list)
     references: dict[str, float] = field(default_factory=dict)
     changes: list[tuple[int, float]] = field(default_factory=list)
+    frozen: int = 0
 
     def ndcg(self) -> dict[str, float]:
         """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
@@ -84,6 +86,7 @@ class TrainingResult:
             "start": self.start,
             "pairs": self.pairs,
             "recipe": self.recipe.to_dict(),
+            "frozen": self.frozen,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "steps": {"planned": self.steps, "taken": len(self.losses), "kept": self.kept},
             "development": {"ndcg@10": self.development, "references": self.references},
@@ -129,6 +132,7 @@ near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for 
 """
     text += "".join(f"- {name}: {value}\n" for name, value in recipe.to_dict().items())
     text += "".join(f"- learning rate after step {step}: {rate}\n" for step, rate in result.changes)
+    text += f"- frozen rows: {result.frozen:,}\n" if result.frozen else ""
     if result.choice():
         text += f"\nTraining {result.choice()}.\n"
     if result.comparison:

@@ -46,8 +46,10 @@ def resumed(run: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         InputError: An option differs from the run's, or an object that was in memory is not given again.
     """
     options = dict(given)
-    for name, before in run["options"].items():
-        now = given.get(name)
+    for name in dict.fromkeys([*run["options"], *given]):
+        if name in FREE or name in run["in_memory"]:
+            continue
+        before, now = run["options"].get(name), given.get(name)
         if name == "overwrite":
             options[name] = now or before
         elif name == "learning_rate" and "found" in run:

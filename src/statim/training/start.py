@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from statim import cache
 from statim.data.supervision import Supervision
-from statim.errors import ModelError
+from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
@@ -100,6 +101,7 @@ class Start:
         settings: The model's.
         source: An earlier table, or a teacher's token vectors; None for a random start.
         teacher: The teacher, if there is one.
+        new_rows: The ids of tokens that the source has no row for; None where it has all, or there is no source.
     """
 
     words: str
@@ -107,6 +109,7 @@ class Start:
     settings: Settings
     source: Floats | None
     teacher: Teacher | None = None
+    new_rows: npt.NDArray[np.integer[Any]] | None = None
 
     @property
     def dim(self) -> int | None:
@@ -135,6 +138,31 @@ class Start:
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
+
+    def row_rates(self, freeze: Sequence[str], new_rows_rate: float) -> Floats | None:
+        """What each row's rate is multiplied by, (V,): 0 for tokens to freeze; None where all are 1.
+
+        Raises:
+            InputError: The tokenizer does not have a token, or there are no new rows to have another rate.
+        """
+        known = self.tokenizer.vocabulary
+        unknown = [token for token in freeze if token not in known]
+        if unknown:
+            raise InputError(
+                f"freeze names {len(unknown):,} token{'s' if len(unknown) > 1 else ''} that the tokenizer of {self.words} does not have, "
+                f"the first {unknown[0]!r:.60}; name tokens as its vocabulary writes them"
+            )
+        if new_rows_rate != 1 and self.new_rows is None:
+            raise InputError(
+                f"new_rows_rate is {new_rows_rate:g}, but {self.words} has no new rows beside old ones; leave it out"
+            )
+        if not len(freeze) and (new_rows_rate == 1 or self.new_rows is None):
+            return None
+        rates = np.ones(self.tokenizer.vocabulary_size, np.float32)
+        if self.new_rows is not None:
+            rates[self.new_rows] = new_rows_rate
+        rates[[known[token] for token in freeze]] = 0
+        return rates
 
 
 def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint, curves, distributed, heldout, run
+from statim.training import checkpoint, curves, distributed, heldout, per_set, run
 from statim.training.bags import TrainingSet
 from statim.training.batches import Schedule
 from statim.training.checkpoint import Checkpoints
@@ -32,7 +32,7 @@ from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import LOSSES, Recipe, check_weight
+from statim.training.recipe import LOSSES, Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
 from statim.training.start import Start, start_from
@@ -74,10 +74,16 @@ def train(
     scale: float | None = None,
     both_directions: bool | None = None,
     triplet_margin: float | None = None,
+    false_negative_margin: float | None = None,
+    weight_decay: float | None = None,
+    token_dropout: float | None = None,
+    freeze: Sequence[str] | None = None,
+    new_rows_rate: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
     mix: str | None = None,
     set_weights: Mapping[str, float] | None = None,
+    set_limits: Mapping[str, int] | None = None,
     heldout: int | str | Path | None = None,
     development: int | str | Path | None = None,
     evaluate_every: int | None = None,
@@ -123,12 +129,19 @@ def train(
         scale: Cosines are multiplied by it in the loss (1 / temperature).
         both_directions: Train from positives to anchors too.
         triplet_margin: Of the triplet loss, in cosines.
+        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are taken for unknown positives,
+            and are no negatives of that anchor (``contrastive`` and ``classes``); by default all others are negatives.
+        weight_decay: Decoupled from the gradient (AdamW): a step shrinks all rows by this times the rate; 0 by default.
+        token_dropout: Probability with which each distinct token of a text is left out of its mean for a step; 0 by default.
+        freeze: Tokens whose rows must not move.
+        new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
         mix: How several sets of pairs are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is
             of one set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
         set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
             are allowed. With ``turn``: how many turns a set has.
+        set_limits: How many pairs of a set are used at most, by the set's name; they are drawn by the seed before any are held out.
         heldout: How many to hold out for the final table (0 for none), or a file of such data.
         development: How many to hold out for evaluations during training (0 for none), or a file. By default half as many as
             ``heldout``; none where that is a file. Only pairs are evaluated during training.
@@ -228,15 +241,16 @@ def _check(asked: SimpleNamespace) -> None:
     choose(asked.device or "auto")
     levels, dim = asked.matryoshka, asked.dim
     widest = dim if dim is not None or not levels else max(*levels, 1)
-    for name, weight in (asked.set_weights or {}).items():
-        check_weight(name, weight)
+    per_set.check(asked.set_weights, asked.set_limits)
+    if isinstance(asked.freeze, str) or not all(isinstance(token, str) for token in asked.freeze or []):
+        raise InputError(f"freeze is {asked.freeze!r:.60}; give a list of tokens")
     _recipe(asked, 1000, None, dim=widest)
 
 
 def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
-        "loss", "weights", "triplet_margin", "mix",
+        "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)
@@ -253,9 +267,11 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
         log.info("%s", pairs.report)
         asked.loss = asked.loss or usual_loss(pairs)
-        shares = _set_weights(pairs, asked.set_weights or {})
+        seed, kind, read = asked.seed or 0, LOSSES[asked.loss], len(pairs)
+        shares = per_set.weights_of(pairs, asked.set_weights or {})
+        limits = per_set.limits_of(pairs, asked.set_limits or {})
+        pairs = per_set.limited(pairs, limits, seed)
     with _clock(seconds, "split"):
-        seed, kind = asked.seed or 0, LOSSES[asked.loss]
         parts = heldout.hold_out(pairs, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
         heldout.check(parts.test)
     with _clock(seconds, "start"):
@@ -265,8 +281,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         recipe = (
             Recipe.from_dict(found["recipe"])
             if found
-            else _recipe(asked, len(parts.train), begun.dim, set_weights=shares)
+            else _recipe(asked, len(parts.train), begun.dim, set_weights=shares, set_limits=limits)
         )
+        row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
     with _clock(seconds, "tokenize"):
         data = training_data(parts.train, begun.tokenizer, threads=workers)
         development = _development(asked, parts, begun, workers)
@@ -288,7 +305,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    kept, watch = _loop(asked, this, data, recipe, table, development, workers, out)
+    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, workers, out)
     history, best = watch.history, watch.best
     seconds["train"] = history.seconds
     model = StaticModel(kept, begun.tokenizer, begun.settings)
@@ -305,7 +322,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         recipe=recipe,
         comparison=comparison,
         pairs={
-            "read": len(pairs), "train": len(parts.train), "development": len(parts.development),
+            "read": read, "train": len(parts.train), "development": len(parts.development),
             "test": len(parts.test), "moved": parts.moved,
         },
         seconds=seconds,
@@ -317,6 +334,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         development=history.evaluations,
         references=others,
         changes=[(step, rate) for step, rate in this["rates"]],
+        frozen=0 if row_rates is None else int((row_rates == 0).sum()),
     )  # fmt: skip
     if out is not None:
         with _clock(seconds, "save"):
@@ -329,20 +347,6 @@ def _clock(seconds: Seconds, name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
-
-
-def _set_weights(pairs: Supervision, given: Mapping[str, float]) -> tuple[float, ...]:
-    """The weight of each set; none where all weigh the same as one."""
-    names = pairs.names if isinstance(pairs, Pairs) else ()  # all scored pairs or labelled texts are one
-    for name in given:
-        if name not in names:
-            raise InputError(
-                f"a weight is given for the set {name!r}, which is not there; the sets are {', '.join(names[:50])}"
-                if names
-                else f"a weight is given for the set {name!r}, but only sets of pairs can be weighed; leave it out"
-            )
-    found = tuple(float(given.get(name, 1)) for name in names)
-    return found if any(weight != 1 for weight in found) else ()
 
 
 def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, threads: int) -> Development | None:
@@ -383,6 +387,7 @@ def _loop(
     data: TrainingData,
     recipe: Recipe,
     table: Floats,
+    row_rates: Floats | None,
     development: Development | None,
     threads: int,
     out: Path | None,
@@ -395,8 +400,9 @@ def _loop(
     ):
         checkpoint.write_run(out, this)
     keep = asked.keep or ("best" if asked.patience else "last")
-    optimizer, best = begin(table, data, recipe, threads, this["rates"]), Best(keep == "best")
-    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe) if asked.resume else None
+    optimizer = begin(table, data, recipe, threads, this["rates"], row_rates)
+    best = Best(keep == "best")
+    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe, row_rates) if asked.resume else None
     if before is not None:
         optimizer, state, extra = before
         best = Best(keep == "best", **state["best"], table=extra.get("best"))

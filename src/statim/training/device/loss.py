@@ -86,7 +86,9 @@ def contrastive(
     row_sums, column_sums = torch.empty_like(inverse_a), torch.zeros_like(inverse_p)
     for (rows, _), argument, limit in zip(parts, arguments, limits, strict=True):
         backward = (shifts[0], shifts[1], shifts[2][:, rows]) if shifts else None
-        value, coefficients, row_sums[:, rows], sums = functions.coefficients(*argument, pulls, backward, limit)
+        value, coefficients, row_sums[:, rows], sums = functions.coefficients(
+            *argument, pulls, backward, limit
+        )
         loss = loss + value
         column_sums += sums
         functions.add_gradients(coefficients, a[rows], p, levels, da[rows], dp)

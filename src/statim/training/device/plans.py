@@ -106,12 +106,12 @@ class DeviceData:
         """How many steps of so many pairs to plan together."""
         return max(1, min(64, int(ENTRIES / max(1.0, self._mean_entries * batch))))
 
-    def plan(self, pairs: torch.Tensor, keys: Sequence[int] = ()) -> list[Batch]:
+    def plan(self, pairs: torch.Tensor, dropout_keys: Sequence[int] = ()) -> list[Batch]:
         """The batches of K steps.
 
         Args:
             pairs: (K, B) int64, which pairs each takes.
-            keys: K numbers of 64 bits that decide what each leaves out, where there is dropout; see ``batches.dropout_key``.
+            dropout_keys: K numbers of 64 bits that decide what each leaves out, where there is dropout; see ``batches.dropout_key``.
         """
         K, B = pairs.shape
         steps = torch.arange(K, device=self.device)
@@ -141,7 +141,7 @@ class DeviceData:
         source = torch.arange(total, device=self.device) + (self._offsets[texts] - offsets[:-1])[owners]
         shares = self._shares[source]
         if self.dropout > 0:
-            source, owners, shares, offsets = self._drop(source, owners, texts, text_steps, keys)
+            source, owners, shares, offsets = self._drop(source, owners, texts, text_steps, dropout_keys)
             total = len(source)
 
         # the same entries, row after row

@@ -66,9 +66,7 @@ def bring(
         begin = own.groups[rows].long() * len(powers)
         shrinks = torch.exp(own.shrinks[begin + step] - own.shrinks[begin + since.clamp(max=step)])
         found = found * shrinks.to(table.dtype)[:, None]
-        moves = (
-            shrinks * drift[begin + since] - powers[(step - since).clamp(min=0)] * drift[begin + step]
-        )
+        moves = shrinks * drift[begin + since] - powers[(step - since).clamp(min=0)] * drift[begin + step]
     moves = torch.where((since == 0) | (since >= step), 0.0, moves).to(table.dtype)
     found = found - moves[:, None] * first[rows] / (second[rows].sqrt() + epsilon)
     table[rows] = found
