@@ -228,3 +228,34 @@ def test_weights_go_with_their_levels():
         with pytest.raises(InputError, match="weight"):
             Recipe.make(100, 32, levels=levels, weights=weights)
     assert dataclasses.replace(recipe, weights=None).to_dict()["weights"] is None
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "classes"])
+def test_the_recipes_margin_is_that_of_the_loss(loss):
+    """An anchor is closer to the positive of another than to its own: with a margin that is no negative of it."""
+    if loss == "classes":
+        data = training_data(classes_of([0, 0, 1, 1]), word_tokenizer())
+    else:
+        sides = [pa.array([f"w{i}" for i in side], pa.large_string()) for side in ([0, 2], [1, 3])]
+        data = training_data(Pairs(*sides), word_tokenizer())
+    losses = []
+    for margin in (None, 0.1, 1.5):
+        recipe = Recipe.make(
+            2, 2, loss=loss, levels=[2], batch=4, precision="fp32", false_negative_margin=margin
+        )
+        aim = objective(data, recipe, 1)
+        texts, targets = aim.batch(np.arange(len(data)), 0, 0)
+        angles = np.array([0.0, 1.0, 0.2, 1.3])[data.bags.ids[texts] - 1]
+        vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        losses.append(aim(vectors, targets)[0])
+        cosines = np.cos(angles[: len(data), None] - angles[None, len(data) :])
+        value = 0.0
+        for i, column in enumerate(targets.columns):
+            own = targets.masked[targets.masked_offsets[i] : targets.masked_offsets[i + 1]]
+            limit = np.inf if margin is None else cosines[i, column] + margin
+            there = [
+                j for j in range(cosines.shape[1]) if j == column or (j not in own and cosines[i, j] <= limit)
+            ]
+            value += np.log(np.exp(20 * cosines[i, there]).sum()) - 20 * cosines[i, column]
+        assert losses[-1] == pytest.approx(value / len(data), rel=1e-4)
+    assert losses[0] == losses[2] != losses[1]

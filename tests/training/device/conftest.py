@@ -40,7 +40,7 @@ def training_set(seed=0, pairs=500, texts=400):
     )
 
 
-def begin(data, dim=24, **given):
+def begin(data, dim=24, row_rates=None, **given):
     """A recipe of three epochs, and the table it starts from."""
     values = {
         "levels": (4, 12, dim),
@@ -53,7 +53,7 @@ def begin(data, dim=24, **given):
     table = np.random.default_rng(7).standard_normal((V, dim)).astype(np.float32)
     table[FROZEN] = 0
     rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe)
-    return recipe, SparseAdam(table, rates, 1, recipe.clip)
+    return recipe, SparseAdam(table, rates, 1, recipe.clip, decay=recipe.weight_decay, row_rates=row_rates)
 
 
 @pytest.fixture(scope="session", name="begin")

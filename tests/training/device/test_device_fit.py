@@ -171,3 +171,43 @@ def test_choose():
             choose("cuda")
     with pytest.raises(InputError, match="must be one of auto, cpu, cuda"):
         choose("tpu")
+
+
+SOME = np.where(np.arange(300) % 3 == 0, 0.0, np.where(np.arange(300) % 3 == 1, 0.5, 1.0)).astype(np.float32)
+KNOBS = {"weight_decay": 0.3, "token_dropout": 0.4, "false_negative_margin": 0.05, "row_rates": SOME}
+
+
+@pytest.mark.parametrize("names", [[name] for name in KNOBS] + [list(KNOBS)])
+def test_every_knob_does_what_it_does_on_the_processor(data, begin, names):
+    recipe, start = begin(data, **{name: KNOBS[name] for name in names})
+    _, expected = begin(data, **{name: KNOBS[name] for name in names})
+    losses, found_losses = [], []
+    fit_on_processor(data, expected, recipe, on_step=lambda _, loss: losses.append(loss))
+    found = DeviceAdam(start, CPU)
+    fit(data, found, recipe, on_step=lambda _, loss: found_losses.append(loss))
+    np.testing.assert_allclose(found_losses, losses, rtol=2e-5)
+    np.testing.assert_allclose(found.current(), expected.current(), atol=2e-4)
+    np.testing.assert_array_equal(found.state().last, expected.last)
+    np.testing.assert_allclose(found.state().first, expected.first, atol=1e-6)
+    plain = DeviceAdam(begin(data)[1], CPU)
+    fit(data, plain, begin(data)[0])
+    assert np.abs(plain.current() - found.current()).max() > 0.05
+    if "row_rates" in names:
+        np.testing.assert_array_equal(found.current()[SOME == 0], start.table[SOME == 0])
+
+
+def test_with_all_knobs_it_goes_on_to_the_same_bits(data, begin):
+    recipe, start = begin(data, **KNOBS)
+    whole, states = DeviceAdam(start, CPU), []
+
+    def keep(state, _):
+        if state.step == 10:
+            states.append(state.state())
+
+    fit(data, whole, recipe, on_step=keep, needs_state=lambda step: step == 10)
+    resumed = DeviceAdam(states[0], CPU)
+    fit(data, resumed, recipe)
+    np.testing.assert_array_equal(resumed.current(), whole.current())
+    on_processor = states[0]
+    fit_on_processor(data, on_processor, recipe)  # and there it can go on, too
+    np.testing.assert_allclose(on_processor.current(), whole.current(), atol=2e-4)

@@ -11,7 +11,7 @@ from statim.training.contrastive import contrastive as on_processor
 from statim.training.device.loss import contrastive
 
 
-def autograd(given, levels, weights, scale, both):
+def autograd(given, levels, weights, scale, both, margin=None):
     """The plain formula, every matrix spelled out."""
     a, p, columns, masked = given
     a.requires_grad_()
@@ -19,6 +19,12 @@ def autograd(given, levels, weights, scale, both):
     hidden = torch.zeros(len(a), len(p), dtype=torch.bool)
     hidden[masked] = True
     own = torch.arange(len(a)), columns
+    if margin is not None:
+        cosines = torch.nn.functional.cosine_similarity(a[:, None], p[None], dim=2).detach()
+        above = cosines > cosines[own][:, None] + margin
+        above[own] = False
+        hidden |= above
+        assert above.any()
     known = hidden.clone()
     known[own] = True
     loss = torch.zeros((), dtype=torch.float64)
@@ -57,6 +63,22 @@ def test_gradient_equals_autograd_in_float64(problem, tensors, seed, B, more, bo
     largest = max(1.0, np.abs(expected_a).max(), np.abs(expected_p).max())
     np.testing.assert_allclose(da, expected_a, rtol=0, atol=1e-9 * largest)
     np.testing.assert_allclose(dp, expected_p, rtol=0, atol=1e-9 * largest)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("tile_rows", [7, None])
+@pytest.mark.parametrize("margin", [-0.1, 0.0, 0.15])
+def test_a_margin_hides_what_is_closer_than_the_positive(problem, tensors, both, tile_rows, margin):
+    given, levels = problem(4, 30, 45, 24), (8, 24)
+    loss, da, dp = contrastive(
+        *tensors(*given), levels=levels, both_directions=both, margin=margin, tile_rows=tile_rows
+    )
+    expected, expected_a, expected_p = autograd(tensors(*given), levels, [1.0, 1.0], 20.0, both, margin)
+    assert loss.item() == pytest.approx(expected, rel=1e-11)
+    np.testing.assert_allclose(da, expected_a, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(dp, expected_p, rtol=0, atol=1e-10)
+    plain, *_ = contrastive(*tensors(*given), levels=levels, both_directions=both)
+    assert loss < plain - 0.01
 
 
 @pytest.mark.parametrize("both", [False, True])

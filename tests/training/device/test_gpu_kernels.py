@@ -45,19 +45,23 @@ def arguments(problem, tensors, levels=(3, 40, 150), masked=True):
 
 
 @here
+@pytest.mark.parametrize("limited", [False, True])
 @pytest.mark.parametrize(("both", "masked"), [(False, True), (True, True), (True, False)])
-def test_tiles(problem, tensors, both, masked):
+def test_tiles(problem, tensors, both, masked, limited):
     from statim.kernels import gpu_contrast
 
     given = arguments(problem, tensors, masked=masked)
     pulls, backward = [0.3, 0.1, 0.2], None
-    tops, sums, aims = tiles.column_statistics(*given)
+    limits = torch.linspace(-0.1, 0.1, 70, device=DEVICE) + 1e-6 if limited else None
+    tops, sums, aims = tiles.column_statistics(*given, limits)
     if both:
-        for found, expected in zip(gpu_contrast.column_statistics(*given), (tops, sums, aims), strict=True):
+        for found, expected in zip(
+            gpu_contrast.column_statistics(*given, limits), (tops, sums, aims), strict=True
+        ):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         backward = tops, 0.1 / (1 + sums), -0.1 / (1 + aims.exp())
-    value, h, row_sums, column_sums = tiles.coefficients(*given, pulls, backward)
-    found = gpu_contrast.coefficients(*given, pulls, backward)
+    value, h, row_sums, column_sums = tiles.coefficients(*given, pulls, backward, limits)
+    found = gpu_contrast.coefficients(*given, pulls, backward, limits)
     torch.testing.assert_close(found[0], value, rtol=1e-5, atol=0)
     torch.testing.assert_close(found[2], row_sums, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[3], column_sums, rtol=1e-4, atol=1e-5)
