@@ -40,7 +40,15 @@ def table(folder):
 
 
 def test_two_processes_train_the_model_that_one_trains(tmp_path):
-    more = ["--both-directions"]
+    more = [
+        "--both-directions",
+        "--weight-decay",
+        "0.1",
+        "--token-dropout",
+        "0.2",
+        "--false-negative-margin",
+        "0.3",
+    ]
     one = run("-m", *command(tmp_path, "one", *more))
     assert one.returncode == 0, one.stderr
     torchrun = "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())

@@ -113,6 +113,17 @@ def train(
         float | None,
         typer.Option(help="Multiply the rate by this for tokens that the start has no row for (default 1)."),
     ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Scale the table's gradient down to this norm where it is larger (default 1)."),
+    ] = None,
+    row_wise: Annotated[
+        bool | None,
+        typer.Option(
+            "--row-wise",
+            help="One second moment for each row, not for each entry: less memory. Not on a GPU.",
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")
     ] = None,
@@ -243,6 +254,8 @@ def train(
         token_dropout=token_dropout,
         freeze=options.lines(freeze, "--freeze"),
         new_rows_rate=new_rows_rate,
+        clip=clip,
+        row_wise=row_wise,
         precision=precision,
         seed=seed,
         mix=mix,

@@ -11,13 +11,11 @@ from statim import threads as pool
 from statim.errors import InputError
 from statim.kernels.rows import adam, catch_up, copy, fetch, gather, pool_bags, sort_by_row
 from statim.training.bags import Bags
+from statim.training.recipe import check_decay
 from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
-MOST_DECAY = (
-    0.05  # of a row in one step: far below what would outweigh the decay of the momentum (see _series)
-)
 MOST_RATES = 256
 
 Floats = npt.NDArray[np.float32]
@@ -75,7 +73,7 @@ class SparseAdam:
             moves, and its gradient does not count where the norm is clipped; None multiplies none.
 
     Raises:
-        InputError: Rows would shrink by more than MOST_DECAY in a step.
+        InputError: Rows would shrink too much in a step, see ``recipe.check_decay``; or have too many different rates.
     """
 
     table: Floats
@@ -107,17 +105,13 @@ class SparseAdam:
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.rows.catch_up``.
 
-        drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays small, since r times
-        1 / (1 - MOST_DECAY) is less than 1.
+        drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays small, since r
+        divided by what a step leaves of a row is less than 1.
         """
         steps = np.arange(len(self.rates))
         own = self._multipliers[:, None] * self.rates
         lost = own * self.decay
-        if lost.max(initial=0) > MOST_DECAY:
-            raise InputError(
-                f"a weight decay of {self.decay:g} at a rate of {own.max():g} shrinks rows by more than {MOST_DECAY:.0%} in a step; "
-                "give a smaller one"
-            )
+        check_decay(self.decay, float(own.max()))
         with np.errstate(divide="ignore", invalid="ignore"):
             corrected = own * np.sqrt(1 - BETA2**steps) / (1 - BETA1**steps)
         drift = np.zeros(own.shape)

@@ -10,6 +10,8 @@ from statim.errors import InputError
 PRECISIONS = ("bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
 SCHEDULES = ("linear", "cosine", "constant")
+# Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
+MOST_DECAY = 0.05
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
     "contrastive": "pairs",
@@ -113,6 +115,10 @@ class Recipe:
         _check("weight decay", values.get("weight_decay", 0.0), 0.0, 1e6)
         _check("token dropout", values.get("token_dropout", 0.0), 0.0, 0.9)
         _check("the rate of new rows", values.get("new_rows_rate", 1.0), 0.0, 1e3)
+        check_decay(
+            values.get("weight_decay", 0.0),
+            values["learning_rate"] * max(1.0, values.get("new_rows_rate", 1.0)),
+        )
         if "false_negative_margin" in values:
             _check("false-negative margin", values["false_negative_margin"], -2.0, 2.0)
             if not contrastive:
@@ -158,6 +164,19 @@ def check_weight(name: str, weight: Any) -> None:
         InputError: It is not a number from 0 to 1,000.
     """
     _check(f"the weight of {name}", weight, 0, 1000)
+
+
+def check_decay(decay: float, rate: float) -> None:
+    """Refuse a weight decay that shrinks rows by more than MOST_DECAY in a step.
+
+    Raises:
+        InputError: It does.
+    """
+    if decay * rate > MOST_DECAY:
+        raise InputError(
+            f"a weight decay of {decay:g} at a rate of {rate:g} shrinks rows by more than {MOST_DECAY:.0%} in a step; give a "
+            "smaller one, or a smaller rate"
+        )
 
 
 def check_limit(name: str, limit: Any) -> None:

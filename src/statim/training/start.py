@@ -124,6 +124,8 @@ class Start:
             digest.update(self.teacher.hash.encode())
         elif self.source is not None:
             digest.update(np.ascontiguousarray(self.source).data)
+        if self.new_rows is not None:
+            digest.update(np.asarray(self.new_rows, np.int64).tobytes())
         return digest.hexdigest()
 
     def table(self, data: TrainingData, recipe: Recipe) -> Floats:

@@ -78,6 +78,8 @@ def train(
     weight_decay: float | None = None,
     token_dropout: float | None = None,
     freeze: Sequence[str] | None = None,
+    clip: float | None = None,
+    row_wise: bool | None = None,
     new_rows_rate: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
@@ -133,7 +135,9 @@ def train(
             and are no negatives of that anchor (``contrastive`` and ``classes``); by default all others are negatives.
         weight_decay: Decoupled from the gradient (AdamW): a step shrinks all rows by this times the rate; 0 by default.
         token_dropout: Probability with which each distinct token of a text is left out of its mean for a step; 0 by default.
-        freeze: Tokens whose rows must not move.
+        freeze: Tokens whose rows must not move, relative to a start of entries of root mean square 1 (to which any is brought).
+        clip: The gradient of the whole table is scaled down to this norm where it is larger; 1 by default.
+        row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
@@ -244,13 +248,14 @@ def _check(asked: SimpleNamespace) -> None:
     per_set.check(asked.set_weights, asked.set_limits)
     if isinstance(asked.freeze, str) or not all(isinstance(token, str) for token in asked.freeze or []):
         raise InputError(f"freeze is {asked.freeze!r:.60}; give a list of tokens")
-    _recipe(asked, 1000, None, dim=widest)
+    _recipe(asked, 1000, 256, dim=widest)  # as of a start with a table: the usual rate is then the lower one
 
 
 def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
         "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
+        "clip", "row_wise",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)
