@@ -48,6 +48,7 @@ class Clock:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
+        """It stands."""
         began = time.perf_counter()
         yield
         self._stopped += time.perf_counter() - began

@@ -68,7 +68,7 @@ def by_sentence_transformers(
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
 
     quiet()
     curve: Curve = []
@@ -99,6 +99,7 @@ def by_sentence_transformers(
             loss=loss,
             callbacks=[Measure()],
         )
+        trainer.remove_callback(PrinterCallback)
         clock.lap("prepare")
         trainer.train()
         clock.lap("train")
@@ -156,7 +157,7 @@ def finetuning(
         SentenceTransformerTrainingArguments,
     )
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
 
     quiet()
     times: list[float] = []
@@ -174,11 +175,13 @@ def finetuning(
             eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no", use_cpu=True,
         )  # fmt: skip
         dataset = Dataset.from_json(str(path), cache_dir=temporary)
-        SentenceTransformerTrainer(
+        trainer = SentenceTransformerTrainer(
             model=model,
             args=arguments,
             train_dataset=dataset,
             loss=MultipleNegativesRankingLoss(model),
             callbacks=[Stop()],
-        ).train()
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
     return len(times) - 1, times[-1] - times[0]

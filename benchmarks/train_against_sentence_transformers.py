@@ -14,6 +14,7 @@ fresh processes too, from their start to their end, imports included. Each side'
 import argparse
 import dataclasses
 import json
+import math
 import os
 import platform
 import statistics
@@ -29,6 +30,7 @@ warnings.filterwarnings("ignore")
 
 SIDES = ("statim", "sentence-transformers")
 WARM = 700  # pairs of the tiny training: enough that evaluation, too, takes the way of many texts
+WORKERS = (0, 1, 2)
 LIMIT = 7200  # seconds that a run may take
 
 
@@ -43,8 +45,8 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000, help="pairs held out")
     parser.add_argument("--whole", action="store_true", help="time fresh processes too, imports included")
     parser.add_argument(
-        "--data-workers", type=int, default=0, help="sentence-transformers' dataloader workers"
-    )
+        "--data-workers", default="auto", help="sentence-transformers' dataloader workers: a count, or the fastest of 0, 1 and 2"
+    )  # fmt: skip
     parser.add_argument("--data-context", default="fork", choices=("fork", "forkserver", "spawn"))
     parser.add_argument("--peer-precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
@@ -64,11 +66,12 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     specs = [
         {
             "folder": str(folder), "batch": batch, "dim": dim, "epochs": arguments.epochs, "pairs": counts["train"],
-            "learning_rate": arguments.learning_rate, "data_workers": arguments.data_workers,
-            "data_context": arguments.data_context, "peer_precision": arguments.peer_precision, "cold": False,
+            "learning_rate": arguments.learning_rate, "data_context": arguments.data_context, "peer_precision": arguments.peer_precision, "cold": False,
         }
         for batch, dim in configs
     ]  # fmt: skip
+    for spec in specs:
+        choose_workers(spec, arguments.data_workers)
     found: list[dict[str, list[Any]]] = [{side: [] for side in SIDES} for _ in specs]
     for number in range(arguments.rounds):
         for spec, runs in zip(specs, found, strict=True):
@@ -109,12 +112,35 @@ def write_data(arguments: argparse.Namespace, folder: Path) -> dict[str, int]:
     return counts
 
 
-def run(spec: dict[str, Any]) -> dict[str, Any]:
+def choose_workers(spec: dict[str, Any], asked: str) -> None:
+    """As many dataloader workers as are asked for, or with which sentence-transformers takes an epoch the soonest."""
+    if asked != "auto":
+        spec["data_workers"] = int(asked)
+        return
+    trials: dict[int, float] = {}
+    limit: float = LIMIT
+    for workers in WORKERS:
+        one = spec | {"side": SIDES[1], "seed": 0, "epochs": 1, "data_workers": workers}
+        began = time.perf_counter()
+        try:
+            trials[workers] = round(total(run(one, limit)), 2)
+        except subprocess.TimeoutExpired:
+            trials[workers] = math.inf  # it hangs
+        if workers == 0:
+            limit = 5 * (time.perf_counter() - began) + 30
+    spec["data_workers"] = min(trials, key=trials.__getitem__)
+    spec["data_worker_trials"] = {
+        str(workers): seconds for workers, seconds in trials.items() if seconds < math.inf
+    }
+    print(f"batch {spec['batch']:,}: seconds of an epoch by dataloader workers: {trials}", flush=True)
+
+
+def run(spec: dict[str, Any], limit: float = LIMIT) -> dict[str, Any]:
     """One training in a process of its own."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, __file__, "--child", json.dumps(spec)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=LIMIT,
+        capture_output=True, text=True, check=False, timeout=limit,
     )  # fmt: skip
     seconds = time.perf_counter() - started
     if done.returncode:
@@ -195,7 +221,7 @@ def summary(spec: dict[str, Any], runs: dict[str, list[Any]]) -> dict[str, Any]:
     steps = spec["epochs"] * max(1, spec["pairs"] // spec["batch"])
     result: dict[str, Any] = {
         "batch": spec["batch"], "dim": spec["dim"], "epochs": spec["epochs"], "pairs": spec["pairs"],
-        "threads": ours[0]["threads"], "data_workers": spec["data_workers"], "peer_precision": spec["peer_precision"],
+        "threads": ours[0]["threads"], "data_workers": spec["data_workers"], "data_worker_trials": spec.get("data_worker_trials"), "peer_precision": spec["peer_precision"],
         "ratio": round(statistics.median(total(b) / total(a) for a, b in zip(ours, theirs, strict=True)), 2),
         "train_ratio": round(statistics.median(training(b) / training(a) for a, b in zip(ours, theirs, strict=True)), 2),
         "start_ndcg@10": ours[0]["start_ndcg@10"],
