@@ -1,6 +1,6 @@
 """What share of a training's time checkpoints and evaluations take. The last line is JSON.
 
-    python benchmarks/train_overheads.py [FILE ...] [--epochs 12] [--dim 512] [--batch 1024] [--rounds 3]
+    python benchmarks/train_overheads.py [FILE ...] [--epochs 40] [--dim 512] [--batch 1024] [--rounds 3]
 
 ``statim train``'s own training, as by default: checkpoints by the clock (10 seconds apart or further), evaluations a few times an
 epoch on 1,000 development pairs. Rounds are interleaved: without both, with evaluations, with checkpoints, with both. Two shares
@@ -41,7 +41,7 @@ KINDS = {  # evaluations, checkpoints
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("files", nargs="*", default=None)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
