@@ -1,11 +1,14 @@
 """What a training needs in seconds and memory as its data grow. The last line is JSON.
 
-python benchmarks/train_memory.py FOLDER... [--sizes 10000,100000,all] [--grow 5000000]
+python benchmarks/train_memory.py FOLDER... [--sizes 10000,100000,all] [--grow 5000000] [--epoch] [--batch 512] [--dim 512]
+    [--mix proportional]
 
 FOLDERs hold files of pairs (train.jsonl.gz). Each size runs in a process of its own with an empty cache, by the functions that
 statim train calls in their order. ``--grow`` adds sizes beyond the real data: copies with their words in another order, so that
-they are no near-duplicates, and a number. Memory is the largest that was resident, mapped files and imports included, without
-the table and its moments.
+they are no near-duplicates, and a number. At most so many steps as give a rate are trained; ``--epoch`` trains a whole epoch of all
+files, each a set of its own, mixed as ``--mix`` says. Memory without the table and its moments: the largest that was resident, mapped
+files and imports included; the same less what was resident after the imports; and the largest that was anonymous (neither a mapped
+file nor a library's, the interpreter's own objects included), looked at every 20 ms.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,19 +36,26 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--sizes", default="10000,100000,all")
     parser.add_argument("--grow", default="", help="numbers of pairs, like 5000000,20000000")
+    parser.add_argument("--epoch", action="store_true", help="only all pairs, in sets, and a whole epoch")
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--mix", default="together", choices=("together", "proportional", "turn"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure([str(path) for path in arguments.folders])))
+        print(json.dumps(measure([str(path) for path in arguments.folders], arguments)))
         return
     files = sorted(path for folder in arguments.folders for path in folder.rglob("train.jsonl*"))
     if not files:
         raise SystemExit(f"no train.jsonl or train.jsonl.gz in {', '.join(map(str, arguments.folders))}")
     found = []
-    for size in filter(None, arguments.sizes.split(",") + arguments.grow.split(",")):
+    sizes = "all" if arguments.epoch else arguments.sizes
+    for size in filter(None, sizes.split(",") + arguments.grow.split(",")):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             given = files if size == "all" else [written(files, int(size), Path(folder) / "pairs.jsonl")]
-            command = [sys.executable, __file__, "--child", *map(str, given)]
+            recipe = ["--batch", str(arguments.batch), "--dim", str(arguments.dim), "--mix", arguments.mix]
+            recipe += ["--epoch"] if arguments.epoch else []
+            command = [sys.executable, __file__, "--child", *recipe, *map(str, given)]
             environment = os.environ | {"STATIM_CACHE": f"{folder}/cache"}
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
@@ -85,8 +96,10 @@ def strided(text: str, copy: int) -> str:
     return " ".join([*(word for first in range(copy) for word in words[first::copy]), str(copy)])
 
 
-def measure(files: list[str]) -> dict[str, Any]:
+def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     """One training: seconds and peak memory of each part."""
+    anonymous = Anonymous()
+    started = time.perf_counter()
     from statim import threads
     from statim.data import read_pairs, split
     from statim.training.bags import TrainingSet
@@ -98,7 +111,6 @@ def measure(files: list[str]) -> dict[str, Any]:
     from statim.vocabulary import learn_wordpiece
 
     parts: dict[str, list[float]] = {}
-    started = time.perf_counter()
 
     def lap(name: str) -> None:
         nonlocal started
@@ -106,6 +118,7 @@ def measure(files: list[str]) -> dict[str, Any]:
         started = time.perf_counter()
 
     lap("imports")
+    imported, imported_anonymous = peak(), anonymous.now()
     pairs = read_pairs(files)
     lap("read")
     hash(pairs.hash)
@@ -118,10 +131,13 @@ def measure(files: list[str]) -> dict[str, Any]:
     workers = threads.count()
     data = TrainingSet.of(kept, tokenizer, threads=workers)
     lap("tokenize")
-    recipe = Recipe.make(len(data), None, batch=1024, dim=512, epochs=1)
+    recipe = Recipe.make(len(data), None, batch=asked.batch, dim=asked.dim, epochs=1, mix=asked.mix)
     schedule = Schedule(data, recipe)
+    steps = schedule.steps if asked.epoch else min(STEPS, schedule.steps)
     table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
-    optimizer = SparseAdam(table, learning_rates(min(STEPS, schedule.steps), recipe), workers, recipe.clip)
+    optimizer = SparseAdam(
+        table, learning_rates(steps, recipe), workers, recipe.clip, precision=recipe.precision
+    )
     wall, busy = [], []
 
     def on_step(*_: Any) -> None:
@@ -130,13 +146,41 @@ def measure(files: list[str]) -> dict[str, Any]:
 
     fit(data, optimizer, recipe, on_step=on_step)
     lap("train")
-    state = 3 * table.nbytes / 2**20
+    state = (optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes) / 2**20
     step, own = (statistics.median(np.diff(times)[len(times) // 4 :]) for times in (wall, busy))
     return {
-        "pairs": len(pairs), "texts": len(data.bags.totals), "threads": workers, "seconds and peak MB": parts,
-        "pairs_per_second": round(recipe.batch / step), "processor_ms_per_step": round(own * 1e3, 1),
-        "table_and_moments_mb": round(state), "peak_mb": round(peak()), "peak_beyond_mb": round(peak() - state),
+        "pairs": len(pairs), "trained": len(kept), "sets": len(kept.names), "texts": len(data.bags.totals), "threads": workers,
+        "batch": recipe.batch, "dim": recipe.dim, "levels": list(recipe.levels), "mix": recipe.mix, "steps": steps,
+        "whole_epoch": steps == schedule.steps, "seconds and peak MB": parts, "seconds_of_the_steps": parts["train"][0],
+        "pairs_per_second": round(schedule.size / step), "processor_ms_per_step": round(own * 1e3, 1),
+        "pairs_per_second_of_all_steps": round(steps * schedule.size / parts["train"][0]),
+        "table_and_moments_mb": round(state), "peak_mb": round(peak()), "imports_mb": round(imported),
+        "peak_beyond_mb": round(peak() - state), "peak_beyond_imports_too_mb": round(peak() - state - imported),
+        "peak_anonymous_beyond_mb": round(anonymous.peak() - state),
+        "peak_anonymous_beyond_imports_too_mb": round(anonymous.peak() - state - imported_anonymous),
     }  # fmt: skip
+
+
+class Anonymous:
+    """Resident memory that is no file's, in MB; looked at by a thread."""
+
+    def __init__(self) -> None:
+        self._peak = 0.0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            self._peak = max(self._peak, self.now())
+            time.sleep(0.02)
+
+    def now(self) -> float:
+        """At this moment."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+    def peak(self) -> float:
+        """The largest so far."""
+        return max(self._peak, self.now())
 
 
 def peak() -> float:
@@ -149,8 +193,12 @@ def show(run: dict[str, Any]) -> None:
     laps = ", ".join(
         f"{name} {seconds:.1f} s ({mb:,} MB)" for name, (seconds, mb) in run["seconds and peak MB"].items()
     )
-    print(f"{run['pairs']:,} pairs: {laps}; {run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
-          f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB", flush=True)  # fmt: skip
+    steps = "a whole epoch" if run["whole_epoch"] else f"{run['steps']:,} steps"
+    print(f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in {run['seconds_of_the_steps']:.1f} s, "
+          f"{run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
+          f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB, "
+          f"{run['peak_beyond_imports_too_mb']:,} MB without imports, {run['peak_anonymous_beyond_mb']:,} and "
+          f"{run['peak_anonymous_beyond_imports_too_mb']:,} MB of it anonymous", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
