@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.floats import LOG2E, exp2, load, store
+from statim.kernels.rows import copy
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]
@@ -383,6 +384,16 @@ def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: F
             squares += _square(row[begin : levels[level]])
             begin = levels[level]
             out[i, level] = 1 / np.sqrt(squares) if squares != 0 else 0  # NaN stays NaN
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def prepare(
+    vectors: Floats, levels: Offsets, start: int, end: int, inverse: Floats, factors: Products
+) -> None:
+    """``inverse_norms``, and a copy of the vectors as they are multiplied: (at least n, d), bfloat16 as int16."""
+    for i in range(start, end):
+        inverse_norms(vectors, levels, i, i + 1, inverse)
+        copy(vectors, i, i + 1, factors)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)

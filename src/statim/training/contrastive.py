@@ -30,8 +30,8 @@ from statim import threads as pool
 from statim.kernels.contrast import (
     FIXED,
     add,
-    inverse_norms,
     margins,
+    prepare,
     remove_radial,
     tile_to_column_totals,
     tile_to_gradient,
@@ -39,10 +39,8 @@ from statim.kernels.contrast import (
 )
 from statim.training.workspace import Workspace
 
-TILE_BYTES = (
-    6 << 20
-)  # what a tile of all levels should take: the last levels' rows stay in a core's own cache
-MOST_ROWS = 512  # in one tile; with more, products are no faster
+TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
+MOST_ROWS = 1024  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
 PADDING = (
@@ -156,31 +154,41 @@ class _Batch:
         ).astype(kind)
         self.blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
         self.bounds = np.array(levels, np.int64)
-        self.inverse_a, self.inverse_p = self._inverse_norms(a), self._inverse_norms(p)
+        half = precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32
+        self.inverse_a, self.inverse_p = (
+            np.empty((len(a), len(levels)), kind),
+            np.empty((len(p), len(levels)), kind),
+        )
+        self.stored = np.dtype(np.int16 if half else kind)  # of factors and products; bfloat16 as int16
+        factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
+        factors[len(a) + len(p) :] = 0
+        self._prepare(factors)
+        self.torch_a, torch_p = _floats(factors[: len(a)]), _floats(factors[len(a) :])
         self.limits = np.full(len(a), np.nan, kind)
         if margin is not None:
             margins(
                 a, p, targets.columns, self.inverse_a[:, -1], self.inverse_p[:, -1], kind(margin), self.limits
             )
         self.others = np.ascontiguousarray(self.inverse_p.T)
-        self.torch_a, full = torch.from_numpy(a), torch.from_numpy(p)
-        if precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32:
-            self.torch_a = self.torch_a.bfloat16()
-        torch_p = torch.zeros(_padded(len(p)), p.shape[1], dtype=self.torch_a.dtype)
-        torch_p[: len(p)] = full
         self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
         self.p_blocks = [torch_p[:, block] for block in self.blocks]
 
-    def _inverse_norms(self, vectors: Floats) -> Floats:
-        out = np.empty((len(vectors), len(self.bounds)), vectors.dtype)
-        parts = pool.ranges(len(vectors), self.threads)
-        pool.run([partial(inverse_norms, vectors, self.bounds, *part, out) for part in parts], self.threads)
-        return out
+    def _prepare(self, factors: npt.NDArray[Any]) -> None:
+        """Set the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
+        tasks = [
+            partial(prepare, vectors, self.bounds, *part, inverse, out)
+            for vectors, inverse, out in (
+                (self.a, self.inverse_a, factors),
+                (self.p, self.inverse_p, factors[len(self.a) :]),
+            )
+            for part in pool.ranges(len(vectors), self.threads)
+        ]
+        pool.run(tasks, self.threads)
 
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
         C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
-        most = TILE_BYTES // (L * _padded(min(C, N)) * self.torch_a.element_size())
+        most = TILE_BYTES // (L * _padded(min(C, N)) * self.stored.itemsize)
         R = tile_rows or _even(B, max(64, min(MOST_ROWS, most)), self.threads)
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
@@ -293,11 +301,8 @@ class _Sweep:
 
     def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         """Of this thread alone, and of the products' type."""
-        half = self.batch.torch_a.dtype == torch.bfloat16
-        array = self.batch.workspace.take(
-            f"{name} {self.index}", shape, np.int16 if half else self.batch.a.dtype
-        )
-        return torch.from_numpy(array).view(self.batch.torch_a.dtype)
+        array = self.batch.workspace.take(f"{name} {self.index}", shape, self.batch.stored)
+        return _floats(array)
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
@@ -367,3 +372,9 @@ def _cut(array: Floats, columns: tuple[int, int]) -> Floats:
 def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
     """The tensor as numpy; bfloat16 as int16."""
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _floats(array: npt.NDArray[Any]) -> torch.Tensor:
+    """The array as a tensor; int16 as bfloat16."""
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if array.dtype == np.int16 else tensor
