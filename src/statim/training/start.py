@@ -65,7 +65,8 @@ def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: 
         (V, d) float32 with entries of root mean square 1.
     """
     centred = vectors - vectors.mean(axis=0)
-    values, axes = np.linalg.eigh((centred.T.astype(np.float64) @ centred) / len(centred))
+    precise = centred.astype(np.float64)
+    values, axes = np.linalg.eigh(precise.T @ precise / len(precise))
     axes = axes[:, np.argsort(-values)]
     # an eigenvector's sign is arbitrary: fix it, so that machines agree
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
