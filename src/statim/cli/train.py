@@ -35,6 +35,13 @@ def train(
             help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."
         ),
     ] = None,
+    grow_vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ROWS",
+            help="Give so many of the most frequent words and pairs of words of the training texts rows of their own.",
+        ),
+    ] = None,
     packages: Annotated[
         str | None,
         typer.Option(
@@ -191,6 +198,7 @@ def train(
         out=resume or out,
         start=start,
         tokenizer=tokenizer,
+        grow_vocabulary=grow_vocabulary,
         anchor=anchor,
         positive=positive,
         negative=negative,

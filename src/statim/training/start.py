@@ -1,5 +1,6 @@
 """Where a table starts: random numbers, a teacher's view of each token, or an earlier model."""
 
+import dataclasses
 import hashlib
 import logging
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData
-from statim.vocabulary import learn_wordpiece
+from statim.vocabulary import Growth, grow, learn_wordpiece
 
 log = logging.getLogger("statim")
 
@@ -100,6 +101,7 @@ class Start:
         settings: The model's.
         source: An earlier table, or a teacher's token vectors; None for a random start.
         teacher: The teacher, if there is one.
+        grown: The growth of the vocabulary, if it has grown; ``source`` has no rows for its new ids.
     """
 
     words: str
@@ -107,6 +109,12 @@ class Start:
     settings: Settings
     source: Floats | None
     teacher: Teacher | None = None
+    grown: Growth | None = None
+
+    @property
+    def new_rows(self) -> npt.NDArray[np.int64] | None:
+        """The ids of the rows that the vocabulary has grown by."""
+        return None if self.grown is None else self.grown.first + np.arange(len(self.grown))
 
     @property
     def dim(self) -> int | None:
@@ -125,13 +133,20 @@ class Start:
 
     def table(self, data: TrainingData, recipe: Recipe) -> Floats:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
+        size = self.tokenizer.vocabulary_size if self.grown is None else self.grown.first
         if self.source is None:
-            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
+            table = random_table(size, recipe.dim, recipe.seed)
         elif self.teacher is None:
             table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
         else:
-            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
-            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
+            frequencies = np.bincount(
+                data.bags.ids, data.bags.counts.astype(np.float64), self.tokenizer.vocabulary_size
+            )
+            if self.grown is not None:
+                frequencies = self.grown.as_before(frequencies)
+            table = distilled_table(self.source, frequencies, recipe.dim, recipe.seed)
+        if self.grown is not None:
+            table = np.concatenate([table, self.grown.rows(table)])
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
@@ -158,6 +173,25 @@ def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -
         return _from_model(StaticModel.load(start), f"the static model {start}")
     except ModelError:
         return _from_teacher(Teacher.load(str(start)), progress)
+
+
+def grow_start(
+    start: Start, rows: int, given: Supervision, threads: int, *, words: bool = True, pairs: bool = True
+) -> Start:
+    """The start with rows for the most frequent words and pairs of words of the texts that are trained on.
+
+    Arguments are those of ``vocabulary.grow``.
+
+    Raises:
+        InputError: ``rows`` is out of range, or the start's tokenizer cannot be grown.
+        DataError: No word or pair is frequent.
+    """
+    grown = grow(start.tokenizer, list(given.columns), rows, words=words, pairs=pairs, threads=threads)
+    log.info(
+        "the vocabulary grows by %s words and %s pairs of words, from %s to %s rows",
+        f"{grown.words:,}", f"{len(grown) - grown.words:,}", f"{grown.first:,}", f"{grown.tokenizer.vocabulary_size:,}",
+    )  # fmt: skip
+    return dataclasses.replace(start, tokenizer=grown.tokenizer, grown=grown)
 
 
 def _from_model(model: StaticModel, words: str) -> Start:

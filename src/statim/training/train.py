@@ -35,7 +35,7 @@ from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe, check_weight
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
-from statim.training.start import Start, start_from
+from statim.training.start import Start, grow_start, start_from
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
 
@@ -56,6 +56,7 @@ def train(
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
+    grow_vocabulary: int | None = None,
     anchor: str | Mapping[str, str] | None = None,
     positive: str | Mapping[str, str] | None = None,
     negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
@@ -103,6 +104,8 @@ def train(
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
+        grow_vocabulary: Give so many of the training texts' most frequent words (that are cut into pieces) and pairs of words
+            rows of their own; see statim.vocabulary.
         anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
             for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
         positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
@@ -218,7 +221,9 @@ def _check(asked: SimpleNamespace) -> None:
         raise InputError(
             "--packages chooses what python-docs reads; give it with the source python-docs alone"
         )
-    counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
+    counts = {
+        "checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0, "grow-vocabulary": 0,
+    }  # fmt: skip
     for name, least in counts.items():
         value = getattr(asked, name.replace("-", "_"))
         if value is not None and (not isinstance(value, int) or value < least):
@@ -260,6 +265,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         heldout.check(parts.test)
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
+        if asked.grow_vocabulary:
+            begun = grow_start(begun, asked.grow_vocabulary, parts.train, workers)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
         recipe = (

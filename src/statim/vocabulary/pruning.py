@@ -1,0 +1,2 @@
+class Pruned: pass
+def prune(): pass
