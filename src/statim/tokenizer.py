@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import tokenizers
 from statim import threads as pool
 from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
+from statim.phrases import WordPiecePhrases, phrase_probe
 from statim.texts import Texts
 from statim.tokens import Tokens
 
@@ -95,7 +96,7 @@ class Tokenizer:
     @property
     def is_fast(self) -> bool:
         """Whether nanotoken does the work."""
-        return self._fast is not None
+        return self._fast is not None or self._has_phrases
 
     @cached_property
     def is_remembering(self) -> bool:
@@ -168,6 +169,8 @@ class Tokenizer:
         """Give back the memory in which words are remembered, tens of megabytes a thread; after many texts, before other work."""
         if self._fast is not None:
             self._fast.clear_cache()
+        if "_phrases" in self.__dict__ and self._phrases is not None:
+            self._phrases.forget()
 
     def chunk(
         self,
@@ -212,10 +215,21 @@ class Tokenizer:
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )
             return Tokens(ids.view(np.int32), offsets)
+        if len(texts) > FEW and self._phrases is not None:
+            return self._with_phrases(texts, max_tokens, threads)
         if len(texts) > FEW and self._memo is not None:
             tokens: Tokens = self._memo(*_packed(texts), max_tokens, threads)
             return tokens
         return self._flat(texts, max_tokens, threads)
+
+    def _with_phrases(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
+        found, hard = self._phrases(texts, *_packed(texts), max_tokens)
+        if not hard.any():
+            return cast(Tokens, found)
+        others = list(itertools.compress(texts, hard))
+        places = np.arange(len(texts))
+        places[hard] = len(texts) + np.arange(len(others))
+        return Tokens.concatenate([found, self._flat(others, max_tokens, threads)]).select(places)
 
     def _flat(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts, threads)]
@@ -239,7 +253,7 @@ class Tokenizer:
 
     def _proven_fast(self) -> Any:
         """The nanotoken twin of a WordPiece tokenizer, or None: another kind, or one whose ids differ."""
-        if type(self._backend.model).__name__ != "WordPiece":
+        if type(self._backend.model).__name__ != "WordPiece" or self._has_phrases:
             return None
         import nanotoken
 
@@ -258,6 +272,34 @@ class Tokenizer:
                 )
                 return None
         return fast
+
+    @cached_property
+    def _has_phrases(self) -> bool:
+        """Has it the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
+        description, normalizer = json.loads(self.to_json()), self._backend.normalizer
+        return (
+            self.kind == "WordPiece"
+            and normalizer is not None
+            and WordPiecePhrases.fits(description, normalizer.normalize_str)
+        )
+
+    @cached_property
+    def _phrases(self) -> Any:
+        """What finds phrases, or None: there are none, or they are found in another way."""
+        if not self._has_phrases:
+            return None
+        description = json.loads(self.to_json())
+        phrases = WordPiecePhrases(description)
+        probe = [*PROBE, *phrase_probe(description)]
+        found, hard = phrases(probe, *_packed(probe), None)
+        right = self._flat(probe, None, 1)
+        if all(np.array_equal(found[at], right[at]) for at in np.flatnonzero(~hard)):
+            return phrases
+        warnings.warn(
+            "this tokenizer finds phrases in another way than is known here; tokenizers is used instead, exact but slower",
+            stacklevel=5,
+        )
+        return None
 
     @cached_property
     def _memo(self) -> Any:
