@@ -42,6 +42,13 @@ def train(
             help="Give so many of the most frequent words and pairs of words of the training texts rows of their own.",
         ),
     ] = None,
+    prune_vocabulary: Annotated[
+        bool,
+        typer.Option(
+            "--prune-vocabulary",
+            help="Leave out the rows that never occur in the training texts, but for those that spell other texts.",
+        ),
+    ] = False,
     packages: Annotated[
         str | None,
         typer.Option(
@@ -199,6 +206,7 @@ def train(
         start=start,
         tokenizer=tokenizer,
         grow_vocabulary=grow_vocabulary,
+        prune_vocabulary=prune_vocabulary,
         anchor=anchor,
         positive=positive,
         negative=negative,

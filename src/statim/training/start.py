@@ -20,7 +20,7 @@ from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData
-from statim.vocabulary import Growth, grow, learn_wordpiece
+from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
 
 log = logging.getLogger("statim")
 
@@ -102,6 +102,7 @@ class Start:
         source: An earlier table, or a teacher's token vectors; None for a random start.
         teacher: The teacher, if there is one.
         grown: The growth of the vocabulary, if it has grown; ``source`` has no rows for its new ids.
+        pruned: What was left of the vocabulary after that, if it was pruned; ``source`` has rows for all.
     """
 
     words: str
@@ -110,11 +111,19 @@ class Start:
     source: Floats | None
     teacher: Teacher | None = None
     grown: Growth | None = None
+    pruned: Pruned | None = None
 
     @property
     def new_rows(self) -> npt.NDArray[np.int64] | None:
         """The ids of the rows that the vocabulary has grown by."""
-        return None if self.grown is None else self.grown.first + np.arange(len(self.grown))
+        if self.grown is None:
+            return None
+        kept = self._kept()
+        return np.flatnonzero(kept >= self.grown.first)
+
+    def _kept(self) -> npt.NDArray[np.int64]:
+        """The id that each of the tokenizer's had before pruning."""
+        return np.arange(self.tokenizer.vocabulary_size) if self.pruned is None else self.pruned.kept
 
     @property
     def dim(self) -> int | None:
@@ -133,20 +142,23 @@ class Start:
 
     def table(self, data: TrainingData, recipe: Recipe) -> Floats:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
-        size = self.tokenizer.vocabulary_size if self.grown is None else self.grown.first
+        kept, grown = self._kept(), self.grown
+        whole = len(kept) if self.pruned is None else self.pruned.before
+        size = whole if grown is None else grown.first
         if self.source is None:
             table = random_table(size, recipe.dim, recipe.seed)
         elif self.teacher is None:
-            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
+            table = widen(unit_scale(self.source[:size]), recipe.dim, recipe.seed)
         else:
-            frequencies = np.bincount(
-                data.bags.ids, data.bags.counts.astype(np.float64), self.tokenizer.vocabulary_size
-            )
-            if self.grown is not None:
-                frequencies = self.grown.as_before(frequencies)
-            table = distilled_table(self.source, frequencies, recipe.dim, recipe.seed)
-        if self.grown is not None:
-            table = np.concatenate([table, self.grown.rows(table)])
+            frequencies = np.zeros(whole)
+            counts = data.bags.counts.astype(np.float64)
+            frequencies[kept] = np.bincount(data.bags.ids, counts, len(kept))
+            before = frequencies if grown is None else grown.as_before(frequencies)
+            table = distilled_table(self.source, before, recipe.dim, recipe.seed)
+        if grown is not None:
+            table = np.concatenate([table, grown.rows(table)])
+        if self.pruned is not None:
+            table = table[kept]
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
@@ -192,6 +204,17 @@ def grow_start(
         f"{grown.words:,}", f"{len(grown) - grown.words:,}", f"{grown.first:,}", f"{grown.tokenizer.vocabulary_size:,}",
     )  # fmt: skip
     return dataclasses.replace(start, tokenizer=grown.tokenizer, grown=grown)
+
+
+def prune_start(start: Start, given: Supervision, threads: int) -> Start:
+    """The start without the rows that never occur in the texts that are trained on; see vocabulary.prune.
+
+    Raises:
+        InputError: The start's tokenizer cannot be pruned.
+    """
+    pruned = prune(start.tokenizer, list(given.columns), threads=threads)
+    log.info("%s", pruned)
+    return dataclasses.replace(start, tokenizer=pruned.tokenizer, pruned=pruned)
 
 
 def _from_model(model: StaticModel, words: str) -> Start:

@@ -35,7 +35,7 @@ from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe, check_weight
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
-from statim.training.start import Start, grow_start, start_from
+from statim.training.start import Start, grow_start, prune_start, start_from
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
 
@@ -57,6 +57,7 @@ def train(
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
     grow_vocabulary: int | None = None,
+    prune_vocabulary: bool = False,
     anchor: str | Mapping[str, str] | None = None,
     positive: str | Mapping[str, str] | None = None,
     negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
@@ -106,6 +107,7 @@ def train(
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
         grow_vocabulary: Give so many of the training texts' most frequent words (that are cut into pieces) and pairs of words
             rows of their own; see statim.vocabulary.
+        prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts.
         anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
             for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
         positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
@@ -267,6 +269,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
         if asked.grow_vocabulary:
             begun = grow_start(begun, asked.grow_vocabulary, parts.train, workers)
+        if asked.prune_vocabulary:
+            begun = prune_start(begun, parts.train, workers)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
         recipe = (

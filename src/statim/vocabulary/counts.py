@@ -45,7 +45,7 @@ class Counts:
     def of(spelling: Spelling, tokenizer: Tokenizer, columns: Sequence[pa.Array], threads: int) -> "Counts":
         """Count all texts, block by block."""
         found = Counts()
-        for texts in _blocks(columns):
+        for texts in blocks(columns):
             tokens = tokenizer(texts, threads=threads)
             counting.count(
                 tokens.ids, tokens.offsets, spelling.flags,
@@ -75,9 +75,10 @@ class Counts:
         return found
 
 
-def _blocks(columns: Sequence[pa.Array]) -> Iterator[pa.Array]:
+def blocks(columns: Sequence[pa.Array], *, every: bool = False) -> Iterator[pa.Array]:
+    """The texts of columns, block by block: TEXTS of each at most, evenly spread, or every one."""
     for column in columns:
-        step = max(1, -(-len(column) // TEXTS))
+        step = 1 if every else max(1, -(-len(column) // TEXTS))
         for start in range(0, len(column), BLOCK * step):
             chosen = np.arange(start, min(start + BLOCK * step, len(column)), step)
             yield column.take(pa.array(chosen)).drop_null()

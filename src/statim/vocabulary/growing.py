@@ -20,6 +20,7 @@ from statim.errors import DataError, InputError
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 from statim.vocabulary.counts import LEAST, Candidate, Counts
+from statim.vocabulary.pruning import rebuilt
 from statim.vocabulary.spelling import Spelling, is_word
 
 MOST = 1_000_000  # rows that may be asked for
@@ -147,26 +148,23 @@ def _grown(tokenizer: Tokenizer, spelling: Spelling, chosen: Sequence[Candidate]
     description: dict[str, Any] = json.loads(tokenizer.to_json())
     model, size = description["model"], tokenizer.vocabulary_size
     words = [candidate for candidate in chosen if candidate.split == 0]
+    # ids of added tokens are counted from the size of the vocabulary, so those beyond it must belong to it
+    beyond = {
+        token["id"]: token["content"]
+        for token in description["added_tokens"]
+        if words and tokenizer.backend.model.token_to_id(token["content"]) is None
+    }
     if isinstance(model["vocab"], list):
         scores = [score for _, score in model["vocab"]]
-        if size != len(scores) and words:
-            raise InputError(
-                "the tokenizer has added tokens with ids beyond its vocabulary, so its vocabulary cannot be grown by words; "
-                "grow it by pairs alone"
-            )
+        model["vocab"] += [[beyond[number], min(scores)] for number in sorted(beyond)]
         model["vocab"] += [
             [spelling.entry(word.pieces), sum(scores[piece] for piece in word.pieces) + ABOVE]
             for word in words
         ]
-    elif words:
-        # ids of added tokens are counted from the size of the vocabulary, so those beyond it must belong to it
-        model["vocab"] |= {
-            token["content"]: token["id"]
-            for token in description["added_tokens"]
-            if token["content"] not in model["vocab"]
-        }
+    else:
+        model["vocab"] |= {content: number for number, content in beyond.items()}
         model["vocab"] |= {spelling.entry(word.pieces): size + at for at, word in enumerate(words)}
-        if model["type"] == "BPE":
+        if model["type"] == "BPE" and words:
             model["ignore_merges"] = True  # a word that the vocabulary holds is taken whole
     description["added_tokens"] += [
         {
@@ -181,7 +179,7 @@ def _grown(tokenizer: Tokenizer, spelling: Spelling, chosen: Sequence[Candidate]
         for at, candidate in enumerate(chosen)
         if candidate.split
     ]
-    return tokenizers.Tokenizer.from_str(json.dumps(description))
+    return rebuilt(description)
 
 
 def _missed(grown: tokenizers.Tokenizer, first: int, texts: Sequence[str]) -> list[int]:

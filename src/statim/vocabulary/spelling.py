@@ -33,14 +33,13 @@ class Spelling:
         self.description: dict[str, Any] = json.loads(tokenizer.to_json())
         self._kind, model = tokenizer.kind, self.description["model"]
         self._prefix, self._mark = "", ""
-        steps = _steps(self.description["pre_tokenizer"])
+        steps = {step["type"]: step for step in _steps(self.description["pre_tokenizer"])}
         if self._kind == "WordPiece":
             self._prefix = model["continuing_subword_prefix"]
         elif self._kind in ("Unigram", "BPE") and not (
             model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout")
         ):
-            marks = {"Metaspace": "▁", "ByteLevel": "Ġ"}
-            self._mark = next((marks[step] for step in steps if step in marks), "")
+            self._mark = "Ġ" if "ByteLevel" in steps else steps.get("Metaspace", {}).get("replacement", "")
         if not (self._prefix or self._mark) or boundaries(self.description | {"added_tokens": []}) is None:
             raise InputError(
                 f"the tokenizer is {self._kind} of a kind whose vocabulary cannot be grown; give one of WordPiece, Unigram or BPE "
@@ -52,6 +51,8 @@ class Spelling:
         for token, identifier in tokenizer.vocabulary.items():
             self.tokens[identifier] = token
         self.flags = self._flags()
+        if tokenizer.unknown_id is not None:
+            self.flags[tokenizer.unknown_id] = 0
 
     def _flags(self) -> npt.NDArray[np.uint8]:
         flags = np.array([self._flag(token) for token in self.tokens], np.uint8)
@@ -90,9 +91,9 @@ def is_word(text: str) -> bool:
     )
 
 
-def _steps(step: dict[str, Any] | None) -> list[str]:
+def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
     if step is None:
         return []
     if step["type"] == "Sequence":
-        return [kind for part in step["pretokenizers"] for kind in _steps(part)]
-    return [step["type"]]
+        return [inner for part in step["pretokenizers"] for inner in _steps(part)]
+    return [step]
