@@ -2,7 +2,7 @@
 
 python benchmarks/vocabulary.py [PAIRS...] [--rows 0,2000,10000,30000] [--kinds words,pairs,both] [--rates 0.1,0.2,0.3] [--seeds 1]
 
-PAIRS are files of pairs or the word python-docs. Each set is split without near-duplicates; the test part is not looked at. An arm
+So many rows are asked for words, for pairs of words, or for each of both; there may be fewer that occur five times. PAIRS are files of pairs or the word python-docs. Each set is split without near-duplicates; the test part is not looked at. An arm
 is trained with the default recipe at every rate, and the best rate's NDCG@10 on the development pairs is its figure (the mean of the
 seeds, which change the order of the pairs and not the split). Tokens are those of the training pairs' distinct texts.
 """
@@ -60,7 +60,8 @@ def measure(parts: Any, rows: int, kind: str, rates: list[float], seeds: range) 
     start = start_from(None, None, parts.train, False)
     began = time.perf_counter()
     if rows:
-        start = grow_start(start, rows, parts.train, workers, words=kind != "pairs", pairs=kind != "words")
+        more = {"words": 0 if kind == "pairs" else rows, "pairs": 0 if kind == "words" else rows}
+        start = grow_start(start, parts.train, threads=workers, **more)
     grown = time.perf_counter() - began
     data = training_data(parts.train, start.tokenizer, threads=workers)
     development = Development(parts.development, start.tokenizer, start.settings, workers)

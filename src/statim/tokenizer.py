@@ -293,7 +293,7 @@ class Tokenizer:
         probe = [*PROBE, *phrase_probe(description)]
         found, hard = phrases(probe, *_packed(probe), None)
         right = self._flat(probe, None, 1)
-        if all(np.array_equal(found[at], right[at]) for at in np.flatnonzero(~hard)):
+        if found.select(np.flatnonzero(~hard)) == right.select(np.flatnonzero(~hard)):
             return phrases
         warnings.warn(
             "this tokenizer finds phrases in another way than is known here; tokenizers is used instead, exact but slower",

@@ -35,12 +35,14 @@ def train(
             help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."
         ),
     ] = None,
-    grow_vocabulary: Annotated[
+    grow_words: Annotated[
         int | None,
         typer.Option(
-            metavar="ROWS",
-            help="Give so many of the most frequent words and pairs of words of the training texts rows of their own.",
+            help="Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own."
         ),
+    ] = None,
+    grow_pairs: Annotated[
+        int | None, typer.Option(help="Give so many of their most frequent pairs of words rows of their own.")
     ] = None,
     prune_vocabulary: Annotated[
         bool,
@@ -205,8 +207,9 @@ def train(
         out=resume or out,
         start=start,
         tokenizer=tokenizer,
-        grow_vocabulary=grow_vocabulary,
-        prune_vocabulary=prune_vocabulary,
+        grow_words=grow_words,
+        grow_pairs=grow_pairs,
+        prune_vocabulary=prune_vocabulary or None,
         anchor=anchor,
         positive=positive,
         negative=negative,

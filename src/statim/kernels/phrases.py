@@ -40,7 +40,7 @@ def _child(node: int, code: int, branches: Bits, first: Ids) -> int:
     bit = np.uint64(1) << np.uint64(code)
     if not branches[node] & bit:
         return -1
-    return first[node] + np.int64(_ones(branches[node] & (bit - np.uint64(1))))
+    return int(first[node] + np.int64(_ones(branches[node] & (bit - np.uint64(1)))))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

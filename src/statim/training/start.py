@@ -187,18 +187,16 @@ def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -
         return _from_teacher(Teacher.load(str(start)), progress)
 
 
-def grow_start(
-    start: Start, rows: int, given: Supervision, threads: int, *, words: bool = True, pairs: bool = True
-) -> Start:
+def grow_start(start: Start, given: Supervision, *, words: int, pairs: int, threads: int) -> Start:
     """The start with rows for the most frequent words and pairs of words of the texts that are trained on.
 
     Arguments are those of ``vocabulary.grow``.
 
     Raises:
-        InputError: ``rows`` is out of range, or the start's tokenizer cannot be grown.
+        InputError: A number is out of range, or the start's tokenizer cannot be grown.
         DataError: No word or pair is frequent.
     """
-    grown = grow(start.tokenizer, list(given.columns), rows, words=words, pairs=pairs, threads=threads)
+    grown = grow(start.tokenizer, list(given.columns), words=words, pairs=pairs, threads=threads)
     log.info(
         "the vocabulary grows by %s words and %s pairs of words, from %s to %s rows",
         f"{grown.words:,}", f"{len(grown) - grown.words:,}", f"{grown.first:,}", f"{grown.tokenizer.vocabulary_size:,}",

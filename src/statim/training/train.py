@@ -38,6 +38,7 @@ from statim.training.sets import TrainingData, training_data, usual_loss
 from statim.training.start import Start, grow_start, prune_start, start_from
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
+from statim.vocabulary import check_rows
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +57,9 @@ def train(
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
-    grow_vocabulary: int | None = None,
-    prune_vocabulary: bool = False,
+    grow_words: int | None = None,
+    grow_pairs: int | None = None,
+    prune_vocabulary: bool | None = None,
     anchor: str | Mapping[str, str] | None = None,
     positive: str | Mapping[str, str] | None = None,
     negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
@@ -105,9 +107,10 @@ def train(
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        grow_vocabulary: Give so many of the training texts' most frequent words (that are cut into pieces) and pairs of words
-            rows of their own; see statim.vocabulary.
-        prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts.
+        grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own.
+        grow_pairs: Likewise for pairs of words; see statim.vocabulary.
+        prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
+            by default none.
         anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
             for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
         positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
@@ -223,9 +226,8 @@ def _check(asked: SimpleNamespace) -> None:
         raise InputError(
             "--packages chooses what python-docs reads; give it with the source python-docs alone"
         )
-    counts = {
-        "checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0, "grow-vocabulary": 0,
-    }  # fmt: skip
+    check_rows(asked.grow_words or 0, asked.grow_pairs or 0)
+    counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
     for name, least in counts.items():
         value = getattr(asked, name.replace("-", "_"))
         if value is not None and (not isinstance(value, int) or value < least):
@@ -267,8 +269,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         heldout.check(parts.test)
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
-        if asked.grow_vocabulary:
-            begun = grow_start(begun, asked.grow_vocabulary, parts.train, workers)
+        if asked.grow_words or asked.grow_pairs:
+            more = {"words": asked.grow_words or 0, "pairs": asked.grow_pairs or 0}
+            begun = grow_start(begun, parts.train, threads=workers, **more)
         if asked.prune_vocabulary:
             begun = prune_start(begun, parts.train, workers)
         if found:

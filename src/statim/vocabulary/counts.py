@@ -63,7 +63,7 @@ class Counts:
         used = self._used[0]
         several = np.diff(self._places[: used + 1]) > 1
         chosen = np.flatnonzero(several & (self._counts[:used] >= LEAST))
-        return [Candidate(int(self._counts[number]), self._word(number)) for number in chosen]
+        return [Candidate(int(self._counts[number]), self._word(number)) for number in chosen.tolist()]
 
     def pairs(self) -> list[Candidate]:
         """The pairs that occur at least LEAST times."""

@@ -6,7 +6,7 @@ other characters than letters and digits. So the libraries agree, and nothing bu
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,9 @@ class Growth:
 def grow(
     tokenizer: Tokenizer,
     columns: Sequence[pa.Array],
-    rows: int,
     *,
-    words: bool = True,
-    pairs: bool = True,
+    words: int = 0,
+    pairs: int = 0,
     threads: int | None = None,
 ) -> Growth:
     """Give the most frequent words that are cut into pieces, and the most frequent pairs of words, ids of their own.
@@ -82,23 +81,33 @@ def grow(
     Args:
         tokenizer: WordPiece, Unigram or BPE.
         columns: Arrow string arrays; at most a million texts of each are counted, evenly spread.
-        rows: New ids at most; a small corpus gives fewer. At least 1.
-        words: Whether single words are taken.
-        pairs: Whether pairs are.
+        words: So many words at most; a small corpus gives fewer.
+        pairs: So many pairs at most.
         threads: Threads to tokenize on.
 
     Raises:
-        InputError: ``rows`` is out of range, or the tokenizer is of a kind that cannot be grown.
+        InputError: A number is out of range, both are 0, or the tokenizer is of a kind that cannot be grown.
         DataError: No word or pair occurs five times.
     """
-    if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or not 1 <= rows <= MOST:
-        raise InputError(f"{rows!r} new rows are asked for; give a whole number from 1 to {MOST:,}")
+    check_rows(words, pairs)
+    if not words and not pairs:
+        raise InputError("neither words nor pairs of words are asked for; ask for some, or do not grow the vocabulary")
     spelling = Spelling(tokenizer)
     counts = Counts.of(spelling, tokenizer, columns, pool.count(threads))
-    candidates = [*(counts.words() if words else []), *(counts.pairs() if pairs else [])]
-    candidates.sort(key=lambda candidate: (-candidate.count, candidate.pieces))
+    candidates = [
+        sorted(found, key=lambda candidate: (-candidate.count, candidate.pieces))
+        for found in (counts.words() if words else [], counts.pairs() if pairs else [])
+    ]
     lost: set[Candidate] = set()
-    while chosen := _chosen(tokenizer, spelling, [one for one in candidates if one not in lost], rows):
+    while True:
+        known = _known(spelling)
+        chosen = [
+            one
+            for found, most in zip(candidates, (words, pairs), strict=True)
+            for one in _chosen(spelling, known, (one for one in found if one not in lost), most)
+        ]
+        if not chosen:
+            break
         grown = _grown(tokenizer, spelling, chosen)
         missed = _missed(grown, tokenizer.vocabulary_size, [_text(spelling, one) for one in chosen])
         if not missed:
@@ -109,27 +118,47 @@ def grow(
     )
 
 
+def check_rows(words: object, pairs: object) -> None:
+    """Refuse what is no number of new rows.
+
+    Raises:
+        InputError: It is not a whole number from 0 to MOST.
+    """
+    for name, rows in (("words", words), ("pairs of words", pairs)):
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or not 0 <= rows <= MOST:
+            raise InputError(f"the new {name} are {rows!r}; give a whole number from 0 to {MOST:,}")
+
+
+def _normalizer(spelling: Spelling) -> Callable[[str], str]:
+    normalizer = spelling.tokenizer.backend.normalizer
+    return normalizer.normalize_str if normalizer else lambda text: text
+
+
+def _known(spelling: Spelling) -> set[str]:
+    """The tokens there are; of two added tokens that normalize to the same either might be found."""
+    added = spelling.description["added_tokens"]
+    return set(spelling.tokens) | set(map(_normalizer(spelling), (token["content"] for token in added)))
+
+
 def _chosen(
-    tokenizer: Tokenizer, spelling: Spelling, candidates: Sequence[Candidate], rows: int
-) -> list[Candidate]:
-    """The first so many candidates that will be found in texts: spelled as normalized text is, and not there yet."""
-    normalizer, known = tokenizer.backend.normalizer, set(tokenizer.vocabulary)
-    normalize: Callable[[str], str] = normalizer.normalize_str if normalizer else lambda text: text
-    # of two added tokens that normalize to the same either might be found
-    known.update(normalize(token["content"]) for token in spelling.description["added_tokens"])
+    spelling: Spelling, known: set[str], candidates: Iterable[Candidate], most: int
+) -> Iterator[Candidate]:
+    """The first so many candidates that are spelled as normalized text is, and not ``known`` yet; they are from then on."""
+    normalize = _normalizer(spelling)
     longest = spelling.description["model"].get("max_input_chars_per_word") or np.inf
-    chosen = []
     for candidate in candidates:
+        if most == 0:
+            return
         text, entry = _text(spelling, candidate), _entry(spelling, candidate)
-        if entry in known or normalize(text) != text or not all(map(is_word, text.split(" "))):
-            continue
-        if candidate.split == 0 and len(text) > longest:
-            continue
-        known.add(entry)
-        chosen.append(candidate)
-        if len(chosen) == rows:
-            break
-    return sorted(chosen, key=lambda candidate: candidate.split > 0)
+        if (
+            entry not in known
+            and normalize(text) == text
+            and all(map(is_word, text.split(" ")))
+            and (candidate.split or len(text) <= longest)
+        ):
+            known.add(entry)
+            most -= 1
+            yield candidate
 
 
 def _text(spelling: Spelling, candidate: Candidate) -> str:

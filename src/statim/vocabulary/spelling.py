@@ -25,11 +25,14 @@ class Spelling:
         InputError: It is of another kind.
 
     Attributes:
+        tokenizer: The tokenizer.
+        tokens: (V,) each id's token.
         description: The contents of its ``tokenizer.json``.
         flags: (V,) uint8 for each id, WORDY and STARTS of kernels.counting.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
         self.description: dict[str, Any] = json.loads(tokenizer.to_json())
         self._kind, model = tokenizer.kind, self.description["model"]
         self._prefix, self._mark = "", ""
