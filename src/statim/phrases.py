@@ -188,7 +188,11 @@ class WordPiecePhrases:
         if self._process != os.getpid():  # a fork; see Tokenizer
             self._plain, self._process = self._nanotoken(), os.getpid()
         tokens, count = self._encode(texts), len(texts)
-        out, ends, hard = np.empty(len(tokens.ids), np.int32), np.empty(count + 1, np.int64), np.empty(count, np.bool_)
+        out, ends, hard = (
+            np.empty(len(tokens.ids), np.int32),
+            np.empty(count + 1, np.int64),
+            np.empty(count, np.bool_),
+        )
         written = merge(
             data, offsets, tokens.ids, tokens.offsets, NO_LIMIT if max_tokens is None else max_tokens,
             self._codes, self._kinds, self._word, self._own, self._lengths, self._unknown, *self._tries, out, ends, hard,

@@ -75,7 +75,11 @@ def find(
     """
     count, free = 0, start
     for space in range(start + 1, stop - 1):
-        if kinds[data[space]] != SPACE or kinds[data[space - 1]] != LETTER or kinds[data[space + 1]] != LETTER:
+        if (
+            kinds[data[space]] != SPACE
+            or kinds[data[space - 1]] != LETTER
+            or kinds[data[space + 1]] != LETTER
+        ):
             continue
         node, i, words = 0, space - 1, 0
         while i >= free:

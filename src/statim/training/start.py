@@ -153,15 +153,23 @@ class Start:
             frequencies = np.zeros(whole)
             counts = data.bags.counts.astype(np.float64)
             frequencies[kept] = np.bincount(data.bags.ids, counts, len(kept))
-            before = frequencies if grown is None else grown.as_before(frequencies)
-            table = distilled_table(self.source, before, recipe.dim, recipe.seed)
+            source = self.source if grown is None else self._with_words(self.source, grown)
+            before = frequencies if grown is None else grown.as_before(frequencies, len(source))
+            table = distilled_table(source, before, recipe.dim, recipe.seed)
         if grown is not None:
-            table = np.concatenate([table, grown.rows(table)])
+            table = grown.extended(table)
         if self.pruned is not None:
             table = table[kept]
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
+
+    def _with_words(self, vectors: Floats, grown: Growth) -> Floats:
+        """The teacher's vectors of tokens, and as long ones of the new words, which it reads whole; about 1 ms a word, then cached."""
+        if self.teacher is None or not grown.words:
+            return vectors
+        words = np.asarray(self.teacher.encode(grown.texts[: grown.words]), np.float32)
+        return np.concatenate([vectors, words * np.linalg.norm(vectors, axis=1).mean()])
 
 
 def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:

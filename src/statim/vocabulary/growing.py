@@ -24,6 +24,8 @@ from statim.vocabulary.pruning import rebuilt
 from statim.vocabulary.spelling import Spelling, is_word
 
 MOST = 1_000_000  # rows that may be asked for
+Floats = npt.NDArray[np.float32]
+
 ABOVE = 1e-3  # by how much the log-probability of a new word is above that of its pieces, so that it is preferred to them
 
 
@@ -36,7 +38,7 @@ class Growth:
         first: The first new id.
         texts: The n new words and pairs, in the order of their ids, those of one word first.
         counts: (n,) int64, how often each occurs in the texts counted.
-        pieces: The old ids that each is cut into without its row, n texts.
+        pieces: The ids that each is cut into without its row, n texts: old ones of words, of pairs also those of new words.
         words: How many of them are single words.
     """
 
@@ -50,20 +52,36 @@ class Growth:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def rows(self, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The sum of its pieces' rows for each new id, (n, d), from the old table.
+    def extended(self, table: Floats) -> Floats:
+        """A table with rows for the new ids, (V, d): each is the sum of its pieces' rows.
 
-        A text's vector then points where it did: its tokens' rows have the same sum as before, of which it is the mean.
+        A text's vector then points where it did: its tokens' rows have the sum that they had, and the vector is their mean.
+
+        Args:
+            table: (first, d), or (first + words, d) where the words have rows already.
         """
-        return np.add.reduceat(table[self.pieces.ids], self.pieces.offsets[:-1], axis=0)
+        for start, stop in self._parts(len(table)):
+            pieces = self.pieces[start:stop]
+            table = np.concatenate([table, np.add.reduceat(table[pieces.ids], pieces.offsets[:-1], axis=0)])
+        return table
 
-    def as_before(self, frequencies: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """How often each old id would occur without the growth, (first,), from how often each id of the grown one does."""
-        owners = np.repeat(frequencies[self.first :], self.pieces.lengths)
-        found: npt.NDArray[np.float64] = frequencies[: self.first] + np.bincount(
-            self.pieces.ids, owners, self.first
-        )
-        return found
+    def as_before(self, frequencies: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
+        """How often each of the first ids would occur without the others, (size,), from how often all do, (V,).
+
+        ``size`` is first, or first + words.
+        """
+        for start, stop in reversed(self._parts(size)):
+            pieces = self.pieces[start:stop]
+            owners = np.repeat(frequencies[self.first + start :], pieces.lengths)
+            frequencies = frequencies[: self.first + start] + np.bincount(
+                pieces.ids, owners, self.first + start
+            )
+        return frequencies
+
+    def _parts(self, size: int) -> list[tuple[int, int]]:
+        """Words and pairs, as far as they are beyond the first ids; pairs are made of words."""
+        parts = [(size - self.first, self.words), (self.words, len(self))]
+        return [(start, stop) for start, stop in parts if start < stop]
 
 
 def grow(
@@ -91,7 +109,9 @@ def grow(
     """
     check_rows(words, pairs)
     if not words and not pairs:
-        raise InputError("neither words nor pairs of words are asked for; ask for some, or do not grow the vocabulary")
+        raise InputError(
+            "neither words nor pairs of words are asked for; ask for some, or do not grow the vocabulary"
+        )
     spelling = Spelling(tokenizer)
     counts = Counts.of(spelling, tokenizer, columns, pool.count(threads))
     candidates = [
@@ -220,10 +240,21 @@ def _missed(grown: tokenizers.Tokenizer, first: int, texts: Sequence[str]) -> li
 def _growth(
     tokenizer: Tokenizer, grown: tokenizers.Tokenizer, spelling: Spelling, chosen: Sequence[Candidate]
 ) -> Growth:
-    pieces = [np.array(candidate.pieces, np.int32) for candidate in chosen]
+    first = tokenizer.vocabulary_size
+    new = {candidate.pieces: (first + at,) for at, candidate in enumerate(chosen) if not candidate.split}
+    pieces = [
+        np.array(
+            new.get(one.pieces[: one.split], one.pieces[: one.split])
+            + new.get(one.pieces[one.split :], one.pieces[one.split :])
+            if one.split
+            else one.pieces,
+            np.int32,
+        )
+        for one in chosen
+    ]
     return Growth(
         Tokenizer(grown, copied=False),
-        tokenizer.vocabulary_size,
+        first,
         [_text(spelling, candidate) for candidate in chosen],
         np.array([candidate.count for candidate in chosen], np.int64),
         Tokens(np.concatenate(pieces), np.cumsum([0, *map(len, pieces)])),

@@ -97,7 +97,10 @@ def _needed(description: dict[str, Any], tokenizer: Tokenizer) -> list[int]:
         needed.append(min(range(len(model["vocab"])), key=lambda number: model["vocab"][number][1]))
     for token, number in vocabulary.items():
         body = token.removeprefix(prefix) if prefix else token
-        spelled = [body[:1] if body == token else prefix + body[:1], *(prefix + letter for letter in body[1:])]
+        spelled = [
+            body[:1] if body == token else prefix + body[:1],
+            *(prefix + letter for letter in body[1:]),
+        ]
         if len(body) <= 1 or is_byte(token) or not all(letter in vocabulary for letter in spelled):
             needed.append(number)
     return needed
@@ -134,9 +137,7 @@ def _renumbered(description: dict[str, Any], kept: npt.NDArray[np.int64]) -> dic
             model["unk_id"] = new[model["unk_id"]]
         model["vocab"] = [entry for number, entry in enumerate(model["vocab"]) if number in new]
     else:
-        model["vocab"] = {
-            token: new[number] for token, number in model["vocab"].items() if number in new
-        }
+        model["vocab"] = {token: new[number] for token, number in model["vocab"].items() if number in new}
     if "merges" in model:
         vocabulary = model["vocab"]
         model["merges"] = [
@@ -144,8 +145,6 @@ def _renumbered(description: dict[str, Any], kept: npt.NDArray[np.int64]) -> dic
             for first, second in map(_pair, model["merges"])
             if first in vocabulary and second in vocabulary and first + second in vocabulary
         ]
-    added = [
-        token | {"id": new[token["id"]]} for token in description["added_tokens"]
-    ]
+    added = [token | {"id": new[token["id"]]} for token in description["added_tokens"]]
     # what it says of special tokens holds old ids; static models add none
     return description | {"model": model, "added_tokens": added, "post_processor": None}
