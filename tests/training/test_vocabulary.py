@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from statim import StaticModel, train
+from statim.data.labelled import LabelledTexts
 from statim.data.reading import read_pairs
-from statim.errors import InputError
+from statim.errors import DataError, InputError
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
 from statim.training.checkpoint import Checkpoints
 from statim.training.recipe import Recipe
 from statim.training.sets import training_data
-from statim.training.start import Start, distilled_table, grow_start, prune_start, start_from
+from statim.training.start import Start, distilled_table, grow_start, prune_start, start_from, with_vocabulary
 
 QUICK = {"dim": 32, "batch": 16, "threads": 1, "baselines": False, "heldout": 0}
 
@@ -76,8 +77,6 @@ def test_new_words_as_the_teacher_reads_them(minilm, documented):
     words = growth.texts[: growth.words]
     assert teacher.read == words
     longer = np.linalg.norm(vectors, axis=1).mean() * Teacher().encode(words)
-    ids = grown.tokenizer([*documented.anchors.to_pylist(), *documented.positives.to_pylist()]).ids
-    assert len(set(documented.anchors.to_pylist()) & set(documented.positives.to_pylist())) == 0
     texts = list(dict.fromkeys([*documented.anchors.to_pylist(), *documented.positives.to_pylist()]))
     ids = grown.tokenizer(texts).ids
     ids = ids[ids != 100]
@@ -90,6 +89,24 @@ def test_new_words_as_the_teacher_reads_them(minilm, documented):
     np.testing.assert_allclose(table[: len(right)], right, atol=1e-5)
     for number, pieces in enumerate(pairs, len(right)):
         np.testing.assert_allclose(table[number], right[pieces].sum(axis=0), atol=1e-5)
+
+
+def test_a_teachers_vocabulary_grows_by_itself(minilm, documented):
+    """Where pairs are trained on and words are frequent enough; not where none is asked for."""
+    vectors = np.ones((30522, 16), np.float32)
+    start = Start("a teacher", Tokenizer(minilm), Settings(), vectors, Teacher())
+    asked = {"words": None, "pairs": None, "prune": None, "threads": 1}
+    grown = with_vocabulary(start, documented, **asked)
+    assert 50 < len(grown.new_rows) == grown.grown.words < 10_000
+    assert grown.words == f"a teacher, {grown.grown.words:,} new words"
+    assert with_vocabulary(start, documented, **asked | {"words": 0}) is start
+    few = read_pairs([("a b", "c d"), ("e f", "g h")])
+    assert with_vocabulary(start, few, **asked) is start
+    with pytest.raises(DataError, match="occurs 5 times"):
+        with_vocabulary(start, few, **asked | {"words": 5})
+    labelled = LabelledTexts(documented.positives, documented.positives)
+    assert with_vocabulary(start, labelled, **asked) is start
+    assert with_vocabulary(start_from("random", None, documented, False), documented, **asked).grown is None
 
 
 def test_a_random_start_grows(documented):

@@ -38,11 +38,15 @@ def train(
     grow_words: Annotated[
         int | None,
         typer.Option(
-            help="Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own."
+            help="Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own; by "
+            "default 10000 where a teacher is distilled, 0 for none."
         ),
     ] = None,
     grow_pairs: Annotated[
-        int | None, typer.Option(help="Give so many of their most frequent pairs of words rows of their own.")
+        int | None,
+        typer.Option(
+            help="Give so many of their most frequent pairs of words rows of their own; by default none."
+        ),
     ] = None,
     prune_vocabulary: Annotated[
         bool,

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import cache
+from statim.data.pairs import Pairs
 from statim.data.supervision import Supervision
-from statim.errors import ModelError
+from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
@@ -25,6 +26,7 @@ from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
 log = logging.getLogger("statim")
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)
+WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabulary.py
 FILL = 0.1  # size of the random columns that widen a table, relative to its own
 
 Floats = npt.NDArray[np.float32]
@@ -195,6 +197,33 @@ def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -
         return _from_teacher(Teacher.load(str(start)), progress)
 
 
+def with_vocabulary(
+    start: Start,
+    given: Supervision,
+    *,
+    words: int | None,
+    pairs: int | None,
+    prune: bool | None,
+    threads: int,
+) -> Start:
+    """The start with the vocabulary that ``train`` was asked for: a teacher's grows by WORDS where pairs are trained on.
+
+    Raises:
+        InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
+        DataError: No word or pair is frequent, but some were asked for.
+    """
+    usual = WORDS if start.teacher is not None and isinstance(given, Pairs) else 0
+    more = {"words": usual if words is None else words, "pairs": pairs or 0}
+    if any(more.values()):
+        try:
+            start = grow_start(start, given, threads=threads, **more)
+        except InputError as reason:
+            if words or pairs:
+                raise
+            log.info("the vocabulary stays as it is: %s", reason)
+    return prune_start(start, given, threads) if prune else start
+
+
 def grow_start(start: Start, given: Supervision, *, words: int, pairs: int, threads: int) -> Start:
     """The start with rows for the most frequent words and pairs of words of the texts that are trained on.
 
@@ -205,11 +234,9 @@ def grow_start(start: Start, given: Supervision, *, words: int, pairs: int, thre
         DataError: No word or pair is frequent.
     """
     grown = grow(start.tokenizer, list(given.columns), words=words, pairs=pairs, threads=threads)
-    log.info(
-        "the vocabulary grows by %s words and %s pairs of words, from %s to %s rows",
-        f"{grown.words:,}", f"{len(grown) - grown.words:,}", f"{grown.first:,}", f"{grown.tokenizer.vocabulary_size:,}",
-    )  # fmt: skip
-    return dataclasses.replace(start, tokenizer=grown.tokenizer, grown=grown)
+    new = f"{grown.words:,} new words" + (f" and {len(grown) - grown.words:,} pairs" if pairs else "")
+    log.info("%s, %s: %s rows", start.words, new, f"{grown.tokenizer.vocabulary_size:,}")
+    return dataclasses.replace(start, words=f"{start.words}, {new}", tokenizer=grown.tokenizer, grown=grown)
 
 
 def prune_start(start: Start, given: Supervision, threads: int) -> Start:

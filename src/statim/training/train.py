@@ -35,7 +35,7 @@ from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe, check_weight
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
-from statim.training.start import Start, grow_start, prune_start, start_from
+from statim.training.start import Start, start_from, with_vocabulary
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
 from statim.vocabulary import check_rows
@@ -107,8 +107,9 @@ def train(
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own.
-        grow_pairs: Likewise for pairs of words; see statim.vocabulary.
+        grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own;
+            see statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else none.
+        grow_pairs: Likewise for pairs of words; by default none.
         prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
             by default none.
         anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
@@ -269,11 +270,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         heldout.check(parts.test)
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
-        if asked.grow_words or asked.grow_pairs:
-            more = {"words": asked.grow_words or 0, "pairs": asked.grow_pairs or 0}
-            begun = grow_start(begun, parts.train, threads=workers, **more)
-        if asked.prune_vocabulary:
-            begun = prune_start(begun, parts.train, workers)
+        more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
+        begun = with_vocabulary(begun, parts.train, **more, threads=workers)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
         recipe = (

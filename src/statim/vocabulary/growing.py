@@ -61,7 +61,7 @@ class Growth:
             table: (first, d), or (first + words, d) where the words have rows already.
         """
         for start, stop in self._parts(len(table)):
-            pieces = self.pieces[start:stop]
+            pieces = self.pieces.select(np.arange(start, stop))
             table = np.concatenate([table, np.add.reduceat(table[pieces.ids], pieces.offsets[:-1], axis=0)])
         return table
 
@@ -71,7 +71,7 @@ class Growth:
         ``size`` is first, or first + words.
         """
         for start, stop in reversed(self._parts(size)):
-            pieces = self.pieces[start:stop]
+            pieces = self.pieces.select(np.arange(start, stop))
             owners = np.repeat(frequencies[self.first + start :], pieces.lengths)
             frequencies = frequencies[: self.first + start] + np.bincount(
                 pieces.ids, owners, self.first + start
