@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +21,7 @@ import tokenizers
 from statim import threads as pool
 from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
-from statim.phrases import WordPiecePhrases, phrase_probe
+from statim.phrases import DividedPhrases, WordPiecePhrases, phrase_probe, without_phrases
 from statim.texts import Texts
 from statim.tokens import Tokens
 
@@ -101,7 +101,7 @@ class Tokenizer:
     @cached_property
     def is_remembering(self) -> bool:
         """Whether many texts are tokenized word by word, each word once."""
-        return self._memo is not None
+        return self._memo is not None or self._phrases is not None
 
     @cached_property
     def vocabulary_size(self) -> int:
@@ -223,7 +223,7 @@ class Tokenizer:
         return self._flat(texts, max_tokens, threads)
 
     def _with_phrases(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
-        found, hard = self._phrases(texts, *_packed(texts), max_tokens)
+        found, hard = self._phrases(texts, *_packed(texts), max_tokens, threads)
         if not hard.any():
             return cast(Tokens, found)
         others = list(itertools.compress(texts, hard))
@@ -273,25 +273,32 @@ class Tokenizer:
                 return None
         return fast
 
+    def _normalize(self, text: str) -> str:
+        normalizer = self._backend.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
     @cached_property
     def _has_phrases(self) -> bool:
-        """Has it the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
-        description, normalizer = json.loads(self.to_json()), self._backend.normalizer
-        return (
-            self.kind == "WordPiece"
-            and normalizer is not None
-            and WordPiecePhrases.fits(description, normalizer.normalize_str)
-        )
+        """Is it WordPiece with the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
+        return self.kind == "WordPiece" and WordPiecePhrases.fits(json.loads(self.to_json()), self._normalize)
 
     @cached_property
     def _phrases(self) -> Any:
         """What finds phrases, or None: there are none, or they are found in another way."""
-        if not self._has_phrases:
-            return None
         description = json.loads(self.to_json())
-        phrases = WordPiecePhrases(description)
+        phrases: Any
+        if self._has_phrases:
+            phrases = WordPiecePhrases(description, self._normalize)
+        elif self.kind != "WordPiece" and DividedPhrases.fits(description, self._normalize):
+            base = Tokenizer.from_json(json.dumps(without_phrases(description)))
+            if base._memo is None:
+                return None
+            cut = partial(_remembered, base._memo)
+            phrases = DividedPhrases(description, self._normalize, cut)
+        else:
+            return None
         probe = [*PROBE, *phrase_probe(description)]
-        found, hard = phrases(probe, *_packed(probe), None)
+        found, hard = phrases(probe, *_packed(probe), None, 1)
         right = self._flat(probe, None, 1)
         if found.select(np.flatnonzero(~hard)) == right.select(np.flatnonzero(~hard)):
             return phrases
@@ -331,6 +338,13 @@ def _packed(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     _, places, letters = pa.array(texts, pa.large_string()).buffers()
     offsets = np.frombuffer(places, np.int64)[: len(texts) + 1]
     return np.frombuffer(letters or b"", np.uint8), offsets
+
+
+def _remembered(
+    memo: Any, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
+) -> Tokens:
+    tokens: Tokens = memo(data, offsets, None, threads)
+    return tokens
 
 
 def _mend(text: str) -> str:

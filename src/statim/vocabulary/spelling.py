@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import decoders
 
-from statim.boundaries import boundaries
+from statim.boundaries import boundaries, steps
 from statim.errors import InputError
 from statim.kernels.counting import STARTS, WORDY
 from statim.tokenizer import Tokenizer
@@ -36,19 +36,19 @@ class Spelling:
         self.description: dict[str, Any] = json.loads(tokenizer.to_json())
         self._kind, model = tokenizer.kind, self.description["model"]
         self._prefix, self._mark = "", ""
-        steps = {step["type"]: step for step in _steps(self.description["pre_tokenizer"])}
+        kinds = {step["type"]: step for step in steps(self.description["pre_tokenizer"], "pretokenizers")}
         if self._kind == "WordPiece":
             self._prefix = model["continuing_subword_prefix"]
         elif self._kind in ("Unigram", "BPE") and not (
             model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout")
         ):
-            self._mark = "Ġ" if "ByteLevel" in steps else steps.get("Metaspace", {}).get("replacement", "")
+            self._mark = "Ġ" if "ByteLevel" in kinds else kinds.get("Metaspace", {}).get("replacement", "")
         if not (self._prefix or self._mark) or boundaries(self.description | {"added_tokens": []}) is None:
             raise InputError(
                 f"the tokenizer is {self._kind} of a kind whose vocabulary cannot be grown; give one of WordPiece, Unigram or BPE "
                 "that cuts texts into words at spaces"
             )
-        self._bytes = "ByteLevel" in steps
+        self._bytes = "ByteLevel" in kinds
         self._decoder = decoders.ByteLevel()
         self.tokens = [""] * tokenizer.vocabulary_size
         for token, identifier in tokenizer.vocabulary.items():
@@ -92,11 +92,3 @@ def is_word(text: str) -> bool:
     return bool(text) and all(
         character.isalnum() or unicodedata.category(character)[0] == "M" for character in text
     )
-
-
-def _steps(step: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if step is None:
-        return []
-    if step["type"] == "Sequence":
-        return [inner for part in step["pretokenizers"] for inner in _steps(part)]
-    return [step]
