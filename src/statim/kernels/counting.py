@@ -95,7 +95,7 @@ def count(
         pieces: The pieces of all words.
         places: (words + 1,) int64, where each word's begin.
         counts: (words,) int64, how often each occurs.
-        pair_keys: (a power of 2,) uint64: number of the first word << 32 | number of the second.
+        pair_keys: (a power of 2, or 0 to count none,) uint64: number of the first word << 32 | number of the second.
         pair_counts: As many int64, how often each occurs; 0 where free.
         used: (3,) int64: words; pairs; the least count that was last kept. All tables are kept up to date.
     """
@@ -113,7 +113,7 @@ def count(
             word = -1
             if kind & 2:
                 word = _number(ids, i, j, slots, pieces, places, counts, used)
-            if before >= 0 and word >= 0:
+            if len(pair_keys) and before >= 0 and word >= 0:
                 key = np.uint64(before) << np.uint64(32) | np.uint64(word)
                 used[1] += _count_pair(key, 1, pair_keys, pair_counts)
                 while 2 * used[1] > len(pair_keys):

@@ -35,16 +35,21 @@ class Candidate:
 class Counts:
     """What occurs how often in a corpus."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: bool) -> None:
         self._slots, self._pieces = np.full(2 * WORDS, -1, np.int32), np.empty(PIECES, np.int32)
         self._places, self._counts = np.zeros(WORDS + 1, np.int64), np.zeros(WORDS, np.int64)
-        self._pair_keys, self._pair_counts = np.zeros(PAIRS, np.uint64), np.zeros(PAIRS, np.int64)
+        self._pair_keys, self._pair_counts = (
+            np.zeros(PAIRS * pairs, np.uint64),
+            np.zeros(PAIRS * pairs, np.int64),
+        )
         self._used = np.zeros(3, np.int64)
 
     @staticmethod
-    def of(spelling: Spelling, tokenizer: Tokenizer, columns: Sequence[pa.Array], threads: int) -> "Counts":
-        """Count all texts, block by block."""
-        found = Counts()
+    def of(
+        spelling: Spelling, tokenizer: Tokenizer, columns: Sequence[pa.Array], threads: int, *, pairs: bool
+    ) -> "Counts":
+        """Count all texts, block by block; pairs only if they are wanted."""
+        found = Counts(pairs)
         for texts in blocks(columns):
             tokens = tokenizer(texts, threads=threads)
             counting.count(

@@ -113,7 +113,7 @@ def grow(
             "neither words nor pairs of words are asked for; ask for some, or do not grow the vocabulary"
         )
     spelling = Spelling(tokenizer)
-    counts = Counts.of(spelling, tokenizer, columns, pool.count(threads))
+    counts = Counts.of(spelling, tokenizer, columns, pool.count(threads), pairs=pairs > 0)
     candidates = [
         sorted(found, key=lambda candidate: (-candidate.count, candidate.pieces))
         for found in (counts.words() if words else [], counts.pairs() if pairs else [])
