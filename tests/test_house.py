@@ -26,7 +26,7 @@ FLOORS = [
     ["files", "settings", "texts", "threads"],
     ["tensors", "cache", "progress"],
     ["tokens", "kernels", "quantize", "boundaries", "growing"],
-    ["memo", "identity"],
+    ["memo", "phrases", "identity"],
     ["tokenizer"],
     ["vocabulary", "formats"],
     ["model"],
@@ -44,7 +44,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What takes long to import, and the files that may do so at their top; all others do it inside a function
 HEAVY = {
     "numba": ["kernels/"],
-    "pyarrow": ["data/", "vocabulary.py", "search/documents.py", "evaluation/", "training/"],
+    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "training/"],
     "torch": [
         "training/contrastive.py",
         "training/trainer.py",

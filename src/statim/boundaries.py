@@ -8,7 +8,6 @@ what it does not know is never cut.
 
 import itertools
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +49,8 @@ def boundaries(description: dict[str, Any]) -> Boundaries | None:
     Args:
         description: The contents of a ``tokenizer.json``.
     """
-    normalizers = list(_flat(description.get("normalizer"), "normalizers"))
-    splitters = list(_flat(description.get("pre_tokenizer"), "pretokenizers"))
+    normalizers = steps(description.get("normalizer"), "normalizers")
+    splitters = steps(description.get("pre_tokenizer"), "pretokenizers")
     added = description.get("added_tokens") or []
     if (
         description["model"].get("dropout")
@@ -68,15 +67,13 @@ def boundaries(description: dict[str, Any]) -> Boundaries | None:
     return Boundaries(False, ())
 
 
-def _flat(step: Step | None, inner: str) -> Iterator[Step]:
-    """The steps of a normalizer or pre-tokenizer, those of sequences one by one."""
+def steps(step: Step | None, inner: str) -> list[Step]:
+    """The steps of a normalizer or pre-tokenizer, those of sequences one by one; ``inner`` is the name of a sequence's parts."""
     if step is None:
-        return
-    if step["type"] == "Sequence":
-        for part in step[inner]:
-            yield from _flat(part, inner)
-    else:
-        yield step
+        return []
+    return (
+        [one for part in step[inner] for one in steps(part, inner)] if step["type"] == "Sequence" else [step]
+    )
 
 
 def _keeps_spaces(step: Step, splitters: list[Step]) -> bool:

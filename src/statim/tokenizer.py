@@ -11,8 +11,8 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import tokenizers
 from statim import threads as pool
 from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
+from statim.phrases import DividedPhrases, WordPiecePhrases, phrase_probe, without_phrases
 from statim.texts import Texts
 from statim.tokens import Tokens
 
@@ -95,12 +96,12 @@ class Tokenizer:
     @property
     def is_fast(self) -> bool:
         """Whether nanotoken does the work."""
-        return self._fast is not None
+        return self._fast is not None or self._has_phrases
 
     @cached_property
     def is_remembering(self) -> bool:
         """Whether many texts are tokenized word by word, each word once."""
-        return self._memo is not None
+        return self._memo is not None or self._phrases is not None
 
     @cached_property
     def vocabulary_size(self) -> int:
@@ -168,6 +169,8 @@ class Tokenizer:
         """Give back the memory in which words are remembered, tens of megabytes a thread; after many texts, before other work."""
         if self._fast is not None:
             self._fast.clear_cache()
+        if "_phrases" in self.__dict__ and self._phrases is not None:
+            self._phrases.forget()
 
     def chunk(
         self,
@@ -212,10 +215,21 @@ class Tokenizer:
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )
             return Tokens(ids.view(np.int32), offsets)
+        if len(texts) > FEW and self._phrases is not None:
+            return self._with_phrases(texts, max_tokens, threads)
         if len(texts) > FEW and self._memo is not None:
             tokens: Tokens = self._memo(*_packed(texts), max_tokens, threads)
             return tokens
         return self._flat(texts, max_tokens, threads)
+
+    def _with_phrases(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
+        found, hard = self._phrases(texts, *_packed(texts), max_tokens, threads)
+        if not hard.any():
+            return cast(Tokens, found)
+        others = list(itertools.compress(texts, hard))
+        places = np.arange(len(texts))
+        places[hard] = len(texts) + np.arange(len(others))
+        return Tokens.concatenate([found, self._flat(others, max_tokens, threads)]).select(places)
 
     def _flat(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         encoded = [encoding.ids[:max_tokens] for encoding in self._encode(texts, threads)]
@@ -239,7 +253,7 @@ class Tokenizer:
 
     def _proven_fast(self) -> Any:
         """The nanotoken twin of a WordPiece tokenizer, or None: another kind, or one whose ids differ."""
-        if type(self._backend.model).__name__ != "WordPiece":
+        if type(self._backend.model).__name__ != "WordPiece" or self._has_phrases:
             return None
         import nanotoken
 
@@ -258,6 +272,41 @@ class Tokenizer:
                 )
                 return None
         return fast
+
+    def _normalize(self, text: str) -> str:
+        normalizer = self._backend.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    @cached_property
+    def _has_phrases(self) -> bool:
+        """Is it WordPiece with the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
+        return self.kind == "WordPiece" and WordPiecePhrases.fits(json.loads(self.to_json()), self._normalize)
+
+    @cached_property
+    def _phrases(self) -> Any:
+        """What finds phrases, or None: there are none, or they are found in another way."""
+        description = json.loads(self.to_json())
+        phrases: Any
+        if self._has_phrases:
+            phrases = WordPiecePhrases(description, self._normalize)
+        elif self.kind != "WordPiece" and DividedPhrases.fits(description, self._normalize):
+            base = Tokenizer.from_json(json.dumps(without_phrases(description)))
+            if base._memo is None:
+                return None
+            cut = partial(_remembered, base._memo)
+            phrases = DividedPhrases(description, self._normalize, cut)
+        else:
+            return None
+        probe = [*PROBE, *phrase_probe(description)]
+        found, hard = phrases(probe, *_packed(probe), None, 1)
+        right = self._flat(probe, None, 1)
+        if found.select(np.flatnonzero(~hard)) == right.select(np.flatnonzero(~hard)):
+            return phrases
+        warnings.warn(
+            "this tokenizer finds phrases in another way than is known here; tokenizers is used instead, exact but slower",
+            stacklevel=5,
+        )
+        return None
 
     @cached_property
     def _memo(self) -> Any:
@@ -289,6 +338,13 @@ def _packed(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     _, places, letters = pa.array(texts, pa.large_string()).buffers()
     offsets = np.frombuffer(places, np.int64)[: len(texts) + 1]
     return np.frombuffer(letters or b"", np.uint8), offsets
+
+
+def _remembered(
+    memo: Any, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
+) -> Tokens:
+    tokens: Tokens = memo(data, offsets, None, threads)
+    return tokens
 
 
 def _mend(text: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
@@ -16,6 +17,7 @@ from statim.errors import InputError, ModelError
 from statim.formats import huggingface
 from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors
+from statim.vocabulary import grow, prune
 
 TOLERANCE = 1e-6
 
@@ -39,6 +41,23 @@ def test_three_libraries_agree(
     assert again.settings == model.settings
     assert apart(expected, by_sentence_transformers(tmp_path / "model", texts), texts) < TOLERANCE
     assert apart(expected, by_model2vec(tmp_path / "model", texts), texts) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["MiniLM", "Unigram", "BPE"])
+def test_three_libraries_agree_on_a_grown_vocabulary(
+    kind, minilm, small, table, texts, apart, tmp_path, by_sentence_transformers, by_model2vec
+):
+    old = huggingface.Tokenizer(minilm if kind == "MiniLM" else small[kind])
+    grown = grow(old, [pa.array(texts[:1200], pa.large_string())], words=200, pairs=400).tokenizer
+    kept = prune(grown, [pa.array(texts[:300], pa.large_string())]).tokenizer
+    for number, tokenizer in enumerate((grown, kept)):
+        model = StaticModel(table(tokenizer.backend, zero=tokenizer.unknown_id), tokenizer)
+        model.save(tmp_path / f"{number}")
+        expected = model.encode(texts)
+        assert len(tokenizer(texts[:300]).ids) < len(old(texts[:300]).ids)
+        assert np.array_equal(StaticModel.load(tmp_path / f"{number}").encode(texts), expected)
+        assert apart(expected, by_sentence_transformers(tmp_path / f"{number}", texts), texts) < TOLERANCE
+        assert apart(expected, by_model2vec(tmp_path / f"{number}", texts), texts) < TOLERANCE
 
 
 def test_an_unknown_token_occurs_in_the_texts(minilm, texts):

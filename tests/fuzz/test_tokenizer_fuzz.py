@@ -14,6 +14,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+import numpy as np
 import pytest
 import tokenizers
 from duel import Duel, expected, made, shrunk
@@ -58,6 +59,29 @@ def test_any_string(name, arena):
         duel.check(batch[::-1], oracle[::-1], threads=None)
     one_by_one = [duel.backend.encode(mended(text), add_special_tokens=False).ids for text in batches[1]]
     assert one_by_one == oracles[1], "the oracle contradicts itself"
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name.endswith("-grown")])
+def test_pairs_of_words(name, arena):
+    """Enough texts for compiled code; pairs that are hardly there, and in each other's way."""
+    duel, strings = arena(name, stream=10)
+    duel.check(strings(1200))
+    pairs = [
+        token.content
+        for token in duel.backend.get_added_tokens_decoder().values()
+        if token.single_word and " " in token.content and token.content.strip() == token.content
+    ]
+    words = sorted({word for pair in pairs for word in pair.split(" ")})
+    rng = np.random.default_rng([SEED, 11])
+    spaces = [" "] * 20 + ["  ", "\n", "\t", " \n ", "_", "-", ",", " [SEP] ", "\u00a0", ""]
+    texts = [
+        "".join(map("".join, zip(rng.choice([*pairs, *words], 8), rng.choice(spaces, 8), strict=True)))
+        for _ in range(2000)
+    ]
+    oracle = duel.check(texts)
+    last = {duel.backend.token_to_id(pair) for pair in pairs}
+    assert sum(identifier in last for ids in oracle for identifier in ids) > 1000
+    duel.check(texts, max_tokens=5, threads=None)
 
 
 @pytest.mark.parametrize("name", MEMBERS)

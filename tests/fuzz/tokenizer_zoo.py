@@ -7,8 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from statim.tokenizer import Tokenizer as Own
+from statim.vocabulary import grow
 
 # Docstrings are in English; this is for accents, other scripts, emoji, indented code, and phrases that stand often.
 MULTILINGUAL = """
@@ -151,6 +155,11 @@ class Zoo:
             # As if read from a file: reading changes the last digit of scores, once
             self._found[name] = Tokenizer.from_str(MEMBERS[name](self).to_str())
         return self._found[name]
+
+    def grown(self, backend: Tokenizer) -> Tokenizer:
+        """With rows for the frequent words and pairs of words of the documents."""
+        texts = pa.array(self.documents, pa.large_string())
+        return grow(Own(backend), [texts], words=150, pairs=400).tokenizer.backend
 
     def words(self, backend: Tokenizer) -> Counter[str]:
         """What the normalizer and the pre-tokenizer make of the lines, without the longest."""
@@ -367,6 +376,13 @@ END = AddedToken("<|endoftext|>", special=True, normalized=False)
 MEMBERS: dict[str, Callable[[Zoo], Tokenizer]] = {
     "wordpiece-minilm": minilm,
     "wordpiece-minilm-added": lambda zoo: minilm(zoo, *ADDED),
+    "wordpiece-minilm-grown": lambda zoo: zoo.grown(minilm(zoo)),
+    "wordpiece-cased-grown": lambda zoo: zoo.grown(zoo.wordpiece(bert(lowercase=False), words)),
+    "wordpiece-added-grown": lambda zoo: zoo.grown(minilm(zoo, *ADDED)),
+    "unigram-xlmr-grown": lambda zoo: zoo.grown(zoo["unigram-xlmr"]),
+    "unigram-albert-grown": lambda zoo: zoo.grown(zoo["unigram-albert"]),
+    "bpe-gpt2-grown": lambda zoo: zoo.grown(zoo["bpe-gpt2"]),
+    "bpe-llama3-grown": lambda zoo: zoo.grown(zoo["bpe-llama3"]),
     "wordpiece-uncased": lambda zoo: zoo.wordpiece(bert(), words),
     "wordpiece-cased": lambda zoo: zoo.wordpiece(bert(lowercase=False), words),
     "wordpiece-cased-added": lambda zoo: zoo.wordpiece(bert(lowercase=False), words, *ADDED, *SPACES),

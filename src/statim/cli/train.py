@@ -35,6 +35,26 @@ def train(
             help="For a random start: a tokenizer.json, or a model that has one; by default learned from the pairs."
         ),
     ] = None,
+    grow_words: Annotated[
+        int | None,
+        typer.Option(
+            help="Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own; by "
+            "default 10000 where a teacher is distilled, 0 for none."
+        ),
+    ] = None,
+    grow_pairs: Annotated[
+        int | None,
+        typer.Option(
+            help="Give so many of their most frequent pairs of words rows of their own; by default none."
+        ),
+    ] = None,
+    prune_vocabulary: Annotated[
+        bool,
+        typer.Option(
+            "--prune-vocabulary",
+            help="Leave out the rows that never occur in the training texts, but for those that spell other texts.",
+        ),
+    ] = False,
     packages: Annotated[
         str | None,
         typer.Option(
@@ -230,6 +250,9 @@ def train(
         out=resume or out,
         start=start,
         tokenizer=tokenizer,
+        grow_words=grow_words,
+        grow_pairs=grow_pairs,
+        prune_vocabulary=prune_vocabulary or None,
         anchor=anchor,
         positive=positive,
         negative=negative,

@@ -1,5 +1,6 @@
 """Where a table starts: random numbers, a teacher's view of each token, or an earlier model."""
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import cache
+from statim.data.pairs import Pairs
 from statim.data.supervision import Supervision
 from statim.errors import InputError, ModelError
 from statim.model import StaticModel
@@ -20,11 +22,12 @@ from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData
-from statim.vocabulary import learn_wordpiece
+from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
 
 log = logging.getLogger("statim")
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)
+WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabulary.py
 FILL = 0.1  # size of the random columns that widen a table, relative to its own
 
 Floats = npt.NDArray[np.float32]
@@ -102,7 +105,8 @@ class Start:
         settings: The model's.
         source: An earlier table, or a teacher's token vectors; None for a random start.
         teacher: The teacher, if there is one.
-        new_rows: The ids of tokens that the source has no row for; None where it has all, or there is no source.
+        grown: The growth of the vocabulary, if it has grown; ``source`` has no rows for its new ids.
+        pruned: What was left of the vocabulary after that, if it was pruned; ``source`` has rows for all.
     """
 
     words: str
@@ -110,7 +114,20 @@ class Start:
     settings: Settings
     source: Floats | None
     teacher: Teacher | None = None
-    new_rows: npt.NDArray[np.integer[Any]] | None = None
+    grown: Growth | None = None
+    pruned: Pruned | None = None
+
+    @property
+    def new_rows(self) -> npt.NDArray[np.int64] | None:
+        """The ids of the rows that the vocabulary has grown by."""
+        if self.grown is None:
+            return None
+        kept = self._kept()
+        return np.flatnonzero(kept >= self.grown.first)
+
+    def _kept(self) -> npt.NDArray[np.int64]:
+        """The id that each of the tokenizer's had before pruning."""
+        return np.arange(self.tokenizer.vocabulary_size) if self.pruned is None else self.pruned.kept
 
     @property
     def dim(self) -> int | None:
@@ -131,13 +148,24 @@ class Start:
 
     def table(self, data: TrainingData, recipe: Recipe) -> Floats:
         """The table to train, (V, recipe.dim), of which the unknown token's row is zero."""
+        kept, grown = self._kept(), self.grown
+        whole = len(kept) if self.pruned is None else self.pruned.before
+        size = whole if grown is None else grown.first
         if self.source is None:
-            table = random_table(self.tokenizer.vocabulary_size, recipe.dim, recipe.seed)
+            table = random_table(size, recipe.dim, recipe.seed)
         elif self.teacher is None:
-            table = widen(unit_scale(self.source), recipe.dim, recipe.seed)
+            table = widen(unit_scale(self.source[:size]), recipe.dim, recipe.seed)
         else:
-            frequencies = np.bincount(data.bags.ids, data.bags.counts.astype(np.float64), len(self.source))
-            table = distilled_table(self.source, np.asarray(frequencies, np.float64), recipe.dim, recipe.seed)
+            frequencies = np.zeros(whole)
+            counts = data.bags.counts.astype(np.float64)
+            frequencies[kept] = np.bincount(data.bags.ids, counts, len(kept))
+            source = self.source if grown is None else self._with_words(self.source, grown)
+            before = frequencies if grown is None else grown.as_before(frequencies, len(source))
+            table = distilled_table(source, before, recipe.dim, recipe.seed)
+        if grown is not None:
+            table = grown.extended(table)
+        if self.pruned is not None:
+            table = table[kept]
         if self.tokenizer.unknown_id is not None:
             table[self.tokenizer.unknown_id] = 0
         return table
@@ -167,6 +195,13 @@ class Start:
         rates[[known[token] for token in freeze]] = 0
         return rates
 
+    def _with_words(self, vectors: Floats, grown: Growth) -> Floats:
+        """The teacher's vectors of tokens, and as long ones of the new words, which it reads whole; about 1 ms a word, then cached."""
+        if self.teacher is None or not grown.words:
+            return vectors
+        words = np.asarray(self.teacher.encode(grown.texts[: grown.words]), np.float32)
+        return np.concatenate([vectors, words * np.linalg.norm(vectors, axis=1).mean()])
+
 
 def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:
     """What ``train`` was asked to start from; see there.
@@ -189,6 +224,59 @@ def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -
         return _from_model(StaticModel.load(start), f"the static model {start}")
     except ModelError:
         return _from_teacher(Teacher.load(str(start)), progress)
+
+
+def with_vocabulary(
+    start: Start,
+    given: Supervision,
+    *,
+    words: int | None,
+    pairs: int | None,
+    prune: bool | None,
+    threads: int,
+) -> Start:
+    """The start with the vocabulary that ``train`` was asked for: a teacher's grows by WORDS where pairs are trained on.
+
+    Raises:
+        InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
+        DataError: No word or pair is frequent, but some were asked for.
+    """
+    usual = WORDS if start.teacher is not None and isinstance(given, Pairs) else 0
+    more = {"words": usual if words is None else words, "pairs": pairs or 0}
+    if any(more.values()):
+        try:
+            start = grow_start(start, given, threads=threads, **more)
+        except InputError as reason:
+            if words or pairs:
+                raise
+            log.info("the vocabulary stays as it is: %s", reason)
+    return prune_start(start, given, threads) if prune else start
+
+
+def grow_start(start: Start, given: Supervision, *, words: int, pairs: int, threads: int) -> Start:
+    """The start with rows for the most frequent words and pairs of words of the texts that are trained on.
+
+    Arguments are those of ``vocabulary.grow``.
+
+    Raises:
+        InputError: A number is out of range, or the start's tokenizer cannot be grown.
+        DataError: No word or pair is frequent.
+    """
+    grown = grow(start.tokenizer, list(given.columns), words=words, pairs=pairs, threads=threads)
+    new = f"{grown.words:,} new words" + (f" and {len(grown) - grown.words:,} pairs" if pairs else "")
+    log.info("%s, %s: %s rows", start.words, new, f"{grown.tokenizer.vocabulary_size:,}")
+    return dataclasses.replace(start, words=f"{start.words}, {new}", tokenizer=grown.tokenizer, grown=grown)
+
+
+def prune_start(start: Start, given: Supervision, threads: int) -> Start:
+    """The start without the rows that never occur in the texts that are trained on; see vocabulary.prune.
+
+    Raises:
+        InputError: The start's tokenizer cannot be pruned.
+    """
+    pruned = prune(start.tokenizer, list(given.columns), threads=threads)
+    log.info("%s", pruned)
+    return dataclasses.replace(start, tokenizer=pruned.tokenizer, pruned=pruned)
 
 
 def _from_model(model: StaticModel, words: str) -> Start:

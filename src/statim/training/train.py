@@ -35,9 +35,10 @@ from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data, usual_loss
-from statim.training.start import Start, start_from
+from statim.training.start import Start, start_from, with_vocabulary
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
+from statim.vocabulary import check_rows
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,9 @@ def train(
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
+    grow_words: int | None = None,
+    grow_pairs: int | None = None,
+    prune_vocabulary: bool | None = None,
     anchor: str | Mapping[str, str] | None = None,
     positive: str | Mapping[str, str] | None = None,
     negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
@@ -111,6 +115,11 @@ def train(
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
             all-MiniLM-L6-v2 if it can be had, else random.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
+        grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own;
+            see statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else none.
+        grow_pairs: Likewise for pairs of words; by default none.
+        prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
+            by default none.
         anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
             for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
         positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
@@ -235,6 +244,7 @@ def _check(asked: SimpleNamespace) -> None:
         raise InputError(
             "--packages chooses what python-docs reads; give it with the source python-docs alone"
         )
+    check_rows(asked.grow_words or 0, asked.grow_pairs or 0)
     counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
     for name, least in counts.items():
         value = getattr(asked, name.replace("-", "_"))
@@ -281,6 +291,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         heldout.check(parts.test)
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
+        more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
+        begun = with_vocabulary(begun, parts.train, **more, threads=workers)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
         recipe = (

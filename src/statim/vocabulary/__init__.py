@@ -1,0 +1,7 @@
+"""A tokenizer's vocabulary made from a corpus: learned anew, grown by its frequent words and word pairs, or pruned."""
+
+from statim.vocabulary.growing import Growth, check_rows, grow
+from statim.vocabulary.learning import learn_wordpiece
+from statim.vocabulary.pruning import Pruned, prune
+
+__all__ = ["Growth", "Pruned", "check_rows", "grow", "learn_wordpiece", "prune"]
