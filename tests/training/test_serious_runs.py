@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from statim import train
@@ -11,7 +12,7 @@ from statim.settings import Settings
 from statim.training import checkpoint, run
 from statim.training.checkpoint import Checkpoints
 from statim.training.recipe import Recipe
-from statim.training.start import Start, random_table
+from statim.training.start import Start, grow_start, random_table
 from statim.training.trainer import learning_rates
 from statim.vocabulary import learn_wordpiece
 
@@ -133,18 +134,16 @@ def test_frozen_tokens_stay_and_others_decay(pairs):
 
 
 def test_new_rows_have_a_rate_of_their_own(pairs):
-    tokenizer = learn_wordpiece(list(pairs.columns))
-    new = np.array([5, 9])
-    start = Start(
-        "a table that grew", tokenizer, Settings(), np.ones((tokenizer.vocabulary_size, 4)), new_rows=new
-    )
+    tokenizer = learn_wordpiece([pa.array(["some other words of another corpus"] * 10, pa.large_string())])
+    old = Start("a table", tokenizer, Settings(), np.ones((tokenizer.vocabulary_size, 4), np.float32))
+    start = grow_start(old, pairs, words=2, pairs=0, threads=1)
+    first, second = start.new_rows
     assert start.row_rates([], 1.0) is None
-    token = next(token for token, number in tokenizer.vocabulary.items() if number == 9)
+    token = next(token for token, number in start.tokenizer.vocabulary.items() if number == second)
     rates = start.row_rates([token], 2.5)
-    wanted = np.ones(tokenizer.vocabulary_size, np.float32)
-    wanted[5], wanted[9] = 2.5, 0
+    wanted = np.ones(start.tokenizer.vocabulary_size, np.float32)
+    wanted[first], wanted[second] = 2.5, 0
     np.testing.assert_array_equal(rates, wanted)
-    old = Start("a table", tokenizer, Settings(), start.source)
     assert old.hash != start.hash
     with pytest.raises(
         InputError, match=r"new_rows_rate is 0.5, but a table has no new rows beside old ones"
