@@ -21,7 +21,7 @@ import tokenizers
 from statim import threads as pool
 from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
-from statim.phrases import DividedPhrases, WordPiecePhrases, phrase_probe, without_phrases
+from statim.phrases import DividedPhrases, WordPiecePhrases, is_phrase, phrase_probe, without_phrases
 from statim.texts import Texts
 from statim.tokens import Tokens
 
@@ -112,6 +112,11 @@ class Tokenizer:
     def vocabulary(self) -> dict[str, int]:
         """Token -> id, added tokens included."""
         return dict(self._backend.get_vocab(with_added_tokens=True))
+
+    @cached_property
+    def phrases(self) -> int:
+        """How many of its tokens are pairs of words; see vocabulary.grow."""
+        return sum(map(is_phrase, json.loads(self.to_json())["added_tokens"]))
 
     @cached_property
     def unknown_id(self) -> int | None:

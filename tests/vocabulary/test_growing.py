@@ -94,6 +94,8 @@ def test_ids_are_those_of_tokenizers(kind, grown, docstrings):
     assert np.mean(occur[found.first :] > 0) > 0.95
     again = Tokenizer.from_json(found.tokenizer.to_json())
     assert again.hash == found.tokenizer.hash
+    assert again.phrases == 400
+    assert again.is_remembering or again.is_fast
 
 
 def test_nanotoken_cuts_alike(grown, docstrings):

@@ -24,6 +24,7 @@ def info(
         "table_bytes": loaded.nbytes,
         "tokenizer": loaded.tokenizer.kind,
         "fast_tokenizer": loaded.tokenizer.is_fast,
+        "word_pairs": loaded.tokenizer.phrases,
         "normalize": settings.normalize,
         "max_tokens": settings.max_tokens,
         "unknown_tokens": "dropped" if settings.drop_unknown else "counted",
