@@ -55,7 +55,6 @@ from statim.training.start import Start, random_table, start_from, token_vectors
 from statim.training.trainer import begin, fit
 
 HELD_OUT = 2000  # pairs, for development and for the test each; a twentieth of small data
-LENGTHS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 2, 3, 5)  # epochs
 LEAST = 1024  # pairs that statim trains on at least
 CURVE = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 1.5, 2, 3, 4, 5, 6, 8, 10)  # epochs
 WARM = 700  # pairs of the tiny training that loads and compiles everything
@@ -105,6 +104,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--statim-recipe", default="default;learning_rate=0.2;batch=512;grow_words=10000",
         help="recipes that statim tries at each length: what differs from a plain one without new words, with ; between",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lengths", default="0.02,0.03,0.06,0.125,0.19,0.25,0.375,0.5,0.75,1,2,3,5", help="of statim's trainings, in epochs"
     )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3, help="of each of statim's trainings")
     parser.add_argument("--finetune-seconds", type=float, default=60.0, help="in each precision")
@@ -393,13 +395,14 @@ def statim(place: Place) -> State:
     goal = place.found("reference")["development"]
     candidates = place.asked.statim_recipe.split(";")
     trials: list[State] = []
-    for length in LENGTHS:
+    for length in numbers(place.asked.lengths):
         take = round(place.count * min(1, length))
         if take < min(LEAST, place.count):
             continue
         # a part of the pairs has words of its own, which the teacher would have to read first
         fit_for = [words for words in candidates if length >= 1 or "grow_words" not in words]
         here = [trial(place, length, take, words) for words in fit_for]
+        print(*[{name: one[name] for name in ("length", "recipe", "seconds", "development")} for one in here], flush=True)
         trials += here
         good = [one for one in here if one["development"] >= goal]
         if good:
