@@ -17,7 +17,6 @@ class Given:
     """A sentence transformer as far as mine_hard_negatives looks, whose vectors are given."""
 
     device = torch.device("cpu")
-    prompts = {"query": "ask: "}
 
     def __init__(self, vectors):
         self.vectors = vectors
@@ -38,7 +37,9 @@ class Scorer:
     """A cross-encoder whose scores are random, and the same for the same pair."""
 
     def predict(self, pairs, convert_to_tensor=False, **_):
-        found = np.array([np.random.default_rng(abs(hash(pair)) % 2**32).normal() for pair in pairs], np.float32)
+        found = np.array(
+            [np.random.default_rng(abs(hash(pair)) % 2**32).normal() for pair in pairs], np.float32
+        )
         return torch.from_numpy(found) if convert_to_tensor else found
 
 
@@ -111,7 +112,9 @@ def test_formats(case, output_format, scores, options, capsys):
     expected = theirs(case, None, options, capsys)
     found = mine(pairs, model, **options).table
     assert 20 < len(found) == len(expected)
-    for ours, name in zip(found.column_names, expected.column_names, strict=True):  # but two are called otherwise
+    for ours, name in zip(
+        found.column_names, expected.column_names, strict=True
+    ):  # but two are called otherwise
         if "score" in name:
             ours_flat, flat = (list(np.hstack(v)) for v in (found.column(ours).to_pylist(), expected[name]))
             np.testing.assert_allclose(ours_flat, flat, atol=1e-6)
@@ -158,7 +161,11 @@ def test_whatever_they_can_be_asked_can_be_asked_here():
         "sampling_strategy": "sampling", "use_faiss": "search", "faiss_batch_size": "search",
         "use_multi_process": "threads", "verbose": "progress",
     }  # fmt: skip
-    unneeded = {"cache_folder", "as_triplets", "margin"}  # teachers' vectors are cached anyway; the others are deprecated
+    unneeded = {
+        "cache_folder",
+        "as_triplets",
+        "margin",
+    }  # teachers' vectors are cached anyway; the others are deprecated
     ours = set(inspect.signature(mine).parameters)
     theirs = set(inspect.signature(mine_hard_negatives).parameters) - unneeded
     assert {renamed.get(name, name) for name in theirs} <= ours

@@ -109,4 +109,6 @@ def _number(given: str) -> float | None:
     try:
         return float(given)
     except ValueError:
-        raise typer.BadParameter(f"--relative-margin is {given!r}; give a number like 0.05, or none") from None
+        raise typer.BadParameter(
+            f"--relative-margin is {given!r}; give a number like 0.05, or none"
+        ) from None

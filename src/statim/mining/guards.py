@@ -16,7 +16,6 @@ from statim.errors import InputError
 
 SAMPLINGS = ("top", "random")
 ROWS = 4096  # anchors looked at in one go
-MOST = 2048  # ranks
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
@@ -86,7 +85,9 @@ class Guards:
         if low is not None and high is not None and low > high:
             raise InputError(f"min_score is {low:g} and max_score {high:g}: no score is between; swap them")
         if range_max is None:
-            some = any(given.get(name) is not None for name in ("absolute_margin", "relative_margin", "max_score"))
+            some = any(
+                given.get(name) is not None for name in ("absolute_margin", "relative_margin", "max_score")
+            )
             range_max = range_min + num_negatives * (10 if some or rescored else 1) + positives
         if num_negatives > range_max - range_min:
             raise InputError(
@@ -95,46 +96,54 @@ class Guards:
             )
         return Guards(num_negatives, range_min, range_max, **given)
 
+    def empty(self) -> "Chosen":
+        """Room for what ``choose`` finds."""
+        return Chosen(self.num_negatives, np.random.default_rng(self.seed))
+
     def choose(
-        self, scores: Floats, positions: Longs, positives: Longs, offsets: Longs, own: Longs, worst: Floats
-    ) -> "Chosen":
-        """Choose negatives among the nearest documents.
+        self,
+        chosen: "Chosen",
+        scores: Floats,
+        positions: Longs,
+        positives: Longs,
+        offsets: Longs,
+        own: Longs,
+        worst: Floats,
+    ) -> None:
+        """Choose negatives of b anchors among their nearest documents.
 
         Args:
-            scores: (m, W) of the candidates of m anchors, falling; -inf where there is none.
-            positions: (m, W) int64, the candidates; -1 where there is none.
-            positives: int64, the anchors' positives, one anchor's after the other's.
-            offsets: (m + 1,) int64, where each anchor's begin.
-            own: (m,) int64, the document of each anchor's own text; -1 for none.
-            worst: (m,) the score of each anchor's worst positive.
+            chosen: They are added to it.
+            scores: (b, W) of the anchors' candidates, falling; -inf where there is none.
+            positions: (b, W) int64, the candidates; -1 where there is none.
+            positives: int64, the positives of all anchors, one anchor's after the other's.
+            offsets: (b + 1,) int64, where each of these anchors' begin.
+            own: (b,) int64, the document of each anchor's own text; -1 for none.
+            worst: (b,) the score of each anchor's worst positive.
         """
-        m = len(scores)
-        found = Chosen(
-            np.full((m, self.num_negatives), -1, np.int64), np.full((m, self.num_negatives), -np.inf, np.float32), {}
-        )  # fmt: skip
-        random = np.random.default_rng(self.seed)
-        for start in range(0, m, ROWS):
-            rows = slice(start, min(start + ROWS, m))
+        for start in range(0, len(scores), ROWS):
+            rows = slice(start, min(start + ROWS, len(scores)))
             some, places = scores[rows], positions[rows]
             left = (places >= 0) & (some > -np.inf)
-            found.count("candidates", left)
+            chosen.count("candidates", left)
             belongs = _contained(places, positives, offsets[rows.start : rows.stop + 1])
             for name, removed in self._removals(some, places == own[rows, None], belongs, worst[rows, None]):
-                found.count(name, left & removed)
+                chosen.count(name, left & removed)
                 left &= ~removed
             ranks = np.cumsum(left, axis=1) - 1
             outside = left & ((ranks < self.range_min) | (ranks >= self.range_max))
-            found.count("range", outside)
+            chosen.count("range", outside)
             left &= ~outside
-            if self.sampling == "random":
-                keys = np.where(left, random.random(left.shape), 2.0)
+            if self.sampling == "random" and left.shape[1] > self.num_negatives:
+                keys = np.where(left, chosen.random.random(left.shape), 2.0)
                 last = np.partition(keys, self.num_negatives - 1, axis=1)[:, self.num_negatives - 1]
                 left &= keys <= last[:, None]
-            places_among = np.cumsum(left, axis=1) - 1
-            i, j = np.nonzero(left & (places_among < self.num_negatives))
-            at = start + i, places_among[i, j]
-            found.positions[at], found.scores[at] = places[i, j], some[i, j]
-        return found
+            among = np.cumsum(left, axis=1) - 1
+            i, j = np.nonzero(left & (among < self.num_negatives))
+            found = np.full((len(places), self.num_negatives), -1, np.int64)
+            found_scores = np.full(found.shape, -np.inf, np.float32)
+            found[i, among[i, j]], found_scores[i, among[i, j]] = places[i, j], some[i, j]
+            chosen.add(found, found_scores)
 
     def _removals(
         self, scores: Floats, same: npt.NDArray[np.bool_], belongs: npt.NDArray[np.bool_], worst: Floats
@@ -153,24 +162,46 @@ class Guards:
             yield "min score", scores < np.float32(self.min_score)
 
 
-@dataclass(frozen=True, eq=False)
 class Chosen:
-    """The negatives of m anchors.
+    """The negatives of m anchors, which are added block by block.
+
+    Args:
+        width: Negatives of each anchor, N.
+        random: Draws them, where they are drawn.
 
     Attributes:
-        positions: (m, N) int64, documents, the closest first; -1 after the last.
-        scores: (m, N) float32; -inf after the last.
         removed: How many candidates each guard removed, in the order in which they looked; before it, how many there were.
     """
 
-    positions: Longs
-    scores: Floats
-    removed: dict[str, int]
+    def __init__(self, width: int, random: np.random.Generator) -> None:
+        self.random = random
+        self.removed: dict[str, int] = {}
+        self._positions, self._scores = [np.empty((0, width), np.int64)], [np.empty((0, width), np.float32)]
+
+    @property
+    def positions(self) -> Longs:
+        """(m, N) int64, documents, the closest first; -1 after the last."""
+        if len(self._positions) > 1:
+            self._positions = [np.concatenate(self._positions)]
+        return self._positions[0]
+
+    @property
+    def scores(self) -> Floats:
+        """(m, N) float32; -inf after the last."""
+        if len(self._scores) > 1:
+            self._scores = [np.concatenate(self._scores)]
+        return self._scores[0]
 
     @property
     def counts(self) -> Longs:
         """(m,) how many negatives each anchor has."""
-        return (self.positions >= 0).sum(axis=1)
+        found: Longs = (self.positions >= 0).sum(axis=1)
+        return found
+
+    def add(self, positions: Longs, scores: Floats) -> None:
+        """Put further anchors' at the end."""
+        self._positions.append(positions)
+        self._scores.append(scores)
 
     def count(self, name: str, which: npt.NDArray[np.bool_]) -> None:
         """Add to one of ``removed``."""

@@ -4,40 +4,29 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from statim.data import tables
-from statim.data.pairs import Pairs
 from statim.data.reading import read_pairs
 from statim.data.texts import read_texts
-from statim.errors import DataError, DependencyError, InputError
+from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
 from statim.mining import formats
 from statim.mining.guards import Guards
-from statim.mining.nearest import nearest
+from statim.mining.nearest import Nearest, cosines, scaled
 from statim.mining.pool import Pool
 from statim.mining.report import Report
+from statim.mining.rescoring import CrossEncoder, Rescoring
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.search.exact import matrix, unit
+from statim.search.exact import matrix
 from statim.teacher import Teacher
 
-PREDICTED = 1 << 14  # pairs handed to a cross-encoder at a time
-BLOCK = 1 << 13  # vectors multiplied in pairs at a time
-
 Floats = npt.NDArray[np.float32]
-Longs = npt.NDArray[np.int64]
-
-
-class CrossEncoder(Protocol):
-    """Scores pairs of texts, such as sentence-transformers' class of this name."""
-
-    def predict(self, pairs: list[tuple[str, str]], /) -> Any:
-        """(n,) numbers, higher for pairs that belong together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,23 +157,34 @@ def mine_hard_negatives(
     else:
         encoder = load_encoder(model) if isinstance(model, (str, Path)) else model
         asked = _encoded(encoder, pool.anchors, "query", query_prompt, query_prompt_name, threads, progress)
-        given = _encoded(encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, threads, progress)
-    asked, given = _unit(asked, "the anchors' vectors"), _unit(given, "the documents' vectors")
-    clock("encode")
-    scores, positions, how = nearest(
-        asked, given, guards.range_max + most, search=search, threads=threads, progress=progress
-    )
-    positive_scores = _cosines(asked, given, pool)
-    del asked, given
-    clock("search")
-    if cross_encoder is not None:
-        scores, positions, positive_scores = _rescore(
-            _cross_encoder(cross_encoder), pool, scores, positions, positive_scores, guards, batch_size, progress
+        given = _encoded(
+            encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, threads, progress
         )
-        how += ", rescored by a cross-encoder"
-        clock("rescore")
+    asked, given = scaled(asked, "the anchors' vectors"), scaled(given, "the documents' vectors")
+    if asked.shape[1] != given.shape[1]:
+        raise InputError(
+            f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' {given.shape[1]}; they must agree"
+        )
+    clock("encode")
+    find = Nearest(given, len(asked), search=search, threads=threads)
+    positive_scores = cosines(asked, given, pool.owners, pool.positives)
+    scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
+    if scorer is not None:
+        positive_scores = scorer.positives()
     worst = np.minimum.reduceat(positive_scores, pool.offsets[:-1])
-    chosen = guards.choose(scores, positions, pool.positives, pool.offsets, pool.own, worst)
+    chosen, step = guards.empty(), find.rows(guards.range_max + most)
+    with Progress("mine", total=len(asked), unit="anchors", show=progress) as bar:
+        for start in range(0, len(asked), step):
+            part = slice(start, min(start + step, len(asked)))
+            scores, positions = find(asked[part], guards.range_max + most)
+            if scorer is not None:
+                scores, positions = scorer.candidates(start, scores, positions)
+            offsets = pool.offsets[start : part.stop + 1]
+            guards.choose(chosen, scores, positions, pool.positives, offsets, pool.own[part], worst[part])
+            bar.advance(part.stop - start)
+    del asked, given
+    how = find.how + (", rescored by a cross-encoder" if scorer is not None else "")
+    clock("search")
     report = Report.of(pool, chosen, guards, positive_scores, how)
     if report.found == 0:
         removed = ", ".join(f"{name} {count:,}" for name, count in report.removed.items() if count)
@@ -192,7 +192,7 @@ def mine_hard_negatives(
             f"the guards left no negative of {report.candidates:,} candidates (removed: {removed}); widen the range or the margins"
         )
     table = formats.table(pool, chosen, positive_scores, kind, output_scores)
-    clock("choose")
+    clock("write")
     return Mined(table, report, clock.seconds)
 
 
@@ -229,12 +229,16 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
         given = list(given)
         for place, text in enumerate(given):
             if not isinstance(text, str):
-                raise InputError(f"text {place} of the corpus is of type {type(text).__name__}, not str; give a list of texts or a file")
+                raise InputError(
+                    f"text {place} of the corpus is of type {type(text).__name__}, not str; give a list of texts or a file"
+                )
         texts = pa.array(given, pa.large_string())
     else:
         texts = pa.concat_arrays(list(read_texts(given, column)))
     if len(texts) == 0:
-        raise DataError("the corpus is empty; give at least one text, or leave it out to mine among the positives")
+        raise DataError(
+            "the corpus is empty; give at least one text, or leave it out to mine among the positives"
+        )
     return texts
 
 
@@ -256,7 +260,11 @@ def _given(
     arrays = [matrix(array, name) for array, name in zip(vectors, names, strict=False)]
     for array, count, name in zip(arrays, wanted, names, strict=False):
         if len(array) != count:
-            dropped = f" ({rows - pairs:,} of {rows:,} rows were dropped as empty or repeated)" if rows > pairs else ""
+            dropped = (
+                f" ({rows - pairs:,} of {rows:,} rows were dropped as empty or repeated)"
+                if rows > pairs
+                else ""
+            )
             raise InputError(f"{name} are {len(array):,} for {count:,} texts{dropped}; give one for each")
         if array.shape[1] != arrays[0].shape[1]:
             raise InputError(
@@ -293,7 +301,9 @@ def _encoded(
         listed = [prompt + text for text in listed]
     found = matrix(encode(listed, **options), f"the vectors of the {kind} texts")
     if len(found) != len(listed):
-        raise InputError(f"the model made {len(found):,} vectors of {len(listed):,} texts; it must make one of each")
+        raise InputError(
+            f"the model made {len(found):,} vectors of {len(listed):,} texts; it must make one of each"
+        )
     return found
 
 
@@ -303,95 +313,9 @@ def _prompt(model: Any, name: str) -> str:
     Raises:
         InputError: It has none of that name.
     """
-    known = model.settings.prompts if isinstance(model, StaticModel) else getattr(model, "prompts", None) or {}
+    known = (
+        model.settings.prompts if isinstance(model, StaticModel) else getattr(model, "prompts", None) or {}
+    )
     if name not in known:
         raise InputError(f"the model has no prompt {name!r}; it has {', '.join(known) or 'none'}")
     return str(known[name])
-
-
-def _unit(vectors: Floats, name: str) -> Floats:
-    try:
-        return unit(vectors)[0]
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-
-
-def _cosines(anchors: Floats, documents: Floats, pool: Pool) -> Floats:
-    """The score of each positive with its anchor, summed as the search does: (P,)."""
-    found = np.empty(len(pool.positives), np.float32)
-    owners = pool.owners
-    for start in range(0, len(found), BLOCK):
-        part = slice(start, start + BLOCK)
-        wide = anchors[owners[part]].astype(np.float64)
-        found[part] = np.einsum("ij,ij->i", wide, documents[pool.positives[part]])
-    return found
-
-
-def _cross_encoder(given: str | CrossEncoder) -> CrossEncoder:
-    if not isinstance(given, str):
-        if not hasattr(given, "predict"):
-            raise InputError(f"the cross-encoder is a {type(given).__name__} without a method predict(pairs)")
-        return given
-    try:
-        from sentence_transformers import CrossEncoder as Loaded
-    except ImportError:
-        raise DependencyError(
-            'a cross-encoder needs sentence-transformers; pip install "statim[train]"'
-        ) from None
-    try:
-        loaded: CrossEncoder = Loaded(given, device="cpu")
-    except Exception as error:  # of several libraries
-        first = " ".join(str(error).split())[:200]
-        raise InputError(f"{given} cannot be loaded as a cross-encoder: {first}") from None
-    return loaded
-
-
-def _rescore(
-    model: CrossEncoder,
-    pool: Pool,
-    scores: Floats,
-    positions: Longs,
-    positive_scores: Floats,
-    guards: Guards,
-    batch_size: int,
-    progress: bool,
-) -> tuple[Floats, Longs, Floats]:
-    """Candidates in the order of a cross-encoder's scores, and the positives' scores by it."""
-    m, width = positions.shape
-    scores, positions = scores.copy(), positions.copy()
-    with Progress("rescore", total=m, unit="anchors", show=progress) as bar:
-        step = max(1, PREDICTED // width)
-        for start in range(0, m, step):
-            part = slice(start, min(start + step, m))
-            i, j = np.nonzero(positions[part] >= 0)
-            found = _predict(model, pool, start + i, positions[part][i, j], batch_size)
-            scores[start + i, j] = found
-            order = np.argsort(-scores[part], axis=1, kind="stable")
-            scores[part] = np.take_along_axis(scores[part], order, axis=1)
-            positions[part] = np.take_along_axis(positions[part], order, axis=1)
-            bar.advance(part.stop - start)
-    owners, found = pool.owners, np.empty_like(positive_scores)
-    for start in range(0, len(found), PREDICTED):
-        part = slice(start, start + PREDICTED)
-        found[part] = _predict(model, pool, owners[part], pool.positives[part], batch_size)
-    return scores, positions, found
-
-
-def _predict(model: CrossEncoder, pool: Pool, anchors: Longs, documents: Longs, batch_size: int) -> Floats:
-    """A cross-encoder's scores of anchors with documents.
-
-    Raises:
-        InputError: It gives something else than a finite number for each pair.
-    """
-    left, right = pool.anchors.take(pa.array(anchors)), pool.documents.take(pa.array(documents))
-    pairs = list(zip(left.to_pylist(), right.to_pylist(), strict=True))
-    options: dict[str, Any] = {}
-    if type(model).__module__.startswith("sentence_transformers"):
-        options = {"batch_size": batch_size, "show_progress_bar": False}
-    found = np.asarray(model.predict(pairs, **options), np.float32)
-    if found.shape != (len(pairs),) or not np.isfinite(found).all():
-        raise InputError(
-            f"the cross-encoder gave scores of the shape {found.shape} for {len(pairs):,} pairs, or some that are not finite; it must "
-            "give one finite number for each"
-        )
-    return found

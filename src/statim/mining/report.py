@@ -102,7 +102,9 @@ def _examples(pool: Pool, chosen: Chosen, positive_scores: Floats) -> tuple[dict
     picked = some[np.linspace(0, len(some) - 1, min(EXAMPLES, len(some))).astype(np.int64)]
 
     def line(texts: pa.LargeStringArray, place: int, score: float | None = None) -> dict[str, Any]:
-        return {"text": texts[int(place)].as_py()} | ({} if score is None else {"score": round(float(score), 4)})
+        return {"text": texts[int(place)].as_py()} | (
+            {} if score is None else {"score": round(float(score), 4)}
+        )
 
     found = []
     for anchor in picked.tolist():
@@ -115,7 +117,9 @@ def _examples(pool: Pool, chosen: Chosen, positive_scores: Floats) -> tuple[dict
                 "negatives": [
                     line(pool.documents, place, score)
                     for place, score in zip(
-                        chosen.positions[anchor, :count].tolist(), chosen.scores[anchor, :count].tolist(), strict=True
+                        chosen.positions[anchor, :count].tolist(),
+                        chosen.scores[anchor, :count].tolist(),
+                        strict=True,
                     )
                 ],
             }
