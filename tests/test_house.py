@@ -57,6 +57,7 @@ HEAVY = {
     "triton": ["kernels/gpu_"],
     "bm25s": [],
     "datasets": [],
+    "faiss": [],
     "huggingface_hub": [],
     "model2vec": [],
     "pandas": [],

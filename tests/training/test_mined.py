@@ -89,7 +89,7 @@ def test_where_it_mines(some, begun, monkeypatch):
     for from_start, epochs in ((True, [0, 2, 4]), (False, [1, 3])):
         optimizer = begin(table.copy(), data, recipe, 1)
         seen = []
-        for given, until in Miner(data, recipe, from_start, 1).stretches(optimizer):
+        for given, until in Miner(data, recipe, from_start, 1).stretches(optimizer, lambda: False):
             seen.append((optimizer.step, given.candidates.shape[1]))
             optimizer.step = until
         before = [] if from_start else [(0, 1)]
@@ -142,7 +142,7 @@ def test_a_resumed_run_trains_on_the_same(some, begun, tmp_path, monkeypatch, st
 
 
 def test_refusals(some, rows):
-    with pytest.raises(InputError, match="random start.*after the first epoch, and there is only one"):
+    with pytest.raises(InputError, match=r"random start.*after the first epoch, and there is only one"):
         train(some, start="random", hard_negatives=2, epochs=1, **QUICK)
     with pytest.raises(InputError, match="hard negatives is -1"):
         train(some, start="random", hard_negatives=-1, **QUICK)
@@ -162,7 +162,7 @@ def test_the_command(pairs_file, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["statim", *words])
     with pytest.raises(SystemExit) as caught:
         main()
-    out, err = capfd.readouterr()
+    _, err = capfd.readouterr()
     assert caught.value.code == 0, err
     assert err.count("hard negatives for") == 2
     recipe = json.loads((tmp_path / "m" / "training.jsonl").read_text().splitlines()[0])

@@ -166,17 +166,17 @@ def mine_hard_negatives(
             f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' {given.shape[1]}; they must agree"
         )
     clock("encode")
-    find = Nearest(given, len(asked), search=search, threads=threads)
+    find = Nearest(asked, given, guards.range_max + most, search=search, threads=threads)
     positive_scores = cosines(asked, given, pool.owners, pool.positives)
     scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
     if scorer is not None:
         positive_scores = scorer.positives()
     worst = np.minimum.reduceat(positive_scores, pool.offsets[:-1])
-    chosen, step = guards.empty(), find.rows(guards.range_max + most)
+    chosen, step = guards.empty(), find.rows
     with Progress("mine", total=len(asked), unit="anchors", show=progress) as bar:
         for start in range(0, len(asked), step):
             part = slice(start, min(start + step, len(asked)))
-            scores, positions = find(asked[part], guards.range_max + most)
+            scores, positions = find(asked[part])
             if scorer is not None:
                 scores, positions = scorer.candidates(start, scores, positions)
             offsets = pool.offsets[start : part.stop + 1]

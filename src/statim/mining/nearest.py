@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
+from statim.search.approximate import DEPTH, RECALL, SAMPLE, Approximate, available, fits
 from statim.search.exact import lengths, top_k
 
 SEARCHES = ("exact", "index")
+LARGE = 1 << 32  # scores from which an index is worth its making
 ROWS = 1 << 13  # vectors scaled at a time
 FOUND = 1 << 24  # candidates held at a time: 200 MB
 MOST_ROWS = 1 << 14  # anchors searched at a time, so that there is progress to show
@@ -16,12 +18,13 @@ Longs = npt.NDArray[np.int64]
 
 
 class Nearest:
-    """Finds documents by cosine.
+    """Finds the documents with the highest cosine.
 
     Args:
+        anchors: (m, d) float32, of length 1: all that will be asked.
         documents: (n, d) float32, of length 1.
-        anchors: For how many anchors.
-        search: One of SEARCHES, or None for what suits the size.
+        k: How many documents for each; all where there are fewer.
+        search: One of SEARCHES; None takes the index where that saves much time, and faiss is installed.
         threads: Threads to use.
 
     Attributes:
@@ -29,29 +32,47 @@ class Nearest:
 
     Raises:
         InputError: There is no such search.
-        DependencyError: The index is asked for, and its library is not installed.
+        DependencyError: The index is asked for, and faiss is not installed.
     """
 
     def __init__(
-        self, documents: Floats, anchors: int, *, search: str | None = None, threads: int | None = None
+        self,
+        anchors: Floats,
+        documents: Floats,
+        k: int,
+        *,
+        search: str | None = None,
+        threads: int | None = None,
     ) -> None:
         if search not in (None, *SEARCHES):
             raise InputError(f"search is {search!r}; it must be one of {', '.join(SEARCHES)}")
-        self._documents, self._threads = documents, threads
+        self._documents, self._k, self._threads = documents, k, threads
+        self._index: Approximate | None = None
         self.how = "exact search"
+        large = len(anchors) * len(documents) >= LARGE and available()
+        if (search == "index" or (search is None and large)) and fits(documents):
+            some = np.linspace(0, len(anchors) - 1, min(SAMPLE, len(anchors))).astype(np.int64)
+            index = Approximate(documents, anchors[some], k, threads=threads)
+            if index.recall >= RECALL:
+                self._index = index
+                self.how = f"index, recall@{DEPTH} {index.recall:.3f}"
+            else:
+                self.how = f"exact search, since an index would find {index.recall:.1%}"
 
-    def __call__(self, anchors: Floats, k: int) -> tuple[Floats, Longs]:
-        """The k documents with the highest cosine with each of (b, d) anchors of length 1, all where there are fewer.
+    def __call__(self, anchors: Floats) -> tuple[Floats, Longs]:
+        """The k closest documents of (b, d) of the anchors.
 
         Returns:
             Scores, (b, min(k, n)) float32, falling, and positions, likewise, int64; -inf and -1 where fewer are found.
         """
-        return top_k(anchors, self._documents, k, threads=self._threads)
+        if self._index is not None:
+            return self._index(anchors, self._k)
+        return top_k(anchors, self._documents, self._k, threads=self._threads, half=True)
 
-    @staticmethod
-    def rows(k: int) -> int:
+    @property
+    def rows(self) -> int:
         """How many anchors to ask for at a time, so that what is found takes little memory."""
-        return min(MOST_ROWS, max(1 << 11, FOUND // k >> 11 << 11))
+        return min(MOST_ROWS, max(1 << 11, FOUND // self._k >> 11 << 11))
 
 
 def scaled(vectors: Floats, name: str) -> Floats:

@@ -7,7 +7,7 @@ NV-Retriever, Moreira et al., 2024). What was mined goes with the checkpoints, s
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -82,16 +82,14 @@ class Miner:
         steps = Schedule(data, recipe).steps
         self._steps = [steps * epoch for epoch in range(first, recipe.epochs, recipe.mine_every)]
 
-    def stretches(self, optimizer: Any) -> Iterator[tuple[TrainingData, int]]:
-        """From the step where ``optimizer`` stands: data to train on, and the step to train to; ends where training stops short."""
+    def stretches(self, optimizer: Any, stops: Callable[[], bool]) -> Iterator[tuple[TrainingData, int]]:
+        """From the step where ``optimizer`` stands: data to train on, and the step to train to; until training ``stops``."""
         last = len(optimizer.rates) - 1
-        while optimizer.step < last:
+        while optimizer.step < last and not stops():
             if optimizer.step in self._steps:
                 self.negatives = self._mine(optimizer.current())
             until = min([step for step in self._steps if step > optimizer.step], default=last)
             yield self._with_negatives(), until
-            if optimizer.step < until:
-                return
 
     def _with_negatives(self) -> TrainingData:
         if self.negatives is None or not isinstance(self._data, TrainingSet):
@@ -132,13 +130,12 @@ def mine(data: TrainingSet, table: Floats, negatives: int, threads: int) -> Ints
     owners = np.repeat(np.arange(len(anchors)), np.diff(offsets))
     worst = np.minimum.reduceat(cosines(asked, given, owners, known), offsets[:-1])
     guards = Guards(negatives, 0, max(RANKS, negatives), relative_margin=MARGIN)
-    find = Nearest(given, len(asked), threads=threads)
-    k = guards.range_max + int(np.diff(offsets).max())
-    chosen, step = guards.empty(), find.rows(k)
+    find = Nearest(asked, given, guards.range_max + int(np.diff(offsets).max()), threads=threads)
+    chosen, step = guards.empty(), find.rows
     for start in range(0, len(anchors), step):
         part = slice(start, min(start + step, len(anchors)))
         nobody = np.full(part.stop - start, -1)
-        scores, positions = find(asked[part], k)
+        scores, positions = find(asked[part])
         guards.choose(chosen, scores, positions, known, offsets[start : part.stop + 1], nobody, worst[part])
     texts = np.append(documents, -1).astype(np.int32)  # so that -1 stays -1
     return np.ascontiguousarray(texts[chosen.positions][rows])

@@ -436,22 +436,16 @@ def _fit(device: "torch.device", miner: Miner, optimizer: SparseAdam, recipe: Re
     """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
     if device.type == "cpu" and not distributed.is_distributed():
         watch.begin(optimizer)
-        if not watch.stops:
-            for data, until in miner.stretches(optimizer):
-                fit(data, optimizer, recipe, on_step=watch, until=until)
-                if watch.stops:
-                    break
+        for data, until in miner.stretches(optimizer, lambda: watch.stops):
+            fit(data, optimizer, recipe, on_step=watch, until=until)
         return optimizer.current()
     with distributed.joined(device) as group:
         there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
         watch.begin(there)
-        if not watch.stops:
-            for data, until in miner.stretches(there):
-                fit_on_device(
-                    data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group, until=until
-                )
-                if watch.stops:
-                    break
+        for data, until in miner.stretches(there, lambda: watch.stops):
+            fit_on_device(
+                data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group, until=until
+            )
         return there.current()
 
 
