@@ -33,7 +33,8 @@ FLOORS = [
     ["teacher", "on_device"],
     ["data"],
     ["search"],
-    ["mining", "evaluation"],
+    ["evaluation"],
+    ["mining"],
     ["training"],
     ["tasks", "insight", "scale"],
     ["server", "integrations", "cli"],
@@ -44,7 +45,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What takes long to import, and the files that may do so at their top; all others do it inside a function
 HEAVY = {
     "numba": ["kernels/"],
-    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "training/"],
+    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "mining/", "training/"],
     "torch": [
         "training/contrastive.py",
         "training/trainer.py",
@@ -56,6 +57,7 @@ HEAVY = {
     "triton": ["kernels/gpu_"],
     "bm25s": [],
     "datasets": [],
+    "faiss": [],
     "huggingface_hub": [],
     "model2vec": [],
     "pandas": [],

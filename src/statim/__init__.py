@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from statim.evaluation import evaluate
+    from statim.mining.mine import mine_hard_negatives
     from statim.model import StaticModel
     from statim.search.index import Hit, Index
     from statim.settings import Settings
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer", "train",
+    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
+    "mine_hard_negatives", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "TrainingResult": "statim.training.result",
     "evaluate": "statim.evaluation",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
+    "mine_hard_negatives": "statim.mining.mine",
     "train": "statim.training.train",
 }
 

@@ -176,6 +176,11 @@ class Teacher:
         copy.no_padding()
         return copy
 
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Its named prompts."""
+        return dict(self._model.prompts or {})
+
     def encode(
         self,
         texts: str | Iterable[str],

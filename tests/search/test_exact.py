@@ -23,7 +23,9 @@ def brute_force(queries, documents, k):
 
 
 def check(queries, documents, k):
-    scores, positions = top_k(queries, documents, k)
+    scores, positions = top_k(
+        queries, documents, k, half=True
+    )  # which changes nothing but on the path of that name
     expected_scores, expected = brute_force(queries, documents, k)
     assert scores.dtype == np.float32
     assert positions.dtype == np.int64
@@ -36,9 +38,11 @@ def vectors(n, d, seed=0):
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-@pytest.fixture(params=["plain", "compiled"])
+@pytest.fixture(params=["plain", "compiled", "half"])
 def path(request, monkeypatch):
     monkeypatch.setattr(exact, "FEW", 1 << 60 if request.param == "plain" else -1)
+    monkeypatch.setattr(exact, "MUCH", -1 if request.param == "half" else 1 << 60)
+    monkeypatch.setattr(exact, "has_half", lambda: True)
     return request.param
 
 

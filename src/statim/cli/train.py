@@ -150,6 +150,15 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")
     ] = None,
+    hard_negatives: Annotated[
+        int | None,
+        typer.Option(
+            help="Mine so many hard negatives of each pair, with the model in training (default 0)."
+        ),
+    ] = None,
+    mine_every: Annotated[
+        int | None, typer.Option(help="Epochs from one mining to the next (default 1).")
+    ] = None,
     mix: Annotated[
         str | None,
         typer.Option(
@@ -281,6 +290,8 @@ def train(
         row_wise=row_wise,
         precision=precision,
         seed=seed,
+        hard_negatives=hard_negatives,
+        mine_every=mine_every,
         mix=mix,
         set_weights=options.weights(weight or [], "--weight") or None,
         set_limits=options.limits(limit or [], "--limit") or None,

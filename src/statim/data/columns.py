@@ -34,7 +34,7 @@ JUDGEMENTS = (
 NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?_?\d*", re.IGNORECASE)
 
 FIRST = ("text1", "sentence1", "sentence_1", "text_1", "question1", "premise", "anchor")
-SECOND = ("text2", "sentence2", "sentence_2", "text_2", "question2", "hypothesis", "positive")
+SECOND = ("text2", "sentence2", "sentence_2", "text_2", "question2", "hypothesis", "positive", "text")
 TEXT = (
     "text",
     "document",

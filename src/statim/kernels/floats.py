@@ -7,9 +7,12 @@ loads and stores are plain, and float64 has the exact exponential.
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
+
+# Has the processor instructions for bfloat16? Else its products are slower than float32's
+FAST_BFLOAT16 = bool(binding.get_host_cpu_features().get("avx512bf16"))
 
 LOG2E = 1.4426950408889634  # exp(x) = exp2(LOG2E * x)
 

@@ -2,7 +2,11 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float32, float64, int32, int64, njit, types, void
+from numba import boolean, float32, float64, int16, int32, int64, njit, types, void
+
+from statim.kernels.floats import load
+
+CHUNK = 32  # scores looked at together
 
 FAST = {"reassoc", "contract", "nsz"}  # NaN and infinities stay as they are
 
@@ -10,6 +14,7 @@ Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
 _matrix = types.Array(float32, 2, "C", readonly=True)
+_halves = types.Array(int16, 2, "C", readonly=True)
 _floats = types.Array(float32, 1, "C", readonly=True)
 _doubles = types.Array(float64, 1, "C", readonly=True)
 _int32s = types.Array(int32, 1, "C", readonly=True)
@@ -41,12 +46,17 @@ def _replace_worst(scores: Floats, positions: Positions, score: np.float32, posi
     positions[hole] = position
 
 
-@njit(void(_matrix, int64, float32[:, ::1], int64[:, ::1]), nogil=True, cache=True, error_model="numpy")
+@njit(
+    [void(block, int64, float32[:, ::1], int64[:, ::1]) for block in (_matrix, _halves)],
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+)
 def keep(block: Floats, first: int, scores: Floats, positions: Positions) -> None:
     """Offer a block of scores to the heaps of its queries. Blocks must come in the order of their documents.
 
     Args:
-        block: (m, c) float32, the scores of m queries and c documents.
+        block: (m, c), the scores of m queries and c documents; float32, or bfloat16 as int16.
         first: The position of the block's first document.
         scores: (m, K) float32 heaps, the worst at [:, 0]; what is not above that does not enter.
         positions: (m, K) int64, the documents of ``scores``.
@@ -54,10 +64,17 @@ def keep(block: Floats, first: int, scores: Floats, positions: Positions) -> Non
     for i in range(len(block)):
         row = block[i]
         worst = scores[i, 0]
-        for j in range(len(row)):
-            if row[j] > worst:
-                _replace_worst(scores[i], positions[i], row[j], first + j)
-                worst = scores[i, 0]
+        for start in range(0, len(row), CHUNK):
+            stop = min(start + CHUNK, len(row))
+            better = 0
+            for j in range(start, stop):  # without a branch, so that it becomes vector instructions
+                better += load(row, j) > worst
+            if better > 0:
+                for j in range(start, stop):
+                    score = load(row, j)
+                    if score > worst:
+                        _replace_worst(scores[i], positions[i], score, first + j)
+                        worst = scores[i, 0]
 
 
 @njit(

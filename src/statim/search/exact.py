@@ -21,9 +21,12 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_file
 from statim.search.blas import limited
 from statim.search.engine import Floats, Positions, check_k
+from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, torch_threads
 
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded
+MUCH = 1 << 37  # multiplications from which torch is worth its loading: a second or two in float32
+SPARE = {Products: 32, HalfProducts: 96}  # candidates kept beyond those asked for
 NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them anew"
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(<f4|<i8)', 'fortran_order': False, 'shape': \(([0-9, ]{1,60})\), \} *\n",
@@ -32,7 +35,12 @@ _HEADER = re.compile(
 
 
 def top_k(
-    queries: npt.ArrayLike, documents: npt.ArrayLike, k: int, *, threads: int | None = None
+    queries: npt.ArrayLike,
+    documents: npt.ArrayLike,
+    k: int,
+    *,
+    threads: int | None = None,
+    half: bool = False,
 ) -> tuple[Floats, Positions]:
     """The k documents with the highest dot product with each query: cosines, if all vectors have length 1.
 
@@ -41,6 +49,7 @@ def top_k(
         documents: (n, d), converted to float32; may be a memory map.
         k: How many to return; n at most are.
         threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
+        half: Where there is much to do, and the processor and torch can, multiply in bfloat16 first. The result is the same.
 
     Returns:
         Scores, (m, min(k, n)) float32, falling, and positions in ``documents``, (m, min(k, n)) int64. Equal scores are in
@@ -59,7 +68,7 @@ def top_k(
     )
     if not np.isfinite(longest):
         raise InputError(NOT_FINITE)
-    return _search(asked, given, check_k(k), longest, np.zeros(0, np.int64), threads)
+    return _search(asked, given, check_k(k), longest, np.zeros(0, np.int64), threads, half)
 
 
 class Exact:
@@ -182,7 +191,13 @@ def unit(vectors: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
 
 
 def _search(
-    queries: Floats, documents: Floats, k: int, longest: float, excluded: Positions, threads: int | None
+    queries: Floats,
+    documents: Floats,
+    k: int,
+    longest: float,
+    excluded: Positions,
+    threads: int | None,
+    half: bool = False,
 ) -> tuple[Floats, Positions]:
     """``top_k`` without the positions in ``excluded`` (ascending); -inf and -1 where too few are left."""
     k = min(k, len(documents))
@@ -199,20 +214,55 @@ def _search(
         if len(queries) == 1 or queries.size * len(documents) <= FEW:
             unsure: npt.NDArray[np.int64] = np.arange(len(queries))
         else:
-            sure = np.zeros(len(queries), np.bool_)
-            for start in range(0, len(queries), QUERIES):
-                part = slice(start, start + QUERIES)
-                _blocked(
-                    queries[part], documents, margins[part], excluded, pool.count(threads),
-                    scores[part], positions[part], sure[part],
-                )  # fmt: skip
-            unsure = np.flatnonzero(~sure)
+            workers, unsure = pool.count(threads), np.arange(len(queries))
+            if half and queries.size * len(documents) >= MUCH and has_half():
+                with torch_threads(workers):
+                    unsure = _in_blocks(
+                        HalfProducts,
+                        queries,
+                        documents,
+                        margins,
+                        excluded,
+                        workers,
+                        scores,
+                        positions,
+                        unsure,
+                    )
+            if len(unsure) * queries.shape[1] * len(documents) > FEW:
+                unsure = _in_blocks(
+                    Products, queries, documents, margins, excluded, workers, scores, positions, unsure
+                )
         for i in unsure:
             _alone(queries[i], documents, float(margins[i]), excluded, scores[i], positions[i])
     return scores, positions
 
 
+def _in_blocks(
+    products: type[Products] | type[HalfProducts],
+    queries: Floats,
+    documents: Floats,
+    margins: npt.NDArray[np.float64],
+    excluded: Positions,
+    workers: int,
+    scores: Floats,
+    positions: Positions,
+    which: Positions,
+) -> Positions:
+    """Search the queries at ``which``; gives those whose result is not certain."""
+    sure = np.zeros(len(which), np.bool_)
+    for start in range(0, len(which), QUERIES):
+        part = which[start : start + QUERIES]
+        some_scores, some_positions = scores[part], positions[part]  # copies
+        _blocked(
+            products, queries[part], documents, margins[part], excluded, workers,
+            some_scores, some_positions, sure[start : start + QUERIES],
+        )  # fmt: skip
+        scores[part], positions[part] = some_scores, some_positions
+    return which[~sure]
+
+
 def _blocked(
+    products: type[Products] | type[HalfProducts],
     queries: Floats,
     documents: Floats,
     margins: npt.NDArray[np.float64],
@@ -226,26 +276,26 @@ def _blocked(
     from statim.kernels.top_k import keep, settle
 
     count, n = len(queries), len(documents)
-    spare = min(n, scores.shape[1] + 32 + scores.shape[1] // 8)
+    spare = min(n, scores.shape[1] + SPARE[products] + scores.shape[1] // 8)
     kept_scores = np.full((count, spare), -np.inf, np.float32)
     kept_positions = np.full((count, spare), -1, np.int64)
     rows = pool.ranges(count, workers)
-    space = np.empty(count * DOCUMENTS, np.float32)
+    multiply = products(queries, DOCUMENTS)
     for start in range(0, n, DOCUMENTS):
         some = documents[start : start + DOCUMENTS]
-        block = space[: count * len(some)].reshape(count, len(some))
-        np.matmul(queries, some.T, out=block)
-        if not np.isfinite(block[0]).all():  # a document that is not finite spoils its column
+        block = multiply(some)
+        if not finite(block[0]):  # a document that is not finite spoils its column
             raise InputError(NOT_FINITE)
         left_out = (
             excluded[np.searchsorted(excluded, start) : np.searchsorted(excluded, start + len(some))] - start
         )
-        block[:, left_out] = -np.inf
+        block[:, left_out] = -np.inf if block.dtype == np.float32 else MINUS_INFINITY
 
-        def offer(first: int, last: int, start: int = start, block: Floats = block) -> None:
+        def offer(first: int, last: int, start: int = start, block: npt.NDArray[Any] = block) -> None:
             keep(block[first:last], start, kept_scores[first:last], kept_positions[first:last])
 
         _share(offer, rows, workers)
+    margins = margins + multiply.error(kept_scores[:, 0])
 
     def finish(first: int, last: int) -> None:
         part = slice(first, last)

@@ -159,7 +159,10 @@ class Checkpoints:
         return written and time.monotonic() - self._last >= pause
 
     def save(
-        self, optimizer: SparseAdam, state: Mapping[str, Any], extra: Mapping[str, Floats] | None = None
+        self,
+        optimizer: SparseAdam,
+        state: Mapping[str, Any],
+        extra: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         """Write a checkpoint of the present step, then delete all but the newest few.
 
@@ -212,7 +215,7 @@ def load(
     threads: int,
     recipe: Recipe,
     row_rates: Floats | None = None,
-) -> tuple[SparseAdam, dict[str, Any], dict[str, Floats]] | None:
+) -> tuple[SparseAdam, dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
     """The newest checkpoint, ready to go on, with its state and its further arrays; None before the first.
 
     Raises:
@@ -237,4 +240,4 @@ def load(
         table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last,
         recipe.weight_decay, row_rates,
     )  # fmt: skip
-    return optimizer, state, {name: np.array(array, np.float32) for name, array in arrays.items()}
+    return optimizer, state, {name: np.array(array) for name, array in arrays.items()}

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from llvmlite import binding
 
 from statim import threads as pool
 from statim.kernels.contrast import (
@@ -37,6 +36,7 @@ from statim.kernels.contrast import (
     tile_to_gradient,
     tile_to_totals,
 )
+from statim.kernels.floats import FAST_BFLOAT16
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
@@ -46,10 +46,6 @@ CUT_COLUMNS = 4096  # of such tiles
 PADDING = (
     64  # columns are filled up to a multiple of it, so that products have few shapes, each prepared once
 )
-
-FAST_BFLOAT16 = bool(
-    binding.get_host_cpu_features().get("avx512bf16")
-)  # else its products are slower than float32's
 
 Floats = npt.NDArray[np.floating[Any]]
 

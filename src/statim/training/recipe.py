@@ -56,6 +56,8 @@ class Recipe:
             pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
         set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty where all once.
         set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty where all of all.
+        hard_negatives: Negatives of each pair that the training mines for itself, see mined.py; 0 mines none.
+        mine_every: Epochs from one mining to the next.
     """
 
     dim: int
@@ -81,6 +83,8 @@ class Recipe:
     token_dropout: float = 0.0
     new_rows_rate: float = 1.0
     set_limits: tuple[int, ...] = ()
+    hard_negatives: int = 0
+    mine_every: int = 1
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -131,6 +135,8 @@ class Recipe:
         for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES), ("mix", MIXES)):
             if name in values and values[name] not in known:
                 raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
+        _check("hard negatives", values.get("hard_negatives", 0), 0, 100, whole=True)
+        _check("mine every", values.get("mine_every", 1), 1, 100_000, whole=True)
         for weight in values.get("set_weights", ()):
             check_weight("a set", weight)
         for limit in values.get("set_limits", ()):

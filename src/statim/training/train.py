@@ -31,6 +31,7 @@ from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
+from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import LOSSES, Recipe
 from statim.training.result import TrainingResult, card
@@ -87,6 +88,8 @@ def train(
     new_rows_rate: float | None = None,
     precision: str | None = None,
     seed: int | None = None,
+    hard_negatives: int | None = None,
+    mine_every: int | None = None,
     mix: str | None = None,
     set_weights: Mapping[str, float] | None = None,
     set_limits: Mapping[str, int] | None = None,
@@ -150,6 +153,9 @@ def train(
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
+        hard_negatives: So many negatives of each pair are mined among the positives, with the table as it is then: before the first
+            epoch, or after it from a random start, and again between epochs; by default none.
+        mine_every: Epochs from one mining to the next, 1 by default.
         mix: How several sets of pairs are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is
             of one set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
         set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
@@ -265,7 +271,7 @@ def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: 
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
         "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
-        "clip", "row_wise",
+        "clip", "row_wise", "hard_negatives", "mine_every",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)
@@ -322,7 +328,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
-    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, workers, out)
+    miner = Miner(data, recipe, begun.source is not None, workers)
+    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, miner, workers, out)
     history, best = watch.history, watch.best
     seconds["train"] = history.seconds
     model = StaticModel(kept, begun.tokenizer, begun.settings)
@@ -406,6 +413,7 @@ def _loop(
     table: Floats,
     row_rates: Floats | None,
     development: Development | None,
+    miner: Miner,
     threads: int,
     out: Path | None,
 ) -> tuple[Floats, Watch]:
@@ -423,6 +431,7 @@ def _loop(
     if before is not None:
         optimizer, state, extra = before
         best = Best(keep == "best", **state["best"], table=extra.get("best"))
+        miner.negatives = extra.get("negatives")
     left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss == "classes" else "pairs"
     with ExitStack() as stack:
@@ -434,6 +443,7 @@ def _loop(
             development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
             checkpoint_every=asked.checkpoint_every, bar=bar,
         )  # fmt: skip
+        watch.miner = miner
         if out is not None:
             kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
             size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
@@ -441,24 +451,24 @@ def _loop(
             stack.enter_context(closing(watch.checkpoints))
         if asked.tensorboard is not None and distributed.is_first():
             watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
-        last = _fit(choose(asked.device or "auto"), data, optimizer, recipe, watch)
+        last = _fit(choose(asked.device or "auto"), miner, optimizer, recipe, watch)
     return last if best.table is None else best.table, watch
 
 
-def _fit(
-    device: "torch.device", data: TrainingData, optimizer: SparseAdam, recipe: Recipe, watch: Watch
-) -> Floats:
+def _fit(device: "torch.device", miner: Miner, optimizer: SparseAdam, recipe: Recipe, watch: Watch) -> Floats:
     """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
     if device.type == "cpu" and not distributed.is_distributed():
         watch.begin(optimizer)
-        if not watch.stops:
-            fit(data, optimizer, recipe, on_step=watch)
+        for data, until in miner.stretches(optimizer, lambda: watch.stops):
+            fit(data, optimizer, recipe, on_step=watch, until=until)
         return optimizer.current()
     with distributed.joined(device) as group:
         there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
         watch.begin(there)
-        if not watch.stops:
-            fit_on_device(data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group)
+        for data, until in miner.stretches(there, lambda: watch.stops):
+            fit_on_device(
+                data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group, until=until
+            )
         return there.current()
 
 

@@ -90,14 +90,16 @@ def fit(
     recipe: Recipe,
     *,
     on_step: Callable[[SparseAdam, float], bool | None] | None = None,
+    until: int | None = None,
 ) -> None:
-    """Train ``optimizer.table`` from the step it stands at to the recipe's last one.
+    """Train ``optimizer.table`` from the step it stands at to the recipe's last one, or to ``until``.
 
     Args:
         data: The pairs, scored pairs or labelled texts.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
         on_step: Called after each step with the step's loss; says whether to stop.
+        until: The step to train to.
 
     Raises:
         DivergenceError: The loss is no longer finite; the message says at which step.
@@ -107,7 +109,7 @@ def fit(
     # the next batch is assembled and sorted while this one is trained on
     with (
         torch_threads(),
-        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe))) as batches,
+        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe, until))) as batches,
     ):
         for targets, plan in batches:
             loss, gradient = aim(optimizer.read(plan), targets)
@@ -122,11 +124,11 @@ def fit(
 
 
 def _batches(
-    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe
+    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe, until: int | None
 ) -> Iterator[tuple[Any, Plan]]:
     """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
     schedule = Schedule(data, recipe)
-    for step in range(optimizer.step, len(optimizer.rates) - 1):
+    for step in range(optimizer.step, len(optimizer.rates) - 1 if until is None else until):
         texts, targets = aim.batch(schedule(step), step // schedule.steps, step)
         bags, texts = data.bags, texts.copy()
         if recipe.token_dropout > 0:

@@ -16,6 +16,7 @@ from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import NDCG, History
+from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.trainer import DivergenceError
@@ -74,6 +75,7 @@ class Watch:
     Attributes:
         checkpoints: Where to write them, if anywhere.
         board: A TensorBoard writer, if there is to be one; see ``tensorboard_writer``.
+        miner: What mines negatives on the way; they go with the checkpoints.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Watch:
         self._spare: Floats | None = None  # memory for the next table to evaluate
         self.checkpoints: Checkpoints | None = None
         self.board: Any = None
+        self.miner: Miner | None = None
         self._batch, self._epochs = min(recipe.batch, pairs), recipe.epochs
         self._recent = deque(history.losses[-20:], maxlen=20)
 
@@ -152,7 +155,9 @@ class Watch:
         state = optimizer if isinstance(optimizer, SparseAdam) else optimizer.state()
         _check(state.table, state.step)
         self.history.flush()
-        extra = {} if self.best.table is None else {"best": self.best.table}
+        extra: dict[str, npt.NDArray[Any]] = {} if self.best.table is None else {"best": self.best.table}
+        if self.miner is not None and self.miner.negatives is not None:
+            extra["negatives"] = self.miner.negatives
         checkpoints.save(state, {"best": self.best.state()}, extra)
 
 

@@ -48,8 +48,9 @@ def fit(
     on_step: Callable[[DeviceAdam, float], bool | None] | None = None,
     needs_state: Callable[[int], bool] = lambda step: False,  # noqa: ARG005
     group: Group = ALONE,
+    until: int | None = None,
 ) -> None:
-    """Train from the step that ``optimizer`` stands at to the recipe's last one: ``training.trainer.fit`` on a device.
+    """Train from the step that ``optimizer`` stands at to the recipe's last one, or to ``until``: ``training.trainer.fit`` on a device.
 
     Args:
         data: The pairs.
@@ -59,6 +60,7 @@ def fit(
             stop, which it may do where the state is needed. The optimizer's ``step`` counts along; its table and moments are of that step only where ``needs_state`` said so.
         needs_state: The steps after which ``on_step`` uses more than the loss.
         group: The processes that share each batch.
+        until: The step to train to.
 
     Raises:
         DivergenceError: The loss is no longer finite; the message says at which step.
@@ -76,7 +78,7 @@ def fit(
     with _exact_products():
         if optimizer.device.type == "cpu":
             torch.set_num_threads(optimizer.threads)
-        plans = _plans(on_device, optimizer, schedule, recipe.seed, needs_state)
+        plans = _plans(on_device, optimizer, schedule, recipe.seed, needs_state, until)
         plan = next(plans, None)
         while plan is not None:
             losses = torch.stack([_step(one, optimizer, recipe, schedule.size, group) for one in plan])
@@ -114,11 +116,16 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
 
 
 def _plans(
-    data: DeviceData, optimizer: DeviceAdam, schedule: Schedule, seed: int, needs_state: Callable[[int], bool]
+    data: DeviceData,
+    optimizer: DeviceAdam,
+    schedule: Schedule,
+    seed: int,
+    needs_state: Callable[[int], bool],
+    until: int | None,
 ) -> Iterator[list[Batch]]:
     """Blocks of batches from the present step on; a block ends where an epoch does, or where the state is needed."""
     most = data.steps_at_once(schedule.size)
-    step, last = optimizer.step, len(optimizer.rates) - 1
+    step, last = optimizer.step, len(optimizer.rates) - 1 if until is None else until
     side = torch.cuda.Stream(data.device) if data.device.type == "cuda" else None  # type: ignore[no-untyped-call]
     while step < last:
         end = step + 1

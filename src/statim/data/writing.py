@@ -1,0 +1,49 @@
+"""A table as a file: Parquet or JSON lines, whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from statim.errors import InputError
+from statim.files import atomic_file
+
+SUFFIXES = (".parquet", ".jsonl")
+ROWS = 1 << 14  # written at a time
+
+
+def check_table_output(path: str | Path, *, overwrite: bool) -> Path:
+    """Refuse a file that says no kind of table, or stands already, before any work is done.
+
+    Raises:
+        InputError: The suffix is none of SUFFIXES, or the file exists and ``overwrite`` is off.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} ends with {path.suffix or 'nothing'}; tables go into {', '.join(SUFFIXES)}")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
+    return path
+
+
+def write_table(path: str | Path, table: pa.Table) -> None:
+    """Write a table, atomically.
+
+    Args:
+        path: A name that ends in one of SUFFIXES.
+        table: Columns of texts, numbers, or lists of these.
+
+    Raises:
+        InputError: The suffix is none of SUFFIXES.
+        StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
+    """
+    path = check_table_output(path, overwrite=True)
+    with atomic_file(path) as file:
+        if path.suffix == ".parquet":
+            pq.write_table(table, file, row_group_size=ROWS * 4)
+            return
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        for start in range(0, len(table), ROWS):
+            rows = table.slice(start, ROWS).to_pylist()
+            file.write("".join(encode(row) + "\n" for row in rows).encode())

@@ -1,0 +1,103 @@
+"""The nearest documents of many anchors: exactly, or by an index where the data are large."""
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.errors import InputError
+from statim.search.approximate import DEPTH, RECALL, SAMPLE, Approximate, available, fits
+from statim.search.exact import lengths, top_k
+
+SEARCHES = ("exact", "index")
+LARGE = 1 << 32  # scores from which an index is worth its making
+ROWS = 1 << 13  # vectors scaled at a time
+FOUND = 1 << 24  # candidates held at a time: 200 MB
+MOST_ROWS = 1 << 14  # anchors searched at a time, so that there is progress to show
+
+Floats = npt.NDArray[np.float32]
+Longs = npt.NDArray[np.int64]
+
+
+class Nearest:
+    """Finds the documents with the highest cosine.
+
+    Args:
+        anchors: (m, d) float32, of length 1: all that will be asked.
+        documents: (n, d) float32, of length 1.
+        k: How many documents for each; all where there are fewer.
+        search: One of SEARCHES; None takes the index where that saves much time, and faiss is installed.
+        threads: Threads to use.
+
+    Attributes:
+        how: How they are found, in words.
+
+    Raises:
+        InputError: There is no such search.
+        DependencyError: The index is asked for, and faiss is not installed.
+    """
+
+    def __init__(
+        self,
+        anchors: Floats,
+        documents: Floats,
+        k: int,
+        *,
+        search: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if search not in (None, *SEARCHES):
+            raise InputError(f"search is {search!r}; it must be one of {', '.join(SEARCHES)}")
+        self._documents, self._k, self._threads = documents, k, threads
+        self._index: Approximate | None = None
+        self.how = "exact search"
+        large = len(anchors) * len(documents) >= LARGE and available()
+        if (search == "index" or (search is None and large)) and fits(documents):
+            some = np.linspace(0, len(anchors) - 1, min(SAMPLE, len(anchors))).astype(np.int64)
+            index = Approximate(documents, anchors[some], k, threads=threads)
+            if index.recall >= RECALL:
+                self._index = index
+                self.how = f"index, recall@{DEPTH} {index.recall:.3f}"
+            else:
+                self.how = f"exact search, since an index would find {index.recall:.1%}"
+
+    def __call__(self, anchors: Floats) -> tuple[Floats, Longs]:
+        """The k closest documents of (b, d) of the anchors.
+
+        Returns:
+            Scores, (b, min(k, n)) float32, falling, and positions, likewise, int64; -inf and -1 where fewer are found.
+        """
+        if self._index is not None:
+            return self._index(anchors, self._k)
+        return top_k(anchors, self._documents, self._k, threads=self._threads, half=True)
+
+    @property
+    def rows(self) -> int:
+        """How many anchors to ask for at a time, so that what is found takes little memory."""
+        return min(MOST_ROWS, max(1 << 11, FOUND // self._k >> 11 << 11))
+
+
+def scaled(vectors: Floats, name: str) -> Floats:
+    """Vectors at length 1, copied; zero stays zero.
+
+    Raises:
+        InputError: A number is NaN or infinite; the message names the first such vector.
+    """
+    out = np.empty_like(vectors)
+    for start in range(0, len(vectors), ROWS):
+        part = vectors[start : start + ROWS]
+        with np.errstate(over="ignore", invalid="ignore"):
+            long = lengths(part)
+        if not np.isfinite(long).all():
+            raise InputError(
+                f"{name}: vector {start + int(np.argmin(np.isfinite(long)))} holds NaN or infinities; every number must be finite"
+            )
+        out[start : start + ROWS] = part / np.where(long == 0, 1.0, long)[:, None]
+    return out
+
+
+def cosines(left: Floats, right: Floats, first: Longs, second: Longs) -> Floats:
+    """The cosines of left[first[i]] with right[second[i]], of length 1, summed in float64: (p,)."""
+    found = np.empty(len(first), np.float32)
+    for start in range(0, len(found), ROWS):
+        part = slice(start, start + ROWS)
+        found[part] = np.einsum("ij,ij->i", left[first[part]].astype(np.float64), right[second[part]])
+    return found
