@@ -402,7 +402,10 @@ def statim(place: Place) -> State:
         # a part of the pairs has words of its own, which the teacher would have to read first
         fit_for = [words for words in candidates if length >= 1 or "grow_words" not in words]
         here = [trial(place, length, take, words) for words in fit_for]
-        print(*[{name: one[name] for name in ("length", "recipe", "seconds", "development")} for one in here], flush=True)
+        print(
+            *[{name: one[name] for name in ("length", "recipe", "seconds", "development")} for one in here],
+            flush=True,
+        )
         trials += here
         good = [one for one in here if one["development"] >= goal]
         if good:
