@@ -25,7 +25,8 @@ class Products:
     spare = 32
 
     def __init__(self, documents: Floats) -> None:  # noqa: ARG002
-        self._queries = self._space = np.empty((0, 0), np.float32)
+        self._queries: Floats = np.empty((0, 0), np.float32)
+        self._space: Floats = np.empty(0, np.float32)
 
     def begin(self, queries: Floats, most: int) -> None:
         """Take a block of queries, (b, d) float32, to multiply with ``most`` documents at a time."""
