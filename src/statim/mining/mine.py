@@ -16,7 +16,7 @@ from statim.data.texts import read_texts
 from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
 from statim.mining import formats
-from statim.mining.guards import Guards
+from statim.mining.guards import Chosen, Guards
 from statim.mining.nearest import Nearest, cosines, scaled
 from statim.mining.pool import Pool
 from statim.mining.report import Report
@@ -109,7 +109,8 @@ def mine_hard_negatives(
         max_score: Candidates that score more are removed.
         min_score: Candidates that score less are removed.
         absolute_margin: Candidates are removed that do not score lower than the anchor's worst positive by this.
-        relative_margin: The same, as a share of the positive's score; None or 0.05, the value of NV-Retriever (Moreira et al., 2024).
+        relative_margin: The same, as a share of the positive's score: 0.05 is the value of NV-Retriever (Moreira et al., 2024). None
+            for no such margin.
         num_negatives: Negatives of each anchor.
         sampling: ``top`` takes the closest, ``random`` any in the range.
         seed: Of the random ones.
@@ -152,36 +153,21 @@ def mine_hard_negatives(
     most = int(np.diff(pool.offsets).max()) + int((pool.own >= 0).any())
     guards = Guards.make(num_negatives, range_min, range_max, most, rescored=rescored, **options)
     clock("read")
+    scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
     if vectors is not None:
         asked, given = _given(vectors, pool, len(pairs), pairs.report.rows, texts)
     else:
         encoder = load_encoder(model) if isinstance(model, (str, Path)) else model
-        asked = _encoded(encoder, pool.anchors, "query", query_prompt, query_prompt_name, threads, progress)
-        given = _encoded(
-            encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, threads, progress
-        )
-    asked, given = scaled(asked, "the anchors' vectors"), scaled(given, "the documents' vectors")
+        ways: dict[str, Any] = {"threads": threads, "progress": progress}
+        asked = _encoded(encoder, pool.anchors, "query", query_prompt, query_prompt_name, **ways)
+        given = _encoded(encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, **ways)
     if asked.shape[1] != given.shape[1]:
         raise InputError(
             f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' {given.shape[1]}; they must agree"
         )
     clock("encode")
     find = Nearest(asked, given, guards.range_max + most, search=search, threads=threads)
-    positive_scores = cosines(asked, given, pool.owners, pool.positives)
-    scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
-    if scorer is not None:
-        positive_scores = scorer.positives()
-    worst = np.minimum.reduceat(positive_scores, pool.offsets[:-1])
-    chosen, step = guards.empty(), find.rows
-    with Progress("mine", total=len(asked), unit="anchors", show=progress) as bar:
-        for start in range(0, len(asked), step):
-            part = slice(start, min(start + step, len(asked)))
-            scores, positions = find(asked[part])
-            if scorer is not None:
-                scores, positions = scorer.candidates(start, scores, positions)
-            offsets = pool.offsets[start : part.stop + 1]
-            guards.choose(chosen, scores, positions, pool.positives, offsets, pool.own[part], worst[part])
-            bar.advance(part.stop - start)
+    chosen, positive_scores = _choose(pool, guards, asked, given, find, scorer, progress)
     del asked, given
     how = find.how + (", rescored by a cross-encoder" if scorer is not None else "")
     clock("search")
@@ -194,6 +180,33 @@ def mine_hard_negatives(
     table = formats.table(pool, chosen, positive_scores, kind, output_scores)
     clock("write")
     return Mined(table, report, clock.seconds)
+
+
+def _choose(
+    pool: Pool,
+    guards: Guards,
+    asked: Floats,
+    given: Floats,
+    find: Nearest,
+    scorer: Rescoring | None,
+    progress: bool,
+) -> tuple[Chosen, Floats]:
+    """The negatives of all anchors, block by block, and the scores of the positives (P,)."""
+    positive_scores = (
+        cosines(asked, given, pool.owners, pool.positives) if scorer is None else scorer.positives()
+    )
+    worst = np.minimum.reduceat(positive_scores, pool.offsets[:-1])
+    chosen, step = guards.empty(), find.rows
+    with Progress("mine", total=len(asked), unit="anchors", show=progress) as bar:
+        for start in range(0, len(asked), step):
+            part = slice(start, min(start + step, len(asked)))
+            scores, positions = find(asked[part])
+            if scorer is not None:
+                scores, positions = scorer.candidates(start, scores, positions)
+            offsets = pool.offsets[start : part.stop + 1]
+            guards.choose(chosen, scores, positions, pool.positives, offsets, pool.own[part], worst[part])
+            bar.advance(part.stop - start)
+    return chosen, positive_scores
 
 
 class _Clock:
@@ -245,7 +258,7 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
 def _given(
     vectors: Sequence[npt.ArrayLike], pool: Pool, pairs: int, rows: int, corpus: pa.LargeStringArray | None
 ) -> tuple[Floats, Floats]:
-    """The vectors of distinct anchors and documents, from those of all rows.
+    """The vectors of distinct anchors and documents at length 1, from those of all rows.
 
     Raises:
         InputError: They are not as many as the texts.
@@ -271,7 +284,10 @@ def _given(
                 f"{name} have {array.shape[1]} dimensions and the anchors' {arrays[0].shape[1]}; they must agree"
             )
     documents = arrays[1] if corpus is None else np.concatenate([arrays[2], arrays[1]])
-    return arrays[0][pool.anchor_rows], documents[pool.document_rows]
+    return (
+        scaled(arrays[0], names[0], pool.anchor_rows),
+        scaled(documents, "the documents' vectors", pool.document_rows),
+    )
 
 
 def _encoded(
@@ -280,10 +296,11 @@ def _encoded(
     kind: str,
     prompt: str | None,
     prompt_name: str | None,
+    *,
     threads: int | None,
     progress: bool,
 ) -> Floats:
-    """The vectors of queries or documents, (n, d)."""
+    """The vectors of queries or documents at length 1, (n, d)."""
     if prompt is None and prompt_name is not None:
         prompt = _prompt(model, prompt_name)
     encode = getattr(model, f"encode_{kind}", None) or getattr(model, "encode", None)
@@ -304,7 +321,7 @@ def _encoded(
         raise InputError(
             f"the model made {len(found):,} vectors of {len(listed):,} texts; it must make one of each"
         )
-    return found
+    return scaled(found, f"the {'anchors' if kind == 'query' else 'documents'}' vectors")
 
 
 def _prompt(model: Any, name: str) -> str:

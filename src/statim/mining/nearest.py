@@ -75,22 +75,29 @@ class Nearest:
         return min(MOST_ROWS, max(1 << 11, FOUND // self._k >> 11 << 11))
 
 
-def scaled(vectors: Floats, name: str) -> Floats:
+def scaled(vectors: Floats, name: str, rows: Longs | None = None) -> Floats:
     """Vectors at length 1, copied; zero stays zero.
+
+    Args:
+        vectors: (n, d).
+        name: What they are, for a message.
+        rows: Which of them; all by default.
 
     Raises:
         InputError: A number is NaN or infinite; the message names the first such vector.
     """
-    out = np.empty_like(vectors)
-    for start in range(0, len(vectors), ROWS):
-        part = vectors[start : start + ROWS]
+    out = np.empty((len(vectors) if rows is None else len(rows), vectors.shape[1]), np.float32)
+    for start in range(0, len(out), ROWS):
+        places = slice(start, start + ROWS)
+        part = vectors[places] if rows is None else vectors[rows[places]]
         with np.errstate(over="ignore", invalid="ignore"):
             long = lengths(part)
         if not np.isfinite(long).all():
+            first = start + int(np.argmin(np.isfinite(long)))
             raise InputError(
-                f"{name}: vector {start + int(np.argmin(np.isfinite(long)))} holds NaN or infinities; every number must be finite"
+                f"{name}: vector {first if rows is None else rows[first]} holds NaN or infinities; every number must be finite"
             )
-        out[start : start + ROWS] = part / np.where(long == 0, 1.0, long)[:, None]
+        out[places] = part / np.where(long == 0, 1.0, long)[:, None]
     return out
 
 

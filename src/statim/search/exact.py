@@ -4,6 +4,9 @@ A block of scores is a float32 matrix product, of which each query keeps its bes
 scored again in float64. So a score depends on its two vectors alone, not on how BLAS cut the work, how many threads it
 had or what else was asked; equal vectors have equal scores; and ties go to the lower position. A query whose spare
 documents could not rule out the rest (dozens of near-copies at the border) is searched once more by itself.
+
+Where bfloat16 products are faster, they may come first (``half``): with a bound of what rounding does to a score (see products.py) most
+queries are settled by them, for good, and the others are searched again in float32.
 """
 
 import math
@@ -26,7 +29,6 @@ from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finit
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded
 MUCH = 1 << 37  # multiplications from which torch is worth its loading: a second or two in float32
-SPARE = {Products: 32, HalfProducts: 96}  # candidates kept beyond those asked for
 NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them anew"
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(<f4|<i8)', 'fortran_order': False, 'shape': \(([0-9, ]{1,60})\), \} *\n",
@@ -249,12 +251,12 @@ def _in_blocks(
     which: Positions,
 ) -> Positions:
     """Search the queries at ``which``; gives those whose result is not certain."""
-    sure = np.zeros(len(which), np.bool_)
+    multiply, sure = products(documents), np.zeros(len(which), np.bool_)
     for start in range(0, len(which), QUERIES):
         part = which[start : start + QUERIES]
         some_scores, some_positions = scores[part], positions[part]  # copies
         _blocked(
-            products, queries[part], documents, margins[part], excluded, workers,
+            multiply, queries[part], documents, margins[part], excluded, workers,
             some_scores, some_positions, sure[start : start + QUERIES],
         )  # fmt: skip
         scores[part], positions[part] = some_scores, some_positions
@@ -262,7 +264,7 @@ def _in_blocks(
 
 
 def _blocked(
-    products: type[Products] | type[HalfProducts],
+    multiply: Products | HalfProducts,
     queries: Floats,
     documents: Floats,
     margins: npt.NDArray[np.float64],
@@ -276,11 +278,11 @@ def _blocked(
     from statim.kernels.top_k import keep, settle
 
     count, n = len(queries), len(documents)
-    spare = min(n, scores.shape[1] + SPARE[products] + scores.shape[1] // 8)
+    spare = min(n, scores.shape[1] + multiply.spare + scores.shape[1] // 8)
     kept_scores = np.full((count, spare), -np.inf, np.float32)
     kept_positions = np.full((count, spare), -1, np.int64)
     rows = pool.ranges(count, workers)
-    multiply = products(queries, DOCUMENTS)
+    multiply.begin(queries, DOCUMENTS)
     for start in range(0, n, DOCUMENTS):
         some = documents[start : start + DOCUMENTS]
         block = multiply(some)

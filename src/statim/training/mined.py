@@ -40,7 +40,7 @@ class Miner:
         data: What is trained on.
         recipe: Its ``hard_negatives`` and ``mine_every``.
         from_start: Mine before the first epoch; a random table would find random texts, so it waits for the second.
-        threads: Threads to use; what is found does not depend on it.
+        threads: Threads to use; what exact search finds does not depend on it.
         negatives: Those of a checkpoint.
 
     Attributes:
