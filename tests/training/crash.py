@@ -69,6 +69,8 @@ def child(pairs: Path, out: Path, resume: bool, call: int, before: bool) -> None
 def attempt(pairs: Path, out: Path, steps: int, delay: float, call: int, before: bool) -> bool:
     """One child, perhaps killed; says whether it was done."""
     resume = (checkpoint.folder(out) / checkpoint.RUN).is_file()
+    if not resume and (out / checkpoint.LOG).is_file():
+        return True  # killed when all was done but for removing what is no longer needed
     aim = checkpoint.newest_step(out) + steps
     process = os.fork()
     if process == 0:
@@ -81,13 +83,21 @@ def attempt(pairs: Path, out: Path, steps: int, delay: float, call: int, before:
             traceback.print_exc()
             os._exit(1)
     if steps:
-        while checkpoint.newest_step(out) < aim:
+        while newest(out) < aim:
             if (ended := os.waitpid(process, os.WNOHANG))[0]:
                 return succeeded(ended[1])
             time.sleep(0.001)
         time.sleep(delay)
         os.kill(process, signal.SIGKILL)
     return succeeded(os.waitpid(process, 0)[1])
+
+
+def newest(out: Path) -> int:
+    """The newest checkpoint's step; the child may be removing the folder at this moment."""
+    try:
+        return checkpoint.newest_step(out)
+    except FileNotFoundError:
+        return 0
 
 
 def succeeded(status: int) -> bool:

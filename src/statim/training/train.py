@@ -204,8 +204,8 @@ def train(
         this = checkpoint.read_run(out) if resume else run.begun(given, workers)
         asked = SimpleNamespace(**(run.resumed(this, given) if resume else given))
         if resume:
-            # a kill after the model had taken its place leaves a whole one, which is replaced by the same
-            asked.overwrite = asked.overwrite or (Path(out) / checkpoint.LOG).is_file()
+            # a kill once the model was to be saved may have left one there, which is replaced by the same
+            asked.overwrite = asked.overwrite or this.get("saving", False)
             check_output(out, overwrite=asked.overwrite)
         else:
             checkpoint.write_run(out, this)
@@ -362,6 +362,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     )  # fmt: skip
     if out is not None:
         with _clock(seconds, "save"):
+            checkpoint.write_run(out, this | {"saving": True})
             _save(out, result, pairs, asked.overwrite)
     return result
 
