@@ -236,9 +236,11 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
     Raises:
         DataError: There are none.
     """
-    if isinstance(given, (pa.Array, pa.ChunkedArray)):
-        given = given.to_pylist()
-    if isinstance(given, Iterable) and not isinstance(given, (str, Path)) and not tables.is_source(given):
+    if isinstance(given, pa.LargeStringArray) and given.null_count == 0:
+        texts = given  # as files are read
+    elif isinstance(given, (pa.Array, pa.ChunkedArray)):
+        return _corpus(given.to_pylist(), column)
+    elif isinstance(given, Iterable) and not isinstance(given, (str, Path)) and not tables.is_source(given):
         given = list(given)
         for place, text in enumerate(given):
             if not isinstance(text, str):

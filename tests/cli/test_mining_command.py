@@ -1,13 +1,13 @@
 """statim mine: what it prints and writes, and what it refuses."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from statim import StaticModel, mine_hard_negatives
-from statim.cli import main
 from statim.data.reading import read_pairs
 from statim.errors import DataError, DependencyError, InputError
 from statim.mining import nearest
@@ -38,20 +38,9 @@ ROWS = [
 
 
 @pytest.fixture
-def statim(monkeypatch, capfd, tmp_path):
+def statim(statim):
     """Run ``statim mine ARGUMENTS``; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("STATIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["statim", "mine", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code, out, err
-
-    return run
+    return partial(statim, "mine")
 
 
 @pytest.fixture(scope="module")
