@@ -30,6 +30,7 @@ from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
 FORMAT = "training-set-2"
+BLOCK = 1 << 20  # entries counted at a time
 CACHED_FROM = 10_000  # pairs; fewer are tokenized sooner than they are looked up
 
 
@@ -91,6 +92,14 @@ class Bags:
             offsets,
             tokens.lengths.astype(np.int32),
         )
+
+    def frequencies(self, vocabulary: int) -> npt.NDArray[np.float64]:
+        """How often each of the ids occurs in all texts, (vocabulary,)."""
+        total = np.zeros(vocabulary)
+        for start in range(0, len(self.ids), BLOCK):
+            part = slice(start, start + BLOCK)
+            total += np.bincount(self.ids[part], self.counts[part], vocabulary)
+        return total
 
     def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
         """The bags of some texts (m,), each entry left out with a probability; what is left keeps its counts, and is the total.

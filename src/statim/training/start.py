@@ -28,6 +28,7 @@ log = logging.getLogger("statim")
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)
 WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabulary.py
+BLOCK = 4096  # vectors that are added to a covariance at a time
 FILL = 0.1  # size of the random columns that widen a table, relative to its own
 
 Floats = npt.NDArray[np.float32]
@@ -68,8 +69,11 @@ def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: 
         (V, d) float32 with entries of root mean square 1.
     """
     centred = vectors - vectors.mean(axis=0)
-    precise = centred.astype(np.float64)
-    values, axes = np.linalg.eigh(precise.T @ precise / len(precise))
+    covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(centred), BLOCK):
+        precise = centred[start : start + BLOCK].astype(np.float64)
+        covariance += precise.T @ precise
+    values, axes = np.linalg.eigh(covariance / len(centred))
     axes = axes[:, np.argsort(-values)]
     # an eigenvector's sign is arbitrary: fix it, so that machines agree
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
@@ -91,7 +95,7 @@ def widen(table: Floats, dim: int, seed: int) -> Floats:
 
 def unit_scale(table: Floats) -> Floats:
     """The table scaled to entries of root mean square 1, which learning rates are relative to."""
-    size = np.sqrt(np.mean(np.square(table, dtype=np.float64)))
+    size = np.sqrt(np.einsum("ij,ij->i", table, table).sum(dtype=np.float64) / table.size)
     return table * np.float32(1 / size if size > 0 else 1)
 
 
@@ -157,8 +161,7 @@ class Start:
             table = widen(unit_scale(self.source[:size]), recipe.dim, recipe.seed)
         else:
             frequencies = np.zeros(whole)
-            counts = data.bags.counts.astype(np.float64)
-            frequencies[kept] = np.bincount(data.bags.ids, counts, len(kept))
+            frequencies[kept] = data.bags.frequencies(len(kept))
             source = self.source if grown is None else self._with_words(self.source, grown)
             before = frequencies if grown is None else grown.as_before(frequencies, len(source))
             table = distilled_table(source, before, recipe.dim, recipe.seed)

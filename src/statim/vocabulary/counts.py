@@ -12,7 +12,7 @@ from statim.tokenizer import Tokenizer
 from statim.vocabulary.spelling import Spelling
 
 LEAST = 5  # times that a word or pair must occur
-TEXTS = 1_000_000  # of a column that are counted; more change the choice little
+TEXTS, BYTES = 1_000_000, 32 << 20  # of a column that are counted at most; more change the choice little
 BLOCK = 50_000  # texts counted at a time
 WORDS, PIECES, PAIRS = 1 << 21, 1 << 24, 1 << 23  # room of the tables
 
@@ -81,9 +81,9 @@ class Counts:
 
 
 def blocks(columns: Sequence[pa.Array], *, every: bool = False) -> Iterator[pa.Array]:
-    """The texts of columns, block by block: TEXTS of each at most, evenly spread, or every one."""
+    """The texts of columns, block by block: TEXTS and about BYTES of each at most, evenly spread, or every one."""
     for column in columns:
-        step = 1 if every else max(1, -(-len(column) // TEXTS))
+        step = 1 if every else max(1, -(-len(column) // TEXTS), -(-column.nbytes // BYTES))
         for start in range(0, len(column), BLOCK * step):
             chosen = np.arange(start, min(start + BLOCK * step, len(column)), step)
             yield column.take(pa.array(chosen)).drop_null()

@@ -98,7 +98,7 @@ def grow(
 
     Args:
         tokenizer: WordPiece, Unigram or BPE.
-        columns: Arrow string arrays; at most a million texts of each are counted, evenly spread.
+        columns: Arrow string arrays; at most a million texts and 32 MB of each are counted, evenly spread.
         words: So many words at most; a small corpus gives fewer.
         pairs: So many pairs at most.
         threads: Threads to tokenize on.
