@@ -75,13 +75,13 @@ def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
     """
     if _alone(threads) or len(tasks) <= 1:
         return [task() for task in tasks]
-    share = min(threads, len(tasks))
     results: dict[int, R] = {}
     failed = threading.Event()
+    waiting = iter(range(len(tasks)))  # whoever is free takes the next, one at a time
 
-    def work(first: int) -> None:
+    def work() -> None:
         try:
-            for index in range(first, len(tasks), share):
+            for index in waiting:
                 if failed.is_set():
                     return
                 results[index] = tasks[index]()
@@ -89,9 +89,9 @@ def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
             failed.set()
             raise
 
-    futures = [_pool(threads).submit(work, first) for first in range(1, share)]
+    futures = [_pool(threads).submit(work) for _ in range(1, min(threads, len(tasks)))]
     try:
-        work(0)
+        work()
     finally:
         wait(futures)
     for future in futures:
