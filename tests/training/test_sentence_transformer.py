@@ -111,7 +111,8 @@ def test_the_dtype_stays(dtype):
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "cosent", "cosine", "triplet"])
-def test_the_same_table_as_sentence_transformers_with_torch(loss):
+@pytest.mark.parametrize("decay", [0.0, 2.0])
+def test_the_same_table_as_sentence_transformers_with_torch(loss, decay):
     """Its own loss inside its MatryoshkaLoss, torch's dense Adam, the same batches, rates and clipping."""
     rng = np.random.default_rng(1)
     texts = [[f"w{p[0]} w{p[1]} w{p[2]}" for p in rng.integers(0, WORDS, (96, 3))] for _ in range(3)]
@@ -126,7 +127,10 @@ def test_the_same_table_as_sentence_transformers_with_torch(loss):
     # in float64: in float32 what cancels out leaves noise, which Adam takes for a gradient
     theirs = copy.deepcopy(ours).double()
     options = {"levels": [8, 32], "weights": [0.5, 1.0], "batch": 16, "epochs": 2, "learning_rate": 0.02, "scale": 10.0,
-               "triplet_margin": 0.4, "precision": "fp32"}  # fmt: skip
+               "triplet_margin": 0.4, "precision": "fp32", "weight_decay": decay}  # fmt: skip
+    course = {"schedule": "cosine", "warmup": 0.3} if decay else {}
+    most = 0.05 if decay else 1.0
+    options |= course | ({"clip": most} if decay else {})
     fit_sentence_transformer(ours, data, loss=loss, seed=3, **options)
     make = {
         "contrastive": partial(losses.MultipleNegativesRankingLoss, scale=10.0),
@@ -139,8 +143,8 @@ def test_the_same_table_as_sentence_transformers_with_torch(loss):
     whole = losses.MatryoshkaLoss(theirs, make(theirs), [32, 8], [1.0, 0.5])
     weight = theirs[0].embedding.weight
     size = float(weight.detach().double().square().mean().sqrt())
-    rates = learning_rates(12, Recipe.make(96, 32, learning_rate=0.02))
-    adam = torch.optim.Adam([weight], betas=(BETA1, BETA2), eps=EPSILON)
+    rates = learning_rates(12, Recipe.make(96, 32, learning_rate=0.02, **course))
+    adam = torch.optim.AdamW([weight], betas=(BETA1, BETA2), eps=EPSILON, weight_decay=decay / size)
     for step in range(1, 13):
         chosen = order(3, (step - 1) // 6, 96)[(step - 1) % 6 * 16 :][:16]
         batch = [[rows[name][i] for i in chosen] for name in names]
@@ -150,7 +154,7 @@ def test_the_same_table_as_sentence_transformers_with_torch(loss):
         weight.grad = None
         whole([theirs.preprocess(column) for column in batch], labels).backward()
         torch.nn.utils.clip_grad_norm_(
-            [weight], 1 / size
+            [weight], most / size
         )  # a gradient of the table at size 1 is smaller by size
         adam.param_groups[0]["lr"] = rates[step] * size
         adam.step()
@@ -260,6 +264,10 @@ def test_other_models_are_refused(make, match):
         ({"columns": ["anchor"]}, InputError, "name anchor, positive and negatives"),
         ({"columns": ["anchor", "positive", "topic"], "loss": "classes"}, InputError, "name text and label"),
         ({"columns": ["anchor", "nowhere"]}, DataError, "nowhere"),
+        ({"token_dropout": 0.95}, InputError, "token dropout"),
+        ({"schedule": "stairs"}, InputError, "schedule"),
+        ({"false_negative_margin": 3.0}, InputError, "margin"),
+        ({"warmup": 2.0}, InputError, "warm"),
         ({"loss": "triplet"}, InputError, "needs negatives"),
         ({"loss": "cosent"}, DataError, "which column is the score"),
     ],

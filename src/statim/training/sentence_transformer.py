@@ -34,11 +34,17 @@ def fit_sentence_transformer(
     batch: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
     levels: Sequence[int] | None = None,
     weights: Sequence[float] | None = None,
     scale: float | None = None,
     both_directions: bool | None = None,
     triplet_margin: float | None = None,
+    false_negative_margin: float | None = None,
+    weight_decay: float | None = None,
+    token_dropout: float | None = None,
+    clip: float | None = None,
     precision: str | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -64,11 +70,18 @@ def fit_sentence_transformer(
         batch: Pairs (or texts) per step; by default derived from their number.
         epochs: Passes over the data; by default 3, or 1 from a million on.
         learning_rate: Adam's peak rate, for entries of about 1 (see above); by default 0.1 (contrastive, classes) or 0.05.
+        schedule: ``linear`` (default), ``cosine`` or ``constant``: what the rate does after warm-up.
+        warmup: Share of the steps in which it rises; by default 0.1.
         levels: Matryoshka dimensions; by default the full dimension alone.
         weights: One weight a level; by default all alike.
         scale: Cosines are multiplied by it (contrastive, classes, cosent); by default 20, for cosent 4.
         both_directions: Train from positives to anchors too (contrastive, classes).
         triplet_margin: Of the triplet loss, in cosines; by default 0.2.
+        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are no negatives (contrastive,
+            classes); by default all others are.
+        weight_decay: Of rows that occur in the data, decoupled (AdamW), for entries of about 1; by default 0.
+        token_dropout: Probability with which a text goes without one of its tokens for a step; by default 0.
+        clip: The gradient is scaled down to this norm where it is larger; by default 1.
         precision: ``bf16`` (default) or ``fp32``, of the matrix products.
         seed: Decides the order and all random numbers.
         threads: Threads; see statim.threads.
@@ -96,8 +109,9 @@ def fit_sentence_transformer(
     given = read_supervision(dataset, kind=LOSSES[loss], **_roles(columns, LOSSES[loss]))
     recipe = Recipe.make(
         len(given), table.shape[1], levels=levels or [table.shape[1]], weights=weights, batch=batch, epochs=epochs,
-        learning_rate=learning_rate, scale=scale, both_directions=both_directions, triplet_margin=triplet_margin, precision=precision,
-        seed=seed, loss=loss,
+        learning_rate=learning_rate, schedule=schedule, warmup=warmup, scale=scale, both_directions=both_directions,
+        triplet_margin=triplet_margin, false_negative_margin=false_negative_margin, weight_decay=weight_decay,
+        token_dropout=token_dropout, clip=clip, precision=precision, seed=seed, loss=loss,
     )  # fmt: skip
     workers = pool.count(threads)
     data = training_data(given, tokenizer, threads=workers)
