@@ -45,6 +45,13 @@ PROBE = (
     "",
 )
 
+# What a text is -> names of the prompts that a model may have for it, as sentence-transformers looks for them; and the task
+ROLES: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "text": ((), None),
+    "query": (("query",), "query"),
+    "document": (("document", "passage", "corpus"), "document"),
+}
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -203,7 +210,7 @@ class Teacher:
         Raises:
             InputError: A text is not a str; the message names its position.
         """
-        return self._encode(texts, (), None, cache=cache, progress=progress, threads=threads)
+        return self._encode(texts, "text", cache=cache, progress=progress, threads=threads)
 
     def encode_query(
         self,
@@ -214,7 +221,7 @@ class Teacher:
         threads: int | None = None,
     ) -> Floats:
         """``encode`` with the model's prompt for queries, where it has one."""
-        return self._encode(texts, ("query",), "query", cache=cache, progress=progress, threads=threads)
+        return self._encode(texts, "query", cache=cache, progress=progress, threads=threads)
 
     def encode_document(
         self,
@@ -225,8 +232,7 @@ class Teacher:
         threads: int | None = None,
     ) -> Floats:
         """``encode`` with the model's prompt for documents, where it has one."""
-        names = ("document", "passage", "corpus")  # as sentence-transformers looks for it
-        return self._encode(texts, names, "document", cache=cache, progress=progress, threads=threads)
+        return self._encode(texts, "document", cache=cache, progress=progress, threads=threads)
 
     def embed_tokens(
         self, token_ids: npt.ArrayLike, *, progress: bool = False, threads: int | None = None
@@ -283,8 +289,7 @@ class Teacher:
     def _encode(
         self,
         texts: str | Iterable[str],
-        prompts: Sequence[str],
-        task: str | None,
+        role: str,
         *,
         cache: bool,
         progress: bool,
@@ -294,10 +299,8 @@ class Teacher:
         for position, text in enumerate(listed):
             if not isinstance(text, str):
                 raise InputError(f"text {position} is of type {type(text).__name__}, not str")
-        known = self._model.prompts or {}
-        name = next((name for name in prompts if name in known), self._model.default_prompt_name)
-        prompt = known.get(name) or None
-        path = self._cache_path(listed, prompt, task) if cache and listed else None
+        prompt, task = self._prompt(role)
+        path = self._cache_path(listed, role) if cache and listed else None
         vectors = self._cached(path, len(listed)) if path else None
         if vectors is None:
             started = time.perf_counter()
@@ -312,6 +315,19 @@ class Teacher:
                     about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
                     save_tensors(path, {"vectors": vectors}, about)
         return vectors[0] if isinstance(texts, str) else vectors
+
+    def _prompt(self, role: str) -> tuple[str | None, str | None]:
+        """What is put before texts of a role, and the task they are for."""
+        names, task = ROLES[role]
+        known = self._model.prompts or {}
+        name = next((name for name in names if name in known), self._model.default_prompt_name)
+        return known.get(name) or None, task
+
+    def key(self, role: str) -> str:
+        """A hash of all that decides the vectors of texts of a role, one of ROLES, beside the texts themselves."""
+        prompt, task = self._prompt(role)
+        about = f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._model.max_seq_length}"
+        return hashlib.sha256(about.encode()).hexdigest()
 
     def _batches(
         self, texts: list[str], prompt: str | None, task: str | None
@@ -409,10 +425,8 @@ class Teacher:
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * self._probe).sum(axis=1)
         return bool(cosines.min() >= SAME)
 
-    def _cache_path(self, texts: list[str], prompt: str | None, task: str | None) -> Path:
-        digest = hashlib.sha256(
-            f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._model.max_seq_length}".encode()
-        )
+    def _cache_path(self, texts: list[str], role: str) -> Path:
+        digest = hashlib.sha256(self.key(role).encode())
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little"))
