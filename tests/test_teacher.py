@@ -253,7 +253,29 @@ def test_a_transformer_is_an_encoder():
     assert isinstance(load_encoder(FOLDER), Teacher)
 
 
-def test_sentence_transformers_is_asked_for(monkeypatch):
+def test_it_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
+    first = Teacher.load()
+    vectors = first.encode(["sort a list", "open a file"])
+    loads = []
+    monkeypatch.setattr(teacher, "_loaded", lambda *given: loads.append(given) or first._model)
+    again = Teacher.load()
+    assert np.array_equal(again.encode(["sort a list", "open a file"]), vectors)
+    assert (again.dim, again.prompts, again.hash) == (first.dim, first.prompts, first.hash)
+    assert again.key("query") == first.key("query")
+    assert again.tokenizer.to_str() == first.tokenizer.to_str()
+    assert not loads
+    assert np.allclose(again.encode("sort a list"), vectors[0], atol=0.02)
+    assert len(loads) == 1
+    [about] = (tmp_path / "teachers").glob("*.json")
+    for damage in ("{", "[]", '{"dim": 3}'):
+        about.write_text(damage)
+        assert Teacher.load().dim == first.dim
+    assert len(loads) == 4
+
+
+def test_sentence_transformers_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(DependencyError, match=r'pip install "statim\[train\]"'):
         Teacher.load()

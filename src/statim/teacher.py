@@ -8,6 +8,7 @@ where the processor multiplies it natively and the vectors stay the same to a co
 import contextlib
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ import tokenizers
 from statim import cache as caches
 from statim import threads as pool
 from statim.errors import DependencyError, InputError, ModelError, StorageError
-from statim.files import hash_file, read_json
+from statim.files import hash_file, read_json, write_json
 from statim.formats import hub
 from statim.progress import Progress
 from statim.tensors import load_tensors, save_tensors
@@ -51,6 +52,17 @@ ROLES: dict[str, tuple[tuple[str, ...], str | None]] = {
     "query": (("query",), "query"),
     "document": (("document", "passage", "corpus"), "document"),
 }
+
+# What is remembered of a teacher, so that it need not be loaded where all that is asked of it is cached
+ABOUT = {
+    "dim": int,
+    "tokenizer": str,
+    "prompts": dict,
+    "prompt": str | None,
+    "most": int | None,
+    "bfloat16": bool,
+}
+PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")  # it depends on their versions
 
 Floats = npt.NDArray[np.float32]
 
@@ -113,13 +125,19 @@ class Teacher:
         spared: Seconds of computing that cached vectors have saved so far.
     """
 
-    def __init__(self, model: Any, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
+    def __init__(self, model: Any | None, name: str, folder: Path, device: str = "cpu") -> None:
+        self.name, self.folder, self.device = name, folder, device
         self.spared = 0.0
-        self._model = model
-        with _one_thread():
-            self._probe = self._forward(self._features(PROBE), bfloat16=False)
-        self.dim = int(self._probe.shape[1])
+        if model is not None:
+            self._model = model
+        known = self._known() if model is None else None
+        self._about = known or self._learn()
+        self.dim = int(self._about["dim"])
+        if model is None and known is None:
+            with contextlib.suppress(
+                StorageError
+            ):  # a cache that cannot be written costs time, not the result
+                write_json(self._about_path, self._about)
 
     @staticmethod
     def load(name: str | Path = DEFAULT_TEACHER, *, device: str = "cpu") -> "Teacher":
@@ -142,26 +160,7 @@ class Teacher:
             raise ModelError(
                 f"{folder} has no weights in the safetensors format (no other is read); copy or convert it anew"
             )
-        try:
-            with _quiet():
-                from sentence_transformers import SentenceTransformer
-
-                model = SentenceTransformer(
-                    str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
-                )
-        except ImportError as error:
-            if "sentence_transformers" not in str(error) and "torch" not in str(error):
-                raise ModelError(f"{folder} needs a package to load: {_first_line(error)}") from None
-            raise DependencyError(
-                'a teacher needs sentence-transformers, which is not installed; pip install "statim[train]"'
-            ) from None
-        except Exception as error:  # of several libraries, for every way in which a model can be broken
-            raise ModelError(
-                f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}"
-            ) from None
-        if not hasattr(model.tokenizer, "backend_tokenizer"):
-            raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
-        return Teacher(model, str(name), folder)
+        return Teacher(None, str(name), folder, device)
 
     def __repr__(self) -> str:
         return f"Teacher({self.name!r}, {self.dim} dimensions)"
@@ -176,17 +175,59 @@ class Teacher:
         return digest.hexdigest()
 
     @functools.cached_property
-    def tokenizer(self) -> tokenizers.Tokenizer:
-        """A copy of its tokenizer, without truncation and padding."""
+    def _model(self) -> Any:
+        """The SentenceTransformer, loaded when it is first needed."""
+        return _loaded(self.folder, self.device)
+
+    @functools.cached_property
+    def _about_path(self) -> Path:
+        from statim.kernels.floats import FAST_BFLOAT16
+
+        versions = []
+        for package in PACKAGES:
+            try:
+                versions.append(importlib.metadata.version(package))
+            except importlib.metadata.PackageNotFoundError:
+                versions.append("missing")
+        decisive = f"{self.hash} {self.device} {versions} {FAST_BFLOAT16}"
+        return caches.folder("teachers") / f"{hashlib.sha256(decisive.encode()).hexdigest()[:32]}.json"
+
+    def _known(self) -> dict[str, Any] | None:
+        """What was learned of this teacher before, if it was."""
+        try:
+            about = read_json(self._about_path) if self._about_path.is_file() else None
+        except ModelError:
+            return None  # a damaged cache is no error
+        whole = isinstance(about, dict) and all(
+            isinstance(about.get(name), kind) for name, kind in ABOUT.items()
+        )
+        return about if whole else None
+
+    def _learn(self) -> dict[str, Any]:
+        """What the model says of itself, see ABOUT."""
         copy = tokenizers.Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
-        return copy
+        with _one_thread():
+            probe = self._forward(self._features(PROBE), bfloat16=False)
+        return {
+            "dim": int(probe.shape[1]),
+            "tokenizer": copy.to_str(),
+            "prompts": dict(self._model.prompts or {}),
+            "prompt": self._model.default_prompt_name,
+            "most": self._model.max_seq_length,
+            "bfloat16": self._bears_bfloat16(probe),
+        }
+
+    @functools.cached_property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """A copy of its tokenizer, without truncation and padding."""
+        return tokenizers.Tokenizer.from_str(self._about["tokenizer"])
 
     @property
     def prompts(self) -> dict[str, str]:
         """Its named prompts."""
-        return dict(self._model.prompts or {})
+        return dict(self._about["prompts"])
 
     def encode(
         self,
@@ -319,14 +360,14 @@ class Teacher:
     def _prompt(self, role: str) -> tuple[str | None, str | None]:
         """What is put before texts of a role, and the task they are for."""
         names, task = ROLES[role]
-        known = self._model.prompts or {}
-        name = next((name for name in names if name in known), self._model.default_prompt_name)
+        known = self._about["prompts"]
+        name = next((name for name in names if name in known), self._about["prompt"])
         return known.get(name) or None, task
 
     def key(self, role: str) -> str:
         """A hash of all that decides the vectors of texts of a role, one of ROLES, beside the texts themselves."""
         prompt, task = self._prompt(role)
-        about = f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._model.max_seq_length}"
+        about = f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._about['most']}"
         return hashlib.sha256(about.encode()).hexdigest()
 
     def _batches(
@@ -410,6 +451,10 @@ class Teacher:
     @functools.cached_property
     def _bfloat16(self) -> bool:
         """Is bfloat16 quick here, and exact enough for this model?"""
+        return bool(self._about["bfloat16"])
+
+    def _bears_bfloat16(self, probe: Floats) -> bool:
+        """Whether bfloat16 is quick, and gives PROBE the vectors (n, d) that float32 gives."""
         import torch
 
         if self._model.device.type == "cuda":
@@ -422,7 +467,7 @@ class Teacher:
         if not quick:
             return False
         with _one_thread():
-            cosines = (self._forward(self._features(PROBE), bfloat16=True) * self._probe).sum(axis=1)
+            cosines = (self._forward(self._features(PROBE), bfloat16=True) * probe).sum(axis=1)
         return bool(cosines.min() >= SAME)
 
     def _cache_path(self, texts: list[str], role: str) -> Path:
@@ -446,6 +491,30 @@ class Teacher:
             return None
         self.spared += seconds
         return vectors
+
+
+def _loaded(folder: Path, device: str) -> Any:
+    """The SentenceTransformer of a folder; what is raised see ``Teacher.load``."""
+    try:
+        with _quiet():
+            from sentence_transformers import SentenceTransformer
+
+            model = SentenceTransformer(
+                str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
+            )
+    except ImportError as error:
+        if "sentence_transformers" not in str(error) and "torch" not in str(error):
+            raise ModelError(f"{folder} needs a package to load: {_first_line(error)}") from None
+        raise DependencyError(
+            'a teacher needs sentence-transformers, which is not installed; pip install "statim[train]"'
+        ) from None
+    except Exception as error:  # of several libraries, for every way in which a model can be broken
+        raise ModelError(
+            f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}"
+        ) from None
+    if not hasattr(model.tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
+    return model
 
 
 @contextlib.contextmanager
