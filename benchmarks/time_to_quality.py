@@ -422,7 +422,7 @@ def statim(place: Place) -> State:
 def trial(place: Place, length: float, take: int, words: str) -> State:
     """Several whole trainings of one length by one recipe, each on other pairs; medians."""
     given = {} if words == "default" else dict(part.split("=") for part in words.split(","))
-    changes = {name: float(value) if name == "learning_rate" else int(value) for name, value in given.items()}
+    changes = {name: changed(name, value) for name, value in given.items()}
     grown = int(changes.pop("grow_words", 0))
     if grown:  # what the teacher reads is then in the cache, as its tokens are
         pairs = place.pairs("train")
@@ -448,6 +448,13 @@ def trial(place: Place, length: float, take: int, words: str) -> State:
             {"seconds": round(sum(one[0].phases.values()), 3), "development": round(one[1], 5), "test": round(one[2], 5)} for one in runs
         ],
     }  # fmt: skip
+
+
+def changed(name: str, value: str) -> Any:
+    """A value of a recipe; levels have - between them."""
+    if name == "levels":
+        return [int(level) for level in value.split("-")]
+    return float(value) if name in ("learning_rate", "warmup", "scale") else int(value)
 
 
 def epoch(place: Place) -> State:

@@ -71,8 +71,8 @@ def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: 
     centred = vectors - vectors.mean(axis=0)
     covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
     for start in range(0, len(centred), BLOCK):
-        precise = centred[start : start + BLOCK].astype(np.float64)
-        covariance += precise.T @ precise
+        block = centred[start : start + BLOCK]
+        covariance += block.T @ block
     values, axes = np.linalg.eigh(covariance / len(centred))
     axes = axes[:, np.argsort(-values)]
     # an eigenvector's sign is arbitrary: fix it, so that machines agree
