@@ -59,7 +59,10 @@ def read_array(path: Path, dtypes: Sequence[str], dimensions: int) -> npt.NDArra
     header = _HEADER.match(start)
     if header is None or header[1].decode() not in dtypes:
         raise ModelError(f"{path} is not such an array as an index has; build the index anew")
-    dtype, shape = header[1].decode(), tuple(int(number) for number in header[2].split(b",") if number.strip())
+    dtype, shape = (
+        header[1].decode(),
+        tuple(int(number) for number in header[2].split(b",") if number.strip()),
+    )
     fits = size == header.end() + math.prod(shape) * np.dtype(dtype).itemsize
     if len(shape) != dimensions or max(shape) >= 1 << 48 or not fits:
         raise ModelError(

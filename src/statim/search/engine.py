@@ -1,4 +1,4 @@
-"""What every vector search engine can do; one file per engine."""
+"""What every vector search engine can do; one file per engine. By name they are made and loaded in engines.py."""
 
 from pathlib import Path
 from typing import Protocol
@@ -71,14 +71,6 @@ class Engine(Protocol):
 
         Raises:
             StorageError: The disk is full, read-only, or not permitted.
-        """
-
-    @staticmethod
-    def load(folder: Path) -> "Engine":
-        """Open what ``save`` wrote, memory-mapped where the engine can.
-
-        Raises:
-            ModelError: A file is missing, truncated, or holds something else.
         """
 
 

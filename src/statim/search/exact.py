@@ -218,7 +218,9 @@ def among(positions: Positions, ascending: Positions) -> npt.NDArray[np.bool_]:
 def _joined(blocks: list[Vectors], dim: int, storage: str) -> Vectors:
     """Blocks of vectors as one."""
     if storage == "float32":
-        return np.concatenate([np.zeros((0, dim), np.float32), *(b for b in blocks if not isinstance(b, Rows))])
+        return np.concatenate(
+            [np.zeros((0, dim), np.float32), *(b for b in blocks if not isinstance(b, Rows))]
+        )
     rows = [block for block in blocks if isinstance(block, Rows)]
     data = np.concatenate([np.zeros((0, dim), storage), *(block.data for block in rows)])
     return Rows(data, np.concatenate([np.zeros(0, np.float32), *(block.scales for block in rows)]))
@@ -426,6 +428,46 @@ def _blocked(
     _share(finish, rows, workers)
 
 
+def settled(
+    queries: Floats, documents: Vectors, kept: Positions, k: int, threads: int | None
+) -> tuple[Floats, Positions]:
+    """The best k of some candidates, scored as ``top_k`` does.
+
+    Args:
+        queries: (m, d) float32.
+        documents: (n, d).
+        kept: (m, c) int64, the candidates of each query, none twice; -1 for none.
+        k: How many are wanted.
+        threads: Threads to use.
+
+    Returns:
+        Scores and positions, (m, k), best first; -inf and -1 where there are no more.
+    """
+    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    if len(queries) <= FEW_QUERIES:
+        for i, query in enumerate(queries):
+            _order(query, documents, np.sort(kept[i][kept[i] >= 0]), scores[i], positions[i])
+        return scores, positions
+    from statim.kernels.top_k import settle
+
+    rough = np.zeros(kept.shape, np.float32)
+    margins, sure = np.zeros(len(queries)), np.empty(len(queries), np.bool_)  # mean nothing here
+    workers = pool.count(threads)
+
+    def finish(first: int, last: int) -> None:
+        for start in range(first, last, SETTLED):
+            part = slice(start, min(start + SETTLED, last))
+            wide, places, names = _widened(documents, kept[part])
+            settle(
+                queries[part], wide, rough[part], places, margins[part], scores[part], positions[part], sure[part]
+            )  # fmt: skip
+            if names is not None:
+                positions[part] = names[positions[part]]
+
+    _share(finish, pool.ranges(len(queries), workers), workers)
+    return scores, positions
+
+
 def _widened(documents: Vectors, kept: Positions) -> tuple[Floats, Positions, Positions | None]:
     """Documents in float32, where among them those kept are, and what positions these have, with -1 for -1; None if the same."""
     if not isinstance(documents, Rows):
@@ -441,7 +483,12 @@ def _share(function: Callable[[int, int], None], rows: list[tuple[int, int]], wo
 
 
 def _alone(
-    query: Floats, documents: Vectors, margin: float, excluded: Positions, scores: Floats, positions: Positions
+    query: Floats,
+    documents: Vectors,
+    margin: float,
+    excluded: Positions,
+    scores: Floats,
+    positions: Positions,
 ) -> None:
     """Search one query in plain numpy: all rough scores, then the exact ones of all that may belong to the k best."""
     k = len(scores)

@@ -47,6 +47,13 @@ class Rows:
 Vectors = Floats | Rows
 
 
+def from_on(vectors: Vectors, start: int) -> Vectors:
+    """The vectors from a position on, not copied."""
+    if isinstance(vectors, Rows):
+        return Rows(vectors.data[start:], vectors.scales[start:])
+    return vectors[start:]
+
+
 def narrow(vectors: Floats, storage: str) -> Rows:
     """(n, d) float32 vectors of length 1 or 0 as ``storage``, float16 or int8."""
     data, scales = quantize_table(vectors, storage)
