@@ -19,7 +19,7 @@ N, D = 1500, 32
 
 
 def unit(vectors):
-    long = np.linalg.norm(vectors, axis=1, keepdims=True)
+    long = np.linalg.norm(np.asarray(vectors, np.float64), axis=1, keepdims=True)
     return (vectors / np.where(long == 0, 1, long)).astype(np.float32)
 
 
@@ -81,7 +81,7 @@ def test_recall_scores_and_loading(name, clustered, saved, tmp_path):
     assert scores.dtype == np.float32
     assert positions.dtype == np.int64
     assert (np.diff(scores, axis=1) <= 0).all()
-    true_scores, truth = closest(queries, unit(vectors), 10)
+    _, truth = closest(queries, unit(vectors), 10)
     assert recall(positions, truth) >= (0.9 if name in ("exact-int8", "exact-binary", "usearch-b1") else 0.97)
     tolerance = 0.02 if name in ("exact-int8", "exact-binary") else 2e-3 if name == "exact-float16" else 1e-6
     cosines = np.take_along_axis(unit(queries) @ unit(vectors).T, positions, 1)

@@ -1,5 +1,6 @@
 """First passes over every vector, on less of each: its first dimensions, fewer bytes a number, or one bit."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,13 +122,11 @@ class Bits:
             scores = np.full((len(ranges), len(some), count), -np.inf, np.float32)
             positions = np.full(scores.shape, -1, np.int64)
 
-            def work(part: int, first: int, last: int) -> None:
-                scan_bits(rows, some, first, last, nothing, scores[part], positions[part])  # noqa: B023
-
-            pool.run(
-                [lambda p=part, b=bounds: work(p, *b) for part, bounds in enumerate(ranges)],
-                threads,  # type: ignore[misc]
-            )
+            tasks = [
+                partial(scan_bits, rows, some, *bounds, nothing, scores[part], positions[part])
+                for part, bounds in enumerate(ranges)
+            ]
+            pool.run(tasks, threads)
             together, where = np.concatenate(list(scores), axis=1), np.concatenate(list(positions), axis=1)
             if len(ranges) > 1:
                 best = np.argpartition(-together, count - 1, axis=1)[:, :count]
