@@ -11,6 +11,7 @@ queries are settled by them, for good, and the others are searched again in floa
 A few queries over much are one compiled pass at the speed of memory (see rows.py), and are then scored again in the same way.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,8 @@ FEW = 1 << 30  # multiplications that plain numpy does before compiled code woul
 MUCH = 1 << 37  # multiplications from which torch is worth its loading: a second or two in float32
 NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them anew"
 FEW_QUERIES = 8  # that one pass takes together
-ONE_PASS, NARROW_PASS = 1 << 26, 1 << 22  # numbers from which a compiled pass is worth its loading
+ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
+NARROW_PASS = 1 << 22  # where it is loaded already, or numpy would be slow
 SETTLED = 128  # queries whose candidates are widened together
 LONGEST = 2.0  # no vector of length 1 is longer when its numbers are rounded to int8
 SAVED = 1 << 14  # rows written at a time
@@ -297,12 +299,16 @@ def search_vectors(
     positions = np.empty((len(queries), k), np.int64)
     if k == 0 or len(queries) == 0:
         return scores, positions
+    unsure: npt.NDArray[np.int64] = np.arange(len(queries))
+    passed = len(queries) <= FEW_QUERIES and documents.shape[1] * len(documents) >= _least_for_a_pass(
+        documents
+    )
+    if passed:
+        unsure = _passed(queries, documents, margins, excluded, pool.count(threads), scores, positions)
+        if not len(unsure):
+            return scores, positions
     with limited(threads), np.errstate(all="ignore"):
-        numbers, wide = documents.shape[1] * len(documents), not isinstance(documents, Rows)
-        unsure: npt.NDArray[np.int64] = np.arange(len(queries))
-        if len(queries) <= FEW_QUERIES and numbers >= (ONE_PASS if wide else NARROW_PASS):
-            unsure = _passed(queries, documents, margins, excluded, pool.count(threads), scores, positions)
-        elif len(queries) > 1 and queries.size * len(documents) > FEW:
+        if not passed and len(queries) > 1 and queries.size * len(documents) > FEW:
             workers = pool.count(threads)
             if (
                 half
@@ -329,6 +335,11 @@ def search_vectors(
         for i in unsure:
             _alone(queries[i], documents, float(margins[i]), excluded, scores[i], positions[i])
     return scores, positions
+
+
+def _least_for_a_pass(documents: Vectors) -> int:
+    """How many numbers make a compiled pass worth while; results are the same."""
+    return NARROW_PASS if isinstance(documents, Rows) or "numba" in sys.modules else ONE_PASS
 
 
 def _passed(

@@ -20,6 +20,13 @@ from statim.search.rescored import Picked
 FILE = "index.faiss"
 NEIGHBOURS, CONSTRUCTION = 32, 100  # of a graph: links of a vector, and how hard a place is looked for
 
+CLASSES = {
+    "flat": ("IndexFlat", "IndexFlatIP"),
+    "ivf": ("IndexIVFScalarQuantizer",),
+    "hnsw": ("IndexHNSWSQ",),
+    "pq": ("IndexIVFPQ", "IndexIVFPQFastScan", "IndexPreTransform"),
+}
+
 
 class FaissIndex:
     """See ``First``.
@@ -49,16 +56,11 @@ class FaissIndex:
         """See First."""
         n = len(vectors)
         lists = 2 ** round(math.log2(1.6 * math.sqrt(n)))
-        pq = (
-            "PQ" + str(self._dim)
-            if self._dim < 8
-            else quantized(lists, self._dim).removeprefix(f"IVF{lists},")
-        )
         name = {
             "flat": "Flat",
             "ivf": f"IVF{lists},SQ8",
             "hnsw": f"HNSW{NEIGHBOURS},SQ8",
-            "pq": f"IVF{lists},{pq}x4" if self._dim < 8 else quantized(lists, self._dim),
+            "pq": quantized(lists, self._dim) if self._dim > 1 else f"IVF{lists},PQ1x4",
         }[self._kind]
         with faiss_threads(threads) as faiss:
             self._index = faiss.index_factory(self._dim, name, faiss.METRIC_INNER_PRODUCT)
@@ -118,8 +120,7 @@ class FaissIndex:
             try:
                 self._index = faiss.read_index(str(folder / FILE))
                 right = self._index.d == self._dim and self._index.is_trained
-                if self._kind in ("ivf", "pq"):
-                    right &= self._inverted(faiss) is not None
+                right &= type(self._index).__name__ in CLASSES[self._kind]
             except RuntimeError as error:
                 raise ModelError(
                     f"{folder / FILE} is not an index of faiss ({str(error)[-100:]}); build the index anew"

@@ -30,6 +30,7 @@ class UsearchIndex:
     def __init__(self, dim: int, kind: str) -> None:
         self.effort, self._dim, self._kind = 16, dim, kind
         self._index: Any = None
+        self._mapped = False
 
     def __len__(self) -> int:
         return 0 if self._index is None else len(self._index)
@@ -41,11 +42,13 @@ class UsearchIndex:
 
     def build(self, vectors: Picked, threads: int) -> None:
         """See First."""
-        self._index = self._empty()
+        self._index, self._mapped = self._empty(), False
         self.extend(vectors, threads)
 
     def extend(self, vectors: Picked, threads: int) -> bool:
         """See First."""
+        if self._mapped:  # which cannot be changed
+            self._index, self._mapped = self._index.copy(), False
         for start in range(0, len(vectors), ROWS):
             some = self._numbers(vectors[start : start + ROWS])
             first = len(self._index)
@@ -88,7 +91,7 @@ class UsearchIndex:
             raise ModelError(
                 f"{folder / FILE} is not an index of usearch ({str(error)[:100]}); build the index anew"
             ) from None
-        self._index = index
+        self._index, self._mapped = index, True
 
     @property
     def _width(self) -> int:
