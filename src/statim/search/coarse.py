@@ -26,7 +26,7 @@ class Coarse:
         storage: See ``Exact``.
     """
 
-    least, growth = 1, float("inf")
+    least, growth, foreign = 1, float("inf"), False
 
     def __init__(self, few: int, storage: str) -> None:
         self.effort, self._few, self._storage = 2, few, storage
@@ -80,7 +80,7 @@ class Bits:
         dim: The number of dimensions, d.
     """
 
-    least, growth = 1, float("inf")
+    least, growth, foreign = 1, float("inf"), False
 
     def __init__(self, dim: int) -> None:
         self.effort = 8

@@ -36,12 +36,13 @@ class FaissIndex:
         kind: flat, ivf, hnsw or pq.
     """
 
+    foreign = True
+
     def __init__(self, dim: int, kind: str) -> None:
         self.effort, self._dim, self._kind = 1, dim, kind
         self.least = 1 if kind == "flat" else 1000
-        self.growth = (
-            4.0 if kind in ("ivf", "pq") else math.inf
-        )  # clusters are learned from the first vectors
+        # clusters are learned from the first vectors
+        self.growth = 4.0 if kind in ("ivf", "pq") else math.inf
         self._index: Any = None
 
     def __len__(self) -> int:

@@ -55,11 +55,13 @@ class First(Protocol):
         over: How many candidates it is asked for, for each result.
         least: Fewer vectors are searched exactly.
         growth: When it holds so many times what it was built from, it is built anew.
+        foreign: Its files are read by a package, to which no damaged one must come, so they are hashed.
     """
 
     effort: int
     least: int
     growth: float
+    foreign: bool
 
     @property
     def over(self) -> float:
@@ -193,7 +195,7 @@ class Rescored:
         manifest = {
             "format": FORMAT, "format_version": FORMAT_VERSION, "engine": self.name, "dimensions": self.dim,
             "vectors": len(self), "built": self._built, "effort": self._first.effort, "recall": self.recall,
-            "files": {file.name: _seal(file) for file in sorted(first.iterdir())},
+            "files": {file.name: _seal(file, self._first.foreign) for file in sorted(first.iterdir())},
         }  # fmt: skip
         write_json(folder / MANIFEST, manifest)
 
@@ -202,7 +204,8 @@ class Rescored:
         """Open what ``save`` wrote.
 
         Every file that a package will read is compared with its size and hash first: damaged files never reach it. A folder that was
-        made to do harm, hashes and all, is not told from others: open only what you trust.
+        made to do harm, hashes and all, is not told from others: open only what you trust. Of arrays that are mapped here, shapes and
+        sizes are checked, not every number.
 
         Args:
             folder: The folder.
@@ -212,7 +215,7 @@ class Rescored:
             ModelError: A file is missing, truncated, or holds something else.
             DependencyError: A package that the engine needs is not installed.
         """
-        manifest = _read_manifest(folder, empty.name)
+        manifest = _read_manifest(folder, empty.name, empty._first.foreign)
         store = Exact.load(folder / "store")
         positions = read_array(folder / "positions.npy", ["<i8"], 1)
         fits = (len(store), store.dim, store.storage) == (
@@ -269,11 +272,11 @@ class Rescored:
         self._first.effort, self.recall = least_effort(recall, *self._first.efforts())
 
 
-def _seal(file: Path) -> dict[str, Any]:
-    return {"size": file.stat().st_size, "sha256": hash_file(file)}
+def _seal(file: Path, hashed: bool) -> dict[str, Any]:
+    return {"size": file.stat().st_size} | ({"sha256": hash_file(file)} if hashed else {})
 
 
-def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
+def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
     """The manifest, checked with the files that it names.
 
     Raises:
@@ -309,6 +312,6 @@ def _read_manifest(folder: Path, name: str) -> dict[str, Any]:
             f"{folder / 'first'} does not hold the files that were written; build the index anew"
         )
     for file in there:
-        if _seal(file) != files[file.name]:
+        if _seal(file, hashed) != files[file.name]:
             raise ModelError(f"{file} is not the file that was written; build the index anew")
     return manifest

@@ -25,7 +25,7 @@ class UsearchIndex:
         kind: f32, f16, i8 or b1.
     """
 
-    least, growth = 1000, float("inf")
+    least, growth, foreign = 1000, float("inf"), True
 
     def __init__(self, dim: int, kind: str) -> None:
         self.effort, self._dim, self._kind = 16, dim, kind
