@@ -15,7 +15,7 @@ from statim import threads as pool
 from statim.search.engine import Floats, Positions
 from statim.search.exact import settled, top_k
 from statim.search.packages import faiss_threads
-from statim.search.tuning import DEPTH, least_effort
+from statim.search.tuning import DEPTH, RECALL, least_effort
 
 SAMPLE = 512  # queries
 TRAINED = 40  # vectors a cluster that the clusters are learned from
@@ -101,5 +101,5 @@ class Approximate:
                 / truth.size
             )
 
-        self._lists.nprobe, reached = least_effort(recall, max(1, lists // 8), lists)
+        self._lists.nprobe, reached = least_effort(recall, RECALL, max(1, lists // 8), lists)
         return reached
