@@ -129,7 +129,7 @@ class Bits:
             pool.run(tasks, threads)
             together, where = np.concatenate(list(scores), axis=1), np.concatenate(list(positions), axis=1)
             if len(ranges) > 1:
-                best = np.argpartition(-together, count - 1, axis=1)[:, :count]
+                best = np.lexsort((where, -together), axis=1)[:, :count]  # however many threads there were
                 where = np.take_along_axis(where, best, axis=1)
             out[start : start + QUERIES] = where
         return out
