@@ -51,7 +51,7 @@ class FaissIndex:
     @property
     def over(self) -> float:
         """See First."""
-        return {"flat": 1.0, "pq": 4.0}.get(self._kind, 1.5)
+        return {"flat": 1.0, "pq": 16.0}.get(self._kind, 1.5)
 
     def build(self, vectors: Picked, threads: int) -> None:
         """See First."""

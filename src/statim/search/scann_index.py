@@ -28,7 +28,7 @@ class ScannIndex:
         dim: The number of dimensions, d.
     """
 
-    least, growth, foreign, over = 1000, 1.125, True, 4.0
+    least, growth, foreign, over = 1000, 1.125, True, 8.0
 
     def __init__(self, dim: int) -> None:
         self.effort, self._dim = 1, dim
