@@ -114,12 +114,25 @@ def typed(documents: pa.Table) -> pa.Table:
 
 
 def _plain(documents: pa.Table) -> pa.Table:
-    """Without dictionaries, whose additions would have to be joined; a column without any value may get texts later."""
+    """With types that every store has, and that later documents can be joined to: no dictionaries, no narrow numbers.
+
+    A column without any value may get texts later.
+    """
     for place, field in enumerate(documents.schema):
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        plain = pa.string() if pa.types.is_null(plain) else plain
+        if pa.types.is_null(plain) or pa.types.is_string_view(plain):
+            plain = pa.string()
+        elif pa.types.is_integer(plain):
+            plain = pa.int64()
+        elif pa.types.is_floating(plain):
+            plain = pa.float64()
         if not plain.equals(field.type):
-            documents = documents.set_column(place, field.name, documents.column(place).cast(plain))
+            try:
+                documents = documents.set_column(place, field.name, documents.column(place).cast(plain))
+            except pa.ArrowException:
+                raise DataError(
+                    f"the column {field.name!r} holds numbers beyond {plain}; give them as text"
+                ) from None
     return documents
 
 

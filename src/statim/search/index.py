@@ -166,6 +166,11 @@ class Index:
         dim = self._store.manifest["dimensions"]
         return f"Index({self._store.place!r}, {len(self):,} documents x {dim} dimensions)"
 
+    @property
+    def schema(self) -> "pa.Schema":
+        """The documents' columns: ``id``, ``text`` and others."""
+        return self._store.schema
+
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more."""
         return self._store.info()

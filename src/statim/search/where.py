@@ -11,6 +11,7 @@ in its own language, with the values apart or escaped, so nothing in a condition
 """
 
 import datetime
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -192,20 +193,45 @@ class _Reader:
             while self._take(","):
                 values.append(self._value(name, family))
             self._need(")")
-            made = Among(name, tuple(values))
+            made = self._among(name, values)
         elif self._take("like"):
             made = Like(name, self._pattern(name, family))
         elif self._take("between"):
-            low = self._value(name, family)
+            low = self._compare(name, ">=", self._value(name, family))
             self._need("and")
-            made = Every((Compare(name, ">=", low), Compare(name, "<=", self._value(name, family))))
+            made = Every((low, self._compare(name, "<=", self._value(name, family))))
         elif not negated and (op := self._take("=", "==", "!=", "<>", "<", "<=", ">", ">=")):
-            made = Compare(name, _OPS.get(op, op), self._value(name, family))
+            made = self._compare(name, _OPS.get(op, op), self._value(name, family))
         elif not negated and family == "true or false":
             made = Compare(name, "=", True)
         else:
             raise self._wrong(f"a comparison is expected {self._here()}")
         return Not(made) if negated else made
+
+    def _compare(self, name: str, op: str, value: Value) -> Condition:
+        """A comparison, of whole numbers only with whole numbers."""
+        if not isinstance(value, float) or not self._is_whole(name):
+            return Compare(name, op, value)
+        floor = math.floor(value)
+        if value == floor:
+            return Compare(name, op, floor)
+        if op in ("=", "!="):
+            never = Every((Compare(name, "=", 0), Compare(name, "=", 1)))  # or unknown, as it must be
+            return never if op == "=" else Not(never)
+        return Compare(name, "<=" if op[0] == "<" else ">", floor)
+
+    def _among(self, name: str, values: list[Value]) -> Condition:
+        if self._is_whole(name):
+            whole = [
+                int(value) for value in values if isinstance(value, (int, float)) and value == int(value)
+            ]
+            return Among(name, tuple(whole)) if whole else self._compare(name, "=", 0.5)
+        return Among(name, tuple(values))
+
+    def _is_whole(self, name: str) -> bool:
+        import pyarrow.types as types
+
+        return bool(types.is_integer(self._schema.field(name).type))
 
     def _column(self) -> str:
         kind, value = self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
@@ -258,7 +284,7 @@ class _Reader:
             )
         if isinstance(value, str) and "\0" in value:
             raise self._wrong("a text holds the character NUL")
-        return value
+        return float(value) if family == "numbers" and not self._is_whole(name) else value
 
     def _moment(self, name: str, value: str) -> Value:
         kind = str(self._schema.field(name).type)
