@@ -265,7 +265,7 @@ class Lance:
 
     def _commit(self, table: Any, what: str) -> None:
         with _errors(self.place), storage_errors(self.path):
-            if table.stats().fragment_stats.num_small_fragments > FRAGMENTS:
+            if table.stats()["fragment_stats"]["num_small_fragments"] > FRAGMENTS:
                 table.optimize(cleanup_older_than=FOREVER)
             count, lance = table.count_rows(), table.version
         versions = [*self._manifest["versions"], _told(self._version["version"] + 1, lance, count, what)]

@@ -386,7 +386,7 @@ class _WordsOf:
         where = self._store.condition(None)[0]
         for i, (query, row) in enumerate(zip(queries, positions, strict=True)):
             ending, values = " WHERE position = ANY(%s)", [row[row >= 0].tolist()]
-            found = {place: score for place, score in self._found(query, i, where, [], ending, values)}
+            found = dict(self._found(query, i, where, [], ending, values))
             scores[i] = [found.get(place, 0) for place in row.tolist()]
         return scores
 
