@@ -40,7 +40,9 @@ def test_the_life_of_an_index(statim, refuses, tmp_path, model_folder, docs, sto
     built = ran("index", "build", model_folder, docs, "--out", out, "--store", store)
     assert (built["documents"], built["store"]) == (400, store)
     more = tmp_path / "more.jsonl"
-    more.write_text('{"id": "n1", "text": "close the graph", "year": 2040}\n{"id": "n2", "text": "open a socket", "year": 2041}\n')
+    more.write_text(
+        '{"id": "n1", "text": "close the graph", "year": 2040}\n{"id": "n2", "text": "open a socket", "year": 2041}\n'
+    )
     assert ran("index", "add", out, more)["documents"] == 402
     refuses("index", "add", out, more, words=["'n1'", "in the index already", "statim index update"])
     more.write_text('{"id": "n1", "text": "merge the queue", "year": 2050}\n')
@@ -58,7 +60,12 @@ def test_the_life_of_an_index(statim, refuses, tmp_path, model_folder, docs, sto
     assert code == 0
     if store == "lancedb":
         assert "version 6" in printed
-        assert ran("search", out, "merge", "--version", 3, "--where", "id = 'n1'", "--mode", "vector")["hits"][0]["id"] == "n1"
+        assert (
+            ran("search", out, "merge", "--version", 3, "--where", "id = 'n1'", "--mode", "vector")["hits"][
+                0
+            ]["id"]
+            == "n1"
+        )
     refuses("search", out, "merge", "--where", "yeer > 3", words=["yeer", "year"])
     refuses("search", out, "merge", "--where", "year >", words=["not understood", "at the end"])
     refuses("index", "delete", out, words=["ids", "where"])
@@ -74,9 +81,13 @@ def test_bad_places(refuses, tmp_path, model_folder, docs):
     refuses(*build, "--out", tmp_path / "i", "--store", "sqlite", words=["'sqlite'", "folder or lancedb"])
     refuses(*build, "--out", tmp_path / "i", "--engine", "magic", words=["'magic'", "exact"])
     refuses(*build, "--out", tmp_path / "i", "--store", "postgresql://x/y", words=["both --out"])
-    refuses(*build, "--store", "postgresql://127.0.0.1:1/y", words=["no PostgreSQL server answers", "127.0.0.1"])
+    refuses(
+        *build, "--store", "postgresql://127.0.0.1:1/y", words=["no PostgreSQL server answers", "127.0.0.1"]
+    )
     (tmp_path / "v.npy").write_bytes(b"no vectors")
-    refuses(*build, "--out", tmp_path / "i", "--vectors", tmp_path / "v.npy", words=["v.npy", "statim encode"])
+    refuses(
+        *build, "--out", tmp_path / "i", "--vectors", tmp_path / "v.npy", words=["v.npy", "statim encode"]
+    )
     np.save(tmp_path / "w.npy", np.ones((400, 5), np.float32))
     refuses(*build, "--out", tmp_path / "i", "--vectors", tmp_path / "w.npy", words=["5 dimensions", "32"])
     assert not (tmp_path / "i").exists()
@@ -84,7 +95,17 @@ def test_bad_places(refuses, tmp_path, model_folder, docs):
 
 def test_vectors_of_statim_encode(statim, tmp_path, model_folder, docs):
     assert statim("encode", model_folder, docs, "--out", tmp_path / "v.npy")[0] == 0
-    made = ("index", "build", model_folder, docs, "--out", tmp_path / "i", "--vectors", tmp_path / "v.npy", "--json")
+    made = (
+        "index",
+        "build",
+        model_folder,
+        docs,
+        "--out",
+        tmp_path / "i",
+        "--vectors",
+        tmp_path / "v.npy",
+        "--json",
+    )
     code, printed, err = statim(*made)
     assert code == 0, err
     assert json.loads(printed)["vectors"] == "given"
@@ -108,7 +129,9 @@ def test_files_of_queries_and_answers(statim, refuses, tmp_path, model_folder, d
     assert len(table) == 30
     with made["trec"].open() as file:
         run = pytrec_eval.parse_run(file)
-    measure = pytrec_eval.RelevanceEvaluator({f"q{i}": {f"d{i}": 1} for i in range(0, 400, 40)}, {"recip_rank"})
+    measure = pytrec_eval.RelevanceEvaluator(
+        {f"q{i}": {f"d{i}": 1} for i in range(0, 400, 40)}, {"recip_rank"}
+    )
     ranks = {name: found["recip_rank"] for name, found in measure.evaluate(run).items()}
     for row in table:
         assert run[row["query_id"]][row["id"]] == pytest.approx(row["score"])

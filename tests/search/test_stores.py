@@ -12,7 +12,6 @@ import pytest
 import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from real_postgres import server
 from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError, ModelError, StorageError
@@ -39,12 +38,6 @@ def model_of(seed):
 @pytest.fixture(scope="module")
 def model():
     return model_of(0)
-
-
-@pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    with server(tmp_path_factory.mktemp("postgres")) as found:
-        yield found
 
 
 class Place:

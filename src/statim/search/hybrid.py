@@ -140,6 +140,8 @@ def tune_weight(
 def _ranks(positions: Positions, ranked: Positions) -> Positions:
     """Where each of ``positions`` (m, c) stands in the same row of ``ranked`` (m, r), or -1."""
     ranks = np.full(positions.shape, -1, np.int64)
+    if ranked.shape[1] == 0:
+        return ranks
     for row, order, out in zip(positions, ranked, ranks, strict=True):
         by_position = np.argsort(order, kind="stable")
         place = np.minimum(np.searchsorted(order, row, sorter=by_position), len(order) - 1)

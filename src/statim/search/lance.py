@@ -237,7 +237,7 @@ class Lance:
             with _errors(self.place), storage_errors(self.path):
                 for start in range(0, len(names), NAMES):
                     table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))
-                left = table.count_rows()
+                left = int(table.count_rows())
             if left == len(self):
                 return 0
             if left == 0:
@@ -444,7 +444,8 @@ def _keys(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     flat = pa.array(ids.to_pylist(), pa.large_string())
     _, offsets, data = flat.buffers()
     values = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    return fingerprints(values, np.frombuffer(offsets, np.int64)[: len(flat) + 1])
+    keys: npt.NDArray[np.uint64] = fingerprints(values, np.frombuffer(offsets, np.int64)[: len(flat) + 1])
+    return keys
 
 
 def _keep(scores: Floats, positions: Positions, places: Positions, found: npt.NDArray[Any]) -> None:

@@ -193,7 +193,7 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
         raise ModelError(
             f"{where} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
         )
-    manifest = {"store": "folder", **manifest}
+    whole: dict[str, Any] = {"store": "folder", **manifest}
     kinds = {
         "format_version": int,
         "store": str,
@@ -203,10 +203,10 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
         "weight": float,
     }
     kinds |= {"model_hash": str}  # fmt: skip
-    wrong = [name for name, kind in kinds.items() if type(manifest.get(name)) is not kind]
-    if wrong or manifest["format_version"] < 1 or not 0 <= manifest["weight"] <= 1:
+    wrong = [name for name, kind in kinds.items() if type(whole.get(name)) is not kind]
+    if wrong or whole["format_version"] < 1 or not 0 <= whole["weight"] <= 1:
         raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index anew")
-    return manifest
+    return whole
 
 
 def check_place(manifest: Mapping[str, Any], path: Path, files: Iterable[str]) -> None:

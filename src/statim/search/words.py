@@ -53,8 +53,10 @@ class Segment:
             told = json.loads(about["words"])
             self.stop_words = frozenset(map(str, told["stop_words"]))
             self._texts, self._cuts = arrays["texts"], arrays["cuts"]
-            self.offsets, self.documents = arrays["offsets"], arrays["documents"]
-            self.frequencies, self.lengths = arrays["frequencies"], arrays["lengths"]
+            self.offsets: npt.NDArray[Any] = arrays["offsets"]
+            self.documents: npt.NDArray[Any] = arrays["documents"]
+            self.frequencies: npt.NDArray[Any] = arrays["frequencies"]
+            self.lengths: npt.NDArray[Any] = arrays["lengths"]
             kinds = [
                 a.dtype.str
                 for a in (self._cuts, self.offsets, self.documents, self.frequencies, self.lengths)
