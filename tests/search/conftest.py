@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
-
 from real_postgres import server
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from statim.model import StaticModel
 from statim.search.index import Index

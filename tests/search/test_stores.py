@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -481,9 +482,8 @@ def test_servers_that_refuse(address, model, monkeypatch):
         folder = connection.execute("SHOW data_directory").fetchone()[0]
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'right'")
         connection.execute("CREATE DATABASE bare OWNER guest")
-        rules = open(f"{folder}/pg_hba.conf").read()
-        with open(f"{folder}/pg_hba.conf", "w") as file:
-            file.write("local all guest scram-sha-256\n" + rules)
+        rules = Path(folder) / "pg_hba.conf"
+        rules.write_text("local all guest scram-sha-256\n" + rules.read_text())
         connection.execute("SELECT pg_reload_conf()")
     bare = address.replace("postgres:@/postgres", "guest:PASSWORD@/bare")
     refused(bare.replace("PASSWORD", "wrong"), ["guest", "password"])

@@ -215,11 +215,12 @@ class Index:
         if model is not None:
             stores.check_model(model, self._store)
         _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0)
+        own = self.model  # now: a database cannot be asked for it in the middle of a change
         count = 0
 
         def counted() -> "Iterator[Block]":
             nonlocal count
-            for part in _encoded(self.model, parts, vectors, threads, progress):
+            for part in _encoded(own, parts, vectors, threads, progress):
                 yield part
                 count += len(part[0])
 
