@@ -309,13 +309,12 @@ def test_a_change_that_is_killed_has_not_been(place, module, name, model):
     assert len(place.load()) == 13
 
 
-def test_a_changed_model_is_refused(place, model, monkeypatch):
+def test_a_changed_model_is_refused(place, model, monkeypatch, tmp_path):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path / "cache"))  # where a database's model is kept
     index = place.build(model, texts_of(4))
     if place.kind == "postgresql":
-        index.run = index._store.run
-        index._store.run(
-            "UPDATE {parts} SET content = content || '\\x20'::bytea WHERE name = 'model/tokenizer.json' RETURNING 1"
-        )
+        change = "UPDATE {parts} SET content = content || '\\x20'::bytea WHERE name = 'model/tokenizer.json' RETURNING 1"
+        index._store.run(change)
     else:
         with (place.path / "model" / "tokenizer.json").open("a") as file:
             file.write(" ")

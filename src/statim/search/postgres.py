@@ -13,6 +13,7 @@ import contextlib
 import json
 import re
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,7 @@ class Postgres:
         check_name(table)
         self._lock = threading.RLock()
         self._connection = _connect(url)
+        weakref.finalize(self, self._connection.close)
         self._sql = _Names(table)
         self.place = f"{_address(self._connection)}, index {table}"
         with _errors(self.place):
