@@ -61,7 +61,12 @@ def build(
     weight: Annotated[
         float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
     ] = None,
-    engine: Annotated[str, typer.Option(help="The search engine of a folder.")] = "exact",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="The search engine of a folder: exact, int8, faiss-hnsw, usearch-f16 …; by default by size."
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,

@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.search.approximate import DEPTH, RECALL, SAMPLE, Approximate, available, fits
+from statim.search.approximate import SAMPLE, Approximate, available, fits
 from statim.search.exact import lengths, top_k
+from statim.search.tuning import DEPTH, RECALL
 
 SEARCHES = ("exact", "index")
 LARGE = 1 << 32  # scores from which an index is worth its making

@@ -6,20 +6,17 @@ so scores are the same bits. How many clusters a query looks into is measured: o
 exactly too, as few as find enough of what is really closest.
 """
 
-import contextlib
 import math
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from statim import threads as pool
-from statim.errors import DependencyError
 from statim.search.engine import Floats, Positions
-from statim.search.exact import top_k
+from statim.search.exact import settled, top_k
+from statim.search.packages import faiss_threads
+from statim.search.tuning import DEPTH, least_effort
 
-RECALL, DEPTH = 0.99, 10  # this share of the closest so many is found, of the sample
 SAMPLE = 512  # queries
 TRAINED = 40  # vectors a cluster that the clusters are learned from
 SPARE = 4  # candidates for each that is asked for
@@ -38,6 +35,13 @@ def available() -> bool:
 def fits(documents: Floats) -> bool:
     """Are there enough documents, of enough dimensions, for an index?"""
     return len(documents) >= 2000 and documents.shape[1] >= 8
+
+
+def quantized(lists: int, d: int) -> str:
+    """The inverted file's description, as faiss reads it: so many lists of vectors of d dimensions, in 4 bits for two or three."""
+    width = min(WIDEST, d // 2 * 2)
+    parts = width // 3 if width % 3 == 0 else width // 2
+    return ("" if width == d else f"PCA{width},") + f"IVF{lists},PQ{parts}x4fs"
 
 
 class Approximate:
@@ -61,14 +65,8 @@ class Approximate:
         self._documents, self._threads = documents, pool.count(threads)
         n, d = documents.shape
         lists = 2 ** round(math.log2(1.6 * math.sqrt(n)))
-        width = min(WIDEST, d // 2 * 2)
-        parts = width // 3 if width % 3 == 0 else width // 2
-        with self._faiss() as faiss:
-            self._index: Any = faiss.index_factory(
-                d,
-                ("" if width == d else f"PCA{width},") + f"IVF{lists},PQ{parts}x4fs",
-                faiss.METRIC_INNER_PRODUCT,
-            )
+        with faiss_threads(self._threads) as faiss:
+            self._index: Any = faiss.index_factory(d, quantized(lists, d), faiss.METRIC_INNER_PRODUCT)
             self._lists = faiss.downcast_index(faiss.extract_index_ivf(self._index))
             self._lists.by_residual = False
             for clustering in (self._lists.cp, self._lists.pq.cp):
@@ -81,30 +79,13 @@ class Approximate:
 
     def __call__(self, queries: Floats, k: int) -> tuple[Floats, Positions]:
         """The k best documents that are found, as ``exact.top_k`` gives them; -inf and -1 where fewer are."""
-        from statim.kernels.top_k import settle
-
         k = min(k, len(self._documents))
         scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        sure = np.empty(len(queries), np.bool_)  # means nothing here
-        margins = np.zeros(len(queries))
         for start in range(0, len(queries), ROWS):
-            with self._faiss():
-                rough, found = self._index.search(
-                    queries[start : start + ROWS], min(SPARE * k, len(self._documents))
-                )
-
-            def finish(
-                first: int, last: int, start: int = start, rough: Floats = rough, found: Positions = found
-            ) -> None:
-                part = slice(start + first, start + last)
-                settle(
-                    queries[part], self._documents, rough[first:last], found[first:last], margins[part],
-                    scores[part], positions[part], sure[part],
-                )  # fmt: skip
-
-            pool.run(
-                [partial(finish, *bounds) for bounds in pool.ranges(len(found), self._threads)], self._threads
-            )
+            part = slice(start, start + ROWS)
+            with faiss_threads(self._threads):
+                _, found = self._index.search(queries[part], min(SPARE * k, len(self._documents)))
+            scores[part], positions[part] = settled(queries[part], self._documents, found, k, self._threads)
         return scores, positions
 
     def _tune(self, sample: Floats, k: int, lists: int) -> float:
@@ -120,33 +101,5 @@ class Approximate:
                 / truth.size
             )
 
-        low, high = 0, lists // 8
-        reached = recall(high)
-        while reached < RECALL and high < lists:
-            low, high = high, min(2 * high, lists)
-            reached = recall(high)
-        while reached >= RECALL and high - low > max(1, high // 16):
-            middle = (low + high) // 2
-            found = recall(middle)
-            if found >= RECALL:
-                high, reached = middle, found
-            else:
-                low = middle
-        self._lists.nprobe = high
+        self._lists.nprobe, reached = least_effort(recall, max(1, lists // 8), lists)
         return reached
-
-    @contextlib.contextmanager
-    def _faiss(self) -> Iterator[Any]:
-        """faiss, held to the number of threads inside the block."""
-        try:
-            import faiss
-        except ImportError:
-            raise DependencyError(
-                'the index needs faiss; pip install "statim[search]", or search exactly (--search exact)'
-            ) from None
-        before = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(self._threads)
-        try:
-            yield faiss
-        finally:
-            faiss.omp_set_num_threads(before)

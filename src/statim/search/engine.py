@@ -1,7 +1,7 @@
-"""What every vector search engine can do; one file per engine."""
+"""What every vector search engine can do; one file per engine. By name they are made and loaded in engines.py."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ class Engine(Protocol):
 
     dim: int
 
+    @property
+    def vectors(self) -> Any:
+        """The vectors of all n positions as they are stored; by slices and by positions they index as (n, d) float32."""
+
     def __len__(self) -> int:
         """How many positions there are, n."""
 
@@ -29,6 +33,20 @@ class Engine(Protocol):
 
         Raises:
             InputError: The dimensions differ, or a number is NaN or infinite.
+        """
+
+    def delete(self, positions: npt.ArrayLike) -> None:
+        """Leave positions empty: they are not found any more, and score 0. To delete one twice changes nothing.
+
+        Raises:
+            InputError: There is no such position.
+        """
+
+    def prepare(self, *, threads: int | None = None) -> None:
+        """Build what makes search fast of what was added and deleted since; before, that is searched exactly. ``save`` does so, too.
+
+        Raises:
+            DependencyError: A package that the engine needs is not installed.
         """
 
     def search(
@@ -59,14 +77,6 @@ class Engine(Protocol):
             StorageError: The disk is full, read-only, or not permitted.
         """
 
-    @staticmethod
-    def load(folder: Path) -> "Engine":
-        """Open what ``save`` wrote, memory-mapped where the engine can.
-
-        Raises:
-            ModelError: A file is missing, truncated, or holds something else.
-        """
-
 
 def check_k(k: int) -> int:
     """``k`` as an int of at least 1.
@@ -77,3 +87,20 @@ def check_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k is {k!r}; it must be a whole number of at least 1")
     return int(k)
+
+
+def check_positions(positions: npt.ArrayLike, count: int) -> Positions:
+    """``positions`` as a flat int64 array.
+
+    Raises:
+        InputError: One of them is no whole number from 0 to ``count`` - 1.
+    """
+    given = np.asarray(positions)
+    if given.size == 0:
+        return np.zeros(0, np.int64)
+    if given.dtype.kind not in "iu":
+        raise InputError(f"positions are of type {given.dtype}; they must be whole numbers")
+    if given.min() < 0 or given.max() >= count:
+        wrong = int(given.min() if given.min() < 0 else given.max())
+        raise InputError(f"there is no position {wrong:,}; this index has the positions 0 to {count - 1:,}")
+    return given.astype(np.int64).ravel()

@@ -29,8 +29,7 @@ from statim.errors import DataError, InputError, ModelError
 from statim.files import atomic_directory, atomic_file, locked, write_json
 from statim.model import StaticModel
 from statim.search import documents as documents_file
-from statim.search import folder_engine as engines
-from statim.search import words
+from statim.search import engines, words
 from statim.search.bm25 import BM25
 from statim.search.documents import Documents
 from statim.search.engine import Engine, Floats, Positions, check_k
@@ -69,7 +68,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, str(path)
         self.manifest: Mapping[str, Any] = _manifest(path)
-        self.engine: Engine = engines.load(self.manifest["engine"], path / "vectors", self.place)
+        self.engine: Engine = engines.load(
+            self.manifest["engine"], path / "vectors", self.manifest["dimensions"]
+        )
         self.documents = Documents(path / "documents.arrow")
         self.schema: pa.Schema = self.documents.schema
         dead = _read_dead(path) if (path / "dead.npy").is_file() else np.zeros(0, np.int64)
@@ -100,12 +101,14 @@ class Folder:
     ) -> None:
         """Write a new index; ``about`` has the weight, the engine's name and where the vectors come from."""
         with atomic_directory(path, overwrite=overwrite) as folder:
-            tables: list[pa.Table] = []
-            engine = engines.make(about["engine"], model.dim)
-            for table, vectors in blocks:
-                tables.append(table)
-                engine.add(vectors)
+            given = list(blocks)
+            tables = [table for table, _ in given]
             everything = pa.concat_tables(tables)
+            choice = engines.choose(len(everything), model.dim)
+            about = {"engine": choice.name, "trades": choice.why, **about}
+            engine = engines.make(about["engine"], model.dim)
+            while given:
+                engine.add(given.pop(0)[1])
             model.save(folder / "model")
             texts = (text for table in tables for text in table.column("text").to_pylist())
             (folder / "words").mkdir()
@@ -134,10 +137,8 @@ class Folder:
     def view(self, where: str | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
         allowed = None if where is None else self._satisfying(where)
-        if allowed is None and self.living.all():
-            return View(self.engine, WordView(self._words, None))
-        some = _Some(self.engine, self.living if allowed is None else allowed)
-        return View(some, WordView(self._words, allowed))
+        vectors = self.engine if allowed is None else _Some(self.engine, allowed)
+        return View(vectors, WordView(self._words, allowed))
 
     def _satisfying(self, where: str) -> Mask:
         condition = _expression(read(where, self.schema))
@@ -215,17 +216,16 @@ class Folder:
         old: Iterable[pa.Table] = self.documents.tables()
         engine = self.engine
         dense = len(living) - np.count_nonzero(living) > SPARE + np.count_nonzero(living)
-        vectors = engines.vectors(engine) if dense else None
-        if vectors is not None:
+        if dense:
             engine = engines.make(self.manifest["engine"], engine.dim)
-            engine.add(vectors[living])
+            engine.add(self.engine.vectors[np.flatnonzero(living)])
             old, living = list(_living(old, living)), np.ones(int(np.count_nonzero(living)), np.bool_)
         else:
-            engines.delete(engine, np.array(sorted(dying), np.int64))
+            engine.delete(np.array(dying, np.int64))
         for _, some in given:
             engine.add(some)
         (folder / "words").mkdir()
-        if vectors is not None or self.manifest["format_version"] == 1:
+        if dense or self.manifest["format_version"] == 1:
             old = list(old)
             texts = (text for table in old for text in table.column("text").to_pylist())
             words.write(folder / "words", 0, texts)
@@ -312,6 +312,7 @@ def _finish(
         "format_version": FORMAT_VERSION,
         "store": "folder",
         "engine": about["engine"],
+        **({"trades": about["trades"]} if "trades" in about else {}),
         "documents": len(engine) - len(dead),
         "dimensions": about["dimensions"],
         "columns": schema.names,
@@ -350,7 +351,10 @@ def _manifest(path: Path) -> dict[str, Any]:
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(type(size) is int for size in files.values()):
         raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
-    engines.check(manifest["engine"], path)
+    if manifest["engine"] not in engines.NAMES:
+        raise ModelError(
+            f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"
+        )
     check_place(manifest, path, files)
     return manifest
 

@@ -81,7 +81,7 @@ class Index:
         weight: float = hybrid.WEIGHT,
         store: str | None = None,
         table: str = stores.TABLE,
-        engine: str = "exact",
+        engine: str | None = None,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -98,9 +98,10 @@ class Index:
             vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are compared with what
                 it makes. May be a memory map.
             weight: The part of the vector score in hybrid search, unless a search says otherwise; see ``tune_weight``.
-            store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents, else ``lancedb``.
+            store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with ``engine``, else
+                ``lancedb``.
             table: In a database: the name of the index's tables.
-            engine: With the store ``folder``: the search engine.
+            engine: In a folder: the search engine, of engines.NAMES; by default as ``engines.choose`` has it for so many vectors.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it, or an index in the database.

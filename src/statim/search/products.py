@@ -24,7 +24,7 @@ class Products:
 
     spare = 32
 
-    def __init__(self, documents: Floats) -> None:  # noqa: ARG002
+    def __init__(self) -> None:
         self._queries: Floats = np.empty((0, 0), np.float32)
         self._space: Floats = np.empty(0, np.float32)
 

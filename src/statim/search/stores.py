@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from statim.errors import InputError, ModelError
 from statim.files import check_output
 from statim.model import StaticModel
-from statim.search import folder_engine
+from statim.search import engines
 from statim.search.store import Block, Store, model_hash, read_manifest
 
 if TYPE_CHECKING:
@@ -26,15 +26,21 @@ def is_database(path: str | Path) -> bool:
     return str(path).startswith(("postgresql://", "postgres://"))
 
 
-def check(path: str | Path, store: str | None, engine: str, table: str, *, overwrite: bool) -> str | Path:
+def check(
+    path: str | Path, store: str | None, engine: str | None, table: str, *, overwrite: bool
+) -> str | Path:
     """The place for a new index, if it is one.
 
     Raises:
         InputError: There is no such store or engine, or something is there already.
         StorageError: The place cannot be written.
     """
-    if engine not in folder_engine.NAMES:
-        raise InputError(f"engine is {engine!r}; it must be one of {', '.join(folder_engine.NAMES)}")
+    if engine is not None:
+        engines.make(engine, 1)
+    if engine is not None and (store == "lancedb" or is_database(path)):
+        raise InputError(
+            f"engine is {engine!r}; only a folder has an engine, so leave it out, or give --store folder"
+        )
     if store is not None and store not in NAMES:
         raise InputError(f"store is {store!r}; it must be {' or '.join(NAMES)}, or the address of a database")
     if is_database(path):
@@ -65,7 +71,7 @@ def create(
 
         Postgres.create(place, table, schema, blocks, model, about, overwrite=overwrite)
         return Postgres(place, table)
-    if store == "lancedb" or (store is None and large):
+    if store == "lancedb" or (store is None and large and "engine" not in about):
         from statim.search.lance import Lance
 
         Lance.create(place, schema, blocks, model, about, overwrite=overwrite)
