@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError, ModelError, StorageError
 from statim.model import StaticModel
-from statim.search import postgres, stores
+from statim.search import postgres, postgres_server, stores
 from statim.search.bm25 import BM25
 from statim.search.index import Index
 
@@ -473,7 +473,7 @@ def test_servers_that_refuse(address, model, monkeypatch):
     refused(address, ["nothing here", "--table"], ModelError, table="nothing here")
     refused(address, ["1 to 40 bytes"], InputError, table="")
     refused(address, ["no older versions"], InputError, version=3)
-    monkeypatch.setattr(postgres, "SECONDS", 2)
+    monkeypatch.setattr(postgres_server, "SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         refused(f"postgresql://me:secret@127.0.0.1:{port}/x", ["no PostgreSQL server answers"])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statim.errors import InputError
-from statim.search.lance import to_sql
 from statim.search.where import Among, Compare, Every, Not, Some, read
+from statim.search.where_lance import to_sql
 
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.large_string()), ("year", pa.int64()), ("score", pa.float64()), ("draft", pa.bool_()),

@@ -13,12 +13,13 @@ bm25.py         words
 words.py        words of documents that come and go
 hybrid.py       one ranking from both
 rerank.py       the best ones ranked again, by a slow model
-where.py        conditions on the documents' columns
+where.py        conditions on the documents' columns; where_*.py say them as Arrow, LanceDB and PostgreSQL have them
+encoded.py      documents and their vectors, made or given
 documents.py    ids, texts and metadata
 store.py        what a store can do; one file per store
 folder.py       a folder of plain files
-lance.py        LanceDB
-postgres.py     PostgreSQL with pgvector
+lance.py        LanceDB (lance_rows.py)
+postgres.py     PostgreSQL with pgvector (postgres_server.py, postgres_rows.py)
 stores.py       which of them
 results.py      answers as files
 index.py        the class to use: Index

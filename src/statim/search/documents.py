@@ -35,7 +35,11 @@ def table(
     elif ids is not None or metadata is not None:
         raise InputError("the documents are a table; give ids and metadata as columns of it")
     documents = typed(documents)
-    _check_unique(documents.column("id"))
+    import pyarrow.compute as pc
+
+    ids = documents.column("id")
+    if pc.count_distinct(ids).as_py() < len(ids):
+        check_unique(ids.to_pylist())
     return documents
 
 
@@ -167,13 +171,14 @@ def _from_texts(
     return columns
 
 
-def _check_unique(ids: pa.ChunkedArray) -> None:
-    import pyarrow.compute as pc
+def check_unique(ids: Iterable[str]) -> None:
+    """Refuse ids that stand twice.
 
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
+    Raises:
+        DataError: One does; the message names it.
+    """
     seen: set[str] = set()
-    for position, name in enumerate(ids.to_pylist()):
+    for position, name in enumerate(ids):
         if name in seen:
             raise DataError(f"the id {name[:80]!r} stands twice, at row {position} again; ids must differ")
         seen.add(name)

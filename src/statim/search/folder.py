@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from statim.errors import DataError, InputError, ModelError
+from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, atomic_file, locked, write_json
 from statim.model import StaticModel
 from statim.search import documents as documents_file
@@ -48,7 +47,8 @@ from statim.search.store import (
     read_manifest,
     sizes,
 )
-from statim.search.where import Among, Compare, Condition, Every, Like, Missing, Not, read
+from statim.search.where import read
+from statim.search.where_arrow import expression
 from statim.search.words import Words
 
 SPARE = 1000  # dead positions that never matter
@@ -141,7 +141,7 @@ class Folder:
         return View(vectors, WordView(self._words, allowed))
 
     def _satisfying(self, where: str) -> Mask:
-        condition = _expression(read(where, self.schema))
+        condition = expression(read(where, self.schema))
         found, start = self.living.copy(), 0
         for table in self.documents.tables():
             kept = table.append_column("statim_row", pa.array(np.arange(len(table)))).filter(condition)
@@ -170,9 +170,7 @@ class Folder:
         ids = [name for table, _ in given for name in table.column("id").to_pylist()]
         for _, vectors in given:
             check_width(vectors, self.engine.dim, self.place)
-        if len(set(ids)) < len(ids):
-            twice = next(name for place, name in enumerate(ids) if name in ids[:place])
-            raise DataError(f"the id {twice[:80]!r} stands twice; ids must differ")
+        documents_file.check_unique(ids)
         with self._changed() as (folder, fresh):
             positions = fresh._positions()
             if not replace:
@@ -370,38 +368,3 @@ def _read_dead(path: Path) -> Positions:
     if found.dtype != np.int64 or found.ndim != 1:
         raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
     return found
-
-
-def _expression(condition: Condition) -> pc.Expression:
-    """A condition as Arrow has it."""
-    if isinstance(condition, Not):
-        return ~_expression(condition.part)
-    if isinstance(condition, Missing):
-        return pc.field(condition.column).is_null()
-    if isinstance(condition, Among):
-        alike = [_expression(Compare(condition.column, "=", value)) for value in condition.values]
-        return _joined(alike, "or")
-    if isinstance(condition, Like):
-        return pc.match_like(pc.field(condition.column), condition.pattern)
-    if isinstance(condition, Compare):
-        left, right = pc.field(condition.column), pc.scalar(condition.value)
-        if condition.op == "=":
-            return left == right
-        if condition.op == "!=":
-            return left != right
-        if condition.op == "<":
-            return left < right
-        if condition.op == "<=":
-            return left <= right
-        return left > right if condition.op == ">" else left >= right
-    parts = [_expression(part) for part in condition.parts]
-    return _joined(parts, "and" if isinstance(condition, Every) else "or")
-
-
-def _joined(parts: list[pc.Expression], word: str) -> pc.Expression:
-    """Joined two and two, so that a long list is not deep."""
-    while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        joined = [a & b if word == "and" else a | b for a, b in pairs]
-        parts = joined + parts[len(joined) * 2 :]
-    return parts[0]

@@ -27,10 +27,10 @@ from statim.errors import DataError, DependencyError, InputError, ModelError, St
 from statim.files import atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
-from statim.search import documents as tables
 from statim.search import words
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, top_k, unit
+from statim.search.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys
 from statim.search.store import (
     FORMAT,
     FORMAT_VERSION,
@@ -44,12 +44,11 @@ from statim.search.store import (
     model_hash,
     read_manifest,
 )
-from statim.search.where import Among, Compare, Condition, Every, Like, Missing, Not, Value, read
+from statim.search.where import Among, read
+from statim.search.where_lance import to_sql
 from statim.search.words import Words
 
 TABLE = "documents"
-POSITION, VECTOR = "statim_position", "statim_vector"
-BLOCK = 1 << 14  # rows read or written at a time
 FEW = 4  # queries up to which LanceDB searches for each
 SPARE = 16  # more than asked for, among which the exact scores choose
 FRAGMENTS = 32  # files of the table from which on small ones are joined
@@ -120,7 +119,7 @@ class Lance:
         with atomic_directory(path, overwrite=overwrite) as folder:
             model.save(folder / "model")
             (folder / "words").mkdir()
-            rows = _Rows(blocks, schema, model.dim, folder / "words", 0, str(path))
+            rows = Rows(blocks, schema, model.dim, folder / "words", 0, str(path))
             with rows.errors(), _errors(str(path)), storage_errors(path):
                 table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
                 version = table.version
@@ -214,8 +213,8 @@ class Lance:
             there = Identities()
             if not replace:
                 for part in self.scan(["id"]):
-                    there(_keys(part.column("id")))
-            rows = _Rows(
+                    there(keys(part.column("id")))
+            rows = Rows(
                 blocks, self.schema, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
             )  # fmt: skip
             with rows.errors(), _errors(self.place), storage_errors(self.path):
@@ -330,122 +329,6 @@ class _Vectors:
         given = matrix(queries, "the queries")
         check_width(given, self._store.manifest["dimensions"], self._store.place)
         return given
-
-
-class _Rows:
-    """A stream of documents as rows of the table; their words are written on the way, and ids that stand twice refused."""
-
-    def __init__(
-        self,
-        blocks: Iterable[Block],
-        columns: pa.Schema,
-        dim: int,
-        folder: Path,
-        start: int,
-        place: str,
-        there: Identities | None = None,
-    ) -> None:
-        fields = [pa.field(POSITION, pa.int64()), pa.field(VECTOR, pa.list_(pa.float32(), dim))]
-        self.schema = pa.schema([*columns, *fields])
-        self.count = 0
-        self._blocks, self._columns, self._dim, self._folder = blocks, columns, dim, folder
-        self._start, self._place, self._seen = start, place, there or Identities()
-        self._before = len(self._seen)
-        self._failed: BaseException | None = None
-
-    def reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self.schema, self.batches())
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._made()
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._failed = error
-            raise
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raise what went wrong on the way, which passes through LanceDB as an error of its own."""
-        try:
-            yield
-        except BaseException:
-            if self._failed is not None:
-                raise self._failed from None
-            raise
-
-    def _made(self) -> Iterator[pa.RecordBatch]:
-        texts: list[str] = []
-        start = self._start
-        for table, vectors in self._blocks:
-            table = tables.aligned(table, self._columns)
-            check_width(vectors, self._dim, self._place)
-            self._check(table.column("id"))
-            given, _ = unit(matrix(vectors, "the vectors"))
-            positions = self._start + self.count + np.arange(len(table))
-            column = pa.FixedSizeListArray.from_arrays(pa.array(given.reshape(-1)), self._dim)
-            whole = table.append_column(POSITION, pa.array(positions)).append_column(VECTOR, column)
-            texts += table.column("text").to_pylist()
-            self.count += len(table)
-            if len(texts) + BLOCK > words.SMALL:
-                start, texts = words.write(self._folder, start, texts), []
-            yield from whole.cast(self.schema).combine_chunks().to_batches()
-        if texts:
-            words.write(self._folder, start, texts)
-
-    def _check(self, ids: pa.ChunkedArray) -> None:
-        numbers, firsts = self._seen(_keys(ids))
-        if len(firsts) < len(ids):
-            place = int(np.setdiff1d(np.arange(len(ids)), firsts)[0])
-            name = str(ids[place])[:80]
-            if numbers[place] < self._before:
-                raise DataError(
-                    f"the id {name!r} is in the index already; leave it out, or let it be replaced (statim index update)"
-                )
-            raise DataError(
-                f"the id {name!r} stands twice, at row {self.count + place} again; ids must differ"
-            )
-
-
-def to_sql(condition: Condition) -> str:
-    """A condition in LanceDB's SQL; quotes in values and names are doubled."""
-    if isinstance(condition, Not):
-        return f"(NOT {to_sql(condition.part)})"
-    if isinstance(condition, Missing):
-        return f"({_name(condition.column)} IS NULL)"
-    if isinstance(condition, Among):
-        return f"({_name(condition.column)} IN ({', '.join(map(_literal, condition.values))}))"
-    if isinstance(condition, Like):
-        return f"({_name(condition.column)} LIKE {_literal(condition.pattern)})"
-    if isinstance(condition, Compare):
-        return f"({_name(condition.column)} {condition.op} {_literal(condition.value)})"
-    word = " AND " if isinstance(condition, Every) else " OR "
-    return f"({word.join(map(to_sql, condition.parts))})"
-
-
-def _name(column: str) -> str:
-    return "`" + column.replace("`", "``") + "`"
-
-
-def _literal(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, datetime.datetime):
-        return f"timestamp '{value.isoformat(sep=' ')}'"
-    return f"date '{value.isoformat()}'" if isinstance(value, datetime.date) else repr(value)
-
-
-def _keys(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    from statim.kernels.identity import fingerprints
-
-    flat = pa.array(ids.to_pylist(), pa.large_string())
-    _, offsets, data = flat.buffers()
-    values = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    keys: npt.NDArray[np.uint64] = fingerprints(values, np.frombuffer(offsets, np.int64)[: len(flat) + 1])
-    return keys
 
 
 def _keep(scores: Floats, positions: Positions, places: Positions, found: npt.NDArray[Any]) -> None:

@@ -11,7 +11,6 @@ filter lets through. BM25 is statim's own, worked out in SQL from the words as t
 
 import contextlib
 import json
-import re
 import threading
 import weakref
 from collections import Counter
@@ -24,13 +23,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim import cache as caches
-from statim.errors import DataError, DependencyError, InputError, ModelError, StatimError, StorageError
+from statim.errors import DataError, InputError, ModelError
 from statim.files import atomic_directory
 from statim.model import StaticModel
-from statim.search import documents as tables
 from statim.search.bm25 import stop_words, words_of
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, unit
+from statim.search.postgres_rows import TYPES, Rows, term, type_of
+from statim.search.postgres_server import Names, address, check_name, connect, errors_of
 from statim.search.store import (
     FORMAT,
     FORMAT_VERSION,
@@ -42,31 +42,16 @@ from statim.search.store import (
     load_model,
     model_hash,
 )
-from statim.search.where import Among, Compare, Condition, Every, Like, Missing, Not, family_of, read
+from statim.search.where import Condition, read
+from statim.search.where_postgres import composed
 from statim.search.words import K1, B
 
-SECONDS = 10  # to wait for a server
 LOCK = "30s"  # to wait for another process that changes the index
 EXACT = 20_000  # documents up to which all are compared
 WIDEST = 2000  # dimensions that pgvector can index
 BREADTH = 1000  # the most that an HNSW search may look at
 SPARE = 16  # more than asked for, among which the exact scores choose
 PART = 16 << 20  # bytes of a model's file in one row
-LONGEST = 1000  # bytes of a word that PostgreSQL's index surely takes
-
-# The types that columns have, by PostgreSQL's names, and what they are in Arrow; all else is JSON there
-TYPES = {
-    "boolean": pa.bool_(),
-    "bigint": pa.int64(),
-    "double precision": pa.float64(),
-    "text": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-    "timestamptz": pa.timestamp("us", "UTC"),
-    "jsonb": pa.binary(),
-}
-_BINARY = {"boolean": "bool", "bigint": "int8", "double precision": "float8"}
-_OWN = ("statim_position", "statim_vector", "statim_words")
 
 
 class Postgres:
@@ -85,11 +70,11 @@ class Postgres:
     def __init__(self, url: str, table: str) -> None:
         check_name(table)
         self._lock = threading.RLock()
-        self._connection = _connect(url)
+        self._connection = connect(url)
         weakref.finalize(self, self._connection.close)
-        self._sql = _Names(table)
-        self.place = f"{_address(self._connection)}, index {table}"
-        with _errors(self.place):
+        self._sql = Names(table)
+        self.place = f"{address(self._connection)}, index {table}"
+        with errors_of(self.place):
             self.manifest: Mapping[str, Any] = self._read_manifest()
             try:
                 types = dict(self.manifest["types"])
@@ -117,23 +102,23 @@ class Postgres:
             raise DataError(
                 f"the documents have the column {taken[0]!r}; a name in PostgreSQL has 63 bytes at most and must not begin with statim_, so rename it"
             )
-        connection, names = _connect(url, create=True), _Names(table)
-        place = f"{_address(connection)}, index {table}"
-        types = {field.name: _type(field.type) for field in schema}
-        with contextlib.closing(connection), _errors(place), connection.transaction():
+        connection, names = connect(url, create=True), Names(table)
+        place = f"{address(connection)}, index {table}"
+        types = {field.name: type_of(field.type) for field in schema}
+        with contextlib.closing(connection), errors_of(place), connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
             there = connection.execute("SELECT to_regclass(%s), to_regclass(%s)", names.quoted(connection)).fetchone()  # fmt: skip
             if any(there) and not overwrite:
                 raise InputError(f"{place} exists; choose another name (--table), or allow overwriting (--overwrite)")  # fmt: skip
             if there[0] and not there[1]:
                 raise InputError(f"{place} is a table that statim did not make; choose another name (--table)")  # fmt: skip
-            new = _Names(f"{table}_new")
+            new = Names(f"{table}_new")
             connection.execute(new.fill("DROP TABLE IF EXISTS {table}, {parts}"))
             _make_tables(connection, new, types, model.dim)
             with _model_files(model) as folder:
                 _write_model(connection, new, folder)
                 hashed = model_hash(folder)
-            rows = _Rows(types, model.dim, place, 0)
+            rows = Rows(types, model.dim, place, 0)
             rows.copy(connection, new.table, blocks)
             connection.execute(new.fill("ALTER TABLE {table} ADD PRIMARY KEY (id)"))
             connection.execute(new.fill("CREATE UNIQUE INDEX ON {table} (statim_position)"))
@@ -187,7 +172,7 @@ class Postgres:
 
     def run(self, text: str, values: Sequence[Any] = (), **parts: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; names in braces are the tables and other parts of it."""
-        with self._lock, _errors(self.place):
+        with self._lock, errors_of(self.place):
             found: list[tuple[Any, ...]] = self._connection.execute(
                 self._sql.fill(text, **parts), values
             ).fetchall()
@@ -223,12 +208,12 @@ class Postgres:
     def condition(self, condition: Condition | None) -> tuple[Any, list[Any]]:
         """A condition as SQL with the values apart."""
         values: list[Any] = []
-        return _composed(condition, self._sql.sql, values), values
+        return composed(condition, self._sql.sql, values), values
 
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, or replace some; see Store."""
         with self._changed() as manifest:
-            rows = _Rows(self._types, manifest["dimensions"], self.place, manifest["next"])
+            rows = Rows(self._types, manifest["dimensions"], self.place, manifest["next"])
             gone = (0, 0)
             if replace:
                 new = self._sql.sql.Identifier("statim_new")
@@ -269,7 +254,7 @@ class Postgres:
     @contextlib.contextmanager
     def _changed(self) -> Iterator[dict[str, Any]]:
         """A transaction; the manifest is locked, to be changed, and written when the block ends well."""
-        with self._lock, _errors(self.place), self._connection.transaction():
+        with self._lock, errors_of(self.place), self._connection.transaction():
             self._do(f"SET LOCAL lock_timeout = '{LOCK}'")
             manifest = dict(self._read_manifest(" FOR UPDATE"))
             if manifest["model_hash"] != self.manifest["model_hash"]:
@@ -295,7 +280,7 @@ class Postgres:
 
     def refresh(self) -> tuple[int, float]:
         """How many documents there are now, and their mean length in words."""
-        with self._lock, _errors(self.place):
+        with self._lock, errors_of(self.place):
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
 
@@ -399,7 +384,7 @@ class _WordsOf:
         if not isinstance(query, str):
             raise InputError(f"query {index} is of type {type(query).__name__}, not str")
         words = Counter(word for word in words_of(query) if word not in self._store.stops)
-        terms = {_term(word): count for word, count in words.items()}
+        terms = {term(word): count for word, count in words.items()}
         if not terms:
             return []
         counted = ", ".join(
@@ -408,11 +393,11 @@ class _WordsOf:
         (having,) = self._store.run(f"SELECT {counted}", list(terms))
         documents, mean = self._store.refresh()
         parts, numbers = [], []
-        for (term, count), df in zip(terms.items(), having, strict=True):
+        for (word, count), df in zip(terms.items(), having, strict=True):
             often = "cardinality(array_positions(words, %s::text))::float8"
             norm = f"(%s * (1 - %s + %s * length / %s) + {often})"
             parts.append(f"%s * ln(1 + (%s - %s + 0.5) / (%s + 0.5)) * {often} / {norm}")
-            numbers += [float(count), float(documents), float(df), float(df), term, K1, B, B, max(mean, 1e-9), term]  # fmt: skip
+            numbers += [float(count), float(documents), float(df), float(df), word, K1, B, B, max(mean, 1e-9), word]  # fmt: skip
         score = " + ".join(part.replace("%s", "%s::float8").replace("%s::float8::text", "%s::text") for part in parts)  # fmt: skip
         text = (
             "WITH found AS (SELECT statim_position AS position, cardinality(statim_words)::float8 AS length, statim_words AS words "
@@ -422,106 +407,7 @@ class _WordsOf:
         return self._store.run(text, [list(terms), *values, *numbers, *last], where=where)
 
 
-class _Rows:
-    """A stream of documents, copied into a table."""
-
-    def __init__(self, types: Mapping[str, str], dim: int, place: str, start: int) -> None:
-        self._types, self._dim, self._place, self._start = types, dim, place, start
-        self._stops = stop_words()
-        self.count = self.words = 0
-
-    def copy(self, connection: Any, table: Any, blocks: Iterable[Block]) -> None:
-        """Copy all blocks, in PostgreSQL's binary format."""
-        from psycopg import sql
-        from psycopg.types.json import Jsonb
-
-        columns = sql.SQL(", ").join(map(sql.Identifier, [*self._types, *_OWN]))
-        text = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT BINARY)").format(table, columns)
-        kinds = [_BINARY.get(kind, kind) for kind in self._types.values()]
-        with connection.cursor() as cursor, cursor.copy(text) as copy:
-            copy.set_types([*kinds, "int8", "vector", "text[]"])
-            for block, vectors in blocks:
-                check_width(vectors, self._dim, self._place)
-                aligned = self._aligned(block)
-                given, zero = unit(matrix(vectors, "the vectors"))
-                lists = [aligned.column(name).to_pylist() for name in self._types]
-                for place, kind in enumerate(self._types.values()):
-                    if kind == "jsonb":
-                        lists[place] = [None if value is None else Jsonb(value) for value in lists[place]]
-                for i, row in enumerate(zip(*lists, strict=True)):
-                    words = [_term(word) for word in words_of(row[1]) if word not in self._stops]
-                    copy.write_row([*row, self._start + self.count, None if zero[i] else given[i], words])
-                    self.count += 1
-                    self.words += len(words)
-
-    def _aligned(self, block: pa.Table) -> pa.Table:
-        there = {field.name: field.type for field in block.schema}
-        fields = [
-            (name, there.get(name, pa.null()) if kind == "jsonb" else TYPES[kind])
-            for name, kind in self._types.items()
-        ]
-        return tables.aligned(block, pa.schema(fields))
-
-
-class _Names:
-    """The names of an index's tables, and statements with them."""
-
-    def __init__(self, table: str) -> None:
-        from psycopg import sql
-
-        self.sql = sql
-        self._plain = (table, f"{table}_statim")
-        self.table, self.parts = (sql.Identifier(name) for name in self._plain)
-
-    def fill(self, text: str, **parts: Any) -> Any:
-        return self.sql.SQL(text).format(table=self.table, parts=self.parts, **parts)
-
-    def quoted(self, connection: Any) -> list[str]:
-        return [name.as_string(connection) for name in (self.table, self.parts)]
-
-
-def check_name(table: str) -> None:
-    """Refuse what is no name for an index.
-
-    Raises:
-        InputError: It is empty or too long.
-    """
-    if not isinstance(table, str) or not 0 < len(table.encode()) <= 40 or "\0" in table:
-        raise InputError(f"the name of the table is {str(table)[:50]!r}; give one of 1 to 40 bytes")
-
-
-def _composed(condition: Condition | None, sql: Any, values: list[Any]) -> Any:
-    if condition is None:
-        return sql.SQL("true")
-    if isinstance(condition, Not):
-        return sql.SQL("(NOT {})").format(_composed(condition.part, sql, values))
-    if not isinstance(condition, (Compare, Among, Like, Missing)):
-        word = " AND " if isinstance(condition, Every) else " OR "
-        return sql.SQL("({})").format(sql.SQL(word).join([_composed(p, sql, values) for p in condition.parts]))  # fmt: skip
-    column = sql.Identifier(condition.column)
-    if isinstance(condition, Missing):
-        return sql.SQL("({} IS NULL)").format(column)
-    if isinstance(condition, Like):
-        values.append(condition.pattern)
-        return sql.SQL("({} LIKE %s)").format(column)
-    if isinstance(condition, Among):
-        parts = [_composed(Compare(condition.column, "=", value), sql, values) for value in condition.values]
-        return sql.SQL("({})").format(sql.SQL(" OR ").join(parts))
-    values.append(condition.value)
-    order = ' COLLATE "C"' if isinstance(condition.value, str) else ""
-    return sql.SQL(f"({{}} {condition.op} %s{order})").format(column)
-
-
-def _type(kind: pa.DataType) -> str:
-    family = family_of(kind)
-    if family == "dates":
-        return "date" if pa.types.is_date(kind) else "timestamptz" if kind.tz else "timestamp"
-    if family == "numbers":
-        return "bigint" if pa.types.is_integer(kind) else "double precision"
-    return {"text": "text", "true or false": "boolean"}.get(str(family), "jsonb")
-
-
-def _make_tables(connection: Any, names: _Names, types: Mapping[str, str], dim: int) -> None:
+def _make_tables(connection: Any, names: Names, types: Mapping[str, str], dim: int) -> None:
     sql = names.sql
     columns = [sql.SQL(f"{{}} {kind}").format(sql.Identifier(name)) for name, kind in types.items()]
     text = "CREATE TABLE {table} ({columns}, statim_position bigint NOT NULL, statim_vector vector({dim}), statim_words text[] NOT NULL)"
@@ -540,7 +426,7 @@ def _model_files(model: StaticModel) -> Iterator[Path]:
         yield Path(folder) / "model"
 
 
-def _write_model(connection: Any, names: _Names, folder: Path) -> None:
+def _write_model(connection: Any, names: Names, folder: Path) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             part = 0
@@ -550,19 +436,9 @@ def _write_model(connection: Any, names: _Names, folder: Path) -> None:
                 part += 1
 
 
-def _write_manifest(connection: Any, names: _Names, manifest: Mapping[str, Any]) -> None:
+def _write_manifest(connection: Any, names: Names, manifest: Mapping[str, Any]) -> None:
     text = "INSERT INTO {parts} VALUES (%s, 0, %s) ON CONFLICT (name, part) DO UPDATE SET content = excluded.content"
     connection.execute(names.fill(text), [MANIFEST, json.dumps(manifest).encode()])
-
-
-def _term(word: str) -> str:
-    """A word as it is stored; PostgreSQL's indexes take no very long ones."""
-    spelt = word.encode("utf-8", "replace")
-    if len(spelt) <= LONGEST:
-        return spelt.decode()
-    import hashlib
-
-    return f"sha256 {hashlib.sha256(spelt).hexdigest()}"
 
 
 def _spelt(vector: Floats) -> str:
@@ -573,80 +449,3 @@ def _dots(vectors: list[Any], query: Floats) -> Floats:
     some = np.stack([np.asarray(v.to_numpy() if hasattr(v, "to_numpy") else v, np.float32) for v in vectors])
     exact: Floats = (some * query.astype(np.float64)).sum(axis=1).astype(np.float32)
     return exact
-
-
-def _connect(url: str, *, create: bool = False) -> Any:
-    """A connection whose statements stand each for themselves, with vectors known."""
-    try:
-        import psycopg
-        from pgvector.psycopg import register_vector
-    except ImportError:
-        raise DependencyError('a database needs psycopg and pgvector; pip install "statim[stores]"') from None
-    try:
-        known = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise InputError(
-            f"the address of the database cannot be read ({_first(error)}); write it like postgresql://user:password@host:5432/database"
-        ) from None
-    known = {"connect_timeout": SECONDS, "application_name": "statim", **known}
-    place = f"the database {known.get('dbname') or 'of your name'} at {known.get('host') or 'this machine'}"
-    try:
-        connection = psycopg.connect(**known, autocommit=True)
-    except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())
-        if "authentication failed" in said or "no password" in said:
-            raise StorageError(f"{place} does not let {known.get('user') or 'you'} in: the password or the user is wrong") from None  # fmt: skip
-        if "does not exist" in said:
-            raise StorageError(f"{place} refuses: {said[-150:]}; create it, or name another") from None
-        raise StorageError(f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?") from None  # fmt: skip
-    try:
-        with _errors(place):
-            have = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
-            if have is None:
-                if not create:
-                    raise StorageError(f"{place} has no extension vector, so it holds no index; make one with `statim index build --store postgresql://...`")  # fmt: skip
-                try:
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-                except psycopg.Error as error:
-                    raise StorageError(
-                        f"{place} has no extension vector and cannot make it ({_first(error)}); install pgvector on the server, or let an administrator run CREATE EXTENSION vector"
-                    ) from None
-            register_vector(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _address(connection: Any) -> str:
-    about = connection.info
-    host = about.host if about.host.startswith("/") else f"{about.host}:{about.port}"
-    return f"postgresql://{host}/{about.dbname}"
-
-
-@contextlib.contextmanager
-def _errors(place: str) -> Iterator[None]:
-    """PostgreSQL's errors as one sentence."""
-    import psycopg
-    from psycopg import errors
-
-    try:
-        yield
-    except StatimError:
-        raise
-    except errors.UniqueViolation as error:
-        found = re.search(r"\(id\)=\((.*)\)", error.diag.message_detail or "", re.DOTALL)
-        name = repr(found[1][:80]) if found else "of a document"
-        raise DataError(
-            f"the id {name} stands twice, or is in the index already; leave it out, or let it be replaced (statim index update)"
-        ) from None
-    except (errors.LockNotAvailable, errors.SerializationFailure, errors.DeadlockDetected):
-        raise StorageError(f"another process is changing {place}; wait for it, and try again") from None
-    except (psycopg.DataError, errors.CharacterNotInRepertoire) as error:
-        raise DataError(f"PostgreSQL cannot store a value ({_first(error)}); change or drop it") from None
-    except psycopg.Error as error:
-        raise StorageError(f"{place} refuses: {_first(error)}") from None
-
-
-def _first(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]
