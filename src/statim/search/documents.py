@@ -37,9 +37,9 @@ def table(
     documents = typed(documents)
     import pyarrow.compute as pc
 
-    ids = documents.column("id")
-    if pc.count_distinct(ids).as_py() < len(ids):
-        check_unique(ids.to_pylist())
+    column = documents.column("id")
+    if pc.count_distinct(column).as_py() < len(column):
+        check_unique(column.to_pylist())
     return documents
 
 

@@ -104,8 +104,9 @@ class Folder:
             given = list(blocks)
             tables = [table for table, _ in given]
             everything = pa.concat_tables(tables)
-            choice = engines.choose(len(everything), model.dim)
-            about = {"engine": choice.name, "trades": choice.why, **about}
+            if "engine" not in about:
+                choice = engines.choose(len(everything), model.dim)
+                about = {**about, "engine": choice.name, "trades": choice.why}
             engine = engines.make(about["engine"], model.dim)
             while given:
                 engine.add(given.pop(0)[1])

@@ -114,11 +114,8 @@ class Index:
 
         if not 0 <= weight <= 1:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
-        about = {
-            "weight": float(weight),
-            "engine": engine,
-            "vectors": "model" if vectors is None else "given",
-        }
+        about: dict[str, Any] = {"weight": float(weight), "vectors": "model" if vectors is None else "given"}
+        about |= {} if engine is None else {"engine": engine}
         place = stores.check(path, store, engine, table, overwrite=overwrite)
         large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, stores.LARGE)
         made = encoded(model, parts, vectors, threads, progress)
