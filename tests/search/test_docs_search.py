@@ -23,7 +23,7 @@ def test_the_page(model, address, tmp_path, monkeypatch, capfd):
             Path(name).write_text(block)
         elif kind == "python":
             exec(compile(block, "search.md", "exec"), {})
-            assert capfd.readouterr().out.startswith("set 0.")
+            assert capfd.readouterr().out.startswith("set ")
         else:
             for line in block.splitlines():
                 monkeypatch.setattr(

@@ -322,7 +322,7 @@ def test_flipped_bytes(built, tmp_path, name):
         ({"format_version": "1"}, "damaged at format_version"),
         ({"format": "something"}, "does not describe"),
         ({"documents": 3}, "different indexes"),
-        ({"dimensions": 7}, "different indexes"),
+        ({"dimensions": 7}, "48 dimensions, which is not what exact has of 7"),
         ({"columns": ["id", "text"]}, "different indexes"),
         ({"engine": "faiss"}, "engine 'faiss'"),
         ({"weight": 1.5}, "damaged"),

@@ -442,6 +442,28 @@ def test_a_folder_with_mostly_dead_positions_is_written_anew(tmp_path, model, mo
     check(index, model, held)
 
 
+@pytest.mark.parametrize("engine", ["int8", "faiss-hnsw", "usearch-f16"])
+def test_engines_of_a_folder(tmp_path, model, engine):
+    """Those that score by the vectors themselves agree with all of them compared."""
+    held = {str(i): (text, i) for i, text in enumerate(texts_of(40))}
+    rows = [{"year": i} for i in range(40)]
+    index = Index.build(
+        model, [t for t, _ in held.values()], tmp_path / "i", metadata=rows, engine=engine, store="folder"
+    )
+    assert index.info()["engine"] == engine
+    index.update(["w01 w02"], ids=["3"], metadata=[{"year": 50}])
+    index.delete(["5", "6"])
+    index.add(["w07"], ids=["new"], metadata=[{"year": 51}])
+    held = {k: v for k, v in held.items() if k not in ("3", "5", "6")} | {
+        "3": ("w01 w02", 50),
+        "new": ("w07", 51),
+    }
+    check(index, model, held)
+    check(Index.load(tmp_path / "i"), model, held)
+    with pytest.raises(InputError, match="only a folder has an engine"):
+        Index.build(model, ["w01"], tmp_path / "j", engine=engine, store="lancedb")
+
+
 def test_the_approximate_index_of_a_database(address, model, tmp_path, monkeypatch):
     monkeypatch.setattr(postgres, "EXACT", 0)
     place = Place("postgresql", None, address)
