@@ -44,7 +44,7 @@ def check(
     if store is not None and store not in NAMES:
         raise InputError(f"store is {store!r}; it must be {' or '.join(NAMES)}, or the address of a database")
     if is_database(path):
-        from statim.search.postgres import check_name
+        from statim.search.postgres_server import check_name
 
         if store is not None:
             raise InputError(f"the store is both {store!r} and a database; give one of them")
