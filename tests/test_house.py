@@ -45,7 +45,18 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What takes long to import, and the files that may do so at their top; all others do it inside a function
 HEAVY = {
     "numba": ["kernels/"],
-    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "mining/", "training/"],
+    "pyarrow": [
+        "data/",
+        "vocabulary/",
+        "search/documents.py",
+        "search/folder.py",
+        "search/lance",
+        "search/postgres",
+        "search/where_arrow.py",
+        "evaluation/",
+        "mining/",
+        "training/",
+    ],
     "torch": [
         "training/contrastive.py",
         "training/trainer.py",
@@ -59,9 +70,12 @@ HEAVY = {
     "datasets": [],
     "faiss": [],
     "huggingface_hub": [],
+    "lancedb": [],
     "model2vec": [],
     "pandas": [],
+    "pgvector": [],
     "polars": [],
+    "psycopg": [],
     "rich": [],
     "scipy": [],
     "sentence_transformers": [],

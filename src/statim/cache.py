@@ -17,6 +17,7 @@ KINDS = {
     "starts": "tables distilled from teachers",
     "teachers": "vectors computed by teachers",
     "tokens": "tokenized training pairs",
+    "models": "models of indexes in databases",
     "python-docs": "pairs read from Python documentation",
 }
 

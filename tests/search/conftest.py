@@ -3,11 +3,13 @@
 import ast
 import inspect
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tokenizers
+from real_postgres import server
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from statim.model import StaticModel
@@ -55,3 +57,10 @@ def built(texts: list[str], model: StaticModel, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def index(built: Path) -> Index:
     return Index.load(built)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Of a real PostgreSQL with pgvector."""
+    with server() as found:
+        yield found

@@ -11,9 +11,12 @@ import pytest
 
 from statim.errors import DataError, InputError, ModelError
 from statim.search import documents as store
+from statim.search import folder as folder_module
 from statim.search import index as module
+from statim.search import words
 from statim.search.bm25 import BM25
 from statim.search.index import Hit, Index
+from statim.search.store import sizes
 
 QUERIES = ["parse command line arguments", "copy a file and its metadata", "median of numeric data"]
 
@@ -220,8 +223,8 @@ def test_a_build_that_is_killed_leaves_what_was_there(model, texts, tmp_path, mo
         raise error
 
     target, name = {
-        "encode": (type(model), "encode_document"), "bm25": (BM25, "save"), "documents": (store, "write"),
-        "model": (type(model), "save"), "manifest": (module, "write_json"),
+        "encode": (type(model), "encode_document"), "bm25": (words, "write"), "documents": (store, "write"),
+        "model": (type(model), "save"), "manifest": (folder_module, "write_json"),
     }[stage]  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(target, name, die)
@@ -238,10 +241,11 @@ def test_what_a_dead_process_leaves_does_not_load(model, texts, tmp_path):
     script = (
         "import os, sys\n"
         "from statim import StaticModel\n"
-        "from statim.search import index as module\n"
-        "module.write_json = lambda *_: os._exit(9)\n"
+        "from statim.search import folder\n"
+        "from statim.search.index import Index\n"
+        "folder.write_json = lambda *_: os._exit(9)\n"
         "model = StaticModel.load(sys.argv[1])\n"
-        "module.Index.build(model, ['one', 'two'], sys.argv[2])\n"
+        "Index.build(model, ['one', 'two'], sys.argv[2])\n"
     )
     model.save(tmp_path / "model")
     (tmp_path / "place").mkdir()
@@ -289,11 +293,12 @@ def test_missing_truncated_and_foreign_files(built, tmp_path):
             shutil.rmtree(copy)
 
 
-@pytest.mark.parametrize("name", ["documents.arrow", "vectors/vectors.npy", "bm25.safetensors"])
+@pytest.mark.parametrize("name", ["documents.arrow", "vectors/vectors.npy", "words/0-N.safetensors"])
 def test_flipped_bytes(built, tmp_path, name):
     """Whatever is wrong in a file of the right size, a search answers or raises one of our errors."""
     copy = tmp_path / "copy"
     shutil.copytree(built, copy)
+    name = name.replace("N", str(len(Index.load(built))))
     whole = (built / name).read_bytes()
     random = np.random.default_rng(5)
     edges = [*range(0, 1200, 67), *range(len(whole) - 1200, len(whole), 67)]
@@ -312,12 +317,12 @@ def test_flipped_bytes(built, tmp_path, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "newer"),
+        ({"format_version": 3}, "newer"),
         ({"format_version": 0}, "damaged"),
         ({"format_version": "1"}, "damaged at format_version"),
         ({"format": "something"}, "does not describe"),
         ({"documents": 3}, "different indexes"),
-        ({"dimensions": 7}, "different indexes"),
+        ({"dimensions": 7}, "48 dimensions, which is not what exact has of 7"),
         ({"columns": ["id", "text"]}, "different indexes"),
         ({"engine": "faiss"}, "engine 'faiss'"),
         ({"weight": 1.5}, "damaged"),
@@ -345,7 +350,7 @@ def test_not_an_index(tmp_path):
 
 def test_parts_of_two_indexes(built, tmp_path, model, texts):
     Index.build(model, texts[:50], tmp_path / "other")
-    for name in ("vectors", "bm25.safetensors", "documents.arrow"):
+    for name in ("vectors", "words", "documents.arrow"):
         copy = tmp_path / "copy"
         shutil.copytree(built, copy)
         manifest = json.loads((copy / "index.json").read_text())
@@ -354,8 +359,7 @@ def test_parts_of_two_indexes(built, tmp_path, model, texts):
             shutil.copytree(tmp_path / "other" / name, copy / name)
         else:
             shutil.copy(tmp_path / "other" / name, copy / name)
-        for file in manifest["files"]:
-            manifest["files"][file] = (copy / file).stat().st_size
+        manifest["files"] = {name: size for name, size in sizes(copy).items() if name != "index.json"}
         (copy / "index.json").write_text(json.dumps(manifest))
         with pytest.raises(ModelError):
             search_everything(copy)

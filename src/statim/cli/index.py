@@ -1,66 +1,249 @@
-"""statim index: build a searchable folder of documents, and look at it."""
+"""statim index: build a searchable place of documents, change it, and look at it."""
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim.cli import options
+from statim.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = typer.Typer(
-    help="Build an index of documents, or look at one.", no_args_is_help=True, rich_markup_mode=None
+    help="Build an index of documents, change it, or look at it.", no_args_is_help=True, rich_markup_mode=None
 )
+
+Place = Annotated[
+    str, typer.Argument(metavar="INDEX", help="An index: a folder, or the address of a database.")
+]
+Documents = Annotated[
+    list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")
+]
+Identifier = Annotated[
+    str | None, typer.Option("--id", help="The column of ids; guessed by default, else row numbers.")
+]
+TextColumn = Annotated[str | None, typer.Option("--text", help="The column of texts; guessed by default.")]
+Title = Annotated[
+    str | None, typer.Option("--title", help="A column to put before the text; guessed by default.")
+]
+Vectors = Annotated[
+    Path | None,
+    typer.Option(
+        "--vectors", help="A .npy file of the documents' vectors, if the model has made them already."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="The model that you believe to be the index's; refused if it is not."),
+]
 
 
 @app.command("build")
 def build(
     model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
-    documents: Annotated[
-        list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    identifier: Annotated[
-        str | None, typer.Option("--id", help="The column of ids; guessed by default, else row numbers.")
+    documents: Documents,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="folder, lancedb, or the address of a PostgreSQL database (postgresql://…); "
+            "by default a folder for up to 200,000 documents, else lancedb."
+        ),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
-    title: Annotated[
-        str | None, typer.Option(help="A column to put before the text; guessed by default.")
-    ] = None,
+    table: options.Table = "documents",
+    identifier: Identifier = None,
+    text: TextColumn = None,
+    title: Title = None,
+    vectors: Vectors = None,
     weight: Annotated[
         float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="The search engine of a folder: exact, int8, faiss-hnsw, usearch-f16 …; by default by size."
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Index documents for vector, BM25 and hybrid search; every other column is kept as metadata."""
+    """Index documents for vector, BM25 and hybrid search; every other column is kept, and can be filtered by."""
     progress = options.begin(quiet or json)
-    from statim.data.texts import read_documents
-    from statim.files import check_output
     from statim.model import StaticModel
+    from statim.search import stores
     from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
 
-    check_output(out, overwrite=overwrite)
+    database = store is not None and stores.is_database(store)
+    if database and out is not None:
+        raise InputError("both --out and a database are given; give one of them")
+    place = store if database else out
+    if place is None:
+        raise InputError(
+            "there is no place for the index; name a folder with --out, or a database with --store"
+        )
+    kind = None if database else store
+    stores.check(place, kind, engine, table, overwrite=overwrite)
     started = time.perf_counter()
-    table = read_documents(
-        documents if len(documents) > 1 else documents[0], id=identifier, text=text, title=title
-    )
     index = Index.build(
-        StaticModel.load(model), table, out, weight=WEIGHT if weight is None else weight, threads=threads,
+        StaticModel.load(model), _read(documents, identifier, text, title), place, vectors=_vectors(vectors),
+        weight=WEIGHT if weight is None else weight, store=kind, table=table, engine=engine, threads=threads,
         progress=progress, overwrite=overwrite,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    figures = index.info() | {"seconds": round(seconds, 3)}
-    options.result(figures, f"{len(index):,} documents indexed in {seconds:.1f} s, written to {out}", json)
+    info = index.info()
+    figures = info | {"seconds": round(seconds, 3)}
+    options.result(
+        figures, f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}", json
+    )
+
+
+@app.command("add")
+def add(
+    place: Place,
+    documents: Documents,
+    identifier: Identifier = None,
+    text: TextColumn = None,
+    title: Title = None,
+    vectors: Vectors = None,
+    model: Model = None,
+    table: options.Table = "documents",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Add documents; one whose id is in the index already is refused, and then none is added."""
+    read = _read(documents, identifier, text, title, numbers=False)
+    _change(place, table, read, vectors, model, threads, json, quiet, replace=False)
+
+
+@app.command("update")
+def update(
+    place: Place,
+    documents: Documents,
+    identifier: Identifier = None,
+    text: TextColumn = None,
+    title: Title = None,
+    vectors: Vectors = None,
+    model: Model = None,
+    table: options.Table = "documents",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Put documents in the place of those with the same ids; those with new ids are added."""
+    read = _read(documents, identifier, text, title, numbers=False)
+    _change(place, table, read, vectors, model, threads, json, quiet, replace=True)
+
+
+@app.command("delete")
+def delete(
+    place: Place,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[IDS...]", help="Ids of documents.")] = None,
+    file: Annotated[Path | None, typer.Option("--ids", help="A text file with an id on each line.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='Delete all documents that satisfy this: "year < 2020".')
+    ] = None,
+    table: options.Table = "documents",
+    json: options.Json = False,
+) -> None:
+    """Delete documents, by ids or by a condition; ids that are not there are passed over."""
+    from statim.search.index import Index
+
+    listed = options.lines(file, "--ids")
+    named = [*(ids or ()), *(listed or ())] if ids or listed is not None else None
+    index = Index.load(place, table=table)
+    count = index.delete(named, where=where)
+    figures = {"path": index.info()["path"], "deleted": count, "documents": len(index)}
+    options.result(figures, f"{count:,} documents deleted, {len(index):,} left", json)
 
 
 @app.command("info")
-def info(path: Annotated[Path, typer.Argument(help="An index.")], json: options.Json = False) -> None:
-    """What an index holds."""
+def info(
+    place: Place,
+    version: options.Version = None,
+    table: options.Table = "documents",
+    json: options.Json = False,
+) -> None:
+    """What an index holds, and its versions."""
     from statim.search.index import Index
 
-    found = Index.load(path).info()
-    options.result(found, "\n".join(f"{name:14} {value}" for name, value in found.items()), json)
+    found = Index.load(place, version=version, table=table).info()
+    lines = [f"{name:14} {value}" for name, value in found.items() if name != "versions"]
+    for one in found.get("versions", ()):
+        lines.append(
+            f"version {one['version']:<6} {one['time']}  {one['documents']:,} documents  {one['what']}"
+        )
+    options.result(found, "\n".join(lines), json)
+
+
+def _read(
+    documents: list[str],
+    identifier: str | None,
+    text: str | None,
+    title: str | None,
+    *,
+    numbers: bool = True,
+) -> "pa.Table | pa.RecordBatchReader":
+    from statim.data.texts import stream_documents
+    from statim.search.stores import LARGE
+
+    given = documents if len(documents) > 1 else documents[0]
+    return stream_documents(given, many=LARGE, id=identifier, text=text, title=title, numbers=numbers)
+
+
+def _vectors(path: Path | None) -> Any:
+    """The vectors in a .npy file, mapped.
+
+    Raises:
+        InputError: It cannot be read, or is no such file.
+    """
+    if path is None:
+        return None
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=10_000)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a whole .npy file"
+        raise InputError(
+            f"the vectors in {path} cannot be read: {reason}; make them with statim encode"
+        ) from None
+
+
+def _change(
+    place: str,
+    table: str,
+    documents: "pa.Table | pa.RecordBatchReader",
+    vectors: Path | None,
+    model: str | None,
+    threads: int | None,
+    json: bool,
+    quiet: bool,
+    *,
+    replace: bool,
+) -> None:
+    progress = options.begin(quiet or json)
+    from statim.model import StaticModel
+    from statim.search.index import Index
+
+    started = time.perf_counter()
+    index = Index.load(place, table=table)
+    count = index.add(
+        documents, vectors=_vectors(vectors), model=None if model is None else StaticModel.load(model),
+        replace=replace, threads=threads, progress=progress,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    done = "updated" if replace else "added"
+    figures = {
+        "path": index.info()["path"],
+        done: count,
+        "documents": len(index),
+        "seconds": round(seconds, 3),
+    }
+    options.result(figures, f"{count:,} documents {done} in {seconds:.1f} s, {len(index):,} in all", json)

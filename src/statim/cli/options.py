@@ -18,6 +18,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one line
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
+Table = Annotated[str, typer.Option("--table", help="In a database: the name of the index's tables.")]
+Version = Annotated[
+    int | None, typer.Option("--version", help="An older version of the index (see statim index info).")
+]
+
 
 def begin(quiet: bool) -> bool:
     """Send the library's notes to the standard error unless ``quiet``; returns whether to show progress."""

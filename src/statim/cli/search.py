@@ -1,22 +1,25 @@
 """statim search: ask an index."""
 
-import json as json_library
+import itertools
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim.cli import options
+from statim.errors import InputError
 
 if TYPE_CHECKING:
     from statim.search.index import Hit, Index
 
+BATCH = 256  # queries answered at a time
+
 
 def search(
-    index: Annotated[Path, typer.Argument(help="An index made by statim index build.")],
+    index: Annotated[str, typer.Argument(help="An index: a folder, or the address of a database.")],
     query: Annotated[
         list[str] | None,
         typer.Argument(
@@ -30,16 +33,67 @@ def search(
         typer.Option(help="The part of the vectors in hybrid search, 0 to 1; by default the index's."),
     ] = None,
     fusion: Annotated[str, typer.Option(help="scores or rrf, how hybrid search joins both.")] = "scores",
+    where: Annotated[
+        str | None,
+        typer.Option(help="Find only documents that satisfy this: \"year > 2020 and source = 'faq'\"."),
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(help="Score the best documents again: a cross-encoder, a teacher or another model."),
+    ] = None,
+    rerank_top: Annotated[int, typer.Option(help="How many documents to score again.")] = 50,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of questions: text, one on each line, or any table with a column of texts."
+        ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The column of questions in that file; guessed by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the answers to a .parquet, .jsonl, .tsv or .trec file."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="table, json, parquet or trec; by default as the file's name tells."),
+    ] = None,
+    version: options.Version = None,
+    table: options.Table = "documents",
+    overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per question.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Search an index."""
+    progress = options.begin(quiet or json)
     from statim.search.index import Index
+    from statim.search.rerank import Reranker
+    from statim.search.results import as_json, format_of
 
-    opened = Index.load(index)
+    if json and form not in (None, "json"):
+        raise InputError(f"both --json and --format {form} are given; give one of them")
+    if query and queries is not None:
+        raise InputError("both a question and --queries are given; give one of them")
+    kind = format_of(out, "json" if json else form)
+    opened = Index.load(index, version=version, table=table)
+    how: dict[str, Any] = {
+        "mode": mode,
+        "weight": weight,
+        "fusion": fusion,
+        "where": where,
+        "threads": threads,
+    }
+    if rerank is not None:
+        how["rerank"] = Reranker(rerank, rerank_top)
+    if queries is not None or out is not None or form is not None:
+        asked = _asked(queries, column, query)
+        _batch(opened, asked, k, how, kind, out, overwrite=overwrite, progress=progress)
+        return
 
     def answer(question: str) -> None:
-        hits = opened.search(question, k, mode=mode, weight=weight, fusion=fusion, threads=threads)
+        hits = opened.search(question, k, **how)
         print(as_json(question, hits) if json else as_text(hits), flush=True)
 
     if query:
@@ -50,6 +104,60 @@ def search(
         for line in sys.stdin:
             if line.strip():
                 answer(line.strip())
+
+
+def _asked(queries: str | None, column: str | None, query: list[str] | None) -> tuple[list[str], list[str]]:
+    """Ids and questions."""
+    if query:
+        return ["0"], [" ".join(query)]
+    from statim.data.texts import read_documents
+
+    found = read_documents(queries if queries is not None else "-", text=column)
+    return found.column("id").to_pylist(), found.column("text").to_pylist()
+
+
+def _batch(
+    index: "Index",
+    asked: tuple[list[str], list[str]],
+    k: int,
+    how: dict[str, Any],
+    kind: str,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    progress: bool,
+) -> None:
+    """Answer many questions into a file, or to the standard output."""
+    from statim.files import atomic_file
+    from statim.progress import Progress
+    from statim.search.results import Writer
+
+    names, questions = asked
+
+    def answers() -> "Iterator[list[tuple[str, str, list[Hit]]]]":
+        with Progress("search", total=len(questions), unit="queries", show=progress) as bar:
+            for start in range(0, len(questions), BATCH):
+                some = questions[start : start + BATCH]
+                yield list(zip(names[start : start + BATCH], some, index.search(some, k, **how), strict=True))
+                bar.advance(len(some))
+
+    def write(file: IO[bytes]) -> None:
+        made = answers()
+        first = next(made)  # refuses bad options before anything is written
+        writer = Writer(file, kind, index.schema)
+        for some in itertools.chain([first], made):
+            writer.write(some)
+        writer.finish()
+
+    if out is None:
+        write(sys.stdout.buffer)
+        sys.stdout.flush()
+        return
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
+    with atomic_file(out) as file:
+        write(file)
+    print(f"{len(questions):,} questions answered, written to {out}")
 
 
 def prompt(index: "Index", answer: Callable[[str], None]) -> None:
@@ -63,21 +171,6 @@ def prompt(index: "Index", answer: Callable[[str], None]) -> None:
         if not question:
             return
         answer(question)
-
-
-def as_json(question: str, hits: "list[Hit]") -> str:
-    """One question's hits on one line."""
-    found = [
-        {
-            "rank": hit.rank,
-            "score": round(hit.score, 6),
-            "id": hit.id,
-            "text": hit.text,
-            "metadata": hit.metadata,
-        }
-        for hit in hits
-    ]
-    return json_library.dumps({"query": question, "hits": found}, ensure_ascii=False, default=str)
 
 
 def as_text(hits: "list[Hit]") -> str:

@@ -1,5 +1,6 @@
 """Texts to encode, as a stream; and documents to search, as a table."""
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from statim.data.retrieval import unique_ids, with_title
 from statim.errors import DataError
 
 STDIN = "-"
+MIXED = "some of the sources have ids and some have none; name the column of ids in all, or give them apart"
 TEXT_BYTES = 2 << 20  # of a block, as Arrow holds it: 10,000 texts of 200 characters
 
 
@@ -165,17 +167,18 @@ def read_documents(
         DataError: As for ``read_texts``; or an id is missing or occurs twice, or no document has any text.
     """
     found = [_documents(item, id, text, title) for item in tables.sources(source)]
+    return _whole(found, tables.label(source) if len(found) == 1 else "the sources together")
+
+
+def _whole(found: list[pa.Table], where: str) -> pa.Table:
     table = rows.concatenate(found)
     numbered = {"id" in part.column_names for part in found}
     if len(numbered) > 1:
-        raise DataError(
-            "some of the sources have ids and some have none; name the column of ids in all, or give them apart"
-        )
+        raise DataError(MIXED)
     if numbered == {False}:
         table = table.add_column(
             0, "id", pa.array(map(str, range(len(table))), pa.large_string(), size=len(table))
         )
-    where = tables.label(source) if len(found) == 1 else "the sources together"
     ids = unique_ids(table, "id", where)
     texts = columns.texts(table, "text", where)
     if not any(value.strip() for value in texts.to_pylist()):
@@ -184,17 +187,115 @@ def read_documents(
     return pa.table([ids, texts, *(table.column(name) for name in others)], names=["id", "text", *others])
 
 
+def stream_documents(
+    source: Any,
+    *,
+    many: int,
+    id: str | None = None,  # noqa: A002
+    text: str | None = None,
+    title: str | None = None,
+    numbers: bool = True,
+) -> pa.Table | pa.RecordBatchReader:
+    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory.
+
+    The columns of a stream, and their types, are those of the first ``many`` documents. Its ids are not compared. Without
+    ``numbers``, documents that have no ids are refused.
+
+    Raises:
+        DataError: As for ``read_documents``; also, on the way, where a later row has a column or a value that does not fit.
+    """
+    parts = _parts(source, id, text, title)
+    given = tables.sources(source)
+    where = tables.label(given[0]) if len(given) == 1 else "the sources together"
+    found: list[pa.Table] = []
+    while sum(map(len, found)) <= many and (part := next(parts, None)) is not None:
+        found.append(part)
+    if numbers is False and not all("id" in part.column_names for part in found):
+        raise DataError(
+            f"{where} has no column of ids; name it with --id, since documents are told apart by their ids"
+        )
+    if sum(map(len, found)) <= many:
+        return _whole(found, where)
+    head = rows.concatenate(found)
+    numbered = "id" not in head.column_names
+    schema = head.schema if not numbered else head.schema.insert(0, pa.field("id", pa.large_string()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for table in itertools.chain([head], parts):
+            if ("id" not in table.column_names) != numbered:
+                raise DataError(MIXED)
+            if numbered:
+                names = map(str, range(start, start + len(table)))
+                table = table.add_column(0, "id", pa.array(names, pa.large_string(), size=len(table)))
+            yield from _fitting(table, schema, start).to_batches(tables.ROWS)
+            start += len(table)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _parts(source: Any, id: str | None, text: str | None, title: str | None) -> Iterator[pa.Table]:  # noqa: A002
+    """The documents of all sources, a bounded number at a time, as ``_documents`` names their columns."""
+    for item in tables.sources(source):
+        where, roles, empty = tables.label(item), None, True
+        if (isinstance(item, str) and item == STDIN) or _is_plain(item):
+            yield from (pa.table({"text": array}) for array in read_texts(item))
+            continue
+        for table in tables.tables(item) if isinstance(item, (str, Path)) else [tables.read_table(item)]:
+            if len(table) == 0:
+                continue
+            roles = roles or _roles(table, id, text, title, where)
+            empty = False
+            yield _as_documents(table, roles, where)
+        if empty:
+            raise DataError(f"{where} has no rows")
+
+
+def _fitting(table: pa.Table, schema: pa.Schema, start: int) -> pa.Table:
+    extra = [name for name in table.column_names if name not in schema.names]
+    if extra:
+        raise DataError(
+            f"the column {extra[0]!r} first occurs after {start:,} documents; put a row that has it among the first, or drop it"
+        )
+    fitted = []
+    for field in schema:
+        if field.name not in table.column_names:
+            fitted.append(pa.nulls(len(table), field.type))
+            continue
+        column = table.column(field.name)
+        try:
+            fitted.append(column if column.type.equals(field.type) else column.cast(field.type))
+        except pa.ArrowException:
+            raise DataError(
+                f"the column {field.name!r} holds {column.type} after {start:,} documents, before {field.type}; give all of its values one type"
+            ) from None
+    return pa.table(fitted, schema=schema)
+
+
 def _documents(source: Any, id: str | None, text: str | None, title: str | None) -> pa.Table:  # noqa: A002
     where = tables.label(source)
     if (isinstance(source, str) and source == STDIN) or _is_plain(source):
         return pa.table({"text": pa.chunked_array(list(read_texts(source)))})
     table = tables.read_table(source)
+    return _as_documents(table, _roles(table, id, text, title, where), where)
+
+
+def _roles(
+    table: pa.Table, id: str | None, text: str | None, title: str | None, where: str  # noqa: A002
+) -> tuple[str | None, str, str | None]:  # fmt: skip
+    """The columns of ids, texts and titles."""
     names = table.column_names
     text = _text_column(table, text, where)
     id = columns.named(names, id, where) if id is not None else columns.usual(names, columns.IDS)  # noqa: A001
     title = columns.named(names, title, where) if title is not None else columns.usual(names, ["title"])
+    return id, text, title
+
+
+def _as_documents(table: pa.Table, roles: tuple[str | None, str, str | None], where: str) -> pa.Table:
+    id, text, title = roles  # noqa: A001
+    names = table.column_names
     texts = columns.texts(table, text, where).fill_null("")
-    if title is not None and title != text:
+    if title is not None and title != text and title in names:
         texts = with_title(columns.texts(table, title, where), texts)
     kept = (
         {"text": texts}

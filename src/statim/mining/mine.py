@@ -20,10 +20,11 @@ from statim.mining.guards import Chosen, Guards
 from statim.mining.nearest import Nearest, cosines, scaled
 from statim.mining.pool import Pool
 from statim.mining.report import Report
-from statim.mining.rescoring import CrossEncoder, Rescoring
+from statim.mining.rescoring import Rescoring
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.exact import matrix
+from statim.search.rerank import CrossEncoder
 from statim.teacher import Teacher
 
 Floats = npt.NDArray[np.float32]

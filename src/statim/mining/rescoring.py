@@ -1,25 +1,17 @@
 """Candidates scored once more by a cross-encoder, which reads both texts together."""
 
-from typing import Any, Protocol
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.errors import DependencyError, InputError
+from statim.errors import InputError
 from statim.mining.pool import Pool
+from statim.search.rerank import CrossEncoder, load_cross_encoder
 
 PREDICTED = 1 << 14  # pairs handed over at a time
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
-
-
-class CrossEncoder(Protocol):
-    """Scores pairs of texts, such as sentence-transformers' class of this name."""
-
-    def predict(self, pairs: list[tuple[str, str]], /) -> Any:
-        """(n,) numbers, higher for pairs that belong together."""
 
 
 class Rescoring:
@@ -36,7 +28,7 @@ class Rescoring:
     """
 
     def __init__(self, model: str | CrossEncoder, pool: Pool, batch_size: int) -> None:
-        self._model = _load(model) if isinstance(model, str) else model
+        self._model = load_cross_encoder(model) if isinstance(model, str) else model
         if not hasattr(self._model, "predict"):
             raise InputError(f"the cross-encoder is a {type(model).__name__} without a method predict(pairs)")
         self._pool, self._options = pool, {}
@@ -82,18 +74,3 @@ class Rescoring:
                 )
             found[part] = some
         return found
-
-
-def _load(name: str) -> CrossEncoder:
-    try:
-        from sentence_transformers import CrossEncoder as Loaded
-    except ImportError:
-        raise DependencyError(
-            'a cross-encoder needs sentence-transformers; pip install "statim[train]"'
-        ) from None
-    try:
-        loaded: CrossEncoder = Loaded(name, device="cpu")
-    except Exception as error:  # of several libraries
-        first = " ".join(str(error).split())[:200]
-        raise InputError(f"{name} cannot be loaded as a cross-encoder: {first}") from None
-    return loaded

@@ -1,4 +1,4 @@
-"""Search: exact vectors, BM25, both together, and the folder that keeps them.
+"""Search: exact vectors, BM25, both together, and the stores that keep them.
 
 engine.py       what an engine can do; one file per engine
 engines.py      the engines by name, and which one to take
@@ -10,7 +10,17 @@ rescored.py     an engine in two passes; the first by coarse.py (bits, int8, few
 approximate.py  an index for very many queries at once
 arrays.py       arrays in files
 bm25.py         words
+words.py        words of documents that come and go
 hybrid.py       one ranking from both
+rerank.py       the best ones ranked again, by a slow model
+where.py        conditions on the documents' columns; where_*.py say them as Arrow, LanceDB and PostgreSQL have them
+encoded.py      documents and their vectors, made or given
 documents.py    ids, texts and metadata
-index.py        the folder, and the class to use: Index
+store.py        what a store can do; one file per store
+folder.py       a folder of plain files
+lance.py        LanceDB (lance_rows.py)
+postgres.py     PostgreSQL with pgvector (postgres_server.py, postgres_rows.py)
+stores.py       which of them
+results.py      answers as files
+index.py        the class to use: Index
 """

@@ -78,8 +78,7 @@ class BM25:
             DataError: There are no texts.
             InputError: A text is not a str; the message names its position.
         """
-        bm25s = _bm25s()
-        stop_words = frozenset(bm25s.stopwords.STOPWORDS_EN)
+        bm25s, stops = _bm25s(), stop_words()
         vocabulary: dict[str, int] = {}
         ids: list[list[int]] = []
         total = len(texts) if isinstance(texts, Sequence) else None
@@ -87,8 +86,8 @@ class BM25:
             for text in texts:
                 if not isinstance(text, str):
                     raise InputError(f"text {len(ids)} is of type {type(text).__name__}, not str")
-                found = _split(text.lower())
-                ids.append([vocabulary.setdefault(w, len(vocabulary)) for w in found if w not in stop_words])
+                found = words_of(text)
+                ids.append([vocabulary.setdefault(w, len(vocabulary)) for w in found if w not in stops])
                 if len(ids) % 1024 == 0:
                     bar.advance(1024)
         if not ids:
@@ -106,7 +105,7 @@ class BM25:
                 "".join(f"{w}\n" for w in vocabulary).encode("utf-8", "surrogatepass"), np.uint8
             ),
         }
-        return BM25(arrays, len(ids), sorted(stop_words))
+        return BM25(arrays, len(ids), sorted(stops))
 
     def search(
         self, queries: Sequence[str], k: int, *, threads: int | None = None
@@ -151,6 +150,16 @@ class BM25:
                 place = np.minimum(np.searchsorted(documents, row), len(documents) - 1)
                 out += np.where(documents[place] == row, weights[place], np.float32(0))
         return scores
+
+    def among(self, queries: Sequence[str], allowed: npt.NDArray[np.bool_]) -> "BM25":
+        """The queries' words alone, of which only the documents ``allowed`` (n,) are found, with the same scores."""
+        columns: dict[str, tuple[npt.NDArray[np.int32], Floats]] = {}
+        for word in dict.fromkeys(word for query in queries for word in words_of(query)):
+            if word in self.vocabulary and word not in self._stop_words:
+                documents, weights = self._posting(self.vocabulary[word])
+                if (kept := allowed[documents]).any():
+                    columns[word] = documents[kept], weights[kept]
+        return BM25(joined(columns), len(self), sorted(self._stop_words))
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically.
@@ -212,7 +221,7 @@ class BM25:
         for index, query in enumerate(queries):
             if not isinstance(query, str):
                 raise InputError(f"query {index} is of type {type(query).__name__}, not str")
-            words = [word for word in _split(query.lower()) if word not in self._stop_words]
+            words = [word for word in words_of(query) if word not in self._stop_words]
             columns.append([self.vocabulary[word] for word in words if word in self.vocabulary])
         return columns
 
@@ -255,6 +264,29 @@ class BM25:
             raise ModelError(
                 "the BM25 index is damaged: it names documents that it does not have; build the index anew"
             )
+
+
+def joined(columns: Mapping[str, tuple[npt.NDArray[np.int32], Floats]]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a BM25 from each word's documents, ascending and at least one, and what it is worth in each."""
+    offsets = np.zeros(len(columns) + 1, np.int64)
+    np.cumsum([len(documents) for documents, _ in columns.values()], out=offsets[1:])
+    spelt = "".join(f"{word}\n" for word in columns).encode("utf-8", "surrogatepass")
+    return {
+        "documents": np.concatenate([np.zeros(0, np.int32), *(column[0] for column in columns.values())]),
+        "weights": np.concatenate([np.zeros(0, np.float32), *(column[1] for column in columns.values())]),
+        "offsets": offsets,
+        "words": np.frombuffer(spelt, np.uint8),
+    }
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in its order, stop words too."""
+    return _split(text.lower())
+
+
+def stop_words() -> frozenset[str]:
+    """The words that an index leaves out."""
+    return frozenset(_bm25s().stopwords.STOPWORDS_EN)
 
 
 def _bm25s() -> Any:

@@ -1,7 +1,8 @@
 """The documents of an index: their ids, texts and metadata in one Arrow file, memory-mapped, so a search reads its hits."""
 
+import itertools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,68 @@ def table(
         documents = _from_texts(documents, ids, metadata)
     elif ids is not None or metadata is not None:
         raise InputError("the documents are a table; give ids and metadata as columns of it")
+    documents = typed(documents)
+    import pyarrow.compute as pc
+
+    column = documents.column("id")
+    if pc.count_distinct(column).as_py() < len(column):
+        check_unique(column.to_pylist())
+    return documents
+
+
+def stream(
+    documents: Any,
+    ids: Iterable[str] | None,
+    metadata: Sequence[Mapping[str, Any]] | None,
+    rows: int,
+    large: int,
+) -> tuple[bool, pa.Schema, Iterator[pa.Table]]:
+    """Documents as tables of a bounded size.
+
+    Args:
+        documents: A table, a stream of record batches, or texts.
+        ids: As for ``table``.
+        metadata: As for ``table``.
+        rows: The most rows of one of the tables.
+        large: How many documents are many.
+
+    Returns:
+        Whether there are more than ``large``, the columns, and the tables. The ids of a stream of more are not compared here.
+
+    Raises:
+        DataError: As for ``table``; for a stream of many, as it is read.
+        InputError: As for ``table``.
+    """
+    if not isinstance(documents, pa.RecordBatchReader):
+        whole = table(documents, ids, metadata)
+        return len(whole) > large, whole.schema, _sliced(whole, rows)
+    if ids is not None or metadata is not None:
+        raise InputError("the documents are a stream of tables; give ids and metadata as columns of it")
+    batches = iter(documents)
+    first: list[pa.RecordBatch] = []
+    while sum(map(len, first)) <= large and (batch := next(batches, None)) is not None:
+        first.append(batch)
+    head = pa.Table.from_batches(first, documents.schema)
+    if len(head) <= large:
+        head = table(head)
+        return False, head.schema, _sliced(head, rows)
+    head = typed(head)
+    later = (typed(pa.Table.from_batches([batch])) for batch in batches if len(batch))
+    pieces = itertools.chain([head], later)
+    return True, head.schema, (part for piece in pieces for part in _sliced(piece, rows))
+
+
+def _sliced(documents: pa.Table, rows: int) -> Iterator[pa.Table]:
+    for start in range(0, len(documents), rows):
+        yield documents.slice(start, rows)
+
+
+def typed(documents: pa.Table) -> pa.Table:
+    """A table of documents, one block of many perhaps, with its columns in order; ids are not compared.
+
+    Raises:
+        DataError: There are no documents, a column is missing, or an id or text is missing.
+    """
     if not {"id", "text"} <= set(documents.column_names):
         raise DataError(
             f"the documents have the columns {', '.join(documents.column_names)}; 'id' and 'text' are needed"
@@ -51,7 +114,29 @@ def table(
                 f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values; fill or drop them"
             )
         documents = documents.drop_columns([name]).add_column(place, name, column)
-    _check_unique(documents.column("id"))
+    return _plain(documents)
+
+
+def _plain(documents: pa.Table) -> pa.Table:
+    """With types that every store has, and that later documents can be joined to: no dictionaries, no narrow numbers.
+
+    A column without any value may get texts later.
+    """
+    for place, field in enumerate(documents.schema):
+        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_null(plain) or pa.types.is_string_view(plain):
+            plain = pa.string()
+        elif pa.types.is_integer(plain):
+            plain = pa.int64()
+        elif pa.types.is_floating(plain):
+            plain = pa.float64()
+        if not plain.equals(field.type):
+            try:
+                documents = documents.set_column(place, field.name, documents.column(place).cast(plain))
+            except pa.ArrowException:
+                raise DataError(
+                    f"the column {field.name!r} holds numbers beyond {plain}; give them as text"
+                ) from None
     return documents
 
 
@@ -86,27 +171,72 @@ def _from_texts(
     return columns
 
 
-def _check_unique(ids: pa.ChunkedArray) -> None:
-    import pyarrow.compute as pc
+def check_unique(ids: Iterable[str]) -> None:
+    """Refuse ids that stand twice.
 
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
+    Raises:
+        DataError: One does; the message names it.
+    """
     seen: set[str] = set()
-    for position, name in enumerate(ids.to_pylist()):
+    for position, name in enumerate(ids):
         if name in seen:
             raise DataError(f"the id {name[:80]!r} stands twice, at row {position} again; ids must differ")
         seen.add(name)
 
 
-def write(path: Path, documents: pa.Table) -> None:
-    """Write a table, atomically, in record batches of ROWS rows.
+def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Documents with the columns of an index; a column that they lack is filled with nulls.
+
+    Raises:
+        DataError: They have a column that the index does not have, or one of another type.
+    """
+    extra = [name for name in documents.column_names if name not in schema.names]
+    if extra:
+        raise DataError(
+            f"the documents have the column {extra[0]!r}, which the index does not have (it has {', '.join(schema.names)}); drop it, or build the index anew"
+        )
+    columns = []
+    for field in schema:
+        if field.name not in documents.column_names:
+            columns.append(pa.nulls(len(documents), field.type))
+            continue
+        column = documents.column(field.name)
+        try:
+            columns.append(column if column.type.equals(field.type) else column.cast(field.type))
+        except pa.ArrowException:
+            raise DataError(
+                f"the column {field.name!r} holds {column.type}, in the index {field.type}; give values of that type"
+            ) from None
+    return pa.table(columns, schema=schema)
+
+
+def write(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of one schema after each other, atomically, in record batches of ROWS rows.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted.
     """
-    with atomic_file(path) as file, pa.ipc.new_file(file, documents.schema) as writer:
-        for start in range(0, len(documents), ROWS):
-            writer.write_batch(documents.slice(start, ROWS).combine_chunks().to_batches()[0])
+    with atomic_file(path) as file:
+        writer: Any = None
+        left: list[pa.Table] = []
+        for table in tables:
+            writer = writer or pa.ipc.new_file(file, table.schema)
+            left.append(table)
+            if sum(map(len, left)) >= ROWS:
+                left = [_batches(writer, pa.concat_tables(left), whole=True)]
+        if left:
+            _batches(writer, pa.concat_tables(left), whole=False)
+        if writer is not None:
+            writer.close()
+
+
+def _batches(writer: Any, table: pa.Table, *, whole: bool) -> pa.Table:
+    """Write batches of ROWS rows; with ``whole`` the rest of the rows is given back."""
+    end = len(table) // ROWS * ROWS if whole else len(table)
+    for start in range(0, end, ROWS):
+        some = table.slice(start, min(ROWS, end - start))
+        writer.write_batch(some.combine_chunks().to_batches()[0])
+    return table.slice(end)
 
 
 class Documents:
@@ -140,6 +270,23 @@ class Documents:
 
     def __len__(self) -> int:
         return sum(batch.num_rows for batch in self._batches)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All documents, ROWS at a time.
+
+        Args:
+            columns: The columns to give; all by default.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        try:
+            for batch in self._batches:
+                some = batch if columns is None else batch.select(list(columns))
+                some.validate(full=True)
+                yield pa.Table.from_batches([some])
+        except (pa.ArrowException, OSError, ValueError, IndexError, OverflowError) as error:
+            raise ModelError(f"{self._path} is damaged ({str(error)[:100]})") from None
 
     def row(self, position: int) -> dict[str, Any]:
         """The id, text and metadata of one document.

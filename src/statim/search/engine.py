@@ -1,7 +1,7 @@
 """What every vector search engine can do; one file per engine. By name they are made and loaded in engines.py."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,10 @@ class Engine(Protocol):
     """
 
     dim: int
+
+    @property
+    def vectors(self) -> Any:
+        """The vectors of all n positions as they are stored; by slices and by positions they index as (n, d) float32."""
 
     def __len__(self) -> int:
         """How many positions there are, n."""

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.search.bm25 import BM25
-from statim.search.engine import Engine, Floats, Positions
+from statim.search.engine import Floats, Positions
+from statim.search.store import VectorSide, WordSide
 
 DEPTH = 100  # candidates taken from either side, at least
 WEIGHT = 0.5
@@ -44,8 +44,8 @@ class Candidates:
 
 
 def candidates(
-    engine: Engine,
-    bm25: BM25,
+    engine: VectorSide,
+    bm25: WordSide,
     vectors: npt.ArrayLike,
     texts: Sequence[str],
     k: int,
@@ -140,6 +140,8 @@ def tune_weight(
 def _ranks(positions: Positions, ranked: Positions) -> Positions:
     """Where each of ``positions`` (m, c) stands in the same row of ``ranked`` (m, r), or -1."""
     ranks = np.full(positions.shape, -1, np.int64)
+    if ranked.shape[1] == 0:
+        return ranks
     for row, order, out in zip(positions, ranked, ranks, strict=True):
         by_position = np.argsort(order, kind="stable")
         place = np.minimum(np.searchsorted(order, row, sorter=by_position), len(order) - 1)

@@ -1,16 +1,13 @@
-"""Index: documents, their vectors, BM25 and the model that made the vectors, in one folder that needs nothing else.
+"""Index: documents, their vectors, BM25 and the model that made the vectors, in one place that needs nothing else.
 
-    index.json              written last; what the folder holds, and the size of every file
-    documents.arrow         ids, texts and metadata, in the order of their positions
-    vectors/                the engine's files
-    bm25.safetensors        the words
-    model/                  the model
+    folder.py       a folder of plain files, replaced as a whole by every change; for what is not large
+    lance.py        a folder with a LanceDB table: changes add to it, older versions stay
+    postgres.py     tables of a PostgreSQL database with pgvector
 
-The folder takes its place whole or not at all. What is large is memory-mapped: opening an index reads a few pages of it.
+An index is made whole or not at all, and a change takes place whole or not at all.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,25 +15,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from statim.errors import InputError, ModelError
-from statim.files import atomic_directory, hash_file, read_json, write_json
+from statim.errors import InputError
 from statim.model import StaticModel
-from statim.progress import Progress
-from statim.search import hybrid
-from statim.search.bm25 import BM25
-from statim.search.engine import Engine, Floats, Positions, check_k
-from statim.search.exact import Exact
+from statim.search import hybrid, stores
+from statim.search.encoded import encoded
+from statim.search.engine import Floats, Positions, check_k
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from statim.search.documents import Documents
+    from statim.search.rerank import Reranker
+    from statim.search.store import Block, Store, View
 
-FORMAT = "statim-index"
-FORMAT_VERSION = 1
-MANIFEST = "index.json"
 CHUNK = 16384  # documents encoded between two steps of the progress bar
-
 MODES = ("hybrid", "vector", "bm25")
 FUSIONS = ("scores", "rrf")
 
@@ -71,23 +62,23 @@ class Index:
     'how to sort a list'
     """
 
-    def __init__(
-        self, path: Path, manifest: Mapping[str, Any], engine: Engine, documents: "Documents"
-    ) -> None:
-        self.path = path
-        self._manifest = manifest
-        self._engine = engine
-        self._documents = documents
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._views: tuple[str | None, Any] | None = None
 
     @staticmethod
     def build(
         model: StaticModel,
-        documents: "pa.Table | Iterable[str]",
+        documents: "pa.Table | pa.RecordBatchReader | Iterable[str]",
         path: str | Path,
         *,
         ids: Iterable[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
+        vectors: Any = None,
         weight: float = hybrid.WEIGHT,
+        store: str | None = None,
+        table: str = stores.TABLE,
+        engine: str | None = None,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -95,127 +86,187 @@ class Index:
         """Index n documents.
 
         Args:
-            model: Makes the vectors; a copy is kept in the folder.
-            documents: An Arrow table with the columns ``id``, ``text`` and any others; or texts.
-            path: The folder to write.
+            model: Makes the vectors; a copy is kept in the index.
+            documents: An Arrow table with the columns ``id``, ``text`` and any others; such a table as a stream, for more
+                than memory holds; or texts.
+            path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...).
             ids: With texts: their ids, all different; by default "0", "1", ….
             metadata: With texts: one mapping each.
+            vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are compared with what
+                it makes. May be a memory map.
             weight: The part of the vector score in hybrid search, unless a search says otherwise; see ``tune_weight``.
+            store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with ``engine``, else
+                ``lancedb``.
+            table: In a database: the name of the index's tables.
+            engine: In a folder: the search engine, of engines.NAMES; by default as ``engines.choose`` has it for so many vectors.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
-            overwrite: Replace a folder that has something in it.
+            overwrite: Replace a folder that has something in it, or an index in the database.
 
         Raises:
             DataError: There are no documents, ids repeat, or a column, an id or a text is missing.
-            InputError: An argument is of the wrong kind or length, or the folder is not empty and ``overwrite`` is off.
-            StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
+            InputError: An argument is of the wrong kind or length, the vectors are another model's, or something is there
+                already and ``overwrite`` is off.
+            StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood there still stands.
+            DependencyError: The store needs a package that is not installed.
         """
-        from statim.search import documents as store
+        from statim.search import documents as tables
 
         if not 0 <= weight <= 1:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
-        path = Path(path)
-        with atomic_directory(path, overwrite=overwrite) as folder:
-            table = store.table(documents, ids, metadata)
-            texts = table.column("text")
-            engine = Exact(model.dim)
-            with Progress("encode", total=len(table), unit="documents", show=progress) as bar:
-                for start in range(0, len(table), CHUNK):
-                    some = texts.slice(start, CHUNK).to_pylist()
-                    engine.add(model.encode_document(some, normalize=True, threads=threads))
-                    bar.advance(len(some))
-            engine.save(folder / "vectors")
-            BM25.build(texts.to_pylist(), progress=progress).save(folder / "bm25.safetensors")
-            store.write(folder / "documents.arrow", table)
-            model.save(folder / "model")
-            files = sorted(file for file in folder.rglob("*") if file.is_file())
-            manifest = {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "engine": "exact",
-                "documents": len(table),
-                "dimensions": model.dim,
-                "columns": table.column_names,
-                "weight": float(weight),
-                "model_hash": _model_hash(folder / "model"),
-                "files": {file.relative_to(folder).as_posix(): file.stat().st_size for file in files},
-            }
-            write_json(folder / MANIFEST, manifest)
-        return Index.load(path)
+        about: dict[str, Any] = {"weight": float(weight), "vectors": "model" if vectors is None else "given"}
+        about |= {} if engine is None else {"engine": engine}
+        place = stores.check(path, store, engine, table, overwrite=overwrite)
+        large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, stores.LARGE)
+        made = encoded(model, parts, vectors, threads, progress)
+        opened = stores.create(
+            place, store, table, schema, made, model, about, large=large, overwrite=overwrite
+        )
+        return Index(opened)
 
     @staticmethod
-    def load(path: str | Path) -> "Index":
+    def load(path: str | Path, *, version: int | None = None, table: str = stores.TABLE) -> "Index":
         """Open an index.
+
+        Args:
+            path: A folder, or the address of a PostgreSQL database.
+            version: An older version, of those that ``info`` lists; it can be searched, not changed. LanceDB alone keeps some.
+            table: In a database: the name of the index's tables.
 
         Raises:
             ModelError: There is no index there, it is not whole, or a newer version of statim made it.
+            InputError: There is no such version.
+            StorageError: The database cannot be reached.
         """
-        from statim.search.documents import Documents
+        return Index(stores.opened(path, version, table))
 
-        path = Path(path)
-        manifest = _read_manifest(path)
-        engine = Exact.load(path / "vectors")
-        documents = Documents(path / "documents.arrow")
-        said = (manifest["documents"], manifest["dimensions"], manifest["columns"])
-        for held in (
-            (len(engine), engine.dim, manifest["columns"]),
-            (len(documents), engine.dim, documents.schema.names),
-        ):
-            if held != said:
-                raise ModelError(
-                    f"{path}: {MANIFEST} and the other files belong to different indexes; build it anew"
-                )
-        return Index(path, manifest, engine, documents)
+    @property
+    def path(self) -> "Path | str":
+        """The folder; of a database, its address without the password."""
+        return self._store.place if stores.is_database(self._store.place) else Path(self._store.place)
 
     @cached_property
     def model(self) -> StaticModel:
         """The model that made the vectors.
 
         Raises:
-            ModelError: It is damaged, or of other dimensions than the vectors.
+            ModelError: It is damaged, or not the one that made the vectors.
         """
-        model = StaticModel.load(self.path / "model")
-        if model.dim != self._engine.dim:
-            raise ModelError(
-                f"{self.path}: the model has {model.dim} dimensions, the vectors {self._engine.dim}"
-            )
-        return model
-
-    @cached_property
-    def bm25(self) -> BM25:
-        """The words.
-
-        Raises:
-            ModelError: They are damaged, or of other documents.
-        """
-        bm25 = BM25.load(self.path / "bm25.safetensors")
-        if len(bm25) != len(self):
-            raise ModelError(
-                f"{self.path}: BM25 has {len(bm25):,} documents, the index {len(self):,}; build it anew"
-            )
-        return bm25
+        return self._store.model()
 
     def __len__(self) -> int:
-        return len(self._engine)
+        return len(self._store)
 
     def __repr__(self) -> str:
-        return f"Index({str(self.path)!r}, {len(self):,} documents x {self._engine.dim} dimensions)"
+        dim = self._store.manifest["dimensions"]
+        return f"Index({self._store.place!r}, {len(self):,} documents x {dim} dimensions)"
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """The documents' columns: ``id``, ``text`` and others."""
+        return self._store.schema
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more."""
-        known = {name: value for name, value in self._manifest.items() if name != "files"}
-        return {"path": str(self.path), **known, "bytes": sum(self._manifest["files"].values())}
+        return self._store.info()
+
+    def add(
+        self,
+        documents: "pa.Table | pa.RecordBatchReader | Iterable[str]",
+        *,
+        ids: Iterable[str] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        vectors: Any = None,
+        model: StaticModel | None = None,
+        replace: bool = False,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> int:
+        """Add n documents, all or none of them; nothing that is there is encoded again.
+
+        Args:
+            documents: As for ``build``. Columns of the index that they lack are empty.
+            ids: With texts: their ids, which must be given.
+            metadata: With texts: one mapping each.
+            vectors: (n, d), as for ``build``.
+            model: The model that you believe to be the index's; it is refused if it is not.
+            replace: Let them take the place of documents with the same ids (see ``update``).
+            threads: Threads to use.
+            progress: Show progress bars on a terminal.
+
+        Returns:
+            n.
+
+        Raises:
+            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index, or of
+                another type there; or as for ``build``.
+            InputError: The model or the vectors are not the index's; or an older version is open.
+            StorageError: As for ``build``. The index is as it was.
+        """
+        from statim.search import documents as tables
+
+        if not hasattr(documents, "schema") and ids is None:
+            raise InputError("ids is None; give each of the texts an id, since the index has some already")
+        if model is not None:
+            stores.check_model(model, self._store)
+        _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0)
+        own = self.model  # now: a database cannot be asked for it in the middle of a change
+        count = 0
+
+        def counted() -> "Iterator[Block]":
+            nonlocal count
+            for part in encoded(own, parts, vectors, threads, progress):
+                yield part
+                count += len(part[0])
+
+        self._views = None
+        self._store.write(counted(), replace=replace)
+        return count
+
+    def update(
+        self, documents: "pa.Table | pa.RecordBatchReader | Iterable[str]", *, ids: Iterable[str] | None = None, **options: Any
+    ) -> int:  # fmt: skip
+        """Add documents in the place of those with the same ids, where there are some; as ``add(..., replace=True)``."""
+        return self.add(documents, ids=ids, replace=True, **options)
+
+    def delete(self, ids: Iterable[str] | str | None = None, *, where: str | None = None) -> int:
+        """Delete documents by their ids, those that are there, or all that satisfy a condition.
+
+        Args:
+            ids: One id or several.
+            where: A condition, as in ``search``.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InputError: Neither or both are given, an id is no text, none would be left, or an older version is open.
+        """
+        if (ids is None) == (where is None):
+            raise InputError("give either ids or a condition (where) of the documents to delete")
+        given = (
+            self._store.matching(where)
+            if where is not None
+            else [ids]
+            if isinstance(ids, str)
+            else list(ids or ())
+        )
+        wrong = next((name for name in given if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise InputError(f"an id is of type {type(wrong).__name__}; ids are texts")
+        self._views = None
+        return self._store.delete(given)
 
     @overload
     def search(  # type: ignore[overload-overlap]
         self, query: str, k: int = 10, *, mode: str = "hybrid", weight: float | None = None, fusion: str = "scores",
-        threads: int | None = None,
+        where: str | None = None, rerank: "Reranker | None" = None, threads: int | None = None,
     ) -> list[Hit]: ...  # fmt: skip
 
     @overload
     def search(
         self, query: Iterable[str], k: int = 10, *, mode: str = "hybrid", weight: float | None = None,
-        fusion: str = "scores", threads: int | None = None,
+        fusion: str = "scores", where: str | None = None, rerank: "Reranker | None" = None, threads: int | None = None,
     ) -> list[list[Hit]]: ...  # fmt: skip
 
     def search(
@@ -226,6 +277,8 @@ class Index:
         mode: str = "hybrid",
         weight: float | None = None,
         fusion: str = "scores",
+        where: str | None = None,
+        rerank: "Reranker | None" = None,
         threads: int | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """Find the best documents.
@@ -237,6 +290,9 @@ class Index:
             mode: ``hybrid``, ``vector`` or ``bm25``.
             weight: In mode hybrid with fusion scores, the part of the vector score, from 0 to 1; None takes the index's.
             fusion: In mode hybrid, ``scores`` (the weighted sum of both scores) or ``rrf`` (reciprocal rank fusion).
+            where: Find only documents that satisfy this condition on their columns: "year > 2020 and source = 'faq'"
+                (see where.py).
+            rerank: Scores the best documents once more (see rerank.py); the hits have its scores.
             threads: Threads to use.
 
         Returns:
@@ -246,15 +302,21 @@ class Index:
             InputError: An argument is none of the above.
             ModelError: The index is damaged.
         """
-        scores, positions = self.rank(query, k, mode=mode, weight=weight, fusion=fusion, threads=threads)
-        hits = [
-            [
-                self._hit(rank, float(score), int(position))
-                for rank, (score, position) in enumerate(row, 1)
-                if position >= 0
+        depth = k if rerank is None else max(check_k(k), rerank.depth)
+        queries = _queries(query)
+        scores, positions = self.rank(
+            queries, depth, mode=mode, weight=weight, fusion=fusion, where=where, threads=threads
+        )
+        there = np.unique(positions[positions >= 0])
+        documents = dict(zip(there.tolist(), self._store.rows(there), strict=True))
+        hits = []
+        for question, row, places in zip(queries, scores.tolist(), positions.tolist(), strict=True):
+            found = [
+                (score, documents[place]) for score, place in zip(row, places, strict=True) if place >= 0
             ]
-            for row in (zip(*pair, strict=True) for pair in zip(scores, positions, strict=True))
-        ]
+            if rerank is not None:
+                found = rerank(question, found)[:k]
+            hits.append([_hit(rank, score, document) for rank, (score, document) in enumerate(found, 1)])
         return hits[0] if isinstance(query, str) else hits
 
     def rank(
@@ -265,6 +327,7 @@ class Index:
         mode: str = "hybrid",
         weight: float | None = None,
         fusion: str = "scores",
+        where: str | None = None,
         threads: int | None = None,
     ) -> tuple[Floats, Positions]:
         """As ``search``, without the documents: scores (m, at most k) and positions; -inf and -1 where there are no more."""
@@ -273,15 +336,18 @@ class Index:
             raise InputError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
         if fusion not in FUSIONS:
             raise InputError(f"fusion is {fusion!r}; it must be one of {', '.join(FUSIONS)}")
+        view = self._view(where)
         if mode == "bm25":
-            return self.bm25.search(queries, k, threads=threads)
+            return view.words.search(queries, k, threads=threads)
         vectors = self.model.encode_query(queries, normalize=True, threads=threads)
         if mode == "vector":
-            return self._engine.search(vectors, k, threads=threads)
-        found = hybrid.candidates(self._engine, self.bm25, vectors, queries, k, threads=threads)
+            return view.vectors.search(vectors, k, threads=threads)
+        found = hybrid.candidates(view.vectors, view.words, vectors, queries, k, threads=threads)
         if fusion == "rrf":
             return hybrid.fuse_ranks(found, k)
-        return hybrid.fuse_scores(found, k, weight=self._manifest["weight"] if weight is None else weight)
+        return hybrid.fuse_scores(
+            found, k, weight=self._store.manifest["weight"] if weight is None else weight
+        )
 
     def tune_weight(
         self, queries: Sequence[str], measure: Callable[[list[list[str]]], float], *, k: int = 10
@@ -302,17 +368,27 @@ class Index:
         if not queries:
             raise InputError("there are no development queries; give at least one")
         vectors = self.model.encode_query(list(queries), normalize=True)
-        found = hybrid.candidates(self._engine, self.bm25, vectors, queries, k)
-        names = {int(p): str(self._documents.row(int(p))["id"]) for p in np.unique(found.positions) if p >= 0}
+        view = self._view(None)
+        found = hybrid.candidates(view.vectors, view.words, vectors, queries, k)
+        there = np.unique(found.positions[found.positions >= 0])
+        names = {p: str(row["id"]) for p, row in zip(there.tolist(), self._store.rows(there), strict=True)}
 
         def worth(positions: Positions) -> float:
             return measure([[names[p] for p in row if p >= 0] for row in positions.tolist()])
 
         return hybrid.tune_weight(found, worth, k=k)
 
-    def _hit(self, rank: int, score: float, position: int) -> Hit:
-        row = self._documents.row(position)
-        return Hit(rank, score, row.pop("id"), row.pop("text"), row)
+    def _view(self, where: str | None) -> "View":
+        """The documents that satisfy a condition; that of the last search is kept for the next."""
+        held = self._views
+        if held is None or held[0] != where:
+            held = self._views = (where, self._store.view(where))
+        return held[1]
+
+
+def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:
+    rest = {name: value for name, value in document.items() if name not in ("id", "text")}
+    return Hit(rank, score, document["id"], document["text"], rest)
 
 
 def _queries(query: str | Iterable[str]) -> list[str]:
@@ -321,56 +397,3 @@ def _queries(query: str | Iterable[str]) -> list[str]:
     if not isinstance(query, Iterable):
         raise InputError(f"query is of type {type(query).__name__}; give a str or several")
     return list(query)
-
-
-def _model_hash(folder: Path) -> str:
-    """A hash of what decides a model's vectors, hexadecimal."""
-    parts = [hash_file(folder / name) for name in ("model.safetensors", "tokenizer.json")]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, its fields and the files' sizes checked.
-
-    Raises:
-        ModelError: There is no index at ``path``, it is not whole, or a newer version of statim made it.
-    """
-    if not (path / MANIFEST).is_file():
-        raise ModelError(
-            f"{path} is not an index (there is no {MANIFEST} in it); make one with `statim index build`"
-        )
-    manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelError(f"{path / MANIFEST} does not describe an index of statim")
-    version = manifest.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ModelError(
-            f"{path} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
-        )
-    kinds = {
-        "format_version": int,
-        "engine": str,
-        "documents": int,
-        "dimensions": int,
-        "columns": list,
-        "weight": float,
-    }
-    kinds |= {"model_hash": str, "files": dict}
-    wrong = [name for name, kind in kinds.items() if type(manifest.get(name)) is not kind]
-    if wrong or version != FORMAT_VERSION or not 0 <= manifest["weight"] <= 1:
-        raise ModelError(
-            f"{path / MANIFEST} is damaged at {', '.join(wrong) or 'a number'}; build the index anew"
-        )
-    if manifest["engine"] != "exact":
-        raise ModelError(
-            f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"
-        )
-    for name, size in manifest["files"].items():
-        file = path / name
-        if not file.is_file():
-            raise ModelError(f"{file} is missing; the index is not whole, build it anew")
-        if file.stat().st_size != size:
-            raise ModelError(
-                f"{file} has {file.stat().st_size:,} bytes, not the {size:,} it was written with; build it anew"
-            )
-    return manifest

@@ -116,6 +116,11 @@ class Rescored:
         return len(self._store)
 
     @property
+    def vectors(self) -> Vectors:
+        """The stored vectors; see Engine."""
+        return self._store.vectors
+
+    @property
     def held(self) -> int:
         """How many vectors the first pass holds; others are searched exactly."""
         return len(self._positions)

@@ -1,0 +1,87 @@
+"""Documents and their vectors, made or given."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from statim.errors import InputError
+from statim.model import StaticModel
+from statim.progress import Progress
+from statim.search.engine import Floats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from statim.search.store import Block
+
+PROBES = 64  # given vectors that are compared with the model's own
+ALIKE = 0.9  # the least cosine between them: vectors of 8 bits a number have 0.99
+
+
+def encoded(
+    model: StaticModel, parts: "Iterable[pa.Table]", vectors: Any, threads: int | None, progress: bool
+) -> "Iterator[Block]":
+    """Documents and their vectors.
+
+    Args:
+        model: Makes the vectors.
+        parts: Documents, some at a time.
+        vectors: (n, d) of all of them; None lets the model make them.
+        threads: Threads to use.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        InputError: The vectors are of another shape, or not those that the model makes.
+    """
+    given = None if vectors is None else np.asanyarray(vectors)
+    if given is not None and (given.ndim != 2 or given.dtype.kind not in "fiu"):
+        raise InputError(
+            f"the vectors have the shape {given.shape} and type {given.dtype}; (documents, dimensions) numbers are needed"
+        )
+    if given is not None and given.shape[1] != model.dim:
+        raise InputError(
+            f"the vectors have {given.shape[1]} dimensions, the model {model.dim}; give vectors of this model"
+        )
+    start = 0
+    with Progress(
+        "encode", total=None if given is None else len(given), unit="documents", show=progress
+    ) as bar:
+        for table in parts:
+            end = start + len(table)
+            if given is None:
+                texts = table.column("text").to_pylist()
+                yield table, model.encode_document(texts, normalize=True, threads=threads)
+            elif end > len(given):
+                raise InputError(
+                    f"there are {len(given):,} vectors and more documents; give one for each, in their order"
+                )
+            else:
+                some = np.asarray(given[start:end], np.float32)
+                if start == 0:
+                    _check_vectors(model, table, some)
+                yield table, some
+            bar.advance(len(table))
+            start = end
+    if given is not None and start < len(given):
+        raise InputError(
+            f"there are {len(given):,} vectors for {start:,} documents; give one for each, in their order"
+        )
+
+
+def _check_vectors(model: StaticModel, table: "pa.Table", vectors: Floats) -> None:
+    """Compare some given vectors with those that the model makes.
+
+    Raises:
+        InputError: Half of them are not alike: another model made them, or they are in another order.
+    """
+    probes = np.linspace(0, len(table) - 1, min(PROBES, len(table))).astype(np.int64)
+    own = model.encode_document([table.column("text")[int(i)].as_py() for i in probes], normalize=True)
+    some = vectors[probes]
+    lengths = np.linalg.norm(some, axis=1) * np.linalg.norm(own, axis=1)
+    cosines = (some * own).sum(axis=1)[lengths > 0] / lengths[lengths > 0]
+    if len(cosines) and not np.median(cosines) >= ALIKE:
+        raise InputError(
+            f"the vectors are not those that the model makes of the texts (cosine {np.median(cosines):.2f}, of the same model at least {ALIKE}); "
+            "give this model's vectors, in the order of the documents"
+        )

@@ -1,0 +1,386 @@
+"""The embedded store: a folder with a LanceDB table, to which changes add; nothing of it is written anew.
+
+    index.json              the versions, of which the last is the index; written after all else
+    documents.lance/        ids, texts, metadata, positions and vectors, in LanceDB's versions
+    words/                  the words (see words.py)
+    model/                  the model
+
+Every change ends with a new ``index.json``. What a killed process has put into the table or among the words before is of no version
+that is named there, so it is never seen, and the next change takes it back. BM25 is statim's own: LanceDB's full text search weighs
+words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
+
+Distances of single queries are LanceDB's, the scores are worked out anew from the vectors found; many queries read the vectors
+once, in blocks. Memory: 17 bytes for each document, and a few blocks.
+"""
+
+import contextlib
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.errors import DataError, DependencyError, InputError, ModelError, StatimError
+from statim.files import atomic_directory, locked, storage_errors, write_json
+from statim.identity import Identities
+from statim.model import StaticModel
+from statim.search import words
+from statim.search.engine import Floats, Positions, check_k
+from statim.search.exact import matrix, top_k, unit
+from statim.search.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys
+from statim.search.store import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    Block,
+    Mask,
+    View,
+    WordView,
+    check_width,
+    load_model,
+    model_hash,
+    read_manifest,
+)
+from statim.search.where import Among, read
+from statim.search.where_lance import to_sql
+from statim.search.words import Words
+
+TABLE = "documents"
+FEW = 4  # queries up to which LanceDB searches for each
+SPARE = 16  # more than asked for, among which the exact scores choose
+FRAGMENTS = 32  # files of the table from which on small ones are joined
+FOREVER = datetime.timedelta(days=365_000)
+NAMES = 1 << 14  # ids named in one deletion
+
+
+class Lance:
+    """A store in a folder with a LanceDB table (see store.Store); ``create`` makes one.
+
+    Args:
+        path: The folder.
+        version: An older version to open; None opens the last.
+
+    Raises:
+        ModelError: There is no index there, or it is not whole.
+        InputError: There is no such version.
+        DependencyError: LanceDB is not installed.
+    """
+
+    def __init__(self, path: Path, version: int | None = None) -> None:
+        self.path, self.place = path, str(path)
+        self._manifest = read_manifest(path)
+        versions = self._manifest.get("versions")
+        if not isinstance(versions, list) or not versions or not all(_is_version(v) for v in versions):
+            raise ModelError(f"{path / MANIFEST} is damaged at versions; build the index anew")
+        found = versions[-1] if version is None else next((v for v in versions if v["version"] == version), None)  # fmt: skip
+        if found is None:
+            raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
+        self._latest, self._version = found is versions[-1], found
+        self.manifest: Mapping[str, Any] = {**self._manifest, "documents": found["documents"]}
+        with _errors(self.place):
+            self._table = _database(path).open_table(TABLE)
+            self._table.checkout(found["lance"])
+            schema = self._table.schema
+            hidden = [name for name in (POSITION, VECTOR) if name in schema.names]
+            self.schema: pa.Schema = pa.schema([field for field in schema if field.name not in hidden])
+            width = schema.field(VECTOR).type.list_size if VECTOR in hidden else 0
+            some = self._table.search().select([POSITION]).with_row_id(True).to_arrow()
+            positions, rows = (some.column(name).to_numpy().astype(np.int64) for name in (POSITION, "_rowid"))
+        held = (len(positions), width, self.schema.names)
+        if held != (found["documents"], self.manifest["dimensions"], self.manifest["columns"]):
+            raise ModelError(f"{path}: {MANIFEST} and the table belong to different indexes; build it anew")
+        order = np.argsort(positions)
+        self._positions, self._rows = positions[order], rows[order]
+        if len(order) and (self._positions[0] < 0 or (np.diff(self._positions) == 0).any()):
+            raise ModelError(f"{path}: the table's positions are damaged; build the index anew")
+        living = np.zeros(self._positions[-1] + 1 if len(order) else 0, np.bool_)
+        living[self._positions] = True
+        self._words = Words(path / "words", living)
+        if self._words.end < len(living):
+            raise ModelError(f"{path}: words are missing; build the index anew")
+
+    @staticmethod
+    def create(
+        path: Path,
+        schema: pa.Schema,
+        blocks: Iterable[Block],
+        model: StaticModel,
+        about: Mapping[str, Any],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
+        taken = [name for name in schema.names if name.startswith("statim_")]
+        if taken:
+            raise DataError(f"the documents have the column {taken[0]!r}; names beginning with statim_ are the index's own, so rename it")  # fmt: skip
+        with atomic_directory(path, overwrite=overwrite) as folder:
+            model.save(folder / "model")
+            (folder / "words").mkdir()
+            rows = Rows(blocks, schema, model.dim, folder / "words", 0, str(path))
+            with rows.errors(), _errors(str(path)), storage_errors(path):
+                table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
+                version = table.version
+            manifest = {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "store": "lancedb",
+                "documents": rows.count,
+                "dimensions": model.dim,
+                "columns": schema.names,
+                "weight": float(about["weight"]),
+                "vectors": about["vectors"],
+                "model_hash": model_hash(folder / "model"),
+                "versions": [_told(1, version, rows.count, "build")],
+            }
+            write_json(folder / MANIFEST, manifest)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def model(self) -> StaticModel:
+        """The model that made the vectors; see Store."""
+        return load_model(self.path / "model", self.manifest, self.place)
+
+    def view(self, where: str | None) -> View:
+        """The documents that satisfy a condition, or all; see Store."""
+        sql = None if where is None else to_sql(read(where, self.schema))
+        return View(
+            _Vectors(self, sql), WordView(self._words, None if sql is None else self._satisfying(sql))
+        )
+
+    def _satisfying(self, sql: str) -> Mask:
+        allowed = np.zeros(self._words.end, np.bool_)
+        for part in self.scan([POSITION], sql):
+            allowed[part.column(POSITION).to_numpy()] = True
+        return allowed
+
+    def scan(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
+        """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
+        with _errors(self.place):
+            asked = self._table.search().select(list(columns))
+            if sql is not None:
+                asked = asked.where(sql)
+            for batch in asked.to_batches(BLOCK):
+                yield pa.Table.from_batches([batch])
+
+    def nearest(self, query: Floats, k: int, sql: str | None) -> pa.Table:
+        """The positions and vectors that LanceDB finds for one query."""
+        with _errors(self.place):
+            asked = self._table.search(query, vector_column_name=VECTOR).distance_type("cosine")
+            if sql is not None:
+                asked = asked.where(sql, prefilter=True)
+            found: pa.Table = asked.select([POSITION, VECTOR, "_distance"]).limit(k).to_arrow()
+        return found
+
+    def take(self, positions: Positions, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows at c different positions, ascending.
+
+        Raises:
+            ModelError: There is none at one of them.
+        """
+        places = np.searchsorted(self._positions, positions)
+        if len(places) and (
+            places[-1] >= len(self._positions) or (self._positions[places] != positions).any()
+        ):
+            raise ModelError(
+                f"{self.place} is damaged: words and documents do not agree; build the index anew"
+            )
+        with _errors(self.place):
+            found = (
+                self._table.take_row_ids(self._rows[places].tolist()).select([*columns, POSITION]).to_arrow()
+            )
+        return found.take(pa.array(np.argsort(found.column(POSITION).to_numpy()))).select(list(columns))
+
+    def rows(self, positions: Positions) -> list[dict[str, Any]]:
+        """The documents at some positions; see Store."""
+        order, inverse = np.unique(positions, return_inverse=True)
+        if len(order) == 0:
+            return []
+        found = self.take(order, self.schema.names).to_pylist()
+        return [dict(found[i]) for i in inverse]
+
+    def matching(self, where: str) -> list[str]:
+        """The ids of the documents that satisfy a condition; see Store."""
+        sql = to_sql(read(where, self.schema))
+        return [name for part in self.scan(["id"], sql) for name in part.column("id").to_pylist()]
+
+    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+        """Add documents, or replace some; see Store."""
+        with self._changed() as table:
+            there = Identities()
+            if not replace:
+                for part in self.scan(["id"]):
+                    there(keys(part.column("id")))
+            rows = Rows(
+                blocks, self.schema, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
+            )  # fmt: skip
+            with rows.errors(), _errors(self.place), storage_errors(self.path):
+                if replace:
+                    for batch in rows.batches():
+                        merging = (
+                            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                        )
+                        merging.execute(pa.Table.from_batches([batch]))
+                else:
+                    table.add(rows.reader())
+            words.merge(self.path / "words")
+            self._commit(table, f"{'update' if replace else 'add'} {rows.count}")
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; see Store."""
+        names = list(dict.fromkeys(ids))
+        with self._changed() as table:
+            with _errors(self.place), storage_errors(self.path):
+                for start in range(0, len(names), NAMES):
+                    table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))
+                left = int(table.count_rows())
+            if left == len(self):
+                return 0
+            if left == 0:
+                raise InputError(
+                    f"that would delete all {len(self):,} documents of {self.place}; an index has at least one, so remove the folder instead"
+                )
+            count = len(self) - left
+            self._commit(table, f"delete {count}")
+        return count
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[Any]:
+        """The table, to be changed; the store is opened anew before, and after. What fails is taken back by the next change."""
+        if not self._latest:
+            raise InputError(f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it")  # fmt: skip
+        with locked(self.path, self.path):
+            self.__init__(self.path)  # type: ignore[misc]
+            with _errors(self.place):
+                table = _database(self.path).open_table(TABLE)
+                if table.version != self._version["lance"]:
+                    table.checkout(self._version["lance"])
+                    table.restore()
+            yield table
+            self.__init__(self.path)  # type: ignore[misc]
+
+    def _commit(self, table: Any, what: str) -> None:
+        with _errors(self.place), storage_errors(self.path):
+            if table.stats()["fragment_stats"]["num_small_fragments"] > FRAGMENTS:
+                table.optimize(cleanup_older_than=FOREVER)
+            count, lance = table.count_rows(), table.version
+        versions = [*self._manifest["versions"], _told(self._version["version"] + 1, lance, count, what)]
+        write_json(self.path / MANIFEST, {**self._manifest, "documents": count, "versions": versions})
+
+    def info(self) -> dict[str, Any]:
+        """What it holds; see Store."""
+        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
+        return {"path": self.place, **self.manifest, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+
+
+class _Vectors:
+    """The vectors of a table, or of its rows that satisfy a condition (see store.VectorSide)."""
+
+    def __init__(self, store: Lance, sql: str | None) -> None:
+        self._store, self._sql = store, sql
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        asked, zero = unit(self._matching(queries))
+        k = min(check_k(k), len(self._store))
+        scores = np.full((len(asked), k), -np.inf, np.float32)
+        positions = np.full((len(asked), k), -1, np.int64)
+        if len(asked) <= FEW:
+            for query in np.flatnonzero(~zero):
+                found = self._store.nearest(asked[query], k + SPARE, self._sql)
+                places, vectors = _unpacked(found)
+                _keep(
+                    scores[query],
+                    positions[query],
+                    places,
+                    (vectors * asked[query].astype(np.float64)).sum(axis=1),
+                )
+            return scores, positions
+        for part in self._store.scan([POSITION, VECTOR], self._sql):
+            places, vectors = _unpacked(part)
+            there = vectors.any(axis=1)
+            if there.any():
+                found_scores, found_rows = top_k(asked, vectors[there], k, threads=threads)
+                for query in np.flatnonzero(~zero):
+                    _keep(
+                        scores[query], positions[query], places[there][found_rows[query]], found_scores[query]
+                    )
+        return scores, positions
+
+    def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
+        asked, _ = unit(self._matching(queries))
+        scores = np.zeros(positions.shape, np.float32)
+        wanted = np.unique(positions[positions >= 0])
+        if len(wanted) == 0:
+            return scores
+        vectors = _matrix(self._store.take(wanted, [VECTOR]).column(VECTOR))
+        for query, row, out in zip(asked, positions, scores, strict=True):
+            there = row >= 0
+            some = vectors[np.searchsorted(wanted, row[there])]
+            out[there] = (some * query.astype(np.float64)).sum(axis=1)
+        return scores
+
+    def _matching(self, queries: npt.ArrayLike) -> Floats:
+        given = matrix(queries, "the queries")
+        check_width(given, self._store.manifest["dimensions"], self._store.place)
+        return given
+
+
+def _keep(scores: Floats, positions: Positions, places: Positions, found: npt.NDArray[Any]) -> None:
+    """Put more documents among the best of a query."""
+    all_scores = np.concatenate([scores, found.astype(np.float32)])
+    all_places = np.concatenate([positions, places])
+    order = np.lexsort((all_places, -all_scores))[: len(scores)]
+    scores[:], positions[:] = all_scores[order], all_places[order]
+
+
+def _unpacked(found: pa.Table) -> tuple[Positions, Floats]:
+    return found.column(POSITION).to_numpy().astype(np.int64), _matrix(found.column(VECTOR))
+
+
+def _matrix(column: pa.ChunkedArray) -> Floats:
+    width = column.type.list_size
+    parts = [np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks]
+    return np.concatenate([np.zeros((0, width), np.float32), *parts])
+
+
+def _told(version: int, lance: int, count: int, what: str) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"version": version, "documents": count, "time": now, "what": what, "lance": lance}
+
+
+def _is_version(value: Any) -> bool:
+    kinds = {"version": int, "lance": int, "documents": int, "time": str, "what": str}
+    return isinstance(value, dict) and all(type(value.get(name)) is kind for name, kind in kinds.items())
+
+
+def _database(path: Path) -> Any:
+    try:
+        import lancedb
+    except ImportError:
+        raise DependencyError('this index needs LanceDB, which is not installed; pip install "statim[stores]"') from None  # fmt: skip
+    return lancedb.connect(str(path))
+
+
+@contextlib.contextmanager
+def _errors(place: str) -> Iterator[None]:
+    """LanceDB's errors as one sentence."""
+    try:
+        yield
+    except (StatimError, KeyboardInterrupt, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ModelError(f"{place} is damaged: LanceDB says {_first(error)}; build the index anew") from None
+    except (ValueError, RuntimeError, pa.ArrowException, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{place} is damaged: LanceDB says {_first(error)}; build the index anew") from None
+
+
+def _first(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]
