@@ -17,7 +17,15 @@ ITERATIONS = 2000  # at most; a few hundred are enough
 def evaluate_classification(
     encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, progress: bool = False
 ) -> dict[str, float]:
-    """Accuracy on ``test`` of scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``.
+    """Accuracy on ``test`` of a probe fitted to ``train``, as ``predict``, which says what is raised."""
+    predicted = predict(encoder, train, test, progress=progress)
+    return {"accuracy": accuracy(predicted, test.labels.to_pylist())}
+
+
+def predict(
+    encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, progress: bool = False
+) -> npt.NDArray[np.str_]:
+    """The labels of n texts by scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``, (n,) str.
 
     Raises:
         DataError: The training texts have one label only.
@@ -36,8 +44,8 @@ def evaluate_classification(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(vectors(encoder, train.texts, progress=progress), labels)
-    predicted = probe.predict(vectors(encoder, test.texts, progress=progress))
-    return {"accuracy": accuracy(predicted, test.labels.to_pylist())}
+    predicted: npt.NDArray[np.str_] = probe.predict(vectors(encoder, test.texts, progress=progress))
+    return predicted
 
 
 def vectors(
