@@ -27,6 +27,10 @@ PEERS = (START, MODEL2VEC, WORDLLAMA, GLOVE)
 Floats = npt.NDArray[np.float32]
 
 
+class MissingError(Exception):
+    """Vectors that are slow to compute are not kept yet, and were not to be computed."""
+
+
 class Kept:
     """An encoder whose vectors are kept in a folder, 2,000 texts a file, so that slow ones are computed once.
 
@@ -41,6 +45,7 @@ class Kept:
         self._load, self._encoder = load, None
 
     def encode(self, texts: Any, *, progress: bool = False) -> Floats:  # noqa: ARG002
+        """The vectors of texts, (n, d)."""
         listed = texts if isinstance(texts, list) else texts.to_pylist()
         pieces = [listed[start : start + PIECE] for start in range(0, len(listed), PIECE)]
         return np.concatenate([self._piece(piece) for piece in pieces])
@@ -59,6 +64,11 @@ class Kept:
         return np.load(path)
 
 
+def not_now() -> Encoder:
+    """What ``Kept`` loads where nothing shall be computed."""
+    raise MissingError
+
+
 class Plain:
     """An encoder of a function from a list of texts to vectors, the same for queries and documents."""
 
@@ -66,6 +76,7 @@ class Plain:
         self._function = function
 
     def encode(self, texts: Any, *, progress: bool = False) -> Floats:  # noqa: ARG002
+        """The vectors of texts, (n, d)."""
         listed = texts if isinstance(texts, list) else texts.to_pylist()
         return np.asarray(self._function(listed), np.float32)
 
@@ -79,14 +90,15 @@ class Uncached:
         self._teacher = Teacher.load(DEFAULT_TEACHER)
 
     def encode(self, texts: Any, *, progress: bool = False) -> Floats:
+        """The vectors of texts, (n, d)."""
         return self._teacher.encode(texts, cache=False, progress=progress)
 
     encode_query = encode_document = encode
 
 
-def teacher(folder: Path) -> Encoder:
-    """all-MiniLM-L6-v2, cut at 256 tokens as it comes."""
-    return Kept(DEFAULT_TEACHER, Uncached, folder / "vectors")
+def teacher(folder: Path, *, compute: bool = True) -> Encoder:
+    """all-MiniLM-L6-v2, cut at 256 tokens as it comes; without ``compute`` only vectors that are kept."""
+    return Kept(DEFAULT_TEACHER, Uncached if compute else not_now, folder / "vectors")
 
 
 def peer(name: str, folder: Path, corpora: Iterable[Path]) -> Encoder:
@@ -129,7 +141,9 @@ def model2vec(folder: Path) -> Encoder:
 
     path = folder / "models" / "model2vec"
     if not path.exists():
-        made = distill(str(resolve_teacher(DEFAULT_TEACHER)), device="cpu", pca_dims=DIM, quantize_to="float32")
+        made = distill(
+            str(resolve_teacher(DEFAULT_TEACHER)), device="cpu", pca_dims=DIM, quantize_to="float32"
+        )
         made.save_pretrained(str(path))
     loaded = Peer.from_pretrained(str(path))
     return Plain(lambda texts: loaded.encode(texts))

@@ -92,6 +92,7 @@ class Spearman:
         self._codes = [np.unique(values, return_inverse=True)[1] for values in items]
 
     def __call__(self, drawn: npt.NDArray[np.integer]) -> float:
+        """The figure of the items drawn."""
         times = np.bincount(drawn, minlength=len(self._codes[0])).astype(np.float64)
         ranks = []
         for codes in self._codes:
@@ -109,6 +110,7 @@ class Precision:
         self._items = items
 
     def __call__(self, drawn: npt.NDArray[np.integer]) -> float:
+        """The figure of the items drawn."""
         return average_precision(self._items[0][drawn], self._items[1][drawn] > 0)
 
 
@@ -120,6 +122,7 @@ class VMeasure:
         self._shape = (int(self._clusters.max()) + 1, int(self._labels.max()) + 1)
 
     def __call__(self, drawn: npt.NDArray[np.integer]) -> float:
+        """The figure of the items drawn."""
         cells = self._clusters[drawn] * self._shape[1] + self._labels[drawn]
         table = np.bincount(cells, minlength=self._shape[0] * self._shape[1]).reshape(self._shape)
         rows, columns, both = (_entropy(x) for x in (table.sum(axis=1), table.sum(axis=0), table))
@@ -204,7 +207,9 @@ def _fused(found: Candidates, weight: float, data: RetrievalSet) -> Floats:
         scores, positions, len(j.documents), j.judged_queries, j.judged_documents, j.grades
     )
     ranks = np.where(ranks > 10, NOWHERE, ranks)
-    return ranking_metrics(ranks, j.judged_queries, j.grades, count=len(j.queries), metrics=(METRIC,)).per_query[METRIC]
+    return ranking_metrics(
+        ranks, j.judged_queries, j.grades, count=len(j.queries), metrics=(METRIC,)
+    ).per_query[METRIC]
 
 
 def _unit(vectors: Any) -> npt.NDArray[np.float32]:
@@ -214,7 +219,10 @@ def _unit(vectors: Any) -> npt.NDArray[np.float32]:
 
 def test_columns(data: Path) -> list[Column]:
     """What nothing is chosen by; and two sets that saturate, for completeness."""
-    probes = {name: _file(data / "classification", f"{name}_train") for name in ("banking77", "clinc150", "trec", "sst2")}
+    probes = {
+        name: _file(data / "classification", f"{name}_train")
+        for name in ("banking77", "clinc150", "trec", "sst2")
+    }
     return [
         *(Column(name, "STS", _file(data / "sts", f"{name}_test")) for name in ("stsb", "sickr")),
         *(Column(name, "classification", _file(data / "classification", f"{name}_test"), train) for name, train in probes.items()),
@@ -245,4 +253,6 @@ def _file(folder: Path, stem: str) -> Path:
     for suffix in (".jsonl", ".jsonl.gz"):
         if (folder / f"{stem}{suffix}").exists():
             return folder / f"{stem}{suffix}"
-    raise SystemExit(f"{folder / stem}.jsonl is missing; the league needs every set, as the data's README lists them")
+    raise SystemExit(
+        f"{folder / stem}.jsonl is missing; the league needs every set, as the data's README lists them"
+    )
