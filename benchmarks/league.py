@@ -105,7 +105,9 @@ def main() -> None:
         tables.append(differences_table(found))
     print("\n\n".join(table.plain(*one) for one in tables))
     if arguments.page:
-        write_page(arguments.page, tables)
+        # models are columns there, since there are fewer of them than sets
+        turned = [*(turn(*one) for one in tables[:2]), *tables[2:]]
+        write_between(arguments.page, MARKS, "\n\n".join(table.markdown(*one) for one in turned))
     print(json.dumps(summary(arguments, rows, columns, groups, scores, found, ours)))
 
 
@@ -277,17 +279,14 @@ def differences_table(found: Sequence[dict[str, Any]]) -> tuple[list[str], list[
     return header, body
 
 
-def write_page(path: Path, tables: Sequence[tuple[list[str], list[list[str]]]]) -> None:
-    """Put the tables between the marks of a page: models are columns there, since there are fewer of them than sets."""
-    text = path.read_text("utf-8")
-    before, found, rest = text.partition(MARKS[0])
-    _, ends, after = rest.partition(MARKS[1])
+def write_between(path: Path, marks: tuple[str, str], text: str) -> None:
+    """Put text between two marks of a page."""
+    before, found, rest = path.read_text("utf-8").partition(marks[0])
+    _, ends, after = rest.partition(marks[1])
     if not found or not ends:
-        raise SystemExit(f"{path} has no place for the tables; it needs the lines {MARKS[0]} and {MARKS[1]}")
-    turned = [turn(*one) for one in tables[:2]] + list(tables[2:])
-    parts = "\n\n".join(table.markdown(*one) for one in turned)
+        raise SystemExit(f"{path} has no place for the tables; it needs the lines {marks[0]} and {marks[1]}")
     with atomic_file(path) as file:
-        file.write(f"{before}{MARKS[0]}\n\n{parts}\n\n{MARKS[1]}{after}".encode())
+        file.write(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}".encode())
 
 
 def turn(header: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]]]:
