@@ -137,10 +137,13 @@ def start(folder: Path, corpora: Iterable[Path]) -> StaticModel:
 def model2vec(folder: Path) -> Encoder:
     """model2vec's distillation of the same teacher by its own defaults, but for 384 dimensions and float32."""
     from model2vec import StaticModel as Peer
-    from model2vec.distill import distill
 
     path = folder / "models" / "model2vec"
     if not path.exists():
+        try:
+            from model2vec.distill import distill
+        except ImportError as reason:
+            raise SystemExit(f"model2vec cannot distil: {reason}") from None
         made = distill(
             str(resolve_teacher(DEFAULT_TEACHER)), device="cpu", pca_dims=DIM, quantize_to="float32"
         )
