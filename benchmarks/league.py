@@ -126,7 +126,9 @@ def parse() -> argparse.Namespace:
         "--corpora", nargs="*", type=Path, default=[], help="pairs, whose tokens the start is weighted by"
     )
     parser.add_argument("--weight", type=float, default=WEIGHT, help="of the vectors in hybrid search")
-    parser.add_argument("--no-peers", action="store_true", help="only --models, BM25 and MiniLM")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=PEERS, help="static models of others; by default all"
+    )
     parser.add_argument("--kept-only", action="store_true", help="compute no vectors with MiniLM")
     parser.add_argument("--page", type=Path)
     return parser.parse_args()  # fmt: skip
@@ -148,8 +150,9 @@ def rows_of(arguments: argparse.Namespace) -> list[Row]:
         key = f"own {league_models.version(Path(path))}"
         rows.append(Row(name, key, lambda path=path: StaticModel.load(path)))
     own = list(rows)
-    if not arguments.no_peers:
-        rows += [Row(name, name, lambda name=name: league_models.peer(name, out, corpora)) for name in PEERS]
+    rows += [
+        Row(name, name, lambda name=name: league_models.peer(name, out, corpora)) for name in arguments.peers
+    ]
     teacher = Row(
         DEFAULT_TEACHER, DEFAULT_TEACHER, lambda: league_models.teacher(out, compute=not arguments.kept_only)
     )

@@ -153,12 +153,18 @@ def model2vec(folder: Path) -> Encoder:
 
 
 def wordllama() -> Encoder:
-    """WordLlama at 256 dimensions, from the weights in its package."""
+    """WordLlama at 256 dimensions, from the files in its package (its own loader looks for the tokenizer on the network)."""
     level = logging.getLogger().level
-    from wordllama import WordLlama  # sets the level of all logs
+    import wordllama as package  # sets the level of all logs
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer as Backend
+    from wordllama.inference import WordLlamaInference
 
     logging.getLogger().setLevel(level)
-    loaded = WordLlama.load(dim=256, disable_download=True)
+    folder = Path(package.__file__).parent
+    weights = load_file(folder / "weights" / "l2_supercat_256.safetensors")["embedding.weight"]
+    backend = Backend.from_file(str(folder / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    loaded = WordLlamaInference(weights, backend)
 
     def embed(texts: list[str]) -> Floats:
         found = loaded.embed(texts)
