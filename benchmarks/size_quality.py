@@ -3,10 +3,9 @@
     python benchmarks/size_quality.py MODEL EVAL [--picture size.svg] [--page docs/league.md]
 
 Dimensions full, 256, 128, 64 and 32 (those below the model's) times float32, float16, int8 and binary, averaged over the families
-STS (two sets), classification (four) and retrieval (three) of the league's test sets. float16 and int8 are the table's type; vectors
-are then float32, as a model in fewer bits gives them. Binary is of vectors: their signs as +1 and -1, whose cosine falls as the
-Hamming distance rises; the table is float32 there, so its size is that of float32. "bytes a vector" is what an index keeps:
-vectors of the type named.
+STS (two sets), classification (four) and retrieval (three) of the league's test sets. The model's table and the vectors it gives are
+both of the type. Binary is of vectors alone: their signs, as +1 and -1, whose cosine falls as the Hamming distance rises; the
+table is float32 there. "bytes a vector" is what an index keeps.
 """
 
 import argparse
@@ -41,19 +40,19 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 110, 34, 48  # margins
 
 
 class Sized:
-    """A model cut to fewer dimensions, with a table or vectors of fewer bits, as an encoder."""
+    """A model cut to fewer dimensions, with its table and its vectors in fewer bits, as an encoder."""
 
     def __init__(self, model: StaticModel, dim: int, dtype: str) -> None:
         self._model = model.quantize(dtype) if dtype in BYTES else model
-        self._dim, self._binary = dim, dtype == "binary"
+        self._dim, self._dtype = dim, dtype
 
     def encode(self, texts: Any, *, progress: bool = False) -> npt.NDArray[np.float32]:  # noqa: ARG002
-        """The vectors of texts, (n, dim) float32; of binary +1 and -1 over the root of dim."""
-        if not self._binary:
-            return self._model.encode(texts, dim=self._dim)
-        bits = self._model.encode(texts, dim=self._dim, dtype="binary")
-        signs = np.unpackbits(bits, axis=1, count=self._dim).astype(np.float32) * 2 - 1
-        return signs / np.float32(np.sqrt(self._dim))
+        """The vectors of texts, (n, dim) float32 of length 1; of binary from signs of +1 and -1."""
+        found = self._model.encode(texts, dim=self._dim, dtype=self._dtype)
+        if self._dtype == "binary":
+            found = np.unpackbits(found, axis=1, count=self._dim).astype(np.float32) * 2 - 1
+        lengths = np.linalg.norm(found.astype(np.float32), axis=1, keepdims=True)
+        return (found / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     encode_query = encode_document = encode
 
@@ -62,37 +61,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=FAMILIES, help="classification takes longest"
+    )
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
     model = StaticModel.load(arguments.model)
+    families = arguments.families
     columns = [
-        c for c in test_columns(arguments.data) if c.family in FAMILIES and not (c.home or c.saturated)
+        c for c in test_columns(arguments.data) if c.family in families and not (c.home or c.saturated)
     ]
     rows = []
     for dim in (model.dim, *(dim for dim in DIMS if dim < model.dim)):
         for dtype in VECTORS:
-            rows.append(measured(model, dim, dtype, columns))
+            rows.append(measured(model, dim, dtype, columns, families))
             print(rows[-1], flush=True)
-    header = ["dimensions", "type", "table, MB", "bytes a vector", *FAMILIES, "average"]
+    header = ["dimensions", "type", "table, MB", "bytes a vector", *families, "average"]
     body = [
         [str(row["dim"]), row["dtype"], f"{row['table_megabytes']:.1f}", str(row["vector_bytes"]),
-         *(f"{row[name]:.1f}" for name in (*FAMILIES, "average"))]
+         *(f"{row[name]:.1f}" for name in (*families, "average"))]
         for row in rows
     ]  # fmt: skip
     print(table.plain(header, body, left=2))
     if arguments.picture:
         with atomic_file(arguments.picture) as file:
-            file.write(picture(rows).encode())
+            file.write(picture(rows, families).encode())
     if arguments.page:
         write_between(arguments.page, MARKS, table.markdown(header, body, left=2))
     print(json.dumps({"benchmark": "size_quality", "tokens": len(model.table), "rows": rows}))
 
 
-def measured(model: StaticModel, dim: int, dtype: str, columns: Sequence[Column]) -> dict[str, Any]:
+def measured(
+    model: StaticModel, dim: int, dtype: str, columns: Sequence[Column], families: Sequence[str]
+) -> dict[str, Any]:
     """One row: sizes, and the averages of families times 100."""
     encoder = Sized(model, dim, dtype)
-    found = {name: [c.figure(c.measure(encoder)) for c in columns if c.family == name] for name in FAMILIES}
+    found = {name: [c.figure(c.measure(encoder)) for c in columns if c.family == name] for name in families}
     averages = {name: round(100 * float(np.mean(figures)), 2) for name, figures in found.items()}
     tokens = len(model.table)
     scales = 4 * tokens if dtype == "int8" else 0
@@ -103,7 +108,7 @@ def measured(model: StaticModel, dim: int, dtype: str, columns: Sequence[Column]
     }  # fmt: skip
 
 
-def picture(rows: Sequence[dict[str, Any]]) -> str:
+def picture(rows: Sequence[dict[str, Any]], families: Sequence[str]) -> str:
     """The average of the families over the bytes of a vector (a logarithmic axis), one line a type; SVG."""
     sizes, scores = [row["vector_bytes"] for row in rows], [row["average"] for row in rows]
     first, last = np.log2(min(sizes)), np.log2(max(sizes))
@@ -114,9 +119,7 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
         y = TOP + (high - score) / (high - low) * (HEIGHT - TOP - BOTTOM)
         return round(float(x), 1), round(float(y), 1)
 
-    drawn = [
-        f'<text x="{LEFT}" y="18" font-size="14">Average of STS, classification and retrieval (x 100)</text>'
-    ]
+    drawn = [f'<text x="{LEFT}" y="18" font-size="14">Average of {", ".join(families)} (x 100)</text>']
     for score in np.arange(low, high + 1, 5):
         _, y = place(min(sizes), score)
         drawn.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="#ddd"/>')
