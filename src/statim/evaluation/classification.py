@@ -23,9 +23,16 @@ def evaluate_classification(
 
 
 def predict(
-    encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, progress: bool = False
+    encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, C: float = 1.0, progress: bool = False
 ) -> npt.NDArray[np.str_]:
     """The labels of n texts by scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``, (n,) str.
+
+    Args:
+        encoder: Gives the vectors.
+        train: Texts and labels to fit to.
+        test: The n texts.
+        C: How little the weights are held back, as in scikit-learn. Vectors of length 1 and many labels want more than 1.
+        progress: Show a progress bar on a terminal.
 
     Raises:
         DataError: The training texts have one label only.
@@ -40,7 +47,7 @@ def predict(
     labels = train.labels.to_pylist()
     if len(set(labels)) < 2:
         raise DataError(f"every training text has the label {labels[0]!r}; at least two labels must occur")
-    probe = LogisticRegression(max_iter=ITERATIONS)
+    probe = LogisticRegression(C=C, max_iter=ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(vectors(encoder, train.texts, progress=progress), labels)
