@@ -11,10 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, v_measure_score
 
 from statim import StaticModel
+from statim.data.labelled import read_labelled
 from statim.data.reading import read_pairs
 from statim.data.retrieval import from_pairs
 from statim.errors import DataError, DependencyError, InputError, ModelError
 from statim.evaluation import compare, evaluate
+from statim.evaluation.classification import predict
 from statim.evaluation.encoders import load_encoder
 from statim.evaluation.report import Report
 from statim.evaluation.retrieval import evaluate_bm25
@@ -167,6 +169,10 @@ def test_every_task_equals_the_same_by_hand(tmp_path, model, sts, labelled):
     assert found["classification"] > 0.8
     clusters = KMeans(3, n_init=3, random_state=0).fit_predict(vectors)
     assert found["clustering"] == pytest.approx(v_measure_score(labels, clusters), abs=1e-6)
+    train, test = (read_labelled(tmp_path / f"c_{part}.jsonl") for part in ("train", "test"))
+    looser = LogisticRegression(C=100, max_iter=2000).fit(vectors[:120], labels[:120]).predict(vectors[120:])
+    assert (predict(model, train, test, C=100) == looser).all()
+    assert (predict(model, train, test, C=1e-6) != looser).any()
     again = evaluate(model, paths)
     assert [row.metrics for row in again.rows] == [row.metrics for row in report.rows]
 

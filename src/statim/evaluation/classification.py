@@ -17,7 +17,22 @@ ITERATIONS = 2000  # at most; a few hundred are enough
 def evaluate_classification(
     encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, progress: bool = False
 ) -> dict[str, float]:
-    """Accuracy on ``test`` of scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``.
+    """Accuracy on ``test`` of a probe fitted to ``train``, as ``predict``, which says what is raised."""
+    predicted = predict(encoder, train, test, progress=progress)
+    return {"accuracy": accuracy(predicted, test.labels.to_pylist())}
+
+
+def predict(
+    encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, C: float = 1.0, progress: bool = False
+) -> npt.NDArray[np.str_]:
+    """The labels of n texts by scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``, (n,) str.
+
+    Args:
+        encoder: Gives the vectors.
+        train: Texts and labels to fit to.
+        test: The n texts.
+        C: How little the weights are held back, as in scikit-learn. Vectors of length 1 and many labels want more than 1.
+        progress: Show a progress bar on a terminal.
 
     Raises:
         DataError: The training texts have one label only.
@@ -32,12 +47,12 @@ def evaluate_classification(
     labels = train.labels.to_pylist()
     if len(set(labels)) < 2:
         raise DataError(f"every training text has the label {labels[0]!r}; at least two labels must occur")
-    probe = LogisticRegression(max_iter=ITERATIONS)
+    probe = LogisticRegression(C=C, max_iter=ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         probe.fit(vectors(encoder, train.texts, progress=progress), labels)
-    predicted = probe.predict(vectors(encoder, test.texts, progress=progress))
-    return {"accuracy": accuracy(predicted, test.labels.to_pylist())}
+    predicted: npt.NDArray[np.str_] = probe.predict(vectors(encoder, test.texts, progress=progress))
+    return predicted
 
 
 def vectors(

@@ -2,6 +2,9 @@
 
 import warnings
 
+import numpy as np
+import numpy.typing as npt
+
 from statim.data.labelled import LabelledTexts
 from statim.errors import DataError
 from statim.evaluation.classification import no_sklearn, vectors
@@ -12,7 +15,15 @@ SEED = 0
 
 
 def evaluate_clustering(encoder: Encoder, data: LabelledTexts, *, progress: bool = False) -> dict[str, float]:
-    """V-measure (Rosenberg & Hirschberg, 2007) of k-means with as many clusters as there are labels.
+    """V-measure (Rosenberg & Hirschberg, 2007) of the clusters of ``cluster``, which says what is raised."""
+    found = cluster(encoder, data, progress=progress)
+    from sklearn.metrics import v_measure_score
+
+    return {"v_measure": float(v_measure_score(data.labels.to_pylist(), found))}
+
+
+def cluster(encoder: Encoder, data: LabelledTexts, *, progress: bool = False) -> npt.NDArray[np.int32]:
+    """The clusters of n texts, (n,) int32, by k-means with as many clusters as there are labels.
 
     Raises:
         DataError: The texts have one label only, or one each.
@@ -22,7 +33,6 @@ def evaluate_clustering(encoder: Encoder, data: LabelledTexts, *, progress: bool
     try:
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.metrics import v_measure_score
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
         raise no_sklearn() from None
@@ -36,5 +46,5 @@ def evaluate_clustering(encoder: Encoder, data: LabelledTexts, *, progress: bool
     # one thread: scikit-learn's add up in the order in which they happen to finish
     with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        clusters = KMeans(count, n_init=STARTS, random_state=SEED).fit_predict(found)
-    return {"v_measure": float(v_measure_score(labels, clusters))}
+        clusters: npt.NDArray[np.int32] = KMeans(count, n_init=STARTS, random_state=SEED).fit_predict(found)
+    return clusters
