@@ -1,7 +1,10 @@
 """A table as a file: Parquet or JSON lines, whole or not at all."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,12 +41,30 @@ def write_table(path: str | Path, table: pa.Table) -> None:
         InputError: The suffix is none of SUFFIXES.
         StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
     """
+    with table_writer(path, table.schema) as write:
+        write(table)
+
+
+@contextlib.contextmanager
+def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table of this schema that comes in parts; it takes its place when the block ends well.
+
+    Raises:
+        InputError: The suffix is none of SUFFIXES.
+        StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
+    """
     path = check_table_output(path, overwrite=True)
     with atomic_file(path) as file:
         if path.suffix == ".parquet":
-            pq.write_table(table, file, row_group_size=ROWS * 4)
+            with pq.ParquetWriter(file, schema) as writer:
+                yield lambda table: writer.write_table(table, row_group_size=ROWS * 4)
             return
-        encode = json.JSONEncoder(ensure_ascii=False).encode
-        for start in range(0, len(table), ROWS):
-            rows = table.slice(start, ROWS).to_pylist()
-            file.write("".join(encode(row) + "\n" for row in rows).encode())
+        yield lambda table: write_lines(file, table)
+
+
+def write_lines(file: IO[bytes], table: pa.Table) -> None:
+    """Write the rows of a table as JSON lines."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for start in range(0, len(table), ROWS):
+        rows = table.slice(start, ROWS).to_pylist()
+        file.write("".join(encode(row) + "\n" for row in rows).encode())
