@@ -73,7 +73,7 @@ HEAVY = {
     "rich": [],
     "scipy": [],
     "sentence_transformers": [],
-    "sklearn": [],
+    "sklearn": ["tasks/embedder.py"],
     "transformers": [],
 }
 
