@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from statim.settings import Settings
     from statim.tasks.classify import Classifier
     from statim.tasks.embedder import StaticEmbedder
+    from statim.tasks.recommend import Recommender
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Classifier", "Hit", "Index", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
+    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
     "mine_hard_negatives", "train",
 ]  # fmt: skip
 
@@ -32,6 +33,7 @@ _HOMES = {
     "Classifier": "statim.tasks.classify",
     "Hit": "statim.search.index",
     "Index": "statim.search.index",
+    "Recommender": "statim.tasks.recommend",
     "Settings": "statim.settings",
     "StaticEmbedder": "statim.tasks.embedder",
     "StaticModel": "statim.model",
