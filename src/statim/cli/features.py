@@ -2,11 +2,15 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from statim.cli import options
+from statim.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def features(
@@ -23,7 +27,6 @@ def features(
     """Put a column of vectors beside the columns of a table."""
     progress = options.begin(quiet)
     from statim.data.writing import check_table_output, table_writer
-    from statim.errors import DataError
     from statim.model import StaticModel
     from statim.progress import Progress
     from statim.tasks.features import with_vectors
@@ -41,8 +44,22 @@ def features(
     ):
         part = first
         while part is not None:
-            write(part.cast(first.schema) if part.schema != first.schema else part)
+            write(_like(part, first.schema, source))
             count += len(part)
             bar.advance(len(part))
             part = next(parts, None)
     options.note(f"{count:,} rows, written to {out}", quiet)
+
+
+def _like(table: "pa.Table", schema: "pa.Schema", source: str) -> "pa.Table":
+    """A table with the columns of the first; JSON lines may have others further down."""
+    import pyarrow as pa
+
+    if table.schema == schema:
+        return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, KeyError) as error:
+        raise DataError(
+            f"{source}: the columns are not the same all the way down ({str(error)[:120]}); give it as Parquet, or with equal columns"
+        ) from None

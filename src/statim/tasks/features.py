@@ -3,6 +3,7 @@
 The numbers are not copied where the other side holds them as Arrow does: one buffer, one vector after the other.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,10 +188,8 @@ def register_duckdb(
     def embed(texts: Any) -> Any:
         return encode_column(model, texts, dim=dim)
 
-    try:
+    with contextlib.suppress(duckdb.Error):  # there is none of that name
         connection.remove_function(name)
-    except duckdb.Error:  # there was none
-        pass
     connection.create_function(
         name, embed, ["VARCHAR"], f"FLOAT[{width}]", type="arrow", null_handling="special", side_effects=False
     )
