@@ -1,6 +1,6 @@
 """statim features: a table in, the same table with a column of vectors out."""
 
-import contextlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,15 +39,12 @@ def features(
     count = 0
     with (
         Progress("features", total=None, unit="rows", show=progress) as bar,
-        contextlib.closing(parts),
         table_writer(out, first.schema) as write,
     ):
-        part = first
-        while part is not None:
+        for part in itertools.chain([first], parts):
             write(_like(part, first.schema, source))
             count += len(part)
             bar.advance(len(part))
-            part = next(parts, None)
     options.note(f"{count:,} rows, written to {out}", quiet)
 
 

@@ -83,8 +83,8 @@ def judge_baskets(
         size = len(next(iter(recommenders.values()))) if recommenders else int(some.items.max()) + 1
         found[POPULARITY] = _popular(learned, given, size, k)
     for name, recommender in recommenders.items():
-        lists = [places for _, places in recommender.recommend_many(given, k, threads=threads)]
-        found[name] = np.concatenate(lists)
+        many = recommender.recommend_many(given, k, threads=threads)
+        found[name] = np.concatenate([places for _, places in many])
     metrics = (f"recall@{k}", f"ndcg@{k}")
     figures = {}
     for name, lists in found.items():

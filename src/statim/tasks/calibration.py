@@ -33,11 +33,15 @@ class Calibration:
 
     def __call__(self, scores: Floats, several: bool) -> Floats:
         """(n, c) float32; without ``several`` each row sums to 1."""
-        scaled = self.slope * scores.astype(np.float64) + self.offset
+        scaled: Doubles = self.slope * scores.astype(np.float64) + self.offset
         if several:
-            return (0.5 + 0.5 * np.tanh(0.5 * scaled)).astype(np.float32)
+            return _single(0.5 + 0.5 * np.tanh(0.5 * scaled))
         scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+        return _single(scaled / scaled.sum(axis=1, keepdims=True))
+
+
+def _single(given: Doubles) -> Floats:
+    return given.astype(np.float32)
 
 
 def calibrate(scores: Floats, targets: Targets, several: bool) -> Calibration:

@@ -80,11 +80,10 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             return self.model
         if self.model is None:
             raise InputError("StaticEmbedder was given no model; name one, like StaticEmbedder('model')")
-        path, held = self.__dict__.get("_loaded", (None, None))
-        if held is None or path != self.model:
-            held = StaticModel.load(self.model)
-            self._loaded = (self.model, held)
-        return held
+        held: tuple[Any, StaticModel] | None = self.__dict__.get("_loaded")
+        if held is None or held[0] != self.model:
+            held = self._loaded = (self.model, StaticModel.load(self.model))
+        return held[1]
 
     @property
     def _n_features_out(self) -> int:

@@ -125,7 +125,7 @@ def add_vectors(
     """
     kind = type(frame).__module__.split(".")[0]
     if kind == "pandas":
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]
 
         chosen = _text_of([str(label) for label in frame.columns], column)
         found = encode_column(model, frame[chosen], threads=threads, **ways)
@@ -210,9 +210,11 @@ def with_vectors(
         DataError: The file cannot be read, or the column is not there.
         InputError: The column holds no texts.
     """
+    chosen = None
     for table in tables.tables(source):
+        chosen = chosen or _text_of(table.column_names, column, tables.label(source))
         for start in range(0, len(table), ROWS):
-            yield add_vectors(table.slice(start, ROWS), model, column, name=name, threads=threads, **ways)
+            yield add_vectors(table.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
 
 
 def _arrow(column: Any) -> pa.Array:
@@ -237,5 +239,5 @@ def _arrow(column: Any) -> pa.Array:
     return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 
-def _text_of(names: list[str], column: str | None) -> str:
-    return columns.pick(names, "text", column, columns.TEXT, "the frame")
+def _text_of(names: list[str], column: str | None, where: str = "the frame") -> str:
+    return columns.pick(names, "text", column, columns.TEXT, where)

@@ -28,7 +28,7 @@ class Inputs:
     @property
     def width(self) -> int:
         """The number of columns of both."""
-        return self.vectors.shape[1] + (self.ngrams.width if self.ngrams is not None else 0)
+        return int(self.vectors.shape[1]) + (0 if self.ngrams is None else self.ngrams.width)
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Inputs":
         """Those of some texts, copied."""
