@@ -41,8 +41,15 @@ def write_table(path: str | Path, table: pa.Table) -> None:
         InputError: The suffix is none of SUFFIXES.
         StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
     """
-    with table_writer(path, table.schema) as write:
-        write(table)
+    path = check_table_output(path, overwrite=True)
+    with atomic_file(path) as file:
+        if path.suffix == ".parquet":
+            pq.write_table(table, file, row_group_size=ROWS * 4)
+            return
+        encode = json.JSONEncoder(ensure_ascii=False).encode
+        for start in range(0, len(table), ROWS):
+            rows = table.slice(start, ROWS).to_pylist()
+            file.write("".join(encode(row) + "\n" for row in rows).encode())
 
 
 @contextlib.contextmanager
@@ -50,16 +57,20 @@ def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.T
     """Write a table of this schema that comes in parts; it takes its place when the block ends well.
 
     Raises:
-        InputError: The suffix is none of SUFFIXES.
+        InputError: The path ends neither in .parquet nor in .jsonl.
         StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
     """
-    path = check_table_output(path, overwrite=True)
+    path = Path(path)
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise InputError(
+            f"{path} ends with {path.suffix or 'nothing'}; a table that comes in parts goes into .parquet or .jsonl"
+        )
     with atomic_file(path) as file:
         if path.suffix == ".parquet":
             with pq.ParquetWriter(file, schema) as writer:
                 yield lambda table: writer.write_table(table, row_group_size=ROWS * 4)
-            return
-        yield lambda table: write_lines(file, table)
+        else:
+            yield lambda table: write_lines(file, table)
 
 
 def write_lines(file: IO[bytes], table: pa.Table) -> None:
