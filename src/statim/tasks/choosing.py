@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.tasks.calibration import UNCALIBRATED, Calibration, calibrate, log_loss
-from statim.tasks.fitting import GRIDS, KINDS, check_value, path, scores_along
+from statim.tasks.fitting import GRIDS, KINDS, along, check_value, path
 from statim.tasks.heads import Head, Targets
 from statim.tasks.inputs import Inputs
 
@@ -26,7 +26,8 @@ class Fitted:
         head: Fitted to all examples but those of a development set.
         calibration: From its scores to probabilities.
         strength: The regularisation, or the number of neighbours.
-        tried: Each strength and the log loss on examples that were not fitted to; empty where there were none.
+        tried: Strengths, up to the first that is worse than the one before, and the log loss on examples that were not fitted
+            to; empty where there were none.
         heldout: How it was judged: ``development``, ``5 folds``, ``a fifth`` or ``nothing``.
     """
 
@@ -81,24 +82,26 @@ def fit_head(
         middle = values[len(values) // 2]
         (head,) = path(kind, inputs, targets, [middle], several=several)
         return Fitted(head, Calibration(UNCALIBRATED[kind], fitted=False), float(middle), {}, "nothing")
-    along = [
-        scores_along(kind, some, labels, others, values, several=several, threads=threads)
+    known = np.concatenate([labels for *_, labels in parts])
+    ways = [
+        along(kind, some, labels, others, values, several=several, threads=threads)
         for some, labels, others, _ in parts
     ]
-    known = np.concatenate([labels for *_, labels in parts])
-    found = []
-    for scores in zip(*along, strict=True):
-        joined = np.concatenate(scores)
-        calibration = calibrate(joined, known, several)
-        found.append((log_loss(calibration(joined, several), known, several), calibration))
-    best = min(range(len(values)), key=lambda place: found[place][0])
-    # the fits before the best are the way to it
-    *_, head = path(kind, inputs, targets, values[: best + 1], several=several)
-    tried = {float(value): loss for value, (loss, _) in zip(values, found, strict=True)}
-    heldout = "a fifth" if len(parts) == 1 else f"{len(parts)} folds"
+    tried: dict[float, float] = {}
+    best: tuple[float, Calibration, Head] | None = None
+    for value, found in zip(values, zip(*ways, strict=True), strict=False):
+        scores = np.concatenate([given for _, given in found])
+        calibration = calibrate(scores, known, several)
+        tried[float(value)] = log_loss(calibration(scores, several), known, several)
+        if best is not None and tried[float(value)] > tried[best[0]]:
+            break  # it falls and then rises
+        best = float(value), calibration, found[0][0]
+    assert best is not None
+    value, calibration, head = best
     if development is not None:
-        heldout = "development"
-    return Fitted(head, found[best][1], float(values[best]), tried, heldout)
+        return Fitted(head, calibration, value, tried, "development")
+    (head,) = path(kind, inputs, targets, [value], several=several)
+    return Fitted(head, calibration, value, tried, "a fifth" if len(parts) == 1 else f"{len(parts)} folds")
 
 
 def _parts(targets: Targets, several: bool, seed: int) -> Iterator[tuple[Positions, Positions]]:

@@ -56,7 +56,7 @@ def path(
         yield from (Neighbours(inputs.vectors, targets, min(int(k), len(inputs))) for k in values)
 
 
-def scores_along(
+def along(
     kind: str,
     inputs: Inputs,
     targets: Targets,
@@ -65,15 +65,17 @@ def scores_along(
     *,
     several: bool,
     threads: int | None = None,
-) -> list[Floats]:
-    """The scores (m, c) that heads fitted to n examples give m ``others``, for each of ``values``."""
+) -> Iterator[tuple[Head, Floats]]:
+    """Heads along ``values``, each with the scores (m, c) that it gives m ``others``; one is fitted when it is asked for."""
     if kind != "neighbours":
-        heads = path(kind, inputs, targets, values, several=several)
-        return [head.scores(others, threads=threads) for head in heads]
+        for head in path(kind, inputs, targets, values, several=several):
+            yield head, head.scores(others, threads=threads)
+        return
     engine = Exact(inputs.vectors.shape[1])
     engine.add(inputs.vectors)
     near, positions = engine.search(others.vectors, int(max(values)), threads=threads)
-    return [votes(near[:, : int(k)], positions[:, : int(k)], targets) for k in values]
+    for k, head in zip(map(int, values), path(kind, inputs, targets, values, several=several), strict=True):
+        yield head, votes(near[:, :k], positions[:, :k], targets)
 
 
 def check_value(kind: str, value: float | None) -> float | None:
@@ -100,10 +102,11 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
             'logistic regression needs SciPy, which is not installed; pip install "statim[tasks]", or take the head ridge'
         ) from None
     n, c, width, d = len(inputs), targets.shape[1], inputs.width, inputs.vectors.shape[1]
-    sparse = None
-    if inputs.ngrams is not None:
-        grams = inputs.ngrams
+    grams, sparse = inputs.ngrams, None
+    if grams is not None:
         sparse = csr_array((grams.values, grams.columns, grams.offsets), shape=(n, grams.width))
+    rows = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
+    parts = [(inputs.vectors[row], None if sparse is None else sparse[row], targets[row]) for row in rows]
     at = np.zeros((width + 1) * c)
 
     def objective(flat: Doubles, strength: float) -> tuple[float, Doubles]:
@@ -112,16 +115,15 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
         loss, gradient = 0.0, whole / strength
         gradient[width] = 0
         penalty = float(np.vdot(whole[:width], whole[:width])) / (2 * strength)
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
-            scores = inputs.vectors[part] @ single[:d] + single[width]
-            if sparse is not None:
-                scores += sparse[part] @ single[d:width]
-            some, slopes = _cross_entropy(scores, targets[part], several)
+        for vectors, some_grams, wanted in parts:
+            scores = vectors @ single[:d] + single[width]
+            if some_grams is not None:
+                scores += some_grams @ single[d:width]
+            some, slopes = _cross_entropy(scores, wanted, several)
             loss += some
-            gradient[:d] += inputs.vectors[part].T @ slopes
-            if sparse is not None:
-                gradient[d:width] += sparse[part].T @ slopes
+            gradient[:d] += vectors.T @ slopes
+            if some_grams is not None:
+                gradient[d:width] += some_grams.T @ slopes
             gradient[width] += slopes.sum(axis=0, dtype=np.float64)
         return (loss + penalty) / n, gradient.ravel() / n
 
