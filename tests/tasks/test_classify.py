@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -251,6 +252,9 @@ def test_what_python_refuses(model):
         Classifier.fit(model, ["a", "b"], ["x"])
     with pytest.raises(InputError, match="label 1 is nan"):
         Classifier.fit(model, ["a", "b"], ["x", np.nan])
+    for missing in (pa.array(["x", None]), pd.Series(["x", pd.NA])):
+        with pytest.raises(InputError, match="label 1 is"):
+            Classifier.fit(model, ["a", "b"], missing)
     with pytest.raises(InputError, match="text 1 is"):
         Classifier.fit(model, ["a", np.nan], ["x", "y"])
     with pytest.raises(DataError, match="no label at all"):

@@ -162,14 +162,27 @@ def paired(shop, count, seed):
 def test_it_learns_what_goes_together(shop, tmp_path):
     learned = train_on_baskets(shop, paired(shop, 300, 0), out=tmp_path / "model", epochs=5, heldout=30)
     figures = learned.table.figures
-    assert set(figures) == {"popularity", "content", "trained"}
+    assert set(figures) == {"popularity", "content", "trained", "trained and popularity"}
     assert figures["trained"]["ndcg@10"] > max(
         figures["content"]["ndcg@10"], figures["popularity"]["ndcg@10"]
     )
     assert (tmp_path / "model" / "model.safetensors").exists()
     assert "best: trained" in str(learned.table)
-    with pytest.raises(InputError, match="heldout is 300"):
-        train_on_baskets(shop, paired(shop, 300, 0), heldout=300)
+    with pytest.raises(InputError, match="heldout is 150"):
+        train_on_baskets(shop, paired(shop, 300, 0), heldout=150)
+
+
+def test_popularity_is_added_to_the_cosine(shop, model, items):
+    baskets = of_lists([["i00", "i35"], ["i35", "i34"], ["i35"]], shop)
+    again = Recommender(model, items).learn_popularity(baskets)
+    counts = np.log1p(np.bincount(baskets.items, minlength=36))
+    cosines = again.vectors.astype(np.float64) @ again.profile(["i01"])
+    for weight in (0.3, 5.0):
+        worth = cosines + weight * counts / counts.max()
+        order = [i for i in np.argsort(-worth) if i != 1]
+        found = again.recommend(["i01"], 6, popularity=weight)
+        assert [hit.id for hit in found] == [again.ids[int(i)].as_py() for i in order[:6]]
+        assert [hit.score for hit in found] == pytest.approx(worth[order[:6]], abs=1e-5)
 
 
 def test_the_table_is_ndcg_and_recall_of_the_hidden_half(shop):
@@ -222,6 +235,7 @@ def test_popularity_counts_baskets(shop):
         (["i00"], {"k": 0}, "k is 0"),
         (["i00"], {"diversity": 1.0}, "diversity is 1.0"),
         (["i00"], {"exclude": ["y"]}, "'y'"),
+        (["i00"], {"popularity": 1.0}, "popularity is 1.0"),
     ],
 )
 def test_what_it_refuses(shop, liked, options, words):
@@ -265,7 +279,15 @@ def test_the_command_line(statim, shop):
         "train", "model", "items.jsonl", "baskets.jsonl", "--out", "trained", "--epochs", "3", "--json"
     )
     assert code == 0, err
-    assert set(json.loads(out)["table"]["figures"]) == {"popularity", "content", "trained"}
+    assert set(json.loads(out)["table"]["figures"]) == {
+        "popularity",
+        "content",
+        "trained",
+        "trained and popularity",
+    }
+    popular = ["--popularity", "0.5", "--learned", "baskets.jsonl"]
+    code, out, err = statim("like", "trained", "items.jsonl", "i00", *popular)
+    assert code == 0, err
     given = ["--learned", "baskets.jsonl", "--against", "model"]
     code, out, err = statim("evaluate", "trained", "items.jsonl", "heldout.jsonl", *given, "--json")
     assert set(json.loads(out)["figures"]) == {"popularity", "trained", "model"}, err

@@ -36,6 +36,13 @@ Diversity = Annotated[
     ),
 ]
 
+Popularity = Annotated[
+    float, typer.Option(help="What popularity in --learned adds to the cosine; `train` says what was best.")
+]
+LearnedFile = Annotated[
+    str | None, typer.Option(help="A file of the baskets that were learned from: says what is popular.")
+]
+
 
 def _catalogue(model: str, items: str, names: list[str | None], threads: int | None, progress: bool) -> Any:
     from statim.model import StaticModel
@@ -43,6 +50,14 @@ def _catalogue(model: str, items: str, names: list[str | None], threads: int | N
 
     named = dict(zip(("id", "text", "title"), names, strict=True))
     return Recommender(StaticModel.load(model), items, **named, threads=threads, progress=progress)
+
+
+def _count(catalogue: Any, learned: str | None) -> None:
+    """Count what is popular, if baskets to count in are named."""
+    from statim.tasks.baskets import read_baskets
+
+    if learned is not None:
+        catalogue.learn_popularity(read_baskets(learned, catalogue.ids))
 
 
 @app.command("train")
@@ -84,8 +99,13 @@ def train(
         progress=progress, **given,
     )  # fmt: skip
     table = learned.table
-    figures = {"out": str(out), "pairs": learned.pairs, "table": None if table is None else table.to_dict()}
-    told = "" if table is None else f"{table}\n"
+    figures = {
+        "out": str(out),
+        "pairs": learned.pairs,
+        "popularity": learned.popularity,
+        "table": None if table is None else table.to_dict(),
+    }
+    told = "" if table is None else f"{table}\nbest weight of popularity: {learned.popularity:g}\n"
     options.result(figures, f"{told}{learned.pairs:,} pairs; the model is written to {out}", json)
 
 
@@ -97,6 +117,8 @@ def like(
     k: Count = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
+    popularity: Popularity = 0.0,
+    learned: LearnedFile = None,
     id: Id = None,  # noqa: A002
     text: Text = None,
     title: Title = None,
@@ -107,6 +129,7 @@ def like(
     """Recommend items like these."""
     progress = options.begin(quiet or json)
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
+    _count(catalogue, learned)
     known = set(catalogue.ids.to_pylist())
     weights: dict[str, float] = {}
     for given in liked:
@@ -118,7 +141,9 @@ def like(
             weights[name] = weights.get(name, 0.0) + float(number)
         except ValueError:
             raise InputError(f"{given!r} is neither an id nor an id with a weight, like {name}=2") from None
-    hits = catalogue.recommend(weights, k, exclude=exclude or (), diversity=diversity, threads=threads)
+    hits = catalogue.recommend(
+        weights, k, exclude=exclude or (), diversity=diversity, popularity=popularity, threads=threads
+    )
     rows = [{"rank": hit.rank, "score": round(hit.score, 4), "id": hit.id, "text": hit.text} for hit in hits]
     lines = [f"{hit.rank:>3}  {hit.score:.3f}  {hit.id}  {' '.join(hit.text.split())[:90]}" for hit in hits]
     options.result(rows, "\n".join(lines) or "nothing else is in the catalogue", json)
@@ -133,6 +158,8 @@ def users(
     k: Count = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
+    popularity: Popularity = 0.0,
+    learned: LearnedFile = None,
     id: Id = None,  # noqa: A002
     text: Text = None,
     title: Title = None,
@@ -157,8 +184,11 @@ def users(
     schema = pa.schema(
         [("user", pa.string()), ("items", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
     )
+    _count(catalogue, learned)
     done = 0
-    many = catalogue.recommend_many(read, k, exclude=exclude or (), diversity=diversity, threads=threads)
+    many = catalogue.recommend_many(
+        read, k, exclude=exclude or (), diversity=diversity, popularity=popularity, threads=threads
+    )
     with (
         Progress("recommend", total=len(read), unit="baskets", show=progress) as bar,
         table_writer(out, schema) as write,
@@ -178,9 +208,7 @@ def evaluate(
     model: Model,
     items: Items,
     baskets: BasketFile,
-    learned: Annotated[
-        str | None, typer.Option(help="A file of the baskets that were learned from: says what is popular.")
-    ] = None,
+    learned: LearnedFile = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model (repeatable).")] = None,
     k: Count = 10,
     id: Id = None,  # noqa: A002

@@ -51,6 +51,7 @@ def judge_baskets(
     learned: Baskets | None = None,
     *,
     k: int = 10,
+    popularity: Mapping[str, float] | None = None,
     seed: int = 0,
     threads: int | None = None,
 ) -> BasketTable:
@@ -61,6 +62,7 @@ def judge_baskets(
         heldout: Baskets that none has learned from; those of one item are passed over.
         learned: Baskets from which ``popularity`` counts; without them it is left out.
         k: How many recommendations are looked at.
+        popularity: By the names of recommenders that have counted it: its weight, see ``Recommender.recommend``.
         seed: Decides the halves.
         threads: Threads to use.
 
@@ -83,7 +85,8 @@ def judge_baskets(
         size = len(next(iter(recommenders.values()))) if recommenders else int(some.items.max()) + 1
         found[POPULARITY] = _popular(learned, given, size, k)
     for name, recommender in recommenders.items():
-        many = recommender.recommend_many(given, k, threads=threads)
+        weight = (popularity or {}).get(name, 0.0)
+        many = recommender.recommend_many(given, k, popularity=weight, threads=threads)
         found[name] = np.concatenate([places for _, places in many])
     metrics = (f"recall@{k}", f"ndcg@{k}")
     figures = {}

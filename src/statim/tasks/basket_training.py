@@ -13,14 +13,26 @@ from statim.tasks.baskets import Baskets
 from statim.tasks.recommend import Recommender
 from statim.training.train import train
 
-HELDOUT = 1000  # baskets, at most a tenth
+HELDOUT = 1000  # baskets, at most a tenth; and as many to choose the weight of popularity by
+WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)  # of popularity
+
+
+BOTH = "trained and popularity"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A model trained on baskets, and the table of those that it was not trained on (None where none were held out)."""
+    """A model trained on baskets.
+
+    Attributes:
+        model: The model.
+        popularity: The weight of popularity that did best on development baskets.
+        table: Of baskets that were neither trained on nor chosen by; None where none were held out.
+        pairs: How many pairs it was trained on.
+    """
 
     model: StaticModel
+    popularity: float
     table: BasketTable | None
     pairs: int
 
@@ -45,7 +57,8 @@ def train_on_baskets(
         content: The catalogue and the model to start from.
         baskets: What people took together.
         out: The folder to save the model into.
-        heldout: So many baskets are kept for the table: popularity, the model before and after; by default a tenth, at most HELDOUT.
+        heldout: So many baskets are kept for the table (popularity, the model before and after, both together), and as many to choose
+            the weight of popularity by; by default a tenth, at most HELDOUT.
         seed: Decides which, which pairs of large baskets, and the training.
         overwrite: Replace what stands at ``out``.
         threads: Threads to use.
@@ -62,14 +75,28 @@ def train_on_baskets(
             f"heldout is {count}; it must be from 0 to {len(baskets) - 1}, fewer than the baskets"
         )
     order = np.random.default_rng(seed).permutation(len(baskets))
-    rest, learned = baskets.select(np.sort(order[:count])), baskets.select(np.sort(order[count:]))
+    cuts = np.split(order, [count, 2 * count])
+    rest, development, learned = (baskets.select(np.sort(part)) for part in cuts)
     pairs = learned.pairs(content.texts, seed)
     trained = train(
         pairs, out=out, start=content.model, heldout=0, baselines=False, seed=seed, overwrite=overwrite,
         threads=threads, progress=progress, **options,
     )  # fmt: skip
-    table = None
-    if (np.diff(rest.offsets) >= 2).any():
-        both = {"content": content, "trained": content.with_model(trained.model, threads=threads)}
-        table = judge_baskets(both, rest, learned, seed=seed, threads=threads)
-    return Learned(trained.model, table, len(pairs))
+    model, weight, table = trained.model, 0.0, None
+    after = content.with_model(model, threads=threads).learn_popularity(learned)
+    if _can_judge(development):
+        worth = {
+            weight: judge_baskets(
+                {"trained": after}, development, popularity={"trained": weight}, seed=seed, threads=threads
+            ).figures["trained"]["ndcg@10"]
+            for weight in WEIGHTS
+        }
+        weight = max(worth, key=lambda weight: worth[weight])
+    if _can_judge(rest):
+        compared = {"content": content, "trained": after, BOTH: after}
+        table = judge_baskets(compared, rest, learned, popularity={BOTH: weight}, seed=seed, threads=threads)
+    return Learned(model, weight, table, len(pairs))
+
+
+def _can_judge(baskets: Baskets) -> bool:
+    return bool((np.diff(baskets.offsets) >= 2).any())

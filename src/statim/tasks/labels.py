@@ -99,7 +99,8 @@ def of_lists(texts: Iterable[str], labels: Iterable[Any], *, several: bool = Fal
         InputError: They differ in number, or one is missing.
     """
     rows: list[tuple[str, ...]] = []
-    for row, given in enumerate(labels):
+    lister = getattr(labels, "to_pylist", None)  # Arrow's own scalars hide that one is missing
+    for row, given in enumerate(lister() if lister else labels):
         some = tuple(given) if several and not isinstance(given, str) else (given,)
         if any(_is_missing(label) for label in some):
             raise InputError(f"label {row} is {given!r}; every text needs a label")
@@ -146,4 +147,6 @@ def _several(value: Any, separator: str, where: str, row: int, name: str) -> tup
 
 
 def _is_missing(label: Any) -> bool:
-    return label is None or (isinstance(label, (float, np.floating)) and np.isnan(label))
+    """None, NaN, or what pandas has for them."""
+    nan = isinstance(label, (float, np.floating)) and bool(np.isnan(label))
+    return label is None or nan or type(label).__name__ in ("NAType", "NaTType")

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Recommended:
-    """One item: ``score`` is its cosine to the profile."""
+    """One item: ``score`` is its cosine to the profile, with what popularity adds."""
 
     rank: int
     score: float
@@ -70,6 +70,7 @@ class Recommender:
         self.model = model
         self.ids: pa.LargeStringArray = _column(table, "id")
         self.texts: pa.LargeStringArray = _column(table, "text")
+        self.prior: Floats | None = None
         self._places: dict[str, int] | None = None
         self._engine = Exact(model.dim)
         with Progress("encode", total=len(self), unit="items", show=progress) as bar:
@@ -93,6 +94,12 @@ class Recommender:
         """The items' vectors, (n, d) float32 of length 1 (or 0, where a text has no known token)."""
         return self._engine.vectors
 
+    def learn_popularity(self, baskets: Baskets) -> "Recommender":
+        """Count in how many baskets each item is: ``prior`` becomes log(1 + count), 1 for the most popular; returns itself."""
+        counts = np.log1p(np.bincount(baskets.items, minlength=len(self)))
+        self.prior = (counts / max(float(counts.max(initial=0.0)), 1e-12)).astype(np.float32)
+        return self
+
     def profile(self, liked: Iterable[str] | Mapping[str, float]) -> Floats:
         """A person as the mean of the vectors of what they took, (d,) float32 of length 1.
 
@@ -113,6 +120,7 @@ class Recommender:
         *,
         exclude: Iterable[str] = (),
         diversity: float = 0.0,
+        popularity: float = 0.0,
         threads: int | None = None,
     ) -> list[Recommended]:
         """The k items closest to a person's profile, without those that they took.
@@ -123,13 +131,20 @@ class Recommender:
             exclude: Ids that are not to be recommended either.
             diversity: From 0 (closest items) to below 1: how much an item's likeness to those already chosen counts against it
                 (maximal marginal relevance, Carbonell and Goldstein, 1998; 1 - λ there).
+            popularity: What is added to the cosine of the most popular item, see ``learn_popularity``; of the POOL closest and the
+                POOL most popular items those of the highest sums are taken.
             threads: Threads to use.
 
         Raises:
             InputError: An item is not in the catalogue, or an argument is out of range.
         """
         ((scores, places),) = self.recommend_many(
-            self._basket(liked), k, exclude=exclude, diversity=diversity, threads=threads
+            self._basket(liked),
+            k,
+            exclude=exclude,
+            diversity=diversity,
+            popularity=popularity,
+            threads=threads,
         )
         rows = zip(scores[0].tolist(), places[0].tolist(), strict=True)
         return [
@@ -145,6 +160,7 @@ class Recommender:
         *,
         exclude: Iterable[str] = (),
         diversity: float = 0.0,
+        popularity: float = 0.0,
         threads: int | None = None,
     ) -> Iterator[tuple[Floats, Positions]]:
         """As ``recommend``, for the owners of baskets, a block of them at a time.
@@ -158,13 +174,19 @@ class Recommender:
         k = check_k(k)
         if not 0 <= diversity < 1:
             raise InputError(f"diversity is {diversity!r}; it must be at least 0 and below 1")
+        if not 0 <= popularity < np.inf or (popularity and self.prior is None):
+            raise InputError(
+                f"popularity is {popularity!r}; it must be 0, or with baskets to count in (learn_popularity) a number above"
+            )
         never = self.positions(exclude)
-        pool = k if diversity == 0 else max(POOL, 5 * k)
+        pool = k if diversity == 0 and popularity == 0 else max(POOL, 5 * k)
         for start in range(0, len(baskets), BLOCK):
             some = baskets.select(np.arange(start, min(start + BLOCK, len(baskets))))
             most = int(np.diff(some.offsets).max()) + len(never)
             profiles = self._profiles(some)
             scores, places = self._engine.search(profiles, min(len(self), pool + most), threads=threads)
+            if popularity:
+                scores, places = self._with_popular(profiles, places, pool + most, popularity)
             out_scores = np.full((len(some), k), -np.inf, np.float32)
             out_places = np.full((len(some), k), -1, np.int64)
             for row in range(len(some)):
@@ -195,6 +217,20 @@ class Recommender:
                 )
             found.append(self._places[name])
         return np.array(found, np.int64)
+
+    def _with_popular(
+        self, profiles: Floats, places: Positions, count: int, popularity: float
+    ) -> tuple[Floats, Positions]:
+        """Candidates ``places`` (m, c) and the most popular items, by cosine and popularity together; -1 comes last."""
+        assert self.prior is not None
+        best = np.argsort(-self.prior, kind="stable")[:count]
+        both = np.concatenate([places, np.broadcast_to(best, (len(places), len(best)))], axis=1)
+        both.sort(axis=1)
+        both[:, 1:][both[:, 1:] == both[:, :-1]] = -1
+        scores = self._engine.score(profiles, both) + np.float32(popularity) * self.prior[both]
+        scores[both < 0] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(both, order, 1)
 
     def _basket(self, liked: Iterable[str] | Mapping[str, float]) -> Baskets:
         items = self.positions(liked)
