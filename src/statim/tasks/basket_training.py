@@ -70,9 +70,9 @@ def train_on_baskets(
         InputError: An argument is out of range.
     """
     count = min(HELDOUT, len(baskets) // 10) if heldout is None else heldout
-    if not 0 <= count < len(baskets):
+    if not 0 <= 2 * count < len(baskets):
         raise InputError(
-            f"heldout is {count}; it must be from 0 to {len(baskets) - 1}, fewer than the baskets"
+            f"heldout is {count}; twice as many are held out, which must leave some of the {len(baskets):,} baskets"
         )
     order = np.random.default_rng(seed).permutation(len(baskets))
     cuts = np.split(order, [count, 2 * count])
