@@ -13,7 +13,7 @@ from statim.tasks.heads import Head, Targets
 from statim.tasks.inputs import Inputs
 
 FOLDS = 5
-MANY = 3000  # beyond so many examples a fifth of them, once, says enough
+MANY = 2000  # beyond so many examples a fifth of them, once, says enough
 
 Positions = npt.NDArray[np.int64]
 
