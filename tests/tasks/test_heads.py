@@ -138,8 +138,8 @@ def test_probabilities_come_true(blobs):
     vectors = random.standard_normal((3, 8))[codes] + 2.0 * random.standard_normal((4000, 8))
     inputs, targets = Inputs(vectors.astype(np.float32)), one_hot(codes, 3)
     for kind in fitting.KINDS:
-        fitted = fit_head(kind, inputs.take(np.arange(2000)), targets[:2000], several=False)
-        rest = np.arange(2000, 4000)
+        fitted = fit_head(kind, inputs.take(np.arange(1500)), targets[:1500], several=False)
+        rest = np.arange(1500, 4000)
         told = fitted.calibration(fitted.head.scores(inputs.take(rest)), False)
         right = told.argmax(1) == codes[rest]
         assert calibration.calibration_error(told.max(1), right) < 0.06, kind

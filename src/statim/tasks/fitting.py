@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import DependencyError, InputError
+from statim.search.blas import limited
 from statim.search.exact import Exact
 from statim.tasks.heads import Floats, Head, Linear, Neighbours, Targets, votes
 from statim.tasks.inputs import Inputs
@@ -22,11 +23,10 @@ GRIDS: dict[str, tuple[float, ...]] = {
     "centroid": (0.0,),
     "neighbours": (1, 3, 5, 10, 20, 40),
 }
+MUCH = 1 << 28  # multiplications in a product that is worth several threads
 ROWS = 1 << 15  # vectors that are looked at together
-ITERATIONS, TOLERANCE = (
-    300,
-    1e-3,
-)  # of L-BFGS; how small a gradient becomes, its largest entry against that of the beginning
+# Of L-BFGS: it ends when the largest entry of the gradient is this part of what it was at the beginning
+ITERATIONS, TOLERANCE = 300, 1e-3
 
 Doubles = npt.NDArray[np.float64]
 
@@ -130,7 +130,9 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
     steep = float(np.abs(objective(at, 1.0)[1]).max())  # at the beginning, as a measure of what is small
     options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:
-        at = minimize(objective, at, args=(value,), jac=True, method="L-BFGS-B", options=options).x
+        # threads that share small products wait for each other longer than they work
+        with limited(1 if n * d * c < MUCH else None):
+            at = minimize(objective, at, args=(value,), jac=True, method="L-BFGS-B", options=options).x
         weights = at.reshape(width + 1, c).astype(np.float32)
         yield Linear(weights[:width].copy(), weights[width].copy())
 
