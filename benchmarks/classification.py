@@ -1,6 +1,6 @@
 """Heads on static vectors against TF-IDF, fastText and all-MiniLM-L6-v2, on four labelled sets. The last line is JSON.
 
-python benchmarks/classification.py DATA --model MODEL [--sets banking77,clinc150,trec,sst2] [--no-teacher]
+python benchmarks/classification.py DATA --model MODEL [--sets banking77,clinc150,trec,sst2] [--no-teacher | --only-teacher]
 
 DATA is a folder with NAME_train, NAME_test and NAME_valid or NAME_dev; where there is no development set, a tenth of the training
 texts, drawn by a seed, is one. Every system may choose its strength on the development set, by log loss (statim) or accuracy (its
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--no-teacher", action="store_true")
+    parser.add_argument("--only-teacher", action="store_true")
     arguments = parser.parse_args()
     model = StaticModel.load(arguments.model)
     systems: dict[str, Callable[[Parts], Found]] = {
@@ -54,7 +55,10 @@ def main() -> None:
         "TF-IDF, logistic regression": tf_idf,
         "fastText": fast_text,
     }
-    warm(model)
+    if arguments.only_teacher:
+        systems = {}
+    else:
+        warm(model)
     rows = []
     for name in arguments.sets.split(","):
         columns = read(arguments.data, name)
