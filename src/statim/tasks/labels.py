@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from statim.data import columns, tables
@@ -39,11 +38,6 @@ class Examples:
         which = [places[label] for given in self.labels for label in given if label in places]
         found[rows, which] = True
         return found
-
-    def select(self, indices: npt.NDArray[np.integer]) -> "Examples":
-        """Those at ``indices``."""
-        chosen = np.asarray(indices, np.int64)
-        return Examples(self.texts.take(pa.array(chosen)), [self.labels[i] for i in chosen], self.several)
 
 
 def read_examples(
