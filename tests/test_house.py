@@ -56,6 +56,7 @@ HEAVY = {
         "evaluation/",
         "mining/",
         "training/",
+        "tasks/",
     ],
     "torch": [
         "training/contrastive.py",
@@ -79,7 +80,7 @@ HEAVY = {
     "rich": [],
     "scipy": [],
     "sentence_transformers": [],
-    "sklearn": [],
+    "sklearn": ["tasks/embedder.py"],
     "transformers": [],
 }
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from statim.model import StaticModel
     from statim.search.index import Hit, Index
     from statim.settings import Settings
+    from statim.tasks.classify import Classifier
+    from statim.tasks.embedder import StaticEmbedder
+    from statim.tasks.recommend import Recommender
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
@@ -22,14 +25,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
+    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
     "mine_hard_negatives", "train",
 ]  # fmt: skip
 
 _HOMES = {
+    "Classifier": "statim.tasks.classify",
     "Hit": "statim.search.index",
     "Index": "statim.search.index",
+    "Recommender": "statim.tasks.recommend",
     "Settings": "statim.settings",
+    "StaticEmbedder": "statim.tasks.embedder",
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
     "TrainingResult": "statim.training.result",

@@ -1,5 +1,8 @@
 """StaticModel: a tokenizer and a table. A text's vector is the mean of its tokens' rows."""
 
+import dataclasses
+import functools
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +32,7 @@ from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
 CHUNK = 2048  # texts encoded at a time by one thread: its vectors stay in cache until they are written
+ABOUT = ("language", "base_model")  # settings that change no vector
 FEW = 256  # up to so many texts plain numpy answers sooner than compiled code loads
 
 Vectors = npt.NDArray[Any]
@@ -129,6 +133,17 @@ class StaticModel:
     def settings(self) -> Settings:
         """How vectors are made."""
         return self._parts.settings
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """A hash of all that decides the vectors (table, tokenizer, settings), in hexadecimal; the same wherever the model lies."""
+        digest = hashlib.sha256(self._parts.table.data)
+        if self._parts.scales is not None:
+            digest.update(self._parts.scales.data)
+        digest.update(self.tokenizer.hash.encode())
+        ways = dataclasses.asdict(self.settings) | {"prompts": sorted(self.settings.prompts.items())}
+        digest.update(repr([ways[name] for name in sorted(ways) if name not in ABOUT]).encode())
+        return digest.hexdigest()
 
     @property
     def dim(self) -> int:

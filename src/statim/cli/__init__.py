@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from statim import __version__
-from statim.cli import cache, demo, encode, index, info, mine, quantize, search, train
+from statim.cli import (
+    cache,
+    classify,
+    demo,
+    encode,
+    features,
+    index,
+    info,
+    mine,
+    quantize,
+    recommend,
+    search,
+    train,
+)
 from statim.cli import evaluate as evaluate
 from statim.errors import StatimError
 
@@ -48,6 +61,9 @@ app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.add_typer(classify.app, name="classify")
+app.add_typer(recommend.app, name="recommend")
+app.command("features")(features.features)
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.add_typer(cache.app, name="cache")

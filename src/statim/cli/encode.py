@@ -1,13 +1,12 @@
 """statim encode: texts in, vectors out."""
 
 import contextlib
-import hashlib
 import sys
 import time
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +14,6 @@ from statim import __version__
 from statim.cli import options
 from statim.errors import InputError
 from statim.threads import ahead
-
-if TYPE_CHECKING:
-    from statim.model import StaticModel
 
 # A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads seldom wait for
 # each other and columns are read in long runs, small enough that the few blocks under way are little memory.
@@ -111,7 +107,7 @@ def encode(
             return
         run = {
             "the sources": None if STDIN in sources else _stamps(sources),
-            "the model": _fingerprint(loaded),
+            "the model": loaded.hash,
             "--column": column,
             **{f"--{name}": value for name, value in ways.items()},
             "the version of statim": __version__,
@@ -151,11 +147,3 @@ def _stamps(sources: list[str]) -> list[list[Any]]:
                 status = path.stat()
                 stamps.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     return stamps
-
-
-def _fingerprint(model: "StaticModel") -> str:
-    """A hash of all that decides a model's vectors."""
-    digest = hashlib.sha256(model.table.data)
-    digest.update(model.tokenizer.hash.encode())
-    digest.update(repr(model.settings).encode())
-    return digest.hexdigest()

@@ -1,7 +1,10 @@
 """A table as a file: Parquet or JSON lines, whole or not at all."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,3 +50,32 @@ def write_table(path: str | Path, table: pa.Table) -> None:
         for start in range(0, len(table), ROWS):
             rows = table.slice(start, ROWS).to_pylist()
             file.write("".join(encode(row) + "\n" for row in rows).encode())
+
+
+@contextlib.contextmanager
+def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table of this schema that comes in parts; it takes its place when the block ends well.
+
+    Raises:
+        InputError: The path ends neither in .parquet nor in .jsonl.
+        StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
+    """
+    path = Path(path)
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise InputError(
+            f"{path} ends with {path.suffix or 'nothing'}; a table that comes in parts goes into .parquet or .jsonl"
+        )
+    with atomic_file(path) as file:
+        if path.suffix == ".parquet":
+            with pq.ParquetWriter(file, schema) as writer:
+                yield lambda table: writer.write_table(table, row_group_size=ROWS * 4)
+        else:
+            yield lambda table: write_lines(file, table)
+
+
+def write_lines(file: IO[bytes], table: pa.Table) -> None:
+    """Write the rows of a table as JSON lines."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for start in range(0, len(table), ROWS):
+        rows = table.slice(start, ROWS).to_pylist()
+        file.write("".join(encode(row) + "\n" for row in rows).encode())

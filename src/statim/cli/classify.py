@@ -1,0 +1,184 @@
+"""statim classify: fit a head to texts with labels, tell the labels of others, judge."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from statim.cli import options
+from statim.errors import InputError
+
+app = typer.Typer(help="Tell the labels of texts: fit, predict, evaluate.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
+HeadFolder = Annotated[Path, typer.Argument(metavar="HEAD", help="The folder of a fitted head.")]
+Text = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]
+Label = Annotated[str | None, typer.Option(help="The column of labels; guessed by default.")]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        help="Where texts have several labels: what is between them, in files without lists; | by default."
+    ),
+]
+
+
+@app.command("fit")
+def fit(
+    model: Model,
+    examples: Annotated[
+        str, typer.Argument(help="Texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow).")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write the head into.")],
+    head: Annotated[
+        str,
+        typer.Option(
+            help="logistic (regression), ridge, centroid (for a handful of examples) or neighbours."
+        ),
+    ] = "logistic",
+    several: Annotated[
+        bool,
+        typer.Option(
+            "--several", help="Texts have any number of labels: lists, or texts cut at --separator."
+        ),
+    ] = False,
+    ngrams: Annotated[
+        bool,
+        typer.Option(
+            "--ngrams/--no-ngrams",
+            help="Logistic regression sees tokens and pairs of tokens beside the vectors.",
+        ),
+    ] = True,
+    development: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of examples to choose the strength and calibrate probabilities on; by default a part of EXAMPLES."
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            help="Logistic regression's C, ridge's alpha, or how many neighbours; by default chosen on examples held out."
+        ),
+    ] = None,
+    text: Text = None,
+    label: Label = None,
+    separator: Separator = None,
+    seed: Annotated[int, typer.Option(help="Decides the parts.")] = 0,
+    overwrite: options.Overwrite = False,
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fit a head to texts with labels."""
+    options.begin(quiet or json)
+    from statim.files import check_output
+    from statim.model import StaticModel
+    from statim.tasks.classify import Classifier
+
+    check_output(out, overwrite=overwrite)
+    classifier = Classifier.fit(
+        StaticModel.load(model), examples, head=head, several=several, strength=strength, development=development,
+        ngrams=ngrams, text=text, label=label, separator=separator, seed=seed, threads=threads,
+    )  # fmt: skip
+    classifier.save(out, overwrite=overwrite)
+    fitted = classifier.fitted
+    figures = {
+        "out": str(out),
+        "head": head,
+        "labels": len(classifier.labels),
+        "strength": fitted.strength,
+        "judged_on": fitted.heldout,
+        "log_loss": fitted.tried.get(fitted.strength),
+        "calibrated": fitted.calibration.fitted,
+    }
+    told = f"{head} of {len(classifier.labels):,} labels, strength {fitted.strength:g}"
+    if fitted.tried:
+        told += f", log loss {fitted.tried[fitted.strength]:.4f} on {fitted.heldout}"
+    else:
+        told += "; too few examples to choose it or to calibrate probabilities"
+    options.result(figures, f"{told}; written to {out}", json)
+
+
+@app.command("predict")
+def predict(
+    model: Model,
+    head: HeadFolder,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXTS...]",
+            help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the standard input.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="A .parquet or .jsonl file; by default JSON lines on the standard output."
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
+    top: Annotated[
+        int, typer.Option(help="Write so many of the likeliest labels with their probabilities.")
+    ] = 1,
+    overwrite: options.Overwrite = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Tell the labels of texts."""
+    progress = options.begin(quiet)
+    if top < 1:
+        raise InputError(f"--top is {top}; it must be a whole number of at least 1")
+    from statim.data.texts import STDIN, in_blocks, read_texts
+    from statim.data.writing import check_table_output, table_writer, write_lines
+    from statim.model import StaticModel
+    from statim.progress import Progress
+    from statim.tasks.answers import answers, schema
+    from statim.tasks.classify import Classifier
+    from statim.tasks.inputs import BLOCK
+    from statim.threads import ahead
+
+    if out is not None:
+        check_table_output(out, overwrite=overwrite)
+    classifier = Classifier.load(head, StaticModel.load(model))
+    blocks = ahead(in_blocks(read_texts(sources or [STDIN], column), BLOCK))
+    count = 0
+    with Progress("classify", total=None, unit="texts", show=progress and out is not None) as bar:
+        writing: Any = (
+            table_writer(out, schema(classifier, top))
+            if out is not None
+            else contextlib.nullcontext(lambda table: write_lines(sys.stdout.buffer, table))
+        )
+        with contextlib.closing(blocks), writing as write:
+            for texts in blocks:
+                write(answers(classifier, texts, top, threads=threads))
+                count += len(texts)
+                bar.advance(len(texts))
+    sys.stdout.flush()
+    if out is not None:
+        options.note(f"{count:,} texts, written to {out}", quiet)
+
+
+@app.command("evaluate")
+def evaluate(
+    model: Model,
+    head: HeadFolder,
+    examples: Annotated[str, typer.Argument(help="Texts with labels that the head was not fitted to.")],
+    text: Text = None,
+    label: Label = None,
+    separator: Separator = None,
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a head on texts with labels."""
+    progress = options.begin(quiet or json)
+    from statim.model import StaticModel
+    from statim.tasks.classify import Classifier
+
+    classifier = Classifier.load(head, StaticModel.load(model))
+    judged = classifier.evaluate(
+        examples, text=text, label=label, separator=separator, threads=threads, progress=progress
+    )
+    options.result(judged.to_dict(), str(judged), json)

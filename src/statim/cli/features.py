@@ -1,0 +1,62 @@
+"""statim features: a table in, the same table with a column of vectors out."""
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from statim.cli import options
+from statim.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def features(
+    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    source: Annotated[str, typer.Argument(help="A table (.jsonl, .csv, .tsv, .parquet, .arrow).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .parquet or .jsonl file to write.")],
+    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
+    name: Annotated[str, typer.Option(help="What the column of vectors is called.")] = "vector",
+    dim: Annotated[int | None, typer.Option(help="Keep only the first dimensions.")] = None,
+    overwrite: options.Overwrite = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Put a column of vectors beside the columns of a table."""
+    progress = options.begin(quiet)
+    from statim.data.writing import check_table_output, table_writer
+    from statim.model import StaticModel
+    from statim.progress import Progress
+    from statim.tasks.features import with_vectors
+
+    check_table_output(out, overwrite=overwrite)
+    parts = with_vectors(StaticModel.load(model), source, column, name=name, threads=threads, dim=dim)
+    first = next(parts, None)
+    if first is None:
+        raise DataError(f"{source} has no rows")
+    count = 0
+    with (
+        Progress("features", total=None, unit="rows", show=progress) as bar,
+        table_writer(out, first.schema) as write,
+    ):
+        for part in itertools.chain([first], parts):
+            write(_like(part, first.schema, source))
+            count += len(part)
+            bar.advance(len(part))
+    options.note(f"{count:,} rows, written to {out}", quiet)
+
+
+def _like(table: "pa.Table", schema: "pa.Schema", source: str) -> "pa.Table":
+    """A table with the columns of the first; JSON lines may have others further down."""
+    import pyarrow as pa
+
+    if table.schema == schema:
+        return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, KeyError) as error:
+        raise DataError(
+            f"{source}: the columns are not the same all the way down ({str(error)[:120]}); give it as Parquet, or with equal columns"
+        ) from None
