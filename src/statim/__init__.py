@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from statim.model import StaticModel
     from statim.search.index import Hit, Index
     from statim.settings import Settings
+    from statim.tasks.clusters import cluster
+    from statim.tasks.duplicates import find_duplicates
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
-    "mine_hard_negatives", "train",
+    "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "cluster", "evaluate", "find_duplicates",
+    "fit_sentence_transformer", "mine_hard_negatives", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,7 +35,9 @@ _HOMES = {
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
     "TrainingResult": "statim.training.result",
+    "cluster": "statim.tasks.clusters",
     "evaluate": "statim.evaluation",
+    "find_duplicates": "statim.tasks.duplicates",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "mine_hard_negatives": "statim.mining.mine",
     "train": "statim.training.train",

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from statim import __version__
-from statim.cli import cache, demo, duplicates, encode, index, info, mine, quantize, search, train
+from statim.cli import cache, cluster, demo, duplicates, encode, index, info, mine, quantize, search, train
 from statim.cli import evaluate as evaluate
 from statim.errors import StatimError
 
@@ -49,6 +49,7 @@ app.command("quantize")(quantize.quantize)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("duplicates")(duplicates.duplicates)
+app.command("cluster")(cluster.cluster)
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.add_typer(cache.app, name="cache")
