@@ -45,7 +45,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What takes long to import, and the files that may do so at their top; all others do it inside a function
 HEAVY = {
     "numba": ["kernels/"],
-    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "mining/", "training/"],
+    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "mining/", "training/", "tasks/"],
     "torch": [
         "training/contrastive.py",
         "training/trainer.py",
@@ -56,6 +56,7 @@ HEAVY = {
     ],
     "triton": ["kernels/gpu_"],
     "bm25s": [],
+    "evoc": [],
     "datasets": [],
     "faiss": [],
     "huggingface_hub": [],

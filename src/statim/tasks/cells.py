@@ -188,20 +188,24 @@ def _moved(
 
 
 def _start(sample: Floats, k: int, random: np.random.Generator) -> Floats:
-    """Where centres begin: k-means++ (Arthur and Vassilvitskii, 2007) where that is quick, else random vectors."""
-    if k * sample.size > LONGEST:
+    """Where centres begin: greedy k-means++ (Arthur and Vassilvitskii, 2007) where that is quick, else random vectors."""
+    trials = 2 + int(np.log(k))
+    if k * trials * sample.size > LONGEST:
         return sample[random.choice(len(sample), k, replace=False)]
     chosen = [int(random.integers(len(sample)))]
-    distances = np.full(len(sample), np.inf, np.float64)
+    distances = np.maximum(1 - sample @ sample[chosen[0]], 0)
+    distances[chosen[0]] = 0
     for _ in range(k - 1):
-        np.minimum(distances, np.maximum(1 - sample @ sample[chosen[-1]], 0), out=distances)
-        distances[chosen[-1]] = 0
-        total = distances.sum()
-        if total <= 0:
-            left = np.setdiff1d(np.arange(len(sample)), chosen)
-            chosen.append(int(random.choice(left)))
+        sums = np.cumsum(distances, dtype=np.float64)
+        if sums[-1] <= 0:  # only copies of what is chosen are left
+            chosen.append(int(random.choice(np.setdiff1d(np.arange(len(sample)), chosen))))
             continue
-        chosen.append(min(int(np.searchsorted(np.cumsum(distances), random.random() * total, "right")), len(sample) - 1))
+        some = np.minimum(np.searchsorted(sums, random.random(trials) * sums[-1], "right"), len(sample) - 1)
+        left = np.minimum(distances[:, None], np.maximum(1 - sample @ sample[some].T, 0))
+        left[some, np.arange(trials)] = 0
+        best = int(np.argmin(left.sum(axis=0, dtype=np.float64)))
+        chosen.append(int(some[best]))
+        distances = left[:, best]
     return sample[chosen]
 
 

@@ -25,7 +25,7 @@ from statim.progress import Progress
 from statim.tasks.cells import kmeans, nearest
 from statim.tasks.described import described
 from statim.tasks.items import Floats, Items, Longs, read_items
-from statim.tasks.join import FEW, Sample, pairs_above
+from statim.tasks.join import Sample, large, pairs_above
 from statim.tasks.thresholds import short
 
 METHODS = ("kmeans", "density", "communities")
@@ -208,7 +208,7 @@ def _communities(
     from statim.kernels import near
 
     part, chosen, sample = items, np.arange(len(items)), None
-    if len(items) > FEW:
+    if large(items, None):
         sample = Sample(items, None, threshold, seed=seed, threads=threads, progress=progress)
         pairs = sample.count(threshold)
         if pairs > PAIRS:  # pairs grow with the square of the texts

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.tasks.items import Floats, Ints, Items, Longs, read_items
-from statim.tasks.join import FEW, Pairs, Sample, pairs_above
+from statim.tasks.join import Pairs, Sample, large, pairs_above
 from statim.tasks.thresholds import THRESHOLDS, Thresholds, example, short
 
 THRESHOLD = 0.9
@@ -75,7 +76,7 @@ def find_duplicates(
     )
     clock("read and encode")
     sample = None
-    if not exact and max(len(left), 0 if right is None else len(right)) > FEW:
+    if not exact and large(left, right):
         sample = Sample(left, right, min(threshold, THRESHOLDS[0]), seed=seed, threads=threads, progress=progress)
         clock("sample")
     pairs = pairs_above(
@@ -84,7 +85,7 @@ def find_duplicates(
     clock("compare")
     recall = None if sample is None else _recall(sample, pairs, threshold)
     if top is not None:
-        pairs = pairs.take(_closest(pairs, len(left), top) | (_closest(_turned(pairs), len(left), top) if right is None else False))
+        pairs = pairs.take(_closest(pairs, top, same=right is None))
     found = Duplicates(left, right, pairs, threshold, linked=linked, recall=recall)
     clock("group")
     found.seconds = clock.seconds
@@ -309,17 +310,17 @@ def _matched(items: Items, against: Items, pairs: Pairs) -> tuple[Longs, Floats]
     return rows[items.items_of], scores[items.items_of]
 
 
-def _closest(pairs: Pairs, count: int, top: int) -> Any:
-    """Which pairs are among the ``top`` closest of their left item."""
-    order = np.lexsort((pairs.right, -pairs.scores, pairs.left))
-    starts = np.searchsorted(pairs.left[order], np.arange(count))
-    chosen = np.empty(len(order), np.bool_)
-    chosen[order] = np.arange(len(order)) - starts[pairs.left[order]] < top
+def _closest(pairs: Pairs, top: int, *, same: bool) -> npt.NDArray[np.bool_]:
+    """Which pairs are among the ``top`` closest of their left item, or, inside one set, of either."""
+    count = len(pairs.left)
+    items = np.concatenate([pairs.left, pairs.right]) if same else pairs.left
+    others = np.concatenate([pairs.right, pairs.left]) if same else pairs.right
+    scores = np.concatenate([pairs.scores, pairs.scores]) if same else pairs.scores
+    order = np.lexsort((others, -scores, items))
+    ranks = np.arange(len(order)) - np.searchsorted(items[order], items[order])
+    chosen = np.zeros(count, np.bool_)
+    chosen[order[ranks < top] % max(1, count)] = True
     return chosen
-
-
-def _turned(pairs: Pairs) -> Pairs:
-    return Pairs(pairs.right, pairs.left, pairs.scores)
 
 
 def _recall(sample: Sample, pairs: Pairs, threshold: float) -> float | None:

@@ -197,7 +197,8 @@ class _Reading:
 
 def _arrays(texts: Any, column: str | None) -> Iterator[pa.LargeStringArray]:
     """Texts of any source, or of a plain iterable of str."""
-    if isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts):
+    column_of_arrow = isinstance(texts, (pa.Array, pa.ChunkedArray))
+    if not column_of_arrow and (isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts)):
         yield from read_texts(texts, column)
         return
     if isinstance(texts, list) and texts and all(isinstance(t, Path) or t == STDIN for t in texts):

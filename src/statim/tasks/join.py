@@ -24,6 +24,7 @@ from statim.tasks.cells import beside, kmeans, nearest, own_threads, product
 from statim.tasks.items import Items
 
 FOUND = 0.995  # the share of the sample's pairs that the margin must be enough for
+FOUND_OF_TEXTS = 0.99  # the same of each text's pairs, on average of the texts
 ROUNDING = 0.008  # bfloat16: 2^-9 of either vector, 2^-9 of the product, and what those give together
 FEW = 1 << 15  # vectors on the larger side up to which everything is compared
 QUERIES = 1 << 12  # vectors of the sample
@@ -54,6 +55,11 @@ class Pairs(NamedTuple):
     def take(self, which: Any) -> "Pairs":
         """Some of them."""
         return Pairs(self.left[which], self.right[which], self.scores[which])
+
+
+def large(left: Items, right: Items | None) -> bool:
+    """Are there so many that cells are worth their making?"""
+    return max(len(left), 0 if right is None else len(right)) > FEW
 
 
 class Sample:
@@ -142,7 +148,7 @@ def pairs_above(
             "choose a higher threshold (--report shows how many there are at several)"
         )
     other, kept = left if right is None else right, _Kept(threshold)
-    if exact or sample is None or max(len(left), len(other)) <= FEW:
+    if exact or sample is None or not large(left, right):
         with Progress("compare", total=len(left), unit="texts", show=progress) as bar:
             for start in range(0, len(left), WAVE):
                 rows = np.arange(start, min(start + WAVE, len(left)), dtype=np.int32)
@@ -225,7 +231,10 @@ def _by_cells(
     steps = [(0, 0)] if right is None else [(0, 1), (1, 0)]  # who looks into whose cells
     with Progress("compare", total=k * len(steps), unit="cells", show=progress) as bar:
         for probing, lying_in in steps:
-            for found in _cells(sides[probing], sides[lying_in], lying[probing], lying[lying_in], k, threshold, threads):
+            twice = right is None or probing == 1
+            for found in _cells(
+                sides[probing], sides[lying_in], lying[probing], lying[lying_in], k, threshold, twice, threads
+            ):
                 kept.add(found if probing == 0 else Pairs(found.right, found.left, found.scores))
                 bar.advance(1)
 
@@ -237,10 +246,15 @@ def _cells(
     lying: tuple[Ints, Ints, Ints],
     k: int,
     threshold: float,
+    twice: bool,
     threads: int | None,
 ) -> Iterator[Pairs]:
-    """The pairs of each cell: of those that lie in it or beside it, and those that lie in it."""
+    """The pairs of each cell: of those that lie in it or beside it, and those that lie in it.
+
+    With ``twice`` pairs that are found from the other end too are left to that: inside one set from the one that comes first.
+    """
     own, rows, cells = probes
+    other_looks = lying[1].astype(np.int64) * k + lying[2]  # ascending
     by_cell = np.argsort(cells, kind="stable")
     rows, looks = rows[by_cell], np.searchsorted(cells[by_cell], np.arange(k + 1))
     members = np.argsort(lying[0], kind="stable").astype(np.int32)
@@ -256,9 +270,14 @@ def _cells(
             for first in range(0, len(queries), LEFT):
                 some = queries[first : first + LEFT]
                 near = _near(left, right, some, columns, left.rough[some], vectors, threshold)
-                if same:  # two of the same cell meet twice
-                    again = (own[near.left] == cell) & (near.left > near.right)
-                    near = near.take(~again & (near.left != near.right))
+                if same:
+                    near = near.take(near.left != near.right)
+                if twice and len(near.left):
+                    wanted = near.right.astype(np.int64) * k + own[near.left]
+                    places = np.minimum(np.searchsorted(other_looks, wanted), len(other_looks) - 1)
+                    again = other_looks[places] == wanted
+                    near = near.take(~again | (near.left < near.right) if same else ~again)
+                if same:
                     near = Pairs(np.minimum(near.left, near.right), np.maximum(near.left, near.right), near.scores)
                 found.append(near)
         return _joined(found)
@@ -298,7 +317,7 @@ def _margin(sample: Sample, threshold: float, centres: Floats, threads: int | No
     texts, back, counts = np.unique(pairs.left, return_inverse=True, return_counts=True)
     weights = 1 / counts[back]
     order = np.argsort(gap)
-    by_text = np.searchsorted(np.cumsum(weights[order]), FOUND * len(texts))
+    by_text = np.searchsorted(np.cumsum(weights[order]), FOUND_OF_TEXTS * len(texts))
     by_pair = math.ceil(FOUND * len(gap)) - 1
     enough = float(gap[order][min(len(gap) - 1, max(by_text, by_pair))])
     return max(0.0, enough) + (ROUNDING / 2 if left.rough.dtype == np.int16 else 1e-6)
@@ -319,7 +338,7 @@ class _Kept:
         """
         self.parts.append(pairs)
         self._count += len(pairs.left)
-        if self._count > 2 * MOST:  # some are there twice
+        if self._count > MOST:
             raise InputError(
                 f"more than {MOST:,} pairs are at or above {self._threshold:g}; choose a higher threshold (--report shows how many "
                 "there are at several)"
@@ -333,11 +352,7 @@ def _joined(parts: list[Pairs]) -> Pairs:
 
 
 def _sorted(parts: list[Pairs]) -> Pairs:
-    """In order, each pair once."""
+    """In order."""
     pairs = _joined(parts)
-    keys = pairs.left.astype(np.int64) << 32 | pairs.right
-    order = np.argsort(keys)
-    keys = keys[order]
-    new = np.ones(len(keys), np.bool_)
-    new[1:] = keys[1:] != keys[:-1]
-    return pairs.take(order[new])
+    parts.clear()  # they may be many
+    return pairs.take(np.argsort(pairs.left.astype(np.int64) << 32 | pairs.right))
