@@ -83,7 +83,10 @@ def scikit_learn(path: Path, _: str, clusters: int, __: float) -> dict[str, Any]
     model = MiniBatchKMeans(clusters, batch_size=1 << 13, n_init=1, random_state=0).fit(vectors)
     found = clock.read(len(vectors))
     centres = model.cluster_centers_ / np.linalg.norm(model.cluster_centers_, axis=1, keepdims=True)
-    best = [(vectors[s : s + 8192] @ centres.T).max(axis=1).mean() for s in range(0, len(vectors) // 8192 * 8192, 8192)]
+    best = [
+        (vectors[s : s + 8192] @ centres.T).max(axis=1).mean()
+        for s in range(0, len(vectors) // 8192 * 8192, 8192)
+    ]
     return found | {"mean_cosine": round(float(np.mean(best)), 4)}
 
 
@@ -98,9 +101,13 @@ def labelled(path: Path, model: str) -> dict[str, Any]:
     texts, labels = table.column("text").to_pylist(), table.column("label").to_pylist()
     count = len(set(labels))
     vectors = StaticModel.load(model).encode(texts, normalize=True)
-    ours = [v_measure_score(labels, cluster(vectors=vectors, clusters=count, seed=seed).labels) for seed in range(3)]
+    ours = [
+        v_measure_score(labels, cluster(vectors=vectors, clusters=count, seed=seed).labels)
+        for seed in range(3)
+    ]
     theirs = [
-        v_measure_score(labels, MiniBatchKMeans(count, n_init=1, random_state=seed).fit_predict(vectors)) for seed in range(3)
+        v_measure_score(labels, MiniBatchKMeans(count, n_init=1, random_state=seed).fit_predict(vectors))
+        for seed in range(3)
     ]
     return {
         "labels": count,

@@ -61,6 +61,7 @@ class Clock:
         self.wall, self.processors = time.perf_counter(), time.process_time()
 
     def read(self, count: int) -> dict[str, Any]:
+        """Figures of a run over so many texts."""
         seconds, processors = time.perf_counter() - self.wall, time.process_time() - self.processors
         return {
             "seconds": round(seconds, 1),
@@ -103,7 +104,10 @@ def compare_exactly(path: Path, model: str, threshold: float) -> dict[str, Any]:
     for name, exact in (("cells", False), ("exhaustive", True)):
         clock = Clock()
         result = find_duplicates(path, model, threshold=threshold, exact=exact)
-        found[name] = clock.read(result.items.rows) | {"kept": len(result.stays), "pairs": len(result.pairs.left)}
+        found[name] = clock.read(result.items.rows) | {
+            "kept": len(result.stays),
+            "pairs": len(result.pairs.left),
+        }
     found["recall"] = round(found["cells"]["pairs"] / max(1, found["exhaustive"]["pairs"]), 5)  # all are true
     return found
 

@@ -45,7 +45,15 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What takes long to import, and the files that may do so at their top; all others do it inside a function
 HEAVY = {
     "numba": ["kernels/"],
-    "pyarrow": ["data/", "vocabulary/", "search/documents.py", "evaluation/", "mining/", "training/", "tasks/"],
+    "pyarrow": [
+        "data/",
+        "vocabulary/",
+        "search/documents.py",
+        "evaluation/",
+        "mining/",
+        "training/",
+        "tasks/",
+    ],
     "torch": [
         "training/contrastive.py",
         "training/trainer.py",

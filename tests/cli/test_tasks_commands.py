@@ -12,7 +12,10 @@ from pyarrow import parquet as pq
 @pytest.fixture
 def texts(tmp_path, pair_rows):
     path = tmp_path / "texts.jsonl"
-    lines = [row["question"] for row in pair_rows] + [pair_rows[0]["question"], pair_rows[5]["question"].upper()]
+    lines = [row["question"] for row in pair_rows] + [
+        pair_rows[0]["question"],
+        pair_rows[5]["question"].upper(),
+    ]
     path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
     return path
 
@@ -63,8 +66,12 @@ def test_clusters_are_written(statim, tmp_path, model_folder, texts, suffix):
     assert all(entry["words"] and entry["central"] for entry in figures["described"])
     rows = read(out)
     assert [row["row"] for row in rows] == list(range(402))
-    assert np.bincount([row["cluster"] for row in rows]).tolist() == [entry["size"] for entry in figures["described"]]
-    code, printed, err = statim("cluster", texts, "--model", model_folder, "--method", "communities", "-t", 0.9)
+    assert np.bincount([row["cluster"] for row in rows]).tolist() == [
+        entry["size"] for entry in figures["described"]
+    ]
+    code, printed, err = statim(
+        "cluster", texts, "--model", model_folder, "--method", "communities", "-t", 0.9
+    )
     assert code == 0, err
     assert "communities" in printed
 
@@ -107,8 +114,13 @@ def test_what_is_refused(statim, tmp_path, model_folder, texts, verb, given, wor
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "there.csv").write_text("here")
-    names = {name.split(".")[0]: tmp_path / name for name in ("three.npy", "object.npy", "gone.npy", "empty.txt", "wrong.xyz", "there.csv")}
-    code, out, err = statim(verb, *(str(part).format(texts=texts, model=model_folder, **names) for part in given))
+    names = {
+        name.split(".")[0]: tmp_path / name
+        for name in ("three.npy", "object.npy", "gone.npy", "empty.txt", "wrong.xyz", "there.csv")
+    }
+    code, out, err = statim(
+        verb, *(str(part).format(texts=texts, model=model_folder, **names) for part in given)
+    )
     assert code == 2, err
     assert out == ""
     assert "Traceback" not in err

@@ -106,7 +106,11 @@ def test_typical_words_are_those_of_the_formula(docstrings):
 
     counter = CountVectorizer(token_pattern=r"\b[^\W\d_]\w+\b", stop_words=list(STOPWORDS_EN))
     counts = counter.fit_transform(["\n".join(group) for group in groups]).toarray().astype(np.float64)
-    weights = counts / counts.sum(axis=1, keepdims=True) * np.log(1 + counts.sum(axis=1).mean() / counts.sum(axis=0))
+    weights = (
+        counts
+        / counts.sum(axis=1, keepdims=True)
+        * np.log(1 + counts.sum(axis=1).mean() / counts.sum(axis=0))
+    )
     words = counter.get_feature_names_out()
     for row, found in zip(weights, typical_words(groups, 10), strict=True):
         assert len(found) == 10
@@ -115,9 +119,17 @@ def test_typical_words_are_those_of_the_formula(docstrings):
 
 
 def test_clusters_of_texts_have_words_and_central_texts(minilm):
-    words = {"sort": "list order key reverse", "network": "socket port packet address", "time": "clock date hour zone"}
+    words = {
+        "sort": "list order key reverse",
+        "network": "socket port packet address",
+        "time": "clock date hour zone",
+    }
     random = np.random.default_rng(0)
-    texts = [f"{topic} {' '.join(random.permutation(more.split())[:3])}" for topic, more in words.items() for _ in range(40)]
+    texts = [
+        f"{topic} {' '.join(random.permutation(more.split())[:3])}"
+        for topic, more in words.items()
+        for _ in range(40)
+    ]
     model = statim.StaticModel(random.standard_normal((minilm.get_vocab_size(), 32)), minilm)
     texts += ["", texts[0]]
     found = statim.cluster(texts, model, clusters=3)
@@ -127,7 +139,9 @@ def test_clusters_of_texts_have_words_and_central_texts(minilm):
     assert found.labels[-1] == found.labels[0]
     for entry in found.described:
         assert len(set(entry["central"])) == len(entry["central"]) == 3
-        assert all(texts[row] == text for row, text in zip(entry["central_rows"], entry["central"], strict=True))
+        assert all(
+            texts[row] == text for row, text in zip(entry["central_rows"], entry["central"], strict=True)
+        )
     table = found.table()
     assert table.column("text").to_pylist() == texts
     assert table.column("cluster").to_pylist() == found.labels.tolist()

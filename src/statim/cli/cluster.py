@@ -25,14 +25,17 @@ def cluster(
     method: Annotated[str, typer.Option(help="kmeans, density, or communities.")] = "kmeans",
     clusters: Annotated[
         int | None,
-        typer.Option("--clusters", "-n", help="How many (kmeans); by default the root of half the texts, 100 at most."),
+        typer.Option(
+            "--clusters", "-n", help="How many (kmeans); by default the root of half the texts, 100 at most."
+        ),
     ] = None,
     threshold: Annotated[
         float, typer.Option("--threshold", "-t", help="The least cosine with a community's centre.")
     ] = 0.75,
     min_size: Annotated[int, typer.Option(help="The least size of a dense region or community.")] = 10,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster.")
+        Path | None,
+        typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,

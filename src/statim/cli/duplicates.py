@@ -27,25 +27,39 @@ def duplicates(
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="A file of another set, whose duplicates are looked for (repeatable): train for test, say."),
+        typer.Option(
+            help="A file of another set, whose duplicates are looked for (repeatable): train for test, say."
+        ),
     ] = None,
     against_vectors: Annotated[Path | None, typer.Option(help="The vectors of the other set.")] = None,
-    threshold: Annotated[float, typer.Option("--threshold", "-t", help="The least cosine of duplicates.")] = 0.9,
-    top: Annotated[int | None, typer.Option("--top", "-k", help="Of each text only its closest so many.")] = None,
+    threshold: Annotated[
+        float, typer.Option("--threshold", "-t", help="The least cosine of duplicates.")
+    ] = 0.9,
+    top: Annotated[
+        int | None, typer.Option("--top", "-k", help="Of each text only its closest so many.")
+    ] = None,
     linked: Annotated[
         bool,
-        typer.Option("--linked", help="Groups of all that pairs connect; by default all are close to the one that stays."),
+        typer.Option(
+            "--linked",
+            help="Groups of all that pairs connect; by default all are close to the one that stays.",
+        ),
     ] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare everything; by default large sets cell by cell.")
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Only show, with examples, how many there are at several thresholds.")
+        bool,
+        typer.Option("--report", help="Only show, with examples, how many there are at several thresholds."),
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file to write.")
+    ] = None,
     write: Annotated[
         str | None,
-        typer.Option(help="What to write: groups, pairs, or kept (what stays); by default groups, of two sets pairs."),
+        typer.Option(
+            help="What to write: groups, pairs, or kept (what stays); by default groups, of two sets pairs."
+        ),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the cells.")] = 0,
@@ -62,7 +76,9 @@ def duplicates(
     two = bool(against) or against_vectors is not None
     write = write or ("pairs" if two else "groups")
     if write not in WRITTEN or (two and write == "groups"):
-        raise InputError(f"--write is {write!r}; it must be one of {', '.join(WRITTEN[two:])}{' of two sets' * two}")
+        raise InputError(
+            f"--write is {write!r}; it must be one of {', '.join(WRITTEN[two:])}{' of two sets' * two}"
+        )
     if out is not None:
         check_table_output(out, overwrite=overwrite)
     given: dict[str, Any] = {

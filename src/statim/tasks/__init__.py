@@ -2,8 +2,7 @@
 
 items.py        a set's rows, its distinct texts and vectors
 cells.py        k-means by mini-batches, and which cells a vector lies in or beside
-sample.py       a sample compared with everything: how many pairs there are at which threshold
-join.py         all pairs above a threshold
+join.py         a sample compared with everything; all pairs above a threshold
 duplicates.py   groups of duplicates, their representatives, what stays: statim.find_duplicates
 thresholds.py   a report with examples, to choose a threshold by
 clusters.py     k-means, dense regions, communities: statim.cluster

@@ -73,12 +73,16 @@ def cluster(
     if method not in METHODS:
         raise InputError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
     for name, value, least in (("clusters", clusters, 1), ("min_size", min_size, 2)):
-        if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least):
+        if value is not None and (
+            not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least
+        ):
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     if not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
         raise InputError(f"threshold is {threshold!r}; it must be a number above 0 and at most 1 (a cosine)")
     if clusters is not None and method != "kmeans":
-        raise InputError(f"{method} finds out itself how many clusters there are; leave clusters out, or take kmeans")
+        raise InputError(
+            f"{method} finds out itself how many clusters there are; leave clusters out, or take kmeans"
+        )
     if method == "density":
         _evoc()
     started = time.perf_counter()
@@ -172,7 +176,9 @@ def _some(items: Items, which: Longs) -> Items:
     """Some of the items, vectors alone."""
     vectors = items.vectors[which]
     rough = vectors if items.rough is items.vectors else items.rough[which]
-    return replace(items, texts=None, first=items.first[which], vectors=vectors, rough=rough, zero=items.zero[which])
+    return replace(
+        items, texts=None, first=items.first[which], vectors=vectors, rough=rough, zero=items.zero[which]
+    )
 
 
 def _kmeans(items: Items, clusters: int | None, seed: int, threads: int | None) -> tuple[Longs, Floats]:
@@ -193,7 +199,9 @@ def _density(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:SAMPLE])
     sample = items.vectors[chosen]
     if len(chosen) < max(50, 2 * min_size):
-        raise InputError(f"{len(chosen):,} different texts are too few for density; take kmeans or communities")
+        raise InputError(
+            f"{len(chosen):,} different texts are too few for density; take kmeans or communities"
+        )
     with Progress("dense regions", total=None, unit="texts", show=progress) as bar, _quiet(threads):
         found = _evoc()(base_min_cluster_size=min_size, random_state=seed).fit_predict(sample)
         bar.advance(len(chosen))
@@ -213,7 +221,9 @@ def _communities(
         pairs = sample.count(threshold)
         if pairs > PAIRS:  # pairs grow with the square of the texts
             chosen = np.sort(
-                np.random.default_rng(seed).permutation(len(items))[: int(len(items) * (PAIRS / pairs) ** 0.5)]
+                np.random.default_rng(seed).permutation(len(items))[
+                    : int(len(items) * (PAIRS / pairs) ** 0.5)
+                ]
             )
             part = _some(items, chosen)
             sample = Sample(part, None, threshold, seed=seed, threads=threads, progress=progress)
@@ -293,7 +303,9 @@ def _evoc() -> Any:
     try:
         from evoc import EVoC
     except ImportError:
-        raise DependencyError('density needs evoc; pip install "statim[tasks]", or take kmeans or communities') from None
+        raise DependencyError(
+            'density needs evoc; pip install "statim[tasks]", or take kmeans or communities'
+        ) from None
     return EVoC
 
 

@@ -20,7 +20,9 @@ TEXTS = 500  # of a cluster whose words are counted
 WORDS = 8
 CENTRAL = 3
 
-_split = re.compile(r"\b[^\W\d_]\w+\b").findall  # two or more letters or digits, of which the first is a letter
+_split = re.compile(
+    r"\b[^\W\d_]\w+\b"
+).findall  # two or more letters or digits, of which the first is a letter
 
 
 def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[list[str]]:
@@ -40,7 +42,7 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
     for some in counts:
         total = max(1, some.total())
         weights = {word: number / total * math.log(1 + mean / every[word]) for word, number in some.items()}
-        found.append(sorted(weights, key=lambda word: (-weights[word], word))[:count])  # noqa: B023
+        found.append(sorted(weights, key=lambda word: (-weights[word], word))[:count])
     return found
 
 
@@ -62,7 +64,11 @@ def described(items: Items, labels: Longs, scores: Floats) -> list[dict[str, Any
     found = []
     for number, (rows, typical) in enumerate(zip(groups, words, strict=True)):
         central = _different(items, rows)
-        entry: dict[str, Any] = {"cluster": number, "size": len(rows), "score": round(float(scores[rows].mean()), 4)}
+        entry: dict[str, Any] = {
+            "cluster": number,
+            "size": len(rows),
+            "score": round(float(scores[rows].mean()), 4),
+        }
         if items.texts is not None:
             entry |= {"words": typical, "central": items.text(central).to_pylist()}
         found.append(entry | {"central_rows": central.tolist()})

@@ -77,10 +77,19 @@ def find_duplicates(
     clock("read and encode")
     sample = None
     if not exact and large(left, right):
-        sample = Sample(left, right, min(threshold, THRESHOLDS[0]), seed=seed, threads=threads, progress=progress)
+        sample = Sample(
+            left, right, min(threshold, THRESHOLDS[0]), seed=seed, threads=threads, progress=progress
+        )
         clock("sample")
     pairs = pairs_above(
-        left, right, min(threshold, LARGEST), sample, exact=exact, seed=seed, threads=threads, progress=progress
+        left,
+        right,
+        min(threshold, LARGEST),
+        sample,
+        exact=exact,
+        seed=seed,
+        threads=threads,
+        progress=progress,
     )
     clock("compare")
     recall = None if sample is None else _recall(sample, pairs, threshold)
@@ -181,7 +190,9 @@ class Duplicates:
             counts = np.bincount(self.pairs.left, minlength=len(items))
             starts = np.cumsum(counts) - counts
             number = counts[items.items_of[again]]
-            places = np.repeat(starts[items.items_of[again]] - (np.cumsum(number) - number), number) + np.arange(number.sum())
+            places = np.repeat(
+                starts[items.items_of[again]] - (np.cumsum(number) - number), number
+            ) + np.arange(number.sum())
             rows = np.append(rows, np.repeat(again, number))
             others, scores = np.append(others, others[places]), np.append(scores, scores[places])
         order = np.lexsort((others, rows))
@@ -247,11 +258,15 @@ class Duplicates:
             parts.append(f"{figures['kept']:,} rows stay, {figures['removed']:,} go")
         else:
             share = figures["removed"] / figures["rows"]
-            parts.append(f"{figures['removed']:,} rows ({share:.1%}) have a duplicate among the other {self.against.rows:,}")
+            parts.append(
+                f"{figures['removed']:,} rows ({share:.1%}) have a duplicate among the other {self.against.rows:,}"
+            )
         lines = ["\n".join(parts)]
         for found in figures["examples"]:
             if "text" in found:
-                lines.append(f"{found['score']:.3f}  {short(found['text'])}\n       {short(found['other_text'])}")
+                lines.append(
+                    f"{found['score']:.3f}  {short(found['text'])}\n       {short(found['other_text'])}"
+                )
         return "\n\n".join(lines)
 
 

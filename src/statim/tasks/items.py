@@ -169,7 +169,9 @@ class _Reading:
         scaled += np.float32(0)  # -0 becomes 0, so that equal vectors are equal bytes
         ends = np.arange(len(scaled) + 1, dtype=np.int64) * scaled.shape[1] * scaled.itemsize
         keys = fingerprints(scaled.view(np.uint8).reshape(-1), ends)
-        keys[zero] = np.stack([self._added + np.flatnonzero(zero), np.zeros(zero.sum())], axis=1)  # each its own
+        keys[zero] = np.stack(
+            [self._added + np.flatnonzero(zero), np.zeros(zero.sum())], axis=1
+        )  # each its own
         ids, places = self._vector_ids(keys)
         self._items_of.append(ids)
         self._rows.append(rows)
@@ -230,12 +232,21 @@ def _vectors(given: Any) -> npt.NDArray[Any]:
             found: Any = np.load(given, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             reason = getattr(error, "strerror", None) or "it is not a whole .npy file of numbers"
-            raise DataError(f"{given} cannot be read: {reason}; give what statim encode --out NAME.npy writes") from None
+            raise DataError(
+                f"{given} cannot be read: {reason}; give what statim encode --out NAME.npy writes"
+            ) from None
     else:
         found = given if isinstance(given, np.ndarray) else matrix(given, name)
-    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fi" or found.shape[1] == 0:
+    if (
+        not isinstance(found, np.ndarray)
+        or found.ndim != 2
+        or found.dtype.kind not in "fi"
+        or found.shape[1] == 0
+    ):
         shape = getattr(found, "shape", None)
-        raise InputError(f"{name} has the shape {shape}; vectors must be numbers of the shape (rows, dimensions)")
+        raise InputError(
+            f"{name} has the shape {shape}; vectors must be numbers of the shape (rows, dimensions)"
+        )
     return found
 
 

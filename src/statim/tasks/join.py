@@ -100,7 +100,9 @@ class Sample:
                 found.append(_everything(left, other, some, None, floor, right is None, threads))
                 self.size += len(some)
                 pairs += len(found[-1].left)
-                room = (ENOUGH - pairs) * self.size // max(1, pairs)  # queries that are likely to fill what is left
+                room = (
+                    (ENOUGH - pairs) * self.size // max(1, pairs)
+                )  # queries that are likely to fill what is left
                 wave = max(1, min(WAVE, 4 * wave, room))
                 bar.advance(len(some))
         self.pairs = Pairs(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
@@ -178,7 +180,9 @@ def _everything(
         found = []
         for s in range(first + start, first + stop, RIGHT):
             e = min(s + RIGHT, first + stop)
-            near = _near(left, right, rows, np.arange(s, e, dtype=np.int32), queries, right.rough[s:e], threshold)
+            near = _near(
+                left, right, rows, np.arange(s, e, dtype=np.int32), queries, right.rough[s:e], threshold
+            )
             if same:
                 near = near.take(near.left < near.right if since is not None else near.left != near.right)
             found.append(near)
@@ -278,7 +282,9 @@ def _cells(
                     again = other_looks[places] == wanted
                     near = near.take(~again | (near.left < near.right) if same else ~again)
                 if same:
-                    near = Pairs(np.minimum(near.left, near.right), np.maximum(near.left, near.right), near.scores)
+                    near = Pairs(
+                        np.minimum(near.left, near.right), np.maximum(near.left, near.right), near.scores
+                    )
                 found.append(near)
         return _joined(found)
 
@@ -348,7 +354,11 @@ class _Kept:
 def _joined(parts: list[Pairs]) -> Pairs:
     if not parts:
         return Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    return parts[0] if len(parts) == 1 else Pairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return (
+        parts[0]
+        if len(parts) == 1
+        else Pairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    )
 
 
 def _sorted(parts: list[Pairs]) -> Pairs:

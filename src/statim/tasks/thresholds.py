@@ -67,7 +67,8 @@ class Thresholds:
     def __str__(self) -> str:
         """A table and examples for a person."""
         rows = [
-            [f"{level['threshold']:.2f}", f"{level['pairs']:,}", f"{level['share']:.2%}"] for level in self.levels
+            [f"{level['threshold']:.2f}", f"{level['pairs']:,}", f"{level['share']:.2%}"]
+            for level in self.levels
         ]
         parts = [
             f"{self.rows:,} rows, {self.repeated:,} of them repeat an earlier one; of the others {self.sampled:,} were compared with all",
@@ -83,7 +84,11 @@ class Thresholds:
 
 def example(left: Items, a: int, right: Items, b: int, score: float) -> dict[str, Any]:
     """A pair of items: rows, score, and texts where there are any."""
-    found: dict[str, Any] = {"row": int(left.first[a]), "other": int(right.first[b]), "score": round(score, 4)}
+    found: dict[str, Any] = {
+        "row": int(left.first[a]),
+        "other": int(right.first[b]),
+        "score": round(score, 4),
+    }
     if left.texts is not None and right.texts is not None:
         found["text"] = left.text([found["row"]])[0].as_py()
         found["other_text"] = right.text([found["other"]])[0].as_py()
