@@ -62,7 +62,7 @@ def rounded(vectors: Floats, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return vectors
     import torch
 
-    return torch.from_numpy(vectors).bfloat16().view(torch.int16).numpy()  # type: ignore[no-any-return]
+    return torch.from_numpy(vectors).bfloat16().view(torch.int16).numpy()
 
 
 def kmeans(

@@ -140,7 +140,8 @@ class Duplicates:
         self, items: Items, against: Items | None, pairs: Pairs, threshold: float, *, linked: bool = False, recall: float | None = None
     ) -> None:  # fmt: skip
         self.items, self.against, self.pairs, self.threshold = items, against, pairs, threshold
-        self.linked, self.recall, self.seconds = linked, recall, {}
+        self.linked, self.recall = linked, recall
+        self.seconds: dict[str, float] = {}
         if against is None:
             self.representatives, self.scores = _grouped(items, pairs, linked)
         else:
