@@ -141,7 +141,7 @@ def arrays(graph):
 def test_stars_have_no_two_close_centres_and_members_close_to_theirs(graph):
     n, first, second, scores, offsets, places = arrays(graph)
     centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
-    near.stars(first, second, scores, offsets, places, np.arange(n), centres, closest)
+    near.stars(first, second, scores, offsets, places, centres, closest)
     edges = {frozenset(pair): score for pair, score in graph[1].items()}
     heads: list[int] = []
     for v in range(n):  # the first that no earlier centre is close to
@@ -150,7 +150,7 @@ def test_stars_have_no_two_close_centres_and_members_close_to_theirs(graph):
     assert heads == np.flatnonzero(centres == np.arange(n)).tolist()
     for v in set(range(n)) - set(heads):
         own = edges[frozenset((v, int(centres[v])))]
-        assert own == max(edges.get(frozenset((v, head)), 0) for head in heads)
+        assert own == max(edges.get(frozenset((v, head)), 0) for head in heads if head < v)
         assert closest[v] == np.float32(own)
 
 
@@ -294,14 +294,34 @@ def test_vectors_of_texts_are_those_of_the_model(model):
     assert with_model.pair_table().equals(with_vectors.pair_table())
 
 
-def test_too_many_pairs_are_refused(monkeypatch):
+def test_too_many_pairs_are_refused_where_all_are_wanted(monkeypatch):
     vectors = texts_like(6, 3000, topics=2)
     monkeypatch.setattr(join, "MOST", 1000)
-    with pytest.raises(InputError, match="higher threshold"):
-        find_duplicates(vectors=vectors, threshold=0.1)
-    monkeypatch.setattr(join, "FEW", 100)
-    with pytest.raises(InputError, match="pairs are at or above"):
-        find_duplicates(vectors=vectors, threshold=0.1)
+    for few in (1 << 20, 100):
+        monkeypatch.setattr(join, "FEW", few)
+        for options in ({"every_pair": True}, {"linked": True}, {"top": 3}, {"against_vectors": vectors}):
+            with pytest.raises(InputError, match="higher threshold"):
+                find_duplicates(vectors=vectors, threshold=0.2, **options)
+
+
+def test_crowded_sets_are_grouped_all_the_same(monkeypatch, products):
+    vectors = texts_like(7, 5000, topics=12)
+    expected = find_duplicates(vectors=vectors, threshold=0.6)
+    monkeypatch.setattr(join, "MOST", 1000)
+    found = find_duplicates(vectors=vectors, threshold=0.6)
+    assert found.crowded
+    assert found.stays.tolist() == expected.stays.tolist()
+    scores, heads = unit(vectors) @ unit(vectors).T, found.stays
+    for row in range(5000):
+        if row not in heads:
+            before = heads[heads < row]
+            assert scores[row, found.representatives[row]] == pytest.approx(
+                scores[row, before].max(), abs=1e-6
+            )
+    assert found.scores == pytest.approx(scores[np.arange(5000), found.representatives], abs=1e-5)
+    assert (found.representatives == expected.representatives).all()
+    with pytest.raises(InputError, match="too many pairs"):
+        found.pair_table()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,9 @@ def duplicates(
         found = compare_thresholds(**given)
         options.result(found.to_dict(), str(found), json)
         return
-    result = find_duplicates(**given, threshold=threshold, top=top, linked=linked, exact=exact)
+    result = find_duplicates(
+        **given, threshold=threshold, top=top, linked=linked, exact=exact, every_pair=write == "pairs"
+    )
     figures, text = result.to_dict(), str(result)
     if out is not None:
         table = {"groups": result.groups, "pairs": result.pair_table, "kept": result.kept}[write]()

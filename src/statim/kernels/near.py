@@ -122,9 +122,9 @@ def neighbours(first: Ints, second: Ints, count: int) -> tuple[Longs, Ints]:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def stars(
-    first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, order: Longs, centres: Ints, closest: Floats
-) -> None:  # fmt: skip
-    """Take items in order: one that no earlier centre is close to is a centre; the others belong to the closest centre.
+    first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, centres: Ints, closest: Floats
+) -> None:
+    """Take items in order: one that no centre before it is close to is a centre; the others belong to the closest such one.
 
     Args:
         first: (p,) int32, of each pair.
@@ -132,18 +132,17 @@ def stars(
         scores: (p,) float32.
         offsets: (n + 1,) from ``neighbours``.
         pairs: From ``neighbours``.
-        order: (n,) int64, a permutation.
         centres: (n,) int32, -1, written: each item's centre.
         closest: (n,) float32, -inf, written: its score with it, 1 for a centre.
     """
-    for v in order:
+    for v in range(len(centres)):
         if centres[v] >= 0:
             continue
         centres[v], closest[v] = v, 1.0
         for e in range(offsets[v], offsets[v + 1]):
             p = pairs[e]
             u = second[p] if first[p] == v else first[p]
-            if scores[p] > closest[u]:  # never of a centre: no two are close
+            if u > v and scores[p] > closest[u]:
                 centres[u], closest[u] = v, scores[p]
 
 

@@ -31,7 +31,7 @@ from statim.tasks.thresholds import short
 METHODS = ("kmeans", "density", "communities")
 PASSES = 2  # of k-means' mini-batches over everything
 SAMPLE = 100_000  # vectors that density looks at
-PAIRS = 30_000_000  # that communities are made of
+PAIRS = 20_000_000  # that communities are made of
 LOWEST = 10  # percent of a dense region's members that other texts are measured by
 SHOWN = 20  # clusters in a text
 

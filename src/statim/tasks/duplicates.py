@@ -2,7 +2,7 @@
 
 Texts are duplicates if the cosine of their vectors reaches a threshold. That is no equivalence: a is like b and b like c, but a need not
 be like c, and groups of whatever is connected grow long chains whose ends have nothing in common. So groups here are stars: texts are
-taken in their order; one that no earlier representative is close to becomes a representative, every other belongs to the closest one.
+taken in their order; one that no earlier representative is close to becomes a representative, every other belongs to the closest one before it.
 Then every member is a duplicate of its representative, and no two representatives are duplicates: what stays is without duplicates, and
 nothing goes that has none (it is a maximal independent set, and the star clustering of Aslam, Pelekhov and Rus, 2004, by order instead of
 degree). ``linked`` gives connected components instead, for a split that no pair may cross.
@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from statim.errors import InputError
 from statim.model import StaticModel
+from statim.tasks.crowded import with_representatives
 from statim.tasks.items import Floats, Ints, Items, Longs, read_items
-from statim.tasks.join import Pairs, Sample, large, pairs_above
+from statim.tasks.join import CrowdedError, Pairs, Sample, large, pairs_above
 from statim.tasks.thresholds import THRESHOLDS, Thresholds, example, short
 
 THRESHOLD = 0.9
@@ -38,6 +39,7 @@ def find_duplicates(
     top: int | None = None,
     linked: bool = False,
     exact: bool = False,
+    every_pair: bool = False,
     column: str | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -55,6 +57,8 @@ def find_duplicates(
         top: Of each text's duplicates keep so many, the closest; a pair stays if it is among those of either. None for all.
         linked: Groups are all that pairs connect, not stars around representatives.
         exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see join.py).
+        every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
+            comparing with representatives alone (see crowded.py).
         column: The column of texts in files; guessed by default.
         seed: Of what is drawn at random: sample and cells.
         threads: Threads to use.
@@ -81,21 +85,20 @@ def find_duplicates(
             left, right, min(threshold, THRESHOLDS[0]), seed=seed, threads=threads, progress=progress
         )
         clock("sample")
-    pairs = pairs_above(
-        left,
-        right,
-        min(threshold, LARGEST),
-        sample,
-        exact=exact,
-        seed=seed,
-        threads=threads,
-        progress=progress,
-    )
+    least, crowded = min(threshold, LARGEST), False
+    try:
+        pairs = pairs_above(
+            left, right, least, sample, exact=exact, seed=seed, threads=threads, progress=progress
+        )
+    except CrowdedError:
+        if right is not None or linked or top is not None or every_pair:
+            raise
+        crowded, pairs = True, with_representatives(left, least, threads=threads, progress=progress)
     clock("compare")
-    recall = None if sample is None else _recall(sample, pairs, threshold)
+    recall = None if sample is None or crowded else _recall(sample, pairs, threshold)
     if top is not None:
         pairs = pairs.take(_closest(pairs, top, same=right is None))
-    found = Duplicates(left, right, pairs, threshold, linked=linked, recall=recall)
+    found = Duplicates(left, right, pairs, threshold, linked=linked, recall=recall, crowded=crowded)
     clock("group")
     found.seconds = clock.seconds
     return found
@@ -130,6 +133,7 @@ class Duplicates:
         threshold: That.
         linked: Groups are connected components.
         recall: The share of a sample's pairs that is among them; None where everything was compared.
+        crowded: There were too many: pairs are those with representatives alone.
         representatives: (r,) int64, the row that each row is a duplicate of; of what stays, itself. Of two sets, of the other set
             and -1 for what has none.
         scores: (r,) float32, the cosine with it; 0 where there is none.
@@ -137,10 +141,10 @@ class Duplicates:
     """
 
     def __init__(
-        self, items: Items, against: Items | None, pairs: Pairs, threshold: float, *, linked: bool = False, recall: float | None = None
+        self, items: Items, against: Items | None, pairs: Pairs, threshold: float, *, linked: bool = False, recall: float | None = None, crowded: bool = False
     ) -> None:  # fmt: skip
         self.items, self.against, self.pairs, self.threshold = items, against, pairs, threshold
-        self.linked, self.recall = linked, recall
+        self.linked, self.recall, self.crowded = linked, recall, crowded
         self.seconds: dict[str, float] = {}
         if against is None:
             self.representatives, self.scores = _grouped(items, pairs, linked)
@@ -180,7 +184,13 @@ class Duplicates:
         return pa.table(columns | {"score": self.scores[rows]} | self._text(self.items, rows))
 
     def pair_table(self) -> pa.Table:
-        """Pairs: row, other, score and both texts; a row that repeats an earlier one is paired with that one alone."""
+        """Pairs: row, other, score and both texts; a row that repeats an earlier one is paired with that one alone.
+
+        Raises:
+            InputError: There were too many to keep.
+        """
+        if self.crowded:
+            raise InputError("there are too many pairs to keep; choose a higher threshold, or write groups")
         items, other = self.items, self.items if self.against is None else self.against
         rows, others, scores = items.first[self.pairs.left], other.first[self.pairs.right], self.pairs.scores
         again = np.flatnonzero(items.first[items.items_of] != np.arange(items.rows))
@@ -220,6 +230,7 @@ class Duplicates:
             "different_vectors": len(items),
             "threshold": self.threshold,
             "pairs": len(self.pairs.left),
+            "crowded": self.crowded,
         }
         if self.against is None:
             sizes = self.sizes
@@ -249,6 +260,8 @@ class Duplicates:
         figures = self.to_dict()
         repeated = self.items.rows - len(self.items)
         how = "everything compared" if self.recall is None else f"{self.recall:.1%} of a sample's pairs found"
+        if self.crowded:
+            how = "with representatives alone: all are too many to keep"
         parts = [
             f"{figures['rows']:,} rows, {repeated:,} of them repeat an earlier one exactly (text or vector)",
             f"{figures['pairs']:,} pairs of others at or above {self.threshold:g} ({how})",
@@ -307,7 +320,7 @@ def _grouped(items: Items, pairs: Pairs, linked: bool) -> tuple[Longs, Floats]:
     else:
         offsets, places = near.neighbours(pairs.left, pairs.right, n)
         near.stars(
-            pairs.left, pairs.right, pairs.scores, offsets, places, np.arange(n), centres, np.full(n, -np.inf, np.float32)
+            pairs.left, pairs.right, pairs.scores, offsets, places, centres, np.full(n, -np.inf, np.float32)
         )  # fmt: skip
     scores = np.ones(n, np.float32)
     moved = np.flatnonzero(centres != np.arange(n)).astype(np.int32)

@@ -32,11 +32,15 @@ WAVE = 1 << 10  # of these compared at a time
 ENOUGH = 1 << 22  # pairs of a sample, beyond which no further wave is compared
 PAIRS = 500  # that a margin is measured on at least, if there are so many above the floor
 BESIDE = 0.1  # margin where there are no pairs to measure it on
-MOST = 100_000_000  # pairs that are kept: 1.2 GB
+MOST = 30_000_000  # pairs that are kept: 360 MB, and some times as much while they are sorted
 LEFT, RIGHT = 1 << 10, 1 << 11  # a block of products
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+
+
+class CrowdedError(InputError):
+    """There are more than MOST pairs."""
 
 
 class Pairs(NamedTuple):
@@ -93,7 +97,7 @@ class Sample:
         found: list[Pairs] = []
         self.size = pairs = 0
         with Progress("compare a sample", total=len(chosen), unit="texts", show=progress) as bar:
-            wave = 1 << 5
+            wave = 1 << 3  # who knows how many pairs there are
             while self.size < len(chosen) and pairs < ENOUGH:
                 some = chosen[self.size : self.size + wave]
                 other = left if right is None else right
@@ -142,10 +146,10 @@ def pairs_above(
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: There are more than MOST pairs; the message says about how many.
+        CrowdedError: There are more than MOST pairs; the message says about how many.
     """
     if sample is not None and sample.count(threshold) > MOST:
-        raise InputError(
+        raise CrowdedError(
             f"about {sample.count(threshold):,} pairs are at or above {threshold:g}, more than the {MOST:,} that are kept; "
             "choose a higher threshold (--report shows how many there are at several)"
         )
@@ -180,24 +184,34 @@ def _everything(
         found = []
         for s in range(first + start, first + stop, RIGHT):
             e = min(s + RIGHT, first + stop)
-            near = _near(
+            near = near_pairs(
                 left, right, rows, np.arange(s, e, dtype=np.int32), queries, right.rough[s:e], threshold
             )
             if same:
                 near = near.take(near.left < near.right if since is not None else near.left != near.right)
             found.append(near)
-        return _joined(found)
+        return joined(found)
 
     with own_threads(left.rough):
         # so many parts that what they find comes in a fixed order
         parts = [partial(work, *bounds) for bounds in pool.ranges(len(right) - first, 4 * workers)]
-        return _joined(pool.run(parts, workers))
+        return joined(pool.run(parts, workers))
 
 
-def _near(
+def near_pairs(
     left: Items, right: Items, rows: Ints, columns: Ints, queries: Any, documents: Any, threshold: float
 ) -> Pairs:
-    """The pairs of some items with some others at or above a threshold: one block of products."""
+    """The pairs of some items with some others at or above a threshold: one block of products.
+
+    Args:
+        left: n items.
+        right: m items.
+        rows: (a,) int32, some of those on the left.
+        columns: (b,) int32, some of those on the right.
+        queries: Their rough vectors, (a, d).
+        documents: Likewise, (b, d).
+        threshold: The least cosine.
+    """
     from statim.kernels.near import above, cosines
 
     block = product(queries, documents)
@@ -212,7 +226,7 @@ def _near(
             scores = np.empty(count, np.float32)
             cosines(left.vectors, right.vectors, first, second, scores)
             found.append(Pairs(first, second, scores).take(scores >= np.float32(threshold)))
-    return _joined(found)
+    return joined(found)
 
 
 def _by_cells(
@@ -273,7 +287,7 @@ def _cells(
             vectors = right.rough[columns]
             for first in range(0, len(queries), LEFT):
                 some = queries[first : first + LEFT]
-                near = _near(left, right, some, columns, left.rough[some], vectors, threshold)
+                near = near_pairs(left, right, some, columns, left.rough[some], vectors, threshold)
                 if same:
                     near = near.take(near.left != near.right)
                 if twice and len(near.left):
@@ -286,7 +300,7 @@ def _cells(
                         np.minimum(near.left, near.right), np.maximum(near.left, near.right), near.scores
                     )
                 found.append(near)
-        return _joined(found)
+        return joined(found)
 
     workers = pool.count(threads)
     with own_threads(left.rough):
@@ -340,18 +354,19 @@ class _Kept:
         """Keep them.
 
         Raises:
-            InputError: There are too many.
+            CrowdedError: There are too many.
         """
         self.parts.append(pairs)
         self._count += len(pairs.left)
         if self._count > MOST:
-            raise InputError(
+            raise CrowdedError(
                 f"more than {MOST:,} pairs are at or above {self._threshold:g}; choose a higher threshold (--report shows how many "
                 "there are at several)"
             )
 
 
-def _joined(parts: list[Pairs]) -> Pairs:
+def joined(parts: list[Pairs]) -> Pairs:
+    """All pairs of some parts, in their order."""
     if not parts:
         return Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
     return (
@@ -363,6 +378,6 @@ def _joined(parts: list[Pairs]) -> Pairs:
 
 def _sorted(parts: list[Pairs]) -> Pairs:
     """In order."""
-    pairs = _joined(parts)
+    pairs = joined(parts)
     parts.clear()  # they may be many
     return pairs.take(np.argsort(pairs.left.astype(np.int64) << 32 | pairs.right))
