@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import adjusted_rand_score
 
@@ -88,10 +88,21 @@ def test_communities_of_a_sample_take_the_rest(monkeypatch):
     assert adjusted_rand_score(labels, found.labels) > 0.95
 
 
-def test_dense_regions(monkeypatch):
+@pytest.mark.parametrize("kind", ["stand-in", pytest.param("evoc", marks=pytest.mark.long)])
+def test_dense_regions(kind, monkeypatch):
     vectors, labels = blobs(5, 900, k=6, spread=0.1)
     noise = np.random.default_rng(1).standard_normal((100, 24)).astype(np.float32)
     monkeypatch.setattr(module, "SAMPLE", 600)  # the rest joins
+    if kind == "stand-in":  # evoc compiles for half a minute
+
+        class Dense:
+            def __init__(self, base_min_cluster_size, random_state):
+                self.least = base_min_cluster_size
+
+            def fit_predict(self, sample):
+                return HDBSCAN(min_cluster_size=self.least, copy=True).fit_predict(sample)
+
+        monkeypatch.setattr(module, "_evoc", lambda: Dense)
     found = cluster(vectors=np.concatenate([vectors, noise]), method="density")
     clustered = found.labels[:900] >= 0
     assert clustered.mean() > 0.8
