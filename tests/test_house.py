@@ -68,6 +68,7 @@ HEAVY = {
     ],
     "triton": ["kernels/gpu_"],
     "bm25s": [],
+    "evoc": [],
     "datasets": [],
     "faiss": [],
     "huggingface_hub": [],

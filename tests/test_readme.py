@@ -79,7 +79,7 @@ def settings(folder):
 
 
 def test_the_commands_and_one_piece_of_python():
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 14
     assert len(PYTHON) == 1
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from statim.search.index import Hit, Index
     from statim.settings import Settings
     from statim.tasks.classify import Classifier
+    from statim.tasks.clusters import cluster
+    from statim.tasks.duplicates import find_duplicates
     from statim.tasks.embedder import StaticEmbedder
     from statim.tasks.recommend import Recommender
     from statim.tokens import Tokens
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
-    "mine_hard_negatives", "train",
+    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "cluster",
+    "evaluate", "find_duplicates", "fit_sentence_transformer", "mine_hard_negatives", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -39,7 +41,9 @@ _HOMES = {
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
     "TrainingResult": "statim.training.result",
+    "cluster": "statim.tasks.clusters",
     "evaluate": "statim.evaluation",
+    "find_duplicates": "statim.tasks.duplicates",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "mine_hard_negatives": "statim.mining.mine",
     "train": "statim.training.train",

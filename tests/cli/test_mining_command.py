@@ -158,7 +158,7 @@ def test_refusals(statim, files, name):
 
 def test_a_name_that_is_no_table(statim, files):
     words = [files / "pairs.jsonl", "--model", files / "model"]
-    refused(statim(*words, "--out", files / "t.csv"), "t.csv", ".parquet, .jsonl")
+    refused(statim(*words, "--out", files / "t.xyz"), "t.xyz", ".parquet, .jsonl, .csv")
 
 
 PAIRS = [(row["question"], row["answer"]) for row in ROWS]

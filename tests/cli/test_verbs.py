@@ -10,7 +10,7 @@ import pytest
 from statim import __version__
 from statim.model import StaticModel
 
-VERBS = ["train", "evaluate", "encode", "index", "search", "demo", "info", "cache"]
+VERBS = ["train", "evaluate", "encode", "duplicates", "cluster", "index", "search", "demo", "info", "cache"]
 
 
 def test_version_and_help(statim):

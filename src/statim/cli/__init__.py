@@ -15,7 +15,9 @@ from statim import __version__
 from statim.cli import (
     cache,
     classify,
+    cluster,
     demo,
+    duplicates,
     encode,
     features,
     index,
@@ -61,6 +63,8 @@ app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("duplicates")(duplicates.duplicates)
+app.command("cluster")(cluster.cluster)
 app.add_typer(classify.app, name="classify")
 app.add_typer(recommend.app, name="recommend")
 app.command("features")(features.features)

@@ -44,6 +44,14 @@ def result(value: Any, text: str, as_json: bool) -> None:
     print(json.dumps(value, ensure_ascii=False) if as_json else text, flush=True)
 
 
+def sources(given: list[str] | None) -> Any:
+    """Names on the command line as sources of texts: files, or "-"; None for none."""
+    if not given:
+        return None
+    found = [name if name == "-" else Path(name) for name in given]
+    return found[0] if len(found) == 1 else found
+
+
 def numbers(given: str | None, name: str) -> list[int] | None:
     """``32,64,128`` as a list of whole numbers."""
     if given is None:

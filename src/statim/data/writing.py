@@ -1,18 +1,19 @@
-"""A table as a file: Parquet or JSON lines, whole or not at all."""
+"""A table as a file: Parquet, JSON lines or CSV, whole or not at all."""
 
 import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from statim.errors import InputError
 from statim.files import atomic_file
 
-SUFFIXES = (".parquet", ".jsonl")
+SUFFIXES = (".parquet", ".jsonl", ".csv")
 ROWS = 1 << 14  # written at a time
 
 
@@ -47,6 +48,9 @@ def write_table(path: str | Path, table: pa.Table) -> None:
             pq.write_table(table, file, row_group_size=ROWS * 4)
             return
         encode = json.JSONEncoder(ensure_ascii=False).encode
+        if path.suffix == ".csv":
+            _write_csv(file, table, encode)
+            return
         for start in range(0, len(table), ROWS):
             rows = table.slice(start, ROWS).to_pylist()
             file.write("".join(encode(row) + "\n" for row in rows).encode())
@@ -79,3 +83,12 @@ def write_lines(file: IO[bytes], table: pa.Table) -> None:
     for start in range(0, len(table), ROWS):
         rows = table.slice(start, ROWS).to_pylist()
         file.write("".join(encode(row) + "\n" for row in rows).encode())
+
+
+def _write_csv(file: IO[bytes], table: pa.Table, encode: Callable[[Any], str]) -> None:
+    """A line for each row; lists are written as JSON."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            texts = pa.array([encode(value) for value in table.column(index).to_pylist()], pa.large_string())
+            table = table.set_column(index, field.name, texts)
+    csv.write_csv(table, file)

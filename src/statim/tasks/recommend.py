@@ -92,7 +92,7 @@ class Recommender:
     @property
     def vectors(self) -> Floats:
         """The items' vectors, (n, d) float32 of length 1 (or 0, where a text has no known token)."""
-        return self._engine.vectors
+        return self._engine.vectors[:]
 
     def learn_popularity(self, baskets: Baskets) -> "Recommender":
         """Count in how many baskets each item is: ``prior`` becomes log(1 + count), 1 for the most popular; returns itself."""

@@ -1,0 +1,183 @@
+"""Clusters against scikit-learn, the words of clusters against the formula in numpy."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import HDBSCAN, KMeans
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import adjusted_rand_score
+
+import statim
+from statim.errors import DataError, InputError
+from statim.tasks import clusters as module
+from statim.tasks import join
+from statim.tasks.cells import beside, kmeans, nearest
+from statim.tasks.clusters import cluster
+from statim.tasks.described import typical_words
+from statim.tasks.items import read_items
+
+
+def blobs(seed, n, k=8, d=24, spread=0.5):
+    random = np.random.default_rng(seed)
+    labels = random.integers(k, size=n)
+    vectors = random.standard_normal((k, d))[labels] + spread * random.standard_normal((n, d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def inertia(vectors, centres):
+    """Of spherical k-means: the sum of 1 - cosine with the closest centre."""
+    return float((1 - (vectors @ centres.T).max(axis=1)).sum())
+
+
+@pytest.mark.parametrize("passes", [0, 2])
+def test_kmeans_is_as_good_as_scikit_learns(passes):
+    vectors, _ = blobs(0, 40_000, k=30, spread=0.9)
+    items = read_items(vectors=vectors)
+    centres = kmeans(items.vectors, items.rough, 20, passes=passes)
+    peer = KMeans(20, n_init=1, random_state=0).fit(vectors[:4000]).cluster_centers_
+    peer /= np.linalg.norm(peer, axis=1, keepdims=True)
+    assert np.linalg.norm(centres, axis=1) == pytest.approx(np.ones(20), abs=1e-5)
+    assert inertia(vectors, centres) < 1.02 * inertia(vectors, peer)
+
+
+def test_the_nearest_centre_and_those_beside_it():
+    vectors, _ = blobs(1, 5000)
+    items = read_items(vectors=vectors)
+    centres = kmeans(items.vectors, items.rough, 16)
+    scores = items.vectors.astype(np.float64) @ centres.T.astype(np.float64)
+    places, close = nearest(items.rough, centres)
+    assert (scores[np.arange(5000), places] >= scores.max(axis=1) - 0.016).all()  # bfloat16
+    assert close == pytest.approx(scores.max(axis=1), abs=0.01)
+    own, rows, cells = beside(items.rough, centres, 0.2)
+    assert (own == places).all()
+    found = np.zeros(scores.shape, bool)
+    found[rows, cells] = True
+    gaps = scores.max(axis=1, keepdims=True) - scores
+    assert found[gaps < 0.184].all()
+    assert not found[gaps > 0.216].any()
+    assert (np.lexsort((cells, rows)) == np.arange(len(rows))).all()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "communities"])
+def test_blobs_are_found_again(method):
+    vectors, labels = blobs(2, 2000, spread=0.2)
+    options = {"clusters": 8} if method == "kmeans" else {"threshold": 0.7}
+    found = cluster(vectors=vectors, method=method, **options)
+    assert adjusted_rand_score(labels, found.labels) > 0.99
+    sizes = np.bincount(found.labels)
+    assert (np.diff(sizes) <= 0).all()
+    assert [entry["size"] for entry in found.described] == sizes.tolist()
+    again = cluster(vectors=vectors, method=method, **options)
+    assert (again.labels == found.labels).all()
+
+
+def test_a_community_is_close_to_its_centre():
+    vectors, _ = blobs(3, 1500, k=40, spread=0.6)
+    found = cluster(vectors=vectors, method="communities", threshold=0.7, min_size=5)
+    assert found.described
+    assert min(entry["size"] for entry in found.described) >= 5
+    for entry in found.described:
+        centre = vectors[entry["central_rows"][0]]
+        assert (vectors[found.labels == entry["cluster"]] @ centre > 0.7 - 1e-5).all()
+
+
+def test_communities_of_a_sample_take_the_rest(monkeypatch):
+    monkeypatch.setattr(join, "FEW", 500)
+    monkeypatch.setattr(module, "PAIRS", 20_000)
+    vectors, labels = blobs(4, 4000, spread=0.15)
+    found = cluster(vectors=vectors, method="communities", threshold=0.7)
+    assert adjusted_rand_score(labels, found.labels) > 0.95
+
+
+@pytest.mark.parametrize("kind", ["stand-in", pytest.param("evoc", marks=pytest.mark.long)])
+def test_dense_regions(kind, monkeypatch):
+    vectors, labels = blobs(5, 900, k=6, spread=0.1)
+    noise = np.random.default_rng(1).standard_normal((100, 24)).astype(np.float32)
+    monkeypatch.setattr(module, "SAMPLE", 600)  # the rest joins
+    if kind == "stand-in":  # evoc compiles for half a minute
+
+        class Dense:
+            def __init__(self, base_min_cluster_size, random_state):
+                self.least = base_min_cluster_size
+
+            def fit_predict(self, sample):
+                return HDBSCAN(min_cluster_size=self.least, copy=True).fit_predict(sample)
+
+        monkeypatch.setattr(module, "_evoc", lambda: Dense)
+    found = cluster(vectors=np.concatenate([vectors, noise]), method="density")
+    clustered = found.labels[:900] >= 0
+    assert clustered.mean() > 0.8
+    assert adjusted_rand_score(labels[clustered], found.labels[:900][clustered]) > 0.95
+    assert (found.labels[900:] < 0).mean() > 0.8
+    assert (found.scores[found.labels < 0] == 0).all()
+
+
+def test_typical_words_are_those_of_the_formula(docstrings):
+    groups = [docstrings[start : start + 60] for start in range(0, 600, 60)]
+    from bm25s.stopwords import STOPWORDS_EN
+
+    counter = CountVectorizer(token_pattern=r"\b[^\W\d_]\w+\b", stop_words=list(STOPWORDS_EN))
+    counts = counter.fit_transform(["\n".join(group) for group in groups]).toarray().astype(np.float64)
+    weights = (
+        counts
+        / counts.sum(axis=1, keepdims=True)
+        * np.log(1 + counts.sum(axis=1).mean() / counts.sum(axis=0))
+    )
+    words = counter.get_feature_names_out()
+    for row, found in zip(weights, typical_words(groups, 10), strict=True):
+        assert len(found) == 10
+        chosen = [row[np.flatnonzero(words == word)[0]] for word in found]
+        assert chosen == pytest.approx(np.sort(row)[::-1][:10])
+
+
+def test_clusters_of_texts_have_words_and_central_texts(minilm):
+    words = {
+        "sort": "list order key reverse",
+        "network": "socket port packet address",
+        "time": "clock date hour zone",
+    }
+    random = np.random.default_rng(0)
+    texts = [
+        f"{topic} {' '.join(random.permutation(more.split())[:3])}"
+        for topic, more in words.items()
+        for _ in range(40)
+    ]
+    model = statim.StaticModel(random.standard_normal((minilm.get_vocab_size(), 32)), minilm)
+    texts += ["", texts[0]]
+    found = statim.cluster(texts, model, clusters=3)
+    assert len(found.described) == 3
+    assert {entry["words"][0] for entry in found.described} == set(words)
+    assert found.labels[-2] == -1  # without tokens
+    assert found.labels[-1] == found.labels[0]
+    for entry in found.described:
+        assert len(set(entry["central"])) == len(entry["central"]) == 3
+        assert all(
+            texts[row] == text for row, text in zip(entry["central_rows"], entry["central"], strict=True)
+        )
+    table = found.table()
+    assert table.column("text").to_pylist() == texts
+    assert table.column("cluster").to_pylist() == found.labels.tolist()
+    assert "1 rows in none" in str(found)
+
+
+def test_copies_do_not_stop_kmeans():
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 200, axis=0)
+    assert (np.bincount(cluster(vectors=vectors, clusters=3).labels) == 200).all()
+    with pytest.raises(InputError, match="4 clusters of 3"):
+        cluster(vectors=vectors, clusters=4)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"method": "magic"}, InputError, "kmeans"),
+        ({"clusters": 0}, InputError, "clusters"),
+        ({"clusters": 2, "method": "density"}, InputError, "density"),
+        ({"method": "density"}, InputError, "too few"),
+        ({"threshold": 2.0}, InputError, "threshold"),
+        ({"min_size": 1}, InputError, "min_size"),
+        ({"vectors": np.empty((0, 3))}, DataError, "no rows"),
+    ],
+)
+def test_what_is_refused(given, error, words):
+    with pytest.raises(error, match=words):
+        cluster(**({"vectors": np.eye(3)} | given))

@@ -1,0 +1,374 @@
+"""Duplicates against exhaustive comparison in float64, groups against plain Python and SciPy."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
+
+import statim
+from statim.errors import DataError, InputError
+from statim.kernels import near
+from statim.model import StaticModel
+from statim.tasks import items as items_module
+from statim.tasks import join
+from statim.tasks.duplicates import compare_thresholds, find_duplicates
+from statim.tasks.items import read_items
+from statim.tasks.join import Sample, pairs_above
+
+
+def texts_like(seed, n, d=32, topics=60):
+    """Vectors of topics, a tenth of them near-copies of others."""
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((topics, d))[random.integers(topics, size=n)] + random.standard_normal(
+        (n, d)
+    )
+    copies = random.permutation(n)[: n // 5].reshape(2, -1)
+    vectors[copies[0]] = vectors[copies[1]] + 0.25 * random.standard_normal((copies.shape[1], d))
+    return vectors.astype(np.float32)
+
+
+def unit(vectors):
+    wide = np.asarray(vectors, np.float64)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def oracle(left, right, threshold, *, same):
+    scores = unit(left) @ unit(right).T
+    i, j = np.nonzero(scores >= threshold)
+    if same:
+        i, j = i[i < j], j[i < j]
+    return {(int(a), int(b)): scores[a, b] for a, b in zip(i, j, strict=True)}
+
+
+def as_dict(pairs):
+    return {(int(a), int(b)): float(s) for a, b, s in zip(*pairs, strict=True)}
+
+
+@pytest.fixture(params=["half", "float32"])
+def products(request, monkeypatch):
+    if request.param == "float32":
+        monkeypatch.setattr(items_module, "has_half", lambda: False)
+    return request.param
+
+
+def check(found, expected, threshold, recall):
+    assert len(found.left) == len(set(zip(found.left.tolist(), found.right.tolist(), strict=True)))
+    assert (np.lexsort((found.right, found.left)) == np.arange(len(found.left))).all()
+    there = as_dict(found)
+    for pair, score in there.items():  # every pair is truly above
+        assert pair in expected or score == pytest.approx(threshold, abs=1e-6)
+        assert score == pytest.approx(expected.get(pair, threshold), abs=2e-6)
+    sure = {pair for pair, score in expected.items() if score > threshold + 1e-6}
+    assert len(sure) > 100
+    assert len(sure & there.keys()) >= recall * len(sure)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.9])
+def test_everything_compared_is_what_float64_gives(products, threshold):
+    vectors = texts_like(0, 3000)
+    found = pairs_above(read_items(vectors=vectors), None, threshold, None)
+    check(found, oracle(vectors, vectors, threshold, same=True), threshold, 1.0)
+
+
+@pytest.mark.parametrize("threshold", [0.7, 0.9])
+def test_cells_find_nearly_all(products, threshold, monkeypatch):
+    monkeypatch.setattr(join, "FEW", 100)
+    vectors = texts_like(1, 6000)
+    items = read_items(vectors=vectors)
+    found = pairs_above(items, None, threshold, Sample(items, None, threshold))
+    check(found, oracle(vectors, vectors, threshold, same=True), threshold, 0.98)
+
+
+@pytest.mark.parametrize("few", [100, 1 << 20])
+def test_two_sets(few, monkeypatch):
+    monkeypatch.setattr(join, "FEW", few)
+    vectors = texts_like(2, 6000)
+    left, right = vectors[:2000], vectors[2000:]
+    a, b = read_items(vectors=left), read_items(vectors=right)
+    found = pairs_above(a, b, 0.8, Sample(a, b, 0.7))
+    check(found, oracle(left, right, 0.8, same=False), 0.8, 1.0 if few > 100 else 0.98)
+
+
+def test_the_same_seed_gives_the_same_pairs_with_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(join, "FEW", 100)
+    vectors = texts_like(3, 3000)
+    found = [
+        find_duplicates(vectors=vectors, threshold=0.8, threads=threads).pair_table() for threads in (2, 2)
+    ]
+    assert found[0].equals(found[1])
+
+
+def test_a_sample_of_everything_counts_exactly():
+    vectors = texts_like(4, 2000)
+    report = compare_thresholds(vectors=vectors)
+    assert report.sampled == 2000
+    for level in report.levels:
+        expected = oracle(vectors, vectors, level["threshold"], same=True)
+        assert level["pairs"] == pytest.approx(len(expected), abs=1)
+        members = {item for pair in expected for item in pair}
+        assert level["share"] == pytest.approx(len(members) / 2000, abs=2e-3)
+        for example in level["examples"]:
+            score = float(unit(vectors)[example["row"]] @ unit(vectors)[example["other"]])
+            assert example["score"] == pytest.approx(score, abs=1e-4)
+
+
+graphs = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(
+        st.just(n),
+        st.dictionaries(
+            st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda pair: pair[0] < pair[1]),
+            st.sampled_from([0.9, 0.92, 0.95, 0.99]),
+            max_size=30,
+        ),
+    )
+)
+
+
+def arrays(graph):
+    n, edges = graph
+    first = np.array([a for a, _ in edges], np.int32)
+    second = np.array([b for _, b in edges], np.int32)
+    scores = np.array(list(edges.values()), np.float32)
+    offsets, places = near.neighbours(first, second, n)
+    return n, first, second, scores, offsets, places
+
+
+@settings(max_examples=200)
+@given(graphs)
+def test_stars_have_no_two_close_centres_and_members_close_to_theirs(graph):
+    n, first, second, scores, offsets, places = arrays(graph)
+    centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
+    near.stars(first, second, scores, offsets, places, centres, closest)
+    edges = {frozenset(pair): score for pair, score in graph[1].items()}
+    heads: list[int] = []
+    for v in range(n):  # the first that no earlier centre is close to
+        if not any(frozenset((v, head)) in edges for head in heads):
+            heads.append(v)
+    assert heads == np.flatnonzero(centres == np.arange(n)).tolist()
+    for v in set(range(n)) - set(heads):
+        own = edges[frozenset((v, int(centres[v])))]
+        assert own == max(edges.get(frozenset((v, head)), 0) for head in heads if head < v)
+        assert closest[v] == np.float32(own)
+
+
+@settings(max_examples=200)
+@given(graphs)
+def test_components_are_those_of_scipy(graph):
+    n, first, second, *_ = arrays(graph)
+    centres = np.arange(n, dtype=np.int32)
+    near.components(first, second, centres)
+    matrix = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(n, n))
+    _, labels = connected_components(matrix, directed=False)
+    assert all(centres[v] == np.flatnonzero(labels == labels[v])[0] for v in range(n))
+
+
+@settings(max_examples=200)
+@given(graphs, st.integers(2, 4))
+def test_communities_take_the_most_that_is_free(graph, least):
+    n, first, second, scores, offsets, places = arrays(graph)
+    centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
+    near.communities(first, second, scores, offsets, places, least, centres, closest)
+    beside = [{b for a, b in graph[1] if a == v} | {a for a, b in graph[1] if b == v} for v in range(n)]
+    free, sizes = set(range(n)), []
+    while free:  # whichever of equal ones is taken, each is as large as any that was there
+        heads = sorted(set(centres[centres >= 0].tolist()) & free, key=lambda v: -len(beside[v] & free))
+        most = max(len(beside[v] & free) for v in free) + 1
+        if most < least:
+            break
+        head = next(
+            v for v in heads if set(np.flatnonzero(centres == v).tolist()) == (beside[v] & free) | {v}
+        )
+        assert len(beside[head] & free) + 1 == most
+        sizes.append(most)
+        free -= set(np.flatnonzero(centres == head).tolist())
+    assert sorted(np.unique(centres[centres >= 0], return_counts=True)[1].tolist(), reverse=True) == sizes
+    assert free == set(np.flatnonzero(centres < 0).tolist())
+
+
+@pytest.fixture(scope="module")
+def model(minilm):
+    table = np.random.default_rng(0).standard_normal((minilm.get_vocab_size(), 32)).astype(np.float32)
+    return StaticModel(table, minilm)
+
+
+TEXTS = [
+    "how do I sort a list", "open the file and read it", "How do I sort a list", "how do I sort a list", "what is a socket",
+    "open the file then read it", "weather in the north tomorrow", "weather in the north tomorrow",
+]  # fmt: skip
+
+
+def test_groups_pairs_and_what_stays(model):
+    found = statim.find_duplicates(TEXTS, model, threshold=0.8)
+    assert found.stays.tolist() == [0, 1, 4, 6]
+    assert found.representatives.tolist() == [0, 1, 0, 0, 4, 1, 6, 6]
+    assert found.kept().column("text").to_pylist() == [TEXTS[row] for row in (0, 1, 4, 6)]
+    groups = found.groups()
+    assert groups.column("group").to_pylist() == [0, 0, 0, 1, 1, 2, 2]
+    assert groups.column("row").to_pylist() == [0, 2, 3, 1, 5, 6, 7]
+    assert groups.column("representative").to_pylist() == [True, False, False, True, False, True, False]
+    assert groups.column("text").to_pylist() == [TEXTS[row] for row in groups.column("row").to_pylist()]
+    pairs = found.pair_table()
+    both = zip(pairs.column("row").to_pylist(), pairs.column("other").to_pylist(), strict=True)
+    assert list(both) == [(0, 2), (0, 3), (1, 5), (6, 7)]
+    assert found.to_dict()["different_texts"] == 6
+    assert "4 rows stay, 4 go" in str(found)
+
+
+def test_leakage_between_two_sets(model):
+    train = ["open the file then read it", "nothing like it", "how do I sort a list"]
+    found = find_duplicates(TEXTS, model, against=train, threshold=0.8)
+    assert found.representatives.tolist() == [2, 0, 2, 2, -1, 0, -1, -1]
+    assert found.stays.tolist() == [4, 6, 7]
+    pairs = found.pair_table().to_pylist()
+    assert [(pair["row"], pair["other"]) for pair in pairs] == [(0, 2), (1, 0), (2, 2), (3, 2), (5, 0)]
+    assert all(
+        pair["text"] == TEXTS[pair["row"]] and pair["other_text"] == train[pair["other"]] for pair in pairs
+    )
+    with pytest.raises(InputError, match="one set"):
+        found.groups()
+
+
+def test_linked_groups_chain_and_stars_do_not():
+    angles = np.deg2rad([0, 20, 40, 60])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    threshold = float(np.cos(np.deg2rad(25)))
+    assert find_duplicates(vectors=vectors, threshold=threshold, linked=True).representatives.tolist() == [
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert find_duplicates(vectors=vectors, threshold=threshold).representatives.tolist() == [0, 0, 2, 2]
+
+
+def test_top_keeps_the_closest_of_either_end():
+    vectors = texts_like(5, 500, topics=10)
+    for top in (1, 3):
+        found = find_duplicates(vectors=vectors, threshold=0.5, top=top)
+        expected, scores = set(), unit(vectors) @ unit(vectors).T
+        np.fill_diagonal(scores, -1)
+        for row in range(500):
+            expected |= {
+                tuple(sorted((row, int(c)))) for c in np.argsort(-scores[row])[:top] if scores[row, c] >= 0.5
+            }
+        assert set(as_dict(found.pairs)) == expected
+
+
+@pytest.mark.parametrize("text", ["the same text again", "", "☃"])
+def test_all_equal(model, text):
+    found = find_duplicates([text] * 50_000, model)
+    assert found.stays.tolist() == [0]
+    assert len(found.pairs.left) == 0
+    assert len(found.groups()) == 50_000
+    assert found.to_dict()["largest_group"] == 50_000
+
+
+def test_none_equal():
+    vectors = np.eye(300, dtype=np.float32)
+    found = find_duplicates(vectors=vectors, threshold=0.1)
+    assert len(found.stays) == 300
+    assert len(found.groups()) == len(found.pair_table()) == 0
+
+
+def test_no_pair_in_a_large_set(monkeypatch):
+    monkeypatch.setattr(join, "FEW", 100)
+    found = find_duplicates(vectors=np.random.default_rng(0).standard_normal((3000, 64)), threshold=0.95)
+    assert len(found.stays) == 3000
+    assert found.recall == 1.0
+
+
+def test_texts_without_tokens_are_like_nothing(model):
+    vectors = np.array([[0, 0], [0, 0], [1, 0], [-0.0, 0]])
+    assert find_duplicates(vectors=vectors, threshold=0.01).stays.tolist() == [0, 1, 2, 3]
+    assert find_duplicates(["a", "b", "c", "a"], vectors=vectors, threshold=0.01).stays.tolist() == [0, 1, 2]
+    assert find_duplicates(["", " ", "\n", ""], model, threshold=0.01).stays.tolist() == [0, 1, 2]
+
+
+def test_vectors_of_texts_are_those_of_the_model(model):
+    with_model = find_duplicates(TEXTS, model, threshold=0.8)
+    with_vectors = find_duplicates(TEXTS, vectors=model.encode(TEXTS), threshold=0.8)
+    assert with_model.groups().equals(with_vectors.groups())
+    assert with_model.pair_table().equals(with_vectors.pair_table())
+
+
+def test_too_many_pairs_are_refused_where_all_are_wanted(monkeypatch):
+    vectors = texts_like(6, 3000, topics=2)
+    monkeypatch.setattr(join, "MOST", 1000)
+    for few in (1 << 20, 100):
+        monkeypatch.setattr(join, "FEW", few)
+        for options in ({"every_pair": True}, {"linked": True}, {"top": 3}, {"against_vectors": vectors}):
+            with pytest.raises(InputError, match="higher threshold"):
+                find_duplicates(vectors=vectors, threshold=0.2, **options)
+
+
+def test_crowded_sets_are_grouped_all_the_same(monkeypatch, products):
+    vectors = texts_like(7, 5000, topics=12)
+    expected = find_duplicates(vectors=vectors, threshold=0.6)
+    monkeypatch.setattr(join, "MOST", 1000)
+    found = find_duplicates(vectors=vectors, threshold=0.6)
+    assert found.crowded
+    assert found.stays.tolist() == expected.stays.tolist()
+    scores, heads = unit(vectors) @ unit(vectors).T, found.stays
+    for row in range(5000):
+        if row not in heads:
+            before = heads[heads < row]
+            assert scores[row, found.representatives[row]] == pytest.approx(
+                scores[row, before].max(), abs=1e-6
+            )
+    assert found.scores == pytest.approx(scores[np.arange(5000), found.representatives], abs=1e-5)
+    assert (found.representatives == expected.representatives).all()
+    with pytest.raises(InputError, match="too many pairs"):
+        found.pair_table()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"vectors": np.ones((2, 3)), "threshold": 0}, InputError, "threshold"),
+        ({"vectors": np.ones((2, 3)), "threshold": 1.5}, InputError, "threshold"),
+        ({"vectors": np.ones((2, 3)), "threshold": float("nan")}, InputError, "threshold"),
+        ({"vectors": np.ones((2, 3)), "top": 0}, InputError, "top"),
+        ({"vectors": np.ones((2, 3)), "texts": ["a"]}, InputError, "2 vectors for 1 texts"),
+        (
+            {"vectors": np.ones((2, 3)), "texts": ["a", "b", "c"]},
+            InputError,
+            "2 vectors for more than 2 texts",
+        ),
+        ({"vectors": np.ones(3)}, InputError, "shape"),
+        ({"vectors": np.array([["a"]])}, InputError, "shape"),
+        ({"vectors": np.array([[1, 0], [np.nan, 0]])}, InputError, "vector 1 holds NaN"),
+        ({"vectors": np.ones((2, 3)), "against_vectors": np.ones((2, 4))}, InputError, "4"),
+        ({"vectors": np.ones((2, 3)), "against": ["a"]}, InputError, "both sets"),
+        (
+            {"vectors": np.ones((2, 3)), "against_vectors": np.ones((2, 3)), "linked": True},
+            InputError,
+            "one set",
+        ),
+        ({"vectors": np.empty((0, 3))}, DataError, "no rows"),
+        ({"vectors": "nowhere.npy"}, DataError, "nowhere.npy"),
+        ({"texts": ["a"]}, InputError, "model"),
+        ({}, InputError, "model"),
+    ],
+)
+def test_what_is_refused(given, error, words):
+    with pytest.raises(error, match=words):
+        find_duplicates(**given)
+
+
+def test_texts_are_str_and_there_are_some(model):
+    with pytest.raises(InputError, match="text 1 is of type int"):
+        find_duplicates(["a", 1], model)
+    with pytest.raises(DataError, match="no rows"):
+        find_duplicates([], model)
+
+
+def test_a_column_of_arrow_is_read(model):
+    assert find_duplicates(pa.chunked_array([TEXTS[:3], TEXTS[3:]]), model, threshold=0.8).stays.tolist() == [
+        0,
+        1,
+        4,
+        6,
+    ]
