@@ -8,7 +8,6 @@ test split is read.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim import threads
 from statim.data.pairs import Pairs
 from statim.data.reading import read_pairs
 from statim.data.split import split

@@ -1,5 +1,6 @@
 """What evaluation needs of a model, and how a path or name becomes one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,31 @@ class Encoder(Protocol):
 
     def encode_document(self, texts: Any, *, progress: bool = False) -> Vectors:
         """Vectors of what is searched."""
+
+
+@dataclass(frozen=True)
+class QueriesOnly:
+    """A static model for queries, beside the teacher whose vectors of documents it was trained against."""
+
+    model: StaticModel
+    teacher: Teacher
+
+    @property
+    def spared(self) -> float:
+        """Seconds that the teacher's cache has saved."""
+        return self.teacher.spared
+
+    def encode(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the static model."""
+        return self.model.encode(texts, progress=progress)
+
+    def encode_query(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the static model."""
+        return self.model.encode_query(texts, progress=progress)
+
+    def encode_document(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the teacher."""
+        return self.teacher.encode_document(texts, progress=progress)
 
 
 def load_encoder(source: str | Path) -> Encoder:

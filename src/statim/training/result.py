@@ -63,7 +63,7 @@ class TrainingResult:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        unit = "texts" if self.recipe.loss == "classes" else "pairs"
+        unit = "texts" if self.recipe.loss in ("classes", "distillation") else "pairs"
         first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
         lines = [first, f"seconds: {spent}"]
         if self.choice():
