@@ -30,6 +30,14 @@ def build(
     weight: Annotated[
         float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
     ] = None,
+    documents_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEACHER",
+            help="Let this sentence transformer make the documents' vectors, for a model of queries alone (statim train --documents-by); "
+            "by default the one that such a model remembers.",
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -49,8 +57,8 @@ def build(
         documents if len(documents) > 1 else documents[0], id=identifier, text=text, title=title
     )
     index = Index.build(
-        StaticModel.load(model), table, out, weight=WEIGHT if weight is None else weight, threads=threads,
-        progress=progress, overwrite=overwrite,
+        StaticModel.load(model), table, out, weight=WEIGHT if weight is None else weight,
+        documents_by=documents_by, threads=threads, progress=progress, overwrite=overwrite,
     )  # fmt: skip
     seconds = time.perf_counter() - started
     figures = index.info() | {"seconds": round(seconds, 3)}

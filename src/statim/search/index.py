@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from statim.search.documents import Documents
+    from statim.teacher import Teacher
 
 FORMAT = "statim-index"
 FORMAT_VERSION = 1
@@ -88,6 +89,7 @@ class Index:
         ids: Iterable[str] | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         weight: float = hybrid.WEIGHT,
+        documents_by: "str | Path | Teacher | None" = None,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -101,20 +103,25 @@ class Index:
             ids: With texts: their ids, all different; by default "0", "1", ….
             metadata: With texts: one mapping each.
             weight: The part of the vector score in hybrid search, unless a search says otherwise; see ``tune_weight``.
+            documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries alone (see
+                ``statim.train``); by default the one that such a model remembers, else the model itself.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it.
 
         Raises:
             DataError: There are no documents, ids repeat, or a column, an id or a text is missing.
-            InputError: An argument is of the wrong kind or length, or the folder is not empty and ``overwrite`` is off.
+            InputError: An argument is of the wrong kind or length, the folder is not empty and ``overwrite`` is off, or the teacher is
+                not the one that the model was trained against.
             StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
         """
         from statim.search import documents as store
+        from statim.search import documents_by as encoders
 
         if not 0 <= weight <= 1:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
         path = Path(path)
+        encode, about = encoders.encoder(model, documents_by, threads)
         with atomic_directory(path, overwrite=overwrite) as folder:
             table = store.table(documents, ids, metadata)
             texts = table.column("text")
@@ -122,7 +129,7 @@ class Index:
             with Progress("encode", total=len(table), unit="documents", show=progress) as bar:
                 for start in range(0, len(table), CHUNK):
                     some = texts.slice(start, CHUNK).to_pylist()
-                    engine.add(model.encode_document(some, normalize=True, threads=threads))
+                    engine.add(encode(some))
                     bar.advance(len(some))
             engine.save(folder / "vectors")
             BM25.build(texts.to_pylist(), progress=progress).save(folder / "bm25.safetensors")
@@ -138,6 +145,7 @@ class Index:
                 "columns": table.column_names,
                 "weight": float(weight),
                 "model_hash": _model_hash(folder / "model"),
+                **about,
                 "files": {file.relative_to(folder).as_posix(): file.stat().st_size for file in files},
             }
             write_json(folder / MANIFEST, manifest)
