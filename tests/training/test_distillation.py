@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts, read_plain
 from statim.errors import DataError, InputError
+from statim.evaluation.encoders import load_encoder
 from statim.model import StaticModel
 from statim.search.index import Index
 from statim.settings import Settings
@@ -321,6 +322,10 @@ def test_queries_search_the_teachers_documents(rows, tmp_path, monkeypatch):
     expected = teacher.encode_document(documents) @ loaded.encode_query(rows[3][0])
     hits = index.search(rows[3][0], 5, mode="vector")
     assert [int(hit.id) for hit in hits] == np.argsort(-expected, kind="stable")[:5].tolist()
+    beside = load_encoder(tmp_path / "m")
+    np.testing.assert_array_equal(beside.encode_query(documents), loaded.encode_query(documents))
+    np.testing.assert_array_equal(beside.encode_document(documents), teacher.encode_document(documents))
+    assert "It is for queries alone" in (tmp_path / "m" / "README.md").read_text()
     found = [index.search(a, 1, mode="vector")[0].text == p for a, p in rows[:40]]
     assert np.mean(found) > 0.5  # they share no words
     with pytest.raises(InputError, match=r"has 384 dimensions and the model's queries have 32"):

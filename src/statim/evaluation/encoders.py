@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from statim.errors import ModelError
 from statim.model import StaticModel
+from statim.search.documents_by import teacher_of
 from statim.teacher import MINILM, Teacher, is_transformer
 
 Vectors = npt.NDArray[np.floating[Any]]
@@ -53,7 +54,7 @@ class QueriesOnly:
 
 
 def load_encoder(source: str | Path) -> Encoder:
-    """A static model where there is one, else a sentence transformer.
+    """A static model where there is one (one for queries alone beside its teacher), else a sentence transformer.
 
     Args:
         source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on the hub.
@@ -66,8 +67,10 @@ def load_encoder(source: str | Path) -> Encoder:
         return Teacher.load(str(source))
     path = Path(source)
     try:
-        return StaticModel.load(source)
+        model = StaticModel.load(source)
     except ModelError:
         if path.exists() and not is_transformer(path):
             raise
-    return Teacher.load(str(source))
+        return Teacher.load(str(source))
+    named = model.settings.documents_by
+    return model if named is None else QueriesOnly(model, teacher_of(model, named))

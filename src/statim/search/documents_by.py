@@ -38,6 +38,19 @@ def encoder(
     named = documents_by or model.settings.documents_by
     if named is None:
         return lambda texts: model.encode_document(texts, normalize=True, threads=threads), {}
+    teacher = teacher_of(model, named)
+    about = {"documents_by": str(teacher.name), "documents_hash": teacher.hash}
+    return lambda texts: teacher.encode_document(texts, threads=threads), about
+
+
+def teacher_of(model: StaticModel, named: str | Path | Teacher) -> Teacher:
+    """The teacher, if it is the one that the model was trained against, as far as the model knows.
+
+    Raises:
+        ModelError: There is no such teacher.
+        DependencyError: sentence-transformers is not installed.
+        InputError: It has other dimensions than the model, or is another.
+    """
     teacher = named if isinstance(named, Teacher) else Teacher.load(named)
     if teacher.dim != model.dim:
         raise InputError(
@@ -55,5 +68,4 @@ def encoder(
             "nothing says that the model was trained against %s; its queries may not find anything",
             teacher.name,
         )
-    about = {"documents_by": str(teacher.name), "documents_hash": teacher.hash}
-    return lambda texts: teacher.encode_document(texts, threads=threads), about
+    return teacher

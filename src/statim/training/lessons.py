@@ -17,6 +17,7 @@ from statim.growing import Growing
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
+from statim.training.objectives import check_negatives
 from statim.training.recipe import TAUGHT, Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
@@ -122,6 +123,8 @@ def lessons(
                 f"a teacher can be asked for the texts of pairs, and these are {given.unit} for the loss {recipe.loss}; "
                 "give plain texts (--distil FILE)"
             )
+        if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
+            check_negatives(data, recipe.loss)  # before the teacher reads them
         views = _views(given, data, teacher, options)
         data = dataclasses.replace(data, views=views if wants_pairs else None)
     taught, vectors = None, np.zeros((0, teacher.dim), np.float16)

@@ -92,6 +92,19 @@ class Asymmetric:
         return loss, gradient[: len(vectors)]
 
 
+def check_negatives(data: TrainingSet, loss: str) -> None:
+    """Refuse pairs without negatives.
+
+    Raises:
+        InputError: No pair has any.
+    """
+    if not (data.candidates[:, 1:] >= 0).any():
+        raise InputError(
+            f"the loss {loss} needs negatives, and the pairs have none; give them in a column called negative, or choose the "
+            "loss contrastive"
+        )
+
+
 def _views(data: TrainingSet) -> Views:
     if data.views is None:
         raise InputError("this loss needs a teacher's vectors of the pairs, and there are none")
@@ -181,11 +194,7 @@ class Triplets:
     """A positive is closer to its anchor than the anchor's own negatives, by a margin."""
 
     def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
-        if not (data.candidates[:, 1:] >= 0).any():
-            raise InputError(
-                f"the loss {recipe.loss} needs negatives, and the pairs have none; give them in a column called negative, "
-                "or choose the loss contrastive"
-            )
+        check_negatives(data, recipe.loss)
         self._data, self._recipe, self._threads = data, recipe, threads
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Any]:  # noqa: ARG002

@@ -119,7 +119,7 @@ vectors = statim.StaticModel.load("this folder").encode(["a text"])
 
 `sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
 is and give the same vectors.
-
+{_whose(result.model)}
 ## Data
 
 {pairs.report}
@@ -138,3 +138,14 @@ near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for 
     if result.comparison:
         text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text
+
+
+def _whose(model: StaticModel) -> str:
+    """What a reader must know of a model for queries alone."""
+    teacher = model.settings.documents_by
+    if teacher is None:
+        return ""
+    return (
+        f"\nIt is for queries alone: their vectors are to be compared with those that {teacher} makes of documents "
+        "(`statim index build` does so).\n"
+    )

@@ -39,7 +39,7 @@ from statim.training.history import History
 from statim.training.lessons import OWN, find_teacher, hash_of, lessons
 from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import LOSSES, Recipe
+from statim.training.recipe import LOSSES, TAUGHT, Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TextSet, TrainingData, training_data, usual_loss
 from statim.training.start import Start, start_from, with_vocabulary
@@ -304,6 +304,11 @@ def _check_lessons(asked: SimpleNamespace) -> None:
         raise InputError(
             "a weight of distillation is given, which needs both pairs and texts to distil (--distil FILE or --distil pairs)"
         )
+    learns = asked.distil is not None or asked.documents_by is not None or asked.loss in TAUGHT
+    if learns and (choose(asked.device or "auto").type != "cpu" or distributed.is_distributed()):
+        raise InputError(
+            "distillation cannot be trained on a GPU or by several processes; give --device cpu and start one process"
+        )
     if asked.documents_by is not None and (
         asked.loss not in (None, "contrastive", "distillation") or asked.matryoshka
     ):
@@ -448,7 +453,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
                 parts,
                 begun_model,
                 model,
-                guide if documents else teacher,
+                guide if documents and baselines else teacher,
                 baselines,
                 asked.progress,
                 documents,
