@@ -244,8 +244,17 @@ def test_pairs_are_asked_of_the_teacher_as_queries_and_documents(minilm):
         objective(data, Recipe.make(3, 8, loss="kl"), 1)
 
 
-QUICK = {"heldout": 0, "threads": 2, "baselines": False, "batch": 16, "epochs": 2, "grow_words": 0,
-         "prune_vocabulary": True}  # fmt: skip
+QUICK = {"start": "random", "heldout": 0, "threads": 2, "baselines": False, "batch": 16, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return Teacher.load()
+
+
+@pytest.fixture
+def _loaded_once(teacher, monkeypatch):
+    monkeypatch.setattr(Teacher, "load", staticmethod(lambda *_, **__: teacher))
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +277,7 @@ def negatives(rows):
     ],
     ids=lambda options: "-".join(map(str, options)),
 )
+@pytest.mark.usefixtures("_loaded_once")
 def test_a_killed_run_goes_on_to_the_same_bits(negatives, tmp_path, monkeypatch, options):
     options = QUICK | {"checkpoint_every": 7, **options}
     whole = train(negatives, out=tmp_path / "whole", **options)
@@ -281,7 +291,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(negatives, tmp_path, monkeypatch,
     monkeypatch.setattr(Checkpoints, "save", and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(negatives, out=tmp_path / "m", **options)
-    monkeypatch.undo()
+    monkeypatch.setattr(Checkpoints, "save", save)
     again_given = {"distil": options["distil"]} if isinstance(options.get("distil"), dict) else {}
     again = train(negatives, out=tmp_path / "m", resume=True, **again_given)
     assert list(again.losses) == list(whole.losses)
@@ -291,11 +301,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(negatives, tmp_path, monkeypatch,
         monkeypatch.setattr(Checkpoints, "save", and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(negatives, out=tmp_path / "n", **options)
-        monkeypatch.undo()
+        monkeypatch.setattr(Checkpoints, "save", save)
         with pytest.raises(InputError, match="the texts to distil or their teacher are not those"):
             train(negatives, out=tmp_path / "n", resume=True, distil={"text": ["something else"]})
 
 
+@pytest.mark.usefixtures("_loaded_once")
 def test_plain_texts_alone_come_closer_to_the_teacher(docstrings, tmp_path):
     texts = [text.split("\n")[0] for text in docstrings[:400]]
     result = train(
@@ -311,12 +322,13 @@ def test_plain_texts_alone_come_closer_to_the_teacher(docstrings, tmp_path):
     assert found["trained"] > found["start"] > 0.3
     assert "Closeness to the teacher" in str(result)
     assert result.model.dim == 64
-    assert StaticModel.load(tmp_path / "m").settings == Settings(base_model="all-MiniLM-L6-v2")
+    assert StaticModel.load(tmp_path / "m").settings == Settings()
 
 
-def test_queries_search_the_teachers_documents(rows, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_loaded_once")
+def test_queries_search_the_teachers_documents(rows, teacher, tmp_path, monkeypatch):
     model = train(rows, documents_by="all-MiniLM-L6-v2", out=tmp_path / "m", **QUICK | {"epochs": 6}).model
-    loaded, teacher = StaticModel.load(tmp_path / "m"), Teacher.load()
+    loaded = StaticModel.load(tmp_path / "m")
     assert loaded.settings.documents_hash == teacher.hash
     assert loaded.dim == teacher.dim
     documents = [p for _, p in rows[:40]]
@@ -340,6 +352,7 @@ def test_queries_search_the_teachers_documents(rows, tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.usefixtures("_loaded_once")
 def test_refusals(rows, tmp_path, minilm):
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "blank.txt").write_text(" \n\n")
