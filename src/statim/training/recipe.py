@@ -116,7 +116,8 @@ class Recipe:
             raise InputError(f"loss is {values['loss']!r}; it must be one of {', '.join(LOSSES)}")
         # losses over single pairs want smaller steps of fewer pairs, and softer comparisons
         contrastive, ranks = values["loss"] in ("contrastive", "classes"), values["loss"] == "kl"
-        size = min(1024, pairs // 16) if contrastive else min(256, pairs // 32)
+        most = 128 if values["loss"] == "distillation" else 256
+        size = min(1024, pairs // 16) if contrastive else min(most, pairs // 32)
         values.setdefault("batch", 2 ** int(math.log2(max(16, size))))
         values.setdefault("epochs", 3 if pairs < 1_000_000 else 1)
         values.setdefault("learning_rate", 0.05 if not contrastive else 0.1 if start_dim else 0.2)
