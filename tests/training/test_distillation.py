@@ -307,21 +307,15 @@ def test_a_killed_run_goes_on_to_the_same_bits(negatives, tmp_path, monkeypatch,
 
 
 @pytest.mark.usefixtures("_loaded_once")
-def test_plain_texts_alone_come_closer_to_the_teacher(docstrings, tmp_path):
-    texts = [text.split("\n")[0] for text in docstrings[:400]]
-    result = train(
-        distil={"text": texts},
-        heldout=30,
-        threads=2,
-        grow_words=0,
-        dim=64,
-        learning_rate=0.02,
-        out=tmp_path / "m",
-    )
+def test_plain_texts_alone_come_closer_to_the_teacher(rows, tmp_path):
+    texts = {"text": [a for a, _ in rows]}
+    # eight random numbers a word are too few for ridge regression to find the teacher by
+    result = train(distil=texts, start="random", dim=8, heldout=16, threads=2, epochs=10, out=tmp_path / "m")
     found = {row.model: row.metrics["cosine"] for row in result.comparison.rows}
-    assert found["trained"] > found["start"] > 0.3
+    assert found["trained"] > found["start"]
+    assert np.mean(result.losses[-5:]) < 0.7 * np.mean(result.losses[:5])
     assert "Closeness to the teacher" in str(result)
-    assert result.model.dim == 64
+    assert result.model.dim == 8
     assert StaticModel.load(tmp_path / "m").settings == Settings()
 
 
