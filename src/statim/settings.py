@@ -18,6 +18,9 @@ class Settings:
         prompts: Text put before queries and documents, by the names ``query`` and ``document``.
         language: Language codes for the model card, e.g. ``("en",)``.
         base_model: What the model started from, for the model card.
+        documents_by: The teacher whose vectors of documents this model's vectors of queries are to be compared with, by path or name;
+            None where the model makes both.
+        documents_hash: The hash of that teacher's content (see ``statim.teacher.Teacher.hash``).
 
     Raises:
         InputError: A limit is not a whole number of at least 1.
@@ -30,6 +33,8 @@ class Settings:
     prompts: Mapping[str, str] = field(default_factory=dict)
     language: tuple[str, ...] = ()
     base_model: str | None = None
+    documents_by: str | None = None
+    documents_hash: str | None = None
 
     def __post_init__(self) -> None:
         for name, limit in (("max_tokens", self.max_tokens), ("max_characters", self.max_characters)):

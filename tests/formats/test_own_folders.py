@@ -133,7 +133,7 @@ def test_prompts_reach_sentence_transformers(small, table, tmp_path):
 def test_every_setting_round_trips(small, table, tmp_path):
     settings = Settings(
         normalize=False, drop_unknown=True, max_tokens=9, max_characters=99, prompts={"query": "é: "},
-        language=("en", "de"), base_model="an/other",
+        language=("en", "de"), base_model="an/other", documents_by="a/teacher", documents_hash="0f",
     )  # fmt: skip
     assert all(
         getattr(settings, field.name) != getattr(Settings(), field.name)
@@ -234,6 +234,8 @@ def test_wrong_settings_are_named(small, table, tmp_path):
         "prompts": {"query": 1},
         "language": "en",
         "base_model": [],
+        "documents_by": 1,
+        "documents_hash": {},
     }
     assert wrong.keys() == huggingface.VALID.keys()
     for name, value in wrong.items():
@@ -316,6 +318,7 @@ def test_old_formats_stay_readable(folder):
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     model = StaticModel.load(folder / "model")
     assert dataclasses.asdict(model.settings) == {
+        **dataclasses.asdict(Settings()),  # what came later has its default
         **expected["settings"],
         "language": tuple(expected["settings"]["language"]),
     }

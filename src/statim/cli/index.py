@@ -67,6 +67,14 @@ def build(
             help="The search engine of a folder: exact, int8, faiss-hnsw, usearch-f16 …; by default by size."
         ),
     ] = None,
+    documents_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEACHER",
+            help="Let this sentence transformer make the documents' vectors, for a model of queries alone (statim train --documents-by); "
+            "by default the one that such a model remembers.",
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -92,7 +100,8 @@ def build(
     started = time.perf_counter()
     index = Index.build(
         StaticModel.load(model), _read(documents, identifier, text, title), place, vectors=_vectors(vectors),
-        weight=WEIGHT if weight is None else weight, store=kind, table=table, engine=engine, threads=threads,
+        weight=WEIGHT if weight is None else weight, store=kind, table=table, engine=engine,
+        documents_by=documents_by, threads=threads,
         progress=progress, overwrite=overwrite,
     )  # fmt: skip
     seconds = time.perf_counter() - started

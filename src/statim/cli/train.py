@@ -79,8 +79,8 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="For pairs: contrastive (default), or triplet (pairs with negatives). For pairs with scores: cosent (default) or "
-            "cosine. For texts with labels: classes."
+            help="For pairs: contrastive (default), or triplet (pairs with negatives), margin-mse, kl (with a teacher's scores). For pairs "
+            "with scores: cosent (default) or cosine. For texts with labels: classes. For texts: distillation."
         ),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="Dimensions; by default those of the start.")] = None,
@@ -142,6 +142,31 @@ def train(
         typer.Option(
             "--row-wise",
             help="One second moment for each row, not for each entry: less memory. Not on a GPU.",
+        ),
+    ] = None,
+    distil: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXTS",
+            help="A file of plain texts (see statim encode) whose vectors shall come close to a teacher's, beside the pairs, or without "
+            "any (repeatable); or the word pairs: the pairs' own texts.",
+        ),
+    ] = None,
+    distil_weight: Annotated[
+        float | None, typer.Option(help="How many times that counts beside the pairs' loss (default 20).")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Who teaches, for --distil and the losses margin-mse and kl; by default the start's teacher, else all-MiniLM-L6-v2."
+        ),
+    ] = None,
+    documents_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEACHER",
+            help="Train a model for queries alone, against this teacher's vectors of documents (see statim index build "
+            "--documents-by).",
         ),
     ] = None,
     precision: Annotated[
@@ -241,7 +266,7 @@ def train(
     """Train a static model on pairs of text or texts with labels; compare it with BM25 and its teacher on held-out ones."""
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
     progress = options.begin(quiet or json or not first)
-    if not sources and resume is None:
+    if not sources and not distil and resume is None:
         raise InputError(
             "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
         )
@@ -288,6 +313,10 @@ def train(
         new_rows_rate=new_rows_rate,
         clip=clip,
         row_wise=row_wise,
+        distil=distil[0] if distil and len(distil) == 1 else distil or None,
+        distil_weight=distil_weight,
+        teacher=teacher,
+        documents_by=documents_by,
         precision=precision,
         seed=seed,
         hard_negatives=hard_negatives,

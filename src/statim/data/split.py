@@ -17,6 +17,7 @@ import pyarrow as pa
 from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.near import near_duplicates
 from statim.data.pairs import Pairs
+from statim.data.plain import PlainTexts
 from statim.errors import InputError
 
 MOST_HELD_OUT = 0.2  # share of all pairs
@@ -30,7 +31,7 @@ DRAWS = 16
 
 Positions = npt.NDArray[np.int64]
 Texts = Sequence[pa.LargeStringArray]
-Data = TypeVar("Data", Pairs, ScoredPairs, LabelledTexts)
+Data = TypeVar("Data", Pairs, ScoredPairs, LabelledTexts, PlainTexts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,14 @@ from statim.data import columns, sets, tables
 from statim.data.graded import read_classes, read_scored
 from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.plain import PlainTexts, read_plain
 from statim.data.reading import Column, Columns, read_pairs
 from statim.data.rows import named
 from statim.errors import DataError, InputError
 
-KINDS = ("pairs", "scored pairs", "labelled texts")
+KINDS = ("pairs", "scored pairs", "labelled texts", "plain texts")
 
-Supervision = Pairs | ScoredPairs | LabelledTexts
+Supervision = Pairs | ScoredPairs | LabelledTexts | PlainTexts
 
 # a column called label can mean many things beside two texts; these mean a score
 SCORES = tuple(name for name in columns.SCORE if name not in columns.LABEL)
@@ -34,7 +35,7 @@ def read_supervision(
 
     Args:
         sources: One or several, as for ``read_pairs``.
-        kind: One of KINDS; by default told from the columns, those named and those there.
+        kind: One of KINDS; by default told from the columns, those named and those there (never plain texts).
         anchor: The column of anchors, of the first texts of scored pairs, or of the texts with labels; guessed by default.
         positive: The column of positives, or of the second texts of scored pairs; likewise.
         negative: The column or columns of negatives; likewise.
@@ -44,8 +45,8 @@ def read_supervision(
     Raises:
         DataError: See ``read_pairs``, ``read_scored`` and ``read_classes``; or the sources are of several kinds.
     """
-    if isinstance(sources, (Pairs, ScoredPairs, LabelledTexts)):
-        given = KINDS[(Pairs, ScoredPairs, LabelledTexts).index(type(sources))]
+    if isinstance(sources, Supervision):
+        given = KINDS[(Pairs, ScoredPairs, LabelledTexts, PlainTexts).index(type(sources))]
         if kind not in (None, given):
             raise DataError(f"{given} are given where {kind} are wanted")
         return sources
@@ -57,6 +58,8 @@ def read_supervision(
         raise InputError(
             f"of {kind} a column has one name for all sets; give the name alone, or name them alike"
         )
+    if kind == "plain texts":
+        return read_plain(sources, text=anchor)
     if kind == "scored pairs":
         return read_scored(sources, text1=anchor, text2=positive, score=score)
     return read_classes(sources, text=anchor, label=label)

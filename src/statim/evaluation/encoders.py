@@ -1,5 +1,6 @@
 """What evaluation needs of a model, and how a path or name becomes one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from statim.errors import ModelError
 from statim.model import StaticModel
+from statim.search.documents_by import teacher_of
 from statim.teacher import MINILM, Teacher, is_transformer
 
 Vectors = npt.NDArray[np.floating[Any]]
@@ -26,8 +28,33 @@ class Encoder(Protocol):
         """Vectors of what is searched."""
 
 
+@dataclass(frozen=True)
+class QueriesOnly:
+    """A static model for queries, beside the teacher whose vectors of documents it was trained against."""
+
+    model: StaticModel
+    teacher: Teacher
+
+    @property
+    def spared(self) -> float:
+        """Seconds that the teacher's cache has saved."""
+        return self.teacher.spared
+
+    def encode(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the static model."""
+        return self.model.encode(texts, progress=progress)
+
+    def encode_query(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the static model."""
+        return self.model.encode_query(texts, progress=progress)
+
+    def encode_document(self, texts: Any, *, progress: bool = False) -> Vectors:
+        """By the teacher."""
+        return self.teacher.encode_document(texts, progress=progress)
+
+
 def load_encoder(source: str | Path) -> Encoder:
-    """A static model where there is one, else a sentence transformer.
+    """A static model where there is one (one for queries alone beside its teacher), else a sentence transformer.
 
     Args:
         source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on the hub.
@@ -40,8 +67,10 @@ def load_encoder(source: str | Path) -> Encoder:
         return Teacher.load(str(source))
     path = Path(source)
     try:
-        return StaticModel.load(source)
+        model = StaticModel.load(source)
     except ModelError:
         if path.exists() and not is_transformer(path):
             raise
-    return Teacher.load(str(source))
+        return Teacher.load(str(source))
+    named = model.settings.documents_by
+    return model if named is None else QueriesOnly(model, teacher_of(model, named))

@@ -12,6 +12,7 @@ HEADINGS = {
     "classification": "Classification",
     "clustering": "Clustering",
     "retrieval": "Retrieval",
+    "distillation": "Closeness to the teacher",
 }
 
 

@@ -74,7 +74,7 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
             "normalize": settings.normalize,
             "max_length": settings.max_tokens,
             "embedding_dtype": parts.table.dtype.name,
-            "statim": {"format_version": VERSION, "statim_version": __version__, **dataclasses.asdict(settings), "prompts": prompts},
+            "statim": {"format_version": VERSION, "statim_version": __version__, **_plain(settings), "prompts": prompts},
         })  # fmt: skip
         write_json(new / "modules.json", MODULES[: 2 if settings.normalize else 1])
         if settings.normalize:
@@ -271,7 +271,19 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "prompts": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
     "language": lambda value: isinstance(value, list) and all(map(_is_text, value)),
     "base_model": lambda value: value is None or isinstance(value, str),
+    "documents_by": lambda value: value is None or isinstance(value, str),
+    "documents_hash": lambda value: value is None or isinstance(value, str),
 }
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Settings for JSON; what few models have is written for those alone."""
+    values = dataclasses.asdict(settings)
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None or not name.startswith("documents_")
+    }
 
 
 def _settings(folder: Path, own: dict[str, Any]) -> Settings:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from statim.errors import InputError
-from statim.model import StaticModel
 from statim.progress import Progress
+from statim.search.documents_by import Encode
 from statim.search.engine import Floats
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ ALIKE = 0.9  # the least cosine between them: vectors of 8 bits a number have 0.
 
 
 def encoded(
-    model: StaticModel, parts: "Iterable[pa.Table]", vectors: Any, threads: int | None, progress: bool
+    encode: Encode, dim: int, parts: "Iterable[pa.Table]", vectors: Any, progress: bool
 ) -> "Iterator[Block]":
     """Documents and their vectors.
 
     Args:
-        model: Makes the vectors.
+        encode: Makes vectors of length 1 of texts; see documents_by.py.
+        dim: Their dimensions, d.
         parts: Documents, some at a time.
-        vectors: (n, d) of all of them; None lets the model make them.
-        threads: Threads to use.
+        vectors: (n, d) of all of them; None lets ``encode`` make them.
         progress: Show a progress bar on a terminal.
 
     Raises:
@@ -39,9 +39,9 @@ def encoded(
         raise InputError(
             f"the vectors have the shape {given.shape} and type {given.dtype}; (documents, dimensions) numbers are needed"
         )
-    if given is not None and given.shape[1] != model.dim:
+    if given is not None and given.shape[1] != dim:
         raise InputError(
-            f"the vectors have {given.shape[1]} dimensions, the model {model.dim}; give vectors of this model"
+            f"the vectors have {given.shape[1]} dimensions, the model {dim}; give vectors of this model"
         )
     start = 0
     with Progress(
@@ -51,7 +51,7 @@ def encoded(
             end = start + len(table)
             if given is None:
                 texts = table.column("text").to_pylist()
-                yield table, model.encode_document(texts, normalize=True, threads=threads)
+                yield table, encode(texts)
             elif end > len(given):
                 raise InputError(
                     f"there are {len(given):,} vectors and more documents; give one for each, in their order"
@@ -59,7 +59,7 @@ def encoded(
             else:
                 some = np.asarray(given[start:end], np.float32)
                 if start == 0:
-                    _check_vectors(model, table, some)
+                    _check_vectors(encode, table, some)
                 yield table, some
             bar.advance(len(table))
             start = end
@@ -69,14 +69,14 @@ def encoded(
         )
 
 
-def _check_vectors(model: StaticModel, table: "pa.Table", vectors: Floats) -> None:
+def _check_vectors(encode: Encode, table: "pa.Table", vectors: Floats) -> None:
     """Compare some given vectors with those that the model makes.
 
     Raises:
         InputError: Half of them are not alike: another model made them, or they are in another order.
     """
     probes = np.linspace(0, len(table) - 1, min(PROBES, len(table))).astype(np.int64)
-    own = model.encode_document([table.column("text")[int(i)].as_py() for i in probes], normalize=True)
+    own = encode([table.column("text")[int(i)].as_py() for i in probes])
     some = vectors[probes]
     lengths = np.linalg.norm(some, axis=1) * np.linalg.norm(own, axis=1)
     cosines = (some * own).sum(axis=1)[lengths > 0] / lengths[lengths > 0]

@@ -44,6 +44,7 @@ from statim.search.store import (
     check_width,
     load_model,
     model_hash,
+    origin,
     read_manifest,
     sizes,
 )
@@ -316,7 +317,7 @@ def _finish(
         "dimensions": about["dimensions"],
         "columns": schema.names,
         "weight": float(about["weight"]),
-        "vectors": about.get("vectors", "model"),
+        **origin(about),
         "model_hash": about["model_hash"],
         "files": sizes(folder),
     }

@@ -18,6 +18,7 @@ import numpy as np
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.search import hybrid, stores
+from statim.search.documents_by import encoder
 from statim.search.encoded import encoded
 from statim.search.engine import Floats, Positions, check_k
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from statim.search.rerank import Reranker
     from statim.search.store import Block, Store, View
+    from statim.teacher import Teacher
 
 CHUNK = 16384  # documents encoded between two steps of the progress bar
 MODES = ("hybrid", "vector", "bm25")
@@ -79,6 +81,7 @@ class Index:
         store: str | None = None,
         table: str = stores.TABLE,
         engine: str | None = None,
+        documents_by: "str | Path | Teacher | None" = None,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -99,13 +102,16 @@ class Index:
                 ``lancedb``.
             table: In a database: the name of the index's tables.
             engine: In a folder: the search engine, of engines.NAMES; by default as ``engines.choose`` has it for so many vectors.
+            documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries alone (see
+                ``statim.train``); by default the one that such a model remembers, else the model itself.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it, or an index in the database.
 
         Raises:
             DataError: There are no documents, ids repeat, or a column, an id or a text is missing.
-            InputError: An argument is of the wrong kind or length, the vectors are another model's, or something is there
+            InputError: An argument is of the wrong kind or length, the vectors are another model's, the teacher is not the
+                one that the model was trained against, or something is there
                 already and ``overwrite`` is off.
             StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood there still stands.
             DependencyError: The store needs a package that is not installed.
@@ -116,9 +122,11 @@ class Index:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
         about: dict[str, Any] = {"weight": float(weight), "vectors": "model" if vectors is None else "given"}
         about |= {} if engine is None else {"engine": engine}
+        encode, by = encoder(model, documents_by, threads)
+        about |= by
         place = stores.check(path, store, engine, table, overwrite=overwrite)
         large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, stores.LARGE)
-        made = encoded(model, parts, vectors, threads, progress)
+        made = encoded(encode, model.dim, parts, vectors, progress)
         opened = stores.create(
             place, store, table, schema, made, model, about, large=large, overwrite=overwrite
         )
@@ -210,12 +218,18 @@ class Index:
         if model is not None:
             stores.check_model(model, self._store)
         _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0)
+        encode, _ = encoder(
+            self.model,
+            self._store.manifest.get("documents_by"),
+            threads,
+            known=self._store.manifest.get("documents_hash"),
+        )
         own = self.model  # now: a database cannot be asked for it in the middle of a change
         count = 0
 
         def counted() -> "Iterator[Block]":
             nonlocal count
-            for part in encoded(own, parts, vectors, threads, progress):
+            for part in encoded(encode, own.dim, parts, vectors, progress):
                 yield part
                 count += len(part[0])
 

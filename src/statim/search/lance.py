@@ -42,6 +42,7 @@ from statim.search.store import (
     check_width,
     load_model,
     model_hash,
+    origin,
     read_manifest,
 )
 from statim.search.where import Among, read
@@ -131,7 +132,7 @@ class Lance:
                 "dimensions": model.dim,
                 "columns": schema.names,
                 "weight": float(about["weight"]),
-                "vectors": about["vectors"],
+                **origin(about),
                 "model_hash": model_hash(folder / "model"),
                 "versions": [_told(1, version, rows.count, "build")],
             }

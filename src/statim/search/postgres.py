@@ -41,6 +41,7 @@ from statim.search.store import (
     check_width,
     load_model,
     model_hash,
+    origin,
 )
 from statim.search.where import Condition, read
 from statim.search.where_postgres import composed
@@ -137,7 +138,7 @@ class Postgres:
                 "columns": schema.names,
                 "types": types,
                 "weight": float(about["weight"]),
-                "vectors": about["vectors"],
+                **origin(about),
                 "model_hash": hashed,
                 "hnsw": model.dim <= WIDEST,
                 "words": rows.words,

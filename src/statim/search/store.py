@@ -225,6 +225,12 @@ def check_place(manifest: Mapping[str, Any], path: Path, files: Iterable[str]) -
             )
 
 
+def origin(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of who made the vectors of the documents: the model, the caller, or a teacher (documents_by.py)."""
+    names = ("vectors", "documents_by", "documents_hash")
+    return {"vectors": "model"} | {name: about[name] for name in names if name in about}
+
+
 def sizes(folder: Path) -> dict[str, int]:
     """The bytes of every file in a folder, by its name in there."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())

@@ -24,14 +24,17 @@ from statim.identity import Identities
 from statim.kernels.batch import known_texts
 from statim.kernels.dropout import drop
 from statim.kernels.identity import fingerprints
-from statim.kernels.rows import bag
+from statim.kernels.rows import bag, pool_bags
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
+from statim.training.teacher_vectors import Views
 
 FORMAT = "training-set-2"
 BLOCK = 1 << 20  # entries counted at a time
 CACHED_FROM = 10_000  # pairs; fewer are tokenized sooner than they are looked up
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,27 @@ class Bags:
             total += np.bincount(self.ids[part], self.counts[part], vocabulary)
         return total
 
+    @staticmethod
+    def joined(first: "Bags", second: "Bags") -> "Bags":
+        """The texts of both, those of the second numbered on; in mapped files where they are many."""
+        parts = []
+        for name, dtype in (("ids", np.int32), ("counts", np.uint16), ("totals", np.int32)):
+            part = Growing(dtype)
+            part.append(getattr(first, name))
+            part.append(getattr(second, name))
+            parts.append(part.finish())
+        offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
+        return Bags(parts[0], parts[1], offsets, parts[2])
+
+    def pooled(self, table: Floats, texts: npt.NDArray[np.integer[Any]], threads: int) -> Floats:
+        """The vectors of some texts (m,) by a table (V, d), not normalised: (m, d) float32."""
+        out = np.empty((len(texts), table.shape[1]), np.float32)
+        slots, chosen = np.arange(len(table), dtype=np.int32), texts.astype(np.int64)
+        entries = self.ids, self.counts, self.offsets, self.totals, chosen
+        parts = pool.ranges(len(texts), threads)
+        pool.run([partial(pool_bags, table, slots, *entries, *part, out) for part in parts], threads)
+        return out
+
     def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
         """The bags of some texts (m,), each entry left out with a probability; what is left keeps its counts, and is the total.
 
@@ -134,6 +158,7 @@ class TrainingSet:
         known_offsets: (T + 1,) int64, where each text's begin.
         names: The names of the data sets that the pairs are of.
         sets: (n,) uint16, the data set of each pair, by its position in ``names``.
+        views: What a teacher makes of the texts, where the loss needs it.
     """
 
     bags: Bags
@@ -143,6 +168,7 @@ class TrainingSet:
     known_offsets: npt.NDArray[np.int64]
     names: tuple[str, ...]
     sets: npt.NDArray[np.uint16]
+    views: Views | None = None
 
     def __post_init__(self) -> None:
         for array in (self.anchors, self.candidates, self.known, self.known_offsets):

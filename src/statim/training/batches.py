@@ -31,6 +31,25 @@ def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:
     return rows
 
 
+class Stream:
+    """Endless batches of n plain things beside those of a schedule: all in one order, then all in another, and so on.
+
+    Things that fill no batch are left to another order. Which a step takes follows from the seed and the step alone.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self._count, self._batch, self._seed = count, min(batch, count), seed
+        self._turn, self._rows = -1, np.zeros(0, np.int32)
+
+    def __call__(self, step: int) -> npt.NDArray[np.int64]:
+        """The rows of a step (from 0, counted through all epochs), (B,)."""
+        turn, place = divmod(step, self._count // self._batch)
+        if turn != self._turn:
+            # a counter that no order of pairs and no dropout begins with
+            self._turn, self._rows = turn, order(self._seed, turn, self._count, 1 << 33)
+        return np.asarray(self._rows[place * self._batch : (place + 1) * self._batch], np.int64)
+
+
 def dropout_key(seed: int, step: int) -> int:
     """What decides which tokens a step (from 0, counted through all epochs) leaves out: 64 bits."""
     # counters that no order and no draw of positives begins with

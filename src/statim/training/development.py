@@ -44,6 +44,11 @@ class Development:
         self._tokenizer, self._settings, self._threads = tokenizer, settings, threads
         self._queries = self._tokens(self.task.queries.to_pylist(), "query")
         self._documents = self._tokens(self.task.documents.to_pylist(), "document")
+        self._fixed: Floats | None = None
+
+    def fix_documents(self, vectors: Floats) -> None:
+        """Let documents have these vectors, (m, d), whatever the table is."""
+        self._fixed = vectors
 
     def _tokens(self, texts: Iterable[str], kind: str) -> Tokens:
         prompt = self._settings.prompts.get(kind, "")
@@ -52,8 +57,9 @@ class Development:
     def score(self, table: Floats) -> float:
         """NDCG@10 of a table, (V, d) float32 and finite."""
         model = StaticModel(table, self._tokenizer, self._settings)
+        documents = self._pooled(model, self._documents) if self._fixed is None else self._fixed
         scores = ranking_scores(
-            self._pooled(model, self._queries), self._pooled(model, self._documents), self.task,
+            self._pooled(model, self._queries), documents, self.task,
             metrics=(NDCG,), threads=self._threads,
         )  # fmt: skip
         return float(scores.metrics[NDCG])

@@ -1,20 +1,24 @@
 """What a training is judged by: the held-out part of its data, and how the model and others do on it, by the task it is for."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from statim.data.labelled import LabelledTexts, ScoredPairs
+from statim.data.plain import PlainTexts
 from statim.data.retrieval import from_pairs
 from statim.data.split import Split, split
 from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
 from statim.evaluation.classification import evaluate_classification, no_sklearn
 from statim.evaluation.comparison import BM25, Clock, Comparison, compare
-from statim.evaluation.encoders import Encoder
+from statim.evaluation.encoders import Encoder, QueriesOnly
 from statim.evaluation.report import Report, Row
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts
@@ -134,10 +138,18 @@ def standings(
     teacher: Teacher | None,
     bm25: bool,
     progress: bool,
+    documents: Teacher | None = None,
 ) -> Comparison | Report | None:
-    """The table on the test pairs: the start, the trained model, half of its dimensions, the teacher and BM25."""
+    """The table on the test pairs: the start, the trained model, half of its dimensions, the teacher and BM25.
+
+    With ``documents`` a teacher encodes these for the start and the trained model too.
+    """
     encoders: dict[str, Encoder] = {"start": before, "trained": model}
-    if model.dim >= 64:
+    if documents is not None:
+        encoders = {
+            name: QueriesOnly(one, documents) for name, one in (("start", before), ("trained", model))
+        }
+    elif model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
     if teacher is not None:
         encoders["teacher"] = teacher
@@ -159,6 +171,22 @@ class _Truncated:
 
     def encode_document(self, texts: Any, *, progress: bool = False) -> Any:
         return self.model.encode_document(texts, dim=self.dim, progress=progress)
+
+
+def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets: Any) -> Report:
+    """The mean cosine to the teacher of texts that were not trained on: the start, the trained model, half of its dimensions."""
+    half = max(1, model.dim // 2)
+    rows = []
+    for name, one, dim in (
+        ("start", before, model.dim), ("trained", model, model.dim),
+        (f"trained, {half} of {model.dim} dimensions", model, half),
+    ):  # fmt: skip
+        started = time.perf_counter()
+        vectors, aims = one.encode(test.texts, dim=dim, normalize=True), targets[:, :dim]
+        lengths = np.maximum(np.linalg.norm(aims, axis=1), 1e-12)
+        cosine = float(np.mean(np.einsum("nd,nd->n", vectors, aims) / lengths))
+        rows.append(Row(name, "held out", "distillation", {"cosine": cosine}, time.perf_counter() - started))
+    return Report(tuple(rows), (f"{len(test):,} texts.",))
 
 
 def references(

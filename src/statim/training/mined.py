@@ -8,15 +8,12 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
 from statim.errors import InputError
-from statim.kernels.rows import pool_bags
 from statim.mining.guards import Guards
 from statim.mining.nearest import Nearest, cosines, scaled
 from statim.training.bags import TrainingSet
@@ -125,8 +122,8 @@ def mine(data: TrainingSet, table: Floats, negatives: int, threads: int) -> Ints
     place = np.full(len(data.known_offsets) - 1, -1, np.int64)
     place[documents] = np.arange(len(documents))
     known, offsets = _known(data, anchors, place)
-    asked = scaled(_pooled(data, table, anchors, threads), "the anchors' vectors")
-    given = scaled(_pooled(data, table, documents, threads), "the positives' vectors")
+    asked = scaled(data.bags.pooled(table, anchors, threads), "the anchors' vectors")
+    given = scaled(data.bags.pooled(table, documents, threads), "the positives' vectors")
     owners = np.repeat(np.arange(len(anchors)), np.diff(offsets))
     worst = np.minimum.reduceat(cosines(asked, given, owners, known), offsets[:-1])
     guards = Guards(negatives, 0, max(RANKS, negatives), relative_margin=MARGIN)
@@ -153,15 +150,3 @@ def _known(
     there = documents >= 0  # an anchor's own text may be no document
     offsets = np.searchsorted(owners[there], np.arange(len(anchors) + 1))
     return documents[there], offsets
-
-
-def _pooled(data: TrainingSet, table: Floats, texts: Ints, threads: int) -> Floats:
-    """The vectors of some texts, (m, d)."""
-    out = np.empty((len(texts), table.shape[1]), np.float32)
-    slots, bags = np.arange(len(table), dtype=np.int32), data.bags
-    entries = bags.ids, bags.counts, bags.offsets, bags.totals, texts.astype(np.int64)
-    tasks = [
-        partial(pool_bags, table, slots, *entries, *part, out) for part in pool.ranges(len(texts), threads)
-    ]
-    pool.run(tasks, threads)
-    return out

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler
+from statim.training.batches import Assembler, Stream
 from statim.training.contrastive import Targets, contrastive
-from statim.training.pairwise import Loss, cosent, cosine, pairwise, triplet
+from statim.training.pairwise import Loss, cosent, cosine, distance, kl, margin_mse, pairwise, triplet
 from statim.training.recipe import Recipe
-from statim.training.sets import ClassSet, ScoredSet, TrainingData
+from statim.training.sets import ClassSet, ScoredSet, TextSet, TrainingData
+from statim.training.teacher_vectors import Views
 from statim.training.workspace import Workspace
 
 Floats = npt.NDArray[np.float32]
@@ -41,13 +42,17 @@ def objective(data: TrainingData, recipe: Recipe, threads: int) -> Objective[Any
         InputError: The loss is for data of another kind.
     """
     if isinstance(data, TrainingSet) and recipe.loss == "contrastive":
-        return Contrastive(data, recipe, threads)
+        return (Asymmetric if recipe.asymmetric else Contrastive)(data, recipe, threads)
+    if isinstance(data, TrainingSet) and recipe.loss in ("margin-mse", "kl"):
+        return Ranked(data, recipe, threads)
     if isinstance(data, TrainingSet) and recipe.loss == "triplet":
         return Triplets(data, recipe, threads)
     if isinstance(data, ScoredSet) and recipe.loss in ("cosent", "cosine"):
         return Scores(data, recipe, threads)
     if isinstance(data, ClassSet) and recipe.loss == "classes":
         return Classes(data, recipe, threads)
+    if isinstance(data, TextSet) and recipe.loss == "distillation":
+        return Distillation(data, recipe, threads)
     raise InputError(f"the loss {recipe.loss} is not for a {type(data).__name__}")
 
 
@@ -65,6 +70,45 @@ class Contrastive:
     def __call__(self, vectors: Floats, targets: Targets) -> tuple[float, Floats]:
         """The contrastive loss."""
         return _contrastive(vectors, targets, self._recipe, self._threads, self._workspace)
+
+
+class Asymmetric:
+    """Each anchor finds its positive among the teacher's vectors of all candidates, which do not move."""
+
+    def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
+        self._views, self._recipe, self._threads = _views(data), recipe, threads
+        self._assemble, self._workspace = Assembler(data, recipe.batch), Workspace()
+
+    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, tuple[Targets, Floats]]:  # noqa: ARG002
+        """Anchors alone; candidates come as vectors, with the targets."""
+        texts, targets = self._assemble(rows)
+        return texts[: len(rows)], (targets, self._views.of_documents(texts[len(rows) :]))
+
+    def __call__(self, vectors: Floats, targets: tuple[Targets, Floats]) -> tuple[float, Floats]:
+        """The contrastive loss, and its gradient by the anchors."""
+        columns, documents = targets
+        both = np.concatenate([vectors, documents])
+        loss, gradient = _contrastive(both, columns, self._recipe, self._threads, self._workspace)
+        return loss, gradient[: len(vectors)]
+
+
+def check_negatives(data: TrainingSet, loss: str) -> None:
+    """Refuse pairs without negatives.
+
+    Raises:
+        InputError: No pair has any.
+    """
+    if not (data.candidates[:, 1:] >= 0).any():
+        raise InputError(
+            f"the loss {loss} needs negatives, and the pairs have none; give them in a column called negative, or choose the "
+            "loss contrastive"
+        )
+
+
+def _views(data: TrainingSet) -> Views:
+    if data.views is None:
+        raise InputError("this loss needs a teacher's vectors of the pairs, and there are none")
+    return data.views
 
 
 def _contrastive(
@@ -150,24 +194,93 @@ class Triplets:
     """A positive is closer to its anchor than the anchor's own negatives, by a margin."""
 
     def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
-        if not (data.candidates[:, 1:] >= 0).any():
-            raise InputError(
-                "the loss triplet needs negatives, and the pairs have none; give them in a column called negative, "
-                "or choose the loss contrastive"
-            )
+        check_negatives(data, recipe.loss)
         self._data, self._recipe, self._threads = data, recipe, threads
 
-    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Positions]:  # noqa: ARG002
+    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Any]:  # noqa: ARG002
         """Anchors, then the positive and the negatives of each; the targets are where each anchor's begin."""
         candidates = self._data.candidates[rows]
         there = candidates >= 0
         offsets = np.append(0, np.cumsum(there.sum(axis=1)))
         return np.concatenate([self._data.anchors[rows], candidates[there]]).astype(np.int64), offsets
 
-    def __call__(self, vectors: Floats, targets: Positions) -> tuple[float, Floats]:
+    def __call__(self, vectors: Floats, targets: Any) -> tuple[float, Floats]:
         """The triplet loss."""
         loss = partial(triplet, offsets=targets, margin=self._recipe.triplet_margin)
         return _pairwise(vectors, targets, loss, self._recipe, self._threads)
+
+
+class Ranked(Triplets):
+    """An anchor's candidates are as close to it as a teacher has them: in their differences (MarginMSE), or as a distribution (KL)."""
+
+    def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
+        super().__init__(data, recipe, threads)
+        self._views = _views(data)
+
+    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Any]:
+        """Anchors, then the candidates of each; the targets are where each anchor's begin, and the teacher's cosines."""
+        texts, offsets = super().batch(rows, epoch, step)
+        asked = self._views.of_queries(texts[: len(rows)]).repeat(np.diff(offsets), axis=0)
+        scores = np.einsum("ed,ed->e", asked, self._views.of_documents(texts[len(rows) :]))
+        return texts, (offsets, scores.astype(np.float64))
+
+    def __call__(self, vectors: Floats, targets: Any) -> tuple[float, Floats]:
+        """MarginMSE, or the divergence."""
+        offsets, scores = targets
+        loss: Loss = partial(margin_mse, offsets=offsets, scores=scores)
+        if self._recipe.loss == "kl":
+            loss = partial(kl, offsets=offsets, scores=scores, scale=self._recipe.scale)
+        return _pairwise(vectors, offsets, loss, self._recipe, self._threads)
+
+
+class Distillation:
+    """Vectors point where a teacher's do, at every level: the mean over levels of 1 - cosine, weighted as the levels are."""
+
+    def __init__(self, data: TextSet, recipe: Recipe, threads: int) -> None:
+        self._data, self._levels, self._threads = data, recipe.levels, threads
+        weights = np.ones(len(recipe.levels)) if recipe.weights is None else np.asarray(recipe.weights)
+        self._weights = (weights / max(weights.sum(), 1e-12)).tolist()
+
+    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Floats]:  # noqa: ARG002
+        """The texts; the targets are the teacher's vectors of them."""
+        return self._data.texts[rows], self._data.targets[rows].astype(np.float32)
+
+    def __call__(self, vectors: Floats, targets: Floats) -> tuple[float, Floats]:
+        """The distance of the vectors from their targets."""
+        loss, gradient = pairwise(
+            np.concatenate([vectors, targets]), np.arange(len(vectors) + 1), distance,
+            levels=self._levels, weights=self._weights, threads=self._threads,
+        )  # fmt: skip
+        return loss, gradient[: len(vectors)]
+
+
+class Mixed:
+    """An objective, and the distillation of as many plain texts in the same step: their losses are added.
+
+    Args:
+        inner: The objective.
+        texts: What the teacher makes of plain texts; of the same bags as the data of ``inner``.
+        recipe: Its ``distil_weight`` and batch.
+        threads: Threads to use.
+    """
+
+    def __init__(self, inner: Objective[Any], texts: TextSet, recipe: Recipe, threads: int) -> None:
+        self._inner, self._outer = inner, Distillation(texts, recipe, threads)
+        self._weight, self._rows = recipe.distil_weight, Stream(len(texts), recipe.batch, recipe.seed)
+
+    def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, tuple[int, Any, Floats]]:
+        """The objective's texts, then the plain ones."""
+        texts, targets = self._inner.batch(rows, epoch, step)
+        more, wanted = self._outer.batch(self._rows(step), epoch, step)
+        return np.concatenate([texts, more]), (len(texts), targets, wanted)
+
+    def __call__(self, vectors: Floats, targets: tuple[int, Any, Floats]) -> tuple[float, Floats]:
+        """The weighted sum of both losses."""
+        own, inner, wanted = targets
+        loss, gradient = self._inner(vectors[:own], inner)
+        more, pulls = self._outer(vectors[own:], wanted)
+        pulls *= np.float32(self._weight)
+        return loss + self._weight * more, np.concatenate([gradient, pulls])
 
 
 def as_cosines(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -53,6 +53,65 @@ def cosine(cosines: Doubles, scores: Doubles) -> tuple[float, Doubles]:
     return float(np.mean(apart**2)), 2 * apart / len(apart)
 
 
+def distance(cosines: Doubles) -> tuple[float, Doubles]:
+    """The mean of 1 - cosine over (B,) cosines of vectors with their targets; and its derivatives by the cosines."""
+    return float(np.mean(1 - cosines)), np.full(len(cosines), -1 / len(cosines))
+
+
+def margin_mse(cosines: Doubles, offsets: Offsets, scores: Doubles) -> tuple[float, Doubles]:
+    """MarginMSE (Hofstätter et al., 2020): by how much a positive is closer than a negative, as a teacher has it.
+
+    The mean over all negatives of ((c_positive - c_negative) - (t_positive - t_negative))^2.
+
+    Args:
+        cosines: (E,) for each anchor those of its positive, then of its negatives.
+        offsets: (B + 1,) where each anchor's begin.
+        scores: (E,) the teacher's, t.
+
+    Returns:
+        The loss, and its derivatives by the cosines, (E,).
+    """
+    positives = np.repeat(offsets[:-1], np.diff(offsets) - 1)
+    negatives = np.delete(np.arange(len(cosines)), offsets[:-1])
+    pulls = np.zeros_like(cosines)
+    if len(negatives) == 0:
+        return 0.0, pulls
+    apart = cosines - scores
+    wrong = apart[positives] - apart[negatives]
+    pulls[negatives] = -2 * wrong / len(negatives)
+    np.subtract.at(pulls, positives, pulls[negatives])
+    return float(np.mean(wrong**2)), pulls
+
+
+def kl(cosines: Doubles, offsets: Offsets, scores: Doubles, scale: float) -> tuple[float, Doubles]:
+    """The divergence of a teacher's distribution over each anchor's candidates from the model's (Lin et al., 2020).
+
+    The mean over anchors of KL(softmax(scale t) || softmax(scale c)). Without the factor of the squared temperature that
+    sentence-transformers has, which is 1 / scale^2.
+
+    Args:
+        cosines: (E,) for each anchor those of its candidates.
+        offsets: (B + 1,) where each anchor's begin; none is without candidates.
+        scores: (E,) the teacher's, t.
+        scale: What both are multiplied by (1 / temperature).
+
+    Returns:
+        The loss, and its derivatives by the cosines, (E,).
+    """
+    ours, theirs = (_log_softmax(scale * logits, offsets) for logits in (cosines, scores))
+    wanted, anchors = np.exp(theirs), len(offsets) - 1
+    loss = float(np.sum(wanted * (theirs - ours))) / anchors
+    return loss, scale / anchors * (np.exp(ours) - wanted)
+
+
+def _log_softmax(logits: Doubles, offsets: Offsets) -> Doubles:
+    """Of each run of logits by itself."""
+    sizes = np.diff(offsets)
+    shifted = logits - np.repeat(np.maximum.reduceat(logits, offsets[:-1]), sizes)
+    found: Doubles = shifted - np.repeat(np.log(np.add.reduceat(np.exp(shifted), offsets[:-1])), sizes)
+    return found
+
+
 def triplet(cosines: Doubles, offsets: Offsets, margin: float) -> tuple[float, Doubles]:
     """The triplet loss with cosine distance (Schroff et al., 2015): the mean of max(0, margin + c_negative - c_positive).
 

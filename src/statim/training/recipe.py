@@ -19,7 +19,11 @@ LOSSES = {
     "cosent": "scored pairs",
     "cosine": "scored pairs",
     "classes": "labelled texts",
+    "margin-mse": "pairs",
+    "kl": "pairs",
+    "distillation": "plain texts",
 }
+TAUGHT = ("margin-mse", "kl", "distillation")  # losses that need a teacher
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Recipe:
         dim: Dimensions of the table, d.
         levels: Matryoshka dimensions, ascending, the last is d; one level trains the full dimension alone.
         loss: One of LOSSES: ``contrastive`` (pairs, perhaps with negatives), ``triplet`` (pairs with negatives), ``cosent`` or
-            ``cosine`` (pairs with scores), ``classes`` (contrastive, between texts of the same and of other labels).
+            ``cosine`` (pairs with scores), ``classes`` (contrastive, between texts of the same and of other labels);
+            ``margin-mse`` or ``kl`` (pairs with negatives and a teacher's scores), ``distillation`` (texts and a teacher's vectors).
         weights: One weight a level; None weighs all alike.
         batch: Pairs (or labelled texts) per step, B.
         epochs: Passes over the data.
@@ -58,6 +63,9 @@ class Recipe:
         set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty where all of all.
         hard_negatives: Negatives of each pair that the training mines for itself, see mined.py; 0 mines none.
         mine_every: Epochs from one mining to the next.
+        distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
+            counts so many times in the loss; 0 takes none.
+        asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 
     dim: int
@@ -85,6 +93,8 @@ class Recipe:
     set_limits: tuple[int, ...] = ()
     hard_negatives: int = 0
     mine_every: int = 1
+    distil_weight: float = 0.0
+    asymmetric: bool = False
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -105,12 +115,13 @@ class Recipe:
         if values.setdefault("loss", "contrastive") not in LOSSES:
             raise InputError(f"loss is {values['loss']!r}; it must be one of {', '.join(LOSSES)}")
         # losses over single pairs want smaller steps of fewer pairs, and softer comparisons
-        contrastive = values["loss"] in ("contrastive", "classes")
-        size = min(1024, pairs // 16) if contrastive else min(256, pairs // 32)
+        contrastive, ranks = values["loss"] in ("contrastive", "classes"), values["loss"] == "kl"
+        most = 128 if values["loss"] == "distillation" else 256
+        size = min(1024, pairs // 16) if contrastive else min(most, pairs // 32)
         values.setdefault("batch", 2 ** int(math.log2(max(16, size))))
         values.setdefault("epochs", 3 if pairs < 1_000_000 else 1)
         values.setdefault("learning_rate", 0.05 if not contrastive else 0.1 if start_dim else 0.2)
-        values.setdefault("scale", 20.0 if contrastive else 4.0)
+        values.setdefault("scale", 20.0 if contrastive or ranks else 4.0)
         _check("batch", values["batch"], 2, 1 << 20, whole=True)
         _check("epochs", values["epochs"], 1, 100_000, whole=True)
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
@@ -136,6 +147,7 @@ class Recipe:
             if name in values and values[name] not in known:
                 raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
         _check("hard negatives", values.get("hard_negatives", 0), 0, 100, whole=True)
+        _check("distil weight", values.get("distil_weight", 0.0), 0.0, 1e6)
         _check("mine every", values.get("mine_every", 1), 1, 100_000, whole=True)
         for weight in values.get("set_weights", ()):
             check_weight("a set", weight)

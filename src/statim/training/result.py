@@ -63,7 +63,7 @@ class TrainingResult:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
-        unit = "texts" if self.recipe.loss == "classes" else "pairs"
+        unit = "texts" if self.recipe.loss in ("classes", "distillation") else "pairs"
         first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
         lines = [first, f"seconds: {spent}"]
         if self.choice():
@@ -119,7 +119,7 @@ vectors = statim.StaticModel.load("this folder").encode(["a text"])
 
 `sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
 is and give the same vectors.
-
+{_whose(result.model)}
 ## Data
 
 {pairs.report}
@@ -138,3 +138,14 @@ near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for 
     if result.comparison:
         text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text
+
+
+def _whose(model: StaticModel) -> str:
+    """What a reader must know of a model for queries alone."""
+    teacher = model.settings.documents_by
+    if teacher is None:
+        return ""
+    return (
+        f"\nIt is for queries alone: their vectors are to be compared with those that {teacher} makes of documents "
+        "(`statim index build` does so).\n"
+    )

@@ -19,7 +19,7 @@ from statim.progress import Progress
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
-from statim.training.recipe import LOSSES, Recipe
+from statim.training.recipe import LOSSES, TAUGHT, Recipe
 from statim.training.sets import training_data
 from statim.training.start import unit_scale
 from statim.training.trainer import begin, fit
@@ -96,8 +96,9 @@ def fit_sentence_transformer(
         InputError: An argument is out of range, or training diverged.
     """
     embedding, backend = _static_parts(model)
-    if loss not in LOSSES:
-        raise InputError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
+    known = [name for name in LOSSES if name not in TAUGHT]  # there is no teacher here
+    if loss not in known:
+        raise InputError(f"loss is {loss!r}; it must be one of {', '.join(known)}")
     table = embedding.weight.detach().to("cpu", torch.float32, copy=True).numpy()
     tokenizer = _AsItCuts(backend, table)
     Parts(table, tokenizer, Settings())  # fit together, and finite

@@ -1,5 +1,6 @@
-"""Scored pairs and labelled texts as bags, ready to be trained on; pairs stand in bags.py."""
+"""Scored pairs, labelled texts and plain texts as bags, ready to be trained on; pairs stand in bags.py."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim.data.labelled import LabelledTexts, ScoredPairs
+from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
 from statim.tokenizer import Tokenizer
 from statim.training.bags import Bags, TrainingSet
@@ -69,21 +71,51 @@ class ClassSet:
         return ClassSet(bags, classes, np.argsort(classes, kind="stable").astype(np.int32), offsets)
 
 
-TrainingData = TrainingSet | ScoredSet | ClassSet
+@dataclass(frozen=True, eq=False)
+class TextSet:
+    """n texts, and what a teacher makes of each.
+
+    Attributes:
+        bags: Where the texts are, perhaps with others.
+        texts: (n,) int64, the number of each.
+        targets: (n, d) float16, what their vectors shall point to; none before the teacher was asked.
+    """
+
+    bags: Bags
+    texts: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.float16] = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float16))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @staticmethod
+    def of(texts: PlainTexts, tokenizer: Tokenizer, *, threads: int = 1) -> "TextSet":
+        """Tokenize the texts."""
+        return TextSet(_bags(texts.texts, tokenizer, threads), np.arange(len(texts)))
+
+    def behind(self, bags: Bags) -> "TextSet":
+        """The same texts numbered on behind those of ``bags``."""
+        numbers = self.texts + len(bags.totals)
+        return dataclasses.replace(self, bags=Bags.joined(bags, self.bags), texts=numbers)
+
+
+TrainingData = TrainingSet | ScoredSet | ClassSet | TextSet
 
 
 def usual_loss(given: Supervision) -> str:
     """The loss that data of this kind is trained with unless another is wanted."""
-    kinds = {ScoredPairs: "cosent", LabelledTexts: "classes"}
+    kinds = {ScoredPairs: "cosent", LabelledTexts: "classes", PlainTexts: "distillation"}
     return kinds.get(type(given), "contrastive")
 
 
 def training_data(given: Supervision, tokenizer: Tokenizer, *, threads: int = 1) -> TrainingData:
-    """Tokenize pairs, scored pairs or labelled texts."""
+    """Tokenize pairs, scored pairs, labelled texts or plain ones."""
     if isinstance(given, ScoredPairs):
         return ScoredSet.of(given, tokenizer, threads=threads)
     if isinstance(given, LabelledTexts):
         return ClassSet.of(given, tokenizer, threads=threads)
+    if isinstance(given, PlainTexts):
+        return TextSet.of(given, tokenizer, threads=threads)
     return TrainingSet.of(given, tokenizer, threads=threads)
 
 

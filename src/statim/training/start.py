@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from statim import cache
 from statim.data.pairs import Pairs
+from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
 from statim.errors import InputError, ModelError
 from statim.model import StaticModel
@@ -53,6 +54,15 @@ def token_vectors(teacher: Teacher, *, progress: bool = False) -> Floats:
     return vectors
 
 
+def principal_axes(moment: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The eigenvectors of a symmetric matrix (D, D) as columns, (D, D), those of the largest values first."""
+    values, axes = np.linalg.eigh(moment)
+    axes = axes[:, np.argsort(-values)]
+    # an eigenvector's sign is arbitrary: fix it, so that machines agree
+    signs = np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
+    return np.asarray(axes * signs)
+
+
 def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: int, seed: int) -> Floats:
     """A teacher's token vectors as a static table: centred, rotated to principal axes, weighted by frequency.
 
@@ -73,10 +83,7 @@ def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: 
     for start in range(0, len(centred), BLOCK):
         block = centred[start : start + BLOCK]
         covariance += block.T @ block
-    values, axes = np.linalg.eigh(covariance / len(centred))
-    axes = axes[:, np.argsort(-values)]
-    # an eigenvector's sign is arbitrary: fix it, so that machines agree
-    axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
+    axes = principal_axes(covariance / len(centred))
     table = centred @ axes[:, :dim].astype(np.float32)
     probabilities = (frequencies + 0.5) / (frequencies + 0.5).sum()
     table *= (SIF / (SIF + probabilities))[:, None].astype(np.float32)
@@ -244,7 +251,7 @@ def with_vocabulary(
         InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
         DataError: No word or pair is frequent, but some were asked for.
     """
-    usual = WORDS if start.teacher is not None and isinstance(given, Pairs) else 0
+    usual = WORDS if start.teacher is not None and isinstance(given, (Pairs, PlainTexts)) else 0
     more = {"words": usual if words is None else words, "pairs": pairs or 0}
     if any(more.values()):
         try:

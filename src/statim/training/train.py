@@ -1,5 +1,6 @@
 """From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
+import dataclasses
 import logging
 import shutil
 import time
@@ -14,13 +15,17 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.plain import PlainTexts, read_plain
 from statim.data.python_docs import python_docs
 from statim.data.split import Split
 from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
+from statim.evaluation.comparison import Comparison
+from statim.evaluation.report import Report
 from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Progress
+from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import checkpoint, curves, distributed, heldout, per_set, run
 from statim.training.bags import TrainingSet
@@ -31,11 +36,12 @@ from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
+from statim.training.lessons import OWN, find_teacher, hash_of, lessons
 from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import LOSSES, Recipe
+from statim.training.recipe import LOSSES, TAUGHT, Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.sets import TrainingData, training_data, usual_loss
+from statim.training.sets import TextSet, TrainingData, training_data, usual_loss
 from statim.training.start import Start, start_from, with_vocabulary
 from statim.training.trainer import DivergenceError, begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("statim")
 
 KEEPS = ("last", "best")
+DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
 
 Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
@@ -86,6 +93,10 @@ def train(
     clip: float | None = None,
     row_wise: bool | None = None,
     new_rows_rate: float | None = None,
+    distil: Any = None,
+    distil_weight: float | None = None,
+    teacher: str | Path | None = None,
+    documents_by: str | Path | None = None,
     precision: str | None = None,
     seed: int | None = None,
     hard_negatives: int | None = None,
@@ -129,8 +140,9 @@ def train(
         negative: Name or names of columns with explicit negatives; guessed by default.
         score: Name of the column of scores; guessed by default.
         label: Name of the column of labels; guessed by default.
-        loss: ``contrastive`` or ``triplet`` for pairs, ``cosent`` or ``cosine`` for scored pairs, ``classes`` for labelled texts;
-            by default the first for what the columns say (see training.objectives).
+        loss: ``contrastive``, ``triplet``, ``margin-mse`` or ``kl`` (both with a teacher's scores) for pairs, ``cosent`` or ``cosine``
+            for scored pairs, ``classes`` for labelled texts, ``distillation`` for plain texts; by default the first for what the columns
+            say (see training.objectives).
         packages: For ``"python-docs"``: only these packages.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
@@ -151,6 +163,15 @@ def train(
         clip: The gradient of the whole table is scaled down to this norm where it is larger; 1 by default.
         row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
+        distil: Plain texts whose vectors shall come close to a teacher's (one or several files, or a table with a column of texts;
+            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own. Each step takes a batch of them beside the pairs. Without
+            pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
+        distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
+        teacher: Who teaches, by path or hub name, for ``distil`` and the losses ``margin-mse`` and ``kl``; by default the start's
+            teacher, else all-MiniLM-L6-v2.
+        documents_by: Train a model for queries alone, against this teacher's vectors of documents, which do not move: of its
+            dimensions, to be searched with ``Index.build(..., documents_by=teacher)``. Queries come close to the teacher's vectors
+            of them too (``distil``, by default of the pairs' own texts).
         precision: ``bf16`` or ``fp32``, of the matrix products.
         seed: Decides splits, order and random numbers.
         hard_negatives: So many negatives of each pair are mined among the positives, with the table as it is then: before the first
@@ -244,8 +265,11 @@ def _check(asked: SimpleNamespace) -> None:
     """
     if asked.out is None and (asked.resume or asked.checkpoint_every is not None):
         raise InputError("checkpoints stand beside the output; name one (--out DIR)")
-    if asked.data is None and not asked.resume:
-        raise InputError("no pairs were given; name a file of pairs, or python-docs")
+    if asked.data is None and asked.distil is None and not asked.resume:
+        raise InputError(
+            "no pairs were given; name a file of pairs, or python-docs (or plain texts to distil)"
+        )
+    _check_lessons(asked)
     if asked.packages is not None and asked.data not in (None, PYTHON_DOCS):
         raise InputError(
             "--packages chooses what python-docs reads; give it with the source python-docs alone"
@@ -267,11 +291,62 @@ def _check(asked: SimpleNamespace) -> None:
     _recipe(asked, 1000, 256, dim=widest)  # as of a start with a table: the usual rate is then the lower one
 
 
+def _check_lessons(asked: SimpleNamespace) -> None:
+    """Refuse what cannot be learned from a teacher."""
+    if asked.data is None and isinstance(asked.distil, str) and asked.distil == OWN:
+        raise InputError("distil is 'pairs', and no pairs were given; name a file of plain texts")
+    if asked.data is None and asked.distil is not None and asked.loss not in (None, "distillation"):
+        raise InputError(
+            f"the loss {asked.loss} needs pairs beside the texts to distil; give some, or leave it out"
+        )
+    beside = asked.data is not None and (asked.distil is not None or asked.documents_by is not None)
+    if asked.distil_weight is not None and not beside and not asked.resume:
+        raise InputError(
+            "a weight of distillation is given, which needs both pairs and texts to distil (--distil FILE or --distil pairs)"
+        )
+    learns = asked.distil is not None or asked.documents_by is not None or asked.loss in TAUGHT
+    if learns and (choose(asked.device or "auto").type != "cpu" or distributed.is_distributed()):
+        raise InputError(
+            "distillation cannot be trained on a GPU or by several processes; give --device cpu and start one process"
+        )
+    if asked.documents_by is not None and (
+        asked.loss not in (None, "contrastive", "distillation") or asked.matryoshka
+    ):
+        what = "Matryoshka levels" if asked.matryoshka else f"the loss {asked.loss}"
+        raise InputError(
+            f"{what} cannot be trained against a teacher's documents (documents_by), only the whole vectors and the loss contrastive"
+        )
+
+
+def _taught(asked: SimpleNamespace, begun: Start, teacher: Teacher | None) -> dict[str, Any]:
+    """What a teacher decides of the recipe.
+
+    Raises:
+        InputError: More dimensions are asked for than the teacher has.
+    """
+    if teacher is None or (
+        asked.distil is None and asked.documents_by is None and asked.loss != "distillation"
+    ):
+        return {}
+    fixed = asked.documents_by is not None
+    wanted = asked.dim or (teacher.dim if fixed else min(begun.dim or teacher.dim, teacher.dim))
+    if wanted > teacher.dim or (fixed and wanted != teacher.dim):
+        raise InputError(
+            f"dim is {wanted}, but the teacher {teacher.name} has {teacher.dim} dimensions; give "
+            + (f"{teacher.dim}, as its documents have," if fixed else f"at most {teacher.dim},")
+            + " or leave it out"
+        )
+    mixes = asked.data is not None and asked.loss != "distillation"
+    weight = (DISTIL_WEIGHT if asked.distil_weight is None else asked.distil_weight) if mixes else None
+    levels = [wanted] if fixed else asked.matryoshka
+    return {"dim": wanted, "levels": levels, "distil_weight": weight, "asymmetric": fixed or None}
+
+
 def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
         "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
-        "clip", "row_wise", "hard_negatives", "mine_every",
+        "clip", "row_wise", "hard_negatives", "mine_every", "distil_weight",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)
@@ -283,6 +358,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         source = python_docs(asked.packages) if asked.packages else asked.data
+        plain = None if asked.distil is None or _own(asked.distil) else read_plain(asked.distil)
+        if source is None:
+            source, asked.loss = plain, "distillation"
         names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
         kind = asked.loss and LOSSES[asked.loss]
         pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
@@ -299,19 +377,45 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
         more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
         begun = with_vocabulary(begun, parts.train, **more, threads=workers)
+        guide = find_teacher(asked, begun.teacher)
         if found:
-            _refuse_changed(asked.out, this, pairs, begun)
+            _refuse_changed(asked.out, this, pairs, begun, hash_of(guide, plain))
         recipe = (
             Recipe.from_dict(found["recipe"])
             if found
-            else _recipe(asked, len(parts.train), begun.dim, set_weights=shares, set_limits=limits)
+            else _recipe(
+                asked,
+                len(parts.train),
+                begun.dim,
+                set_weights=shares,
+                set_limits=limits,
+                **_taught(asked, begun, guide),
+            )
         )
+        begun = _for_queries(begun, guide, recipe)
         row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
     with _clock(seconds, "tokenize"):
         data = training_data(parts.train, begun.tokenizer, threads=workers)
         development = _development(asked, parts, begun, workers)
+    taught = None
+    if guide is not None:
+        with _clock(seconds, "teach"):
+            taught = lessons(
+                data, parts.train, plain, guide, begun.tokenizer, recipe, workers, asked.progress
+            )
+            data = taught.data
+    if development is not None and recipe.asymmetric and guide is not None:
+        with _clock(seconds, "teach"):
+            development.fix_documents(
+                guide.encode_document(development.task.documents, progress=asked.progress)
+            )
     with _clock(seconds, "start"):
         table = begun.table(data, recipe)
+        if taught is not None and taught.taught is not None:
+            table = taught.start(table, workers)
+            begun = dataclasses.replace(
+                begun, words=f"{begun.words}, mapped to {guide.name if guide else ''}"
+            )
         begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     steps = Schedule(data, recipe).steps * recipe.epochs
     if not found:
@@ -320,7 +424,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
             usual = development.spacing(data, recipe, steps)
         this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
         if out is not None:
-            this["found"] |= {"pairs": pairs.hash, "start": begun.hash}
+            this["found"] |= {"pairs": pairs.hash, "start": begun.hash, "lessons": hash_of(guide, plain)}
             checkpoint.write_run(out, this)
     log.info(
         "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
@@ -329,16 +433,31 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         recipe.learning_rate, workers,
     )  # fmt: skip
     miner = Miner(data, recipe, begun.source is not None, workers)
-    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, miner, workers, out)
+    beside = taught.taught if taught is not None and taught.mixed else None
+    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, miner, workers, out, beside)
     history, best = watch.history, watch.best
     seconds["train"] = history.seconds
     model = StaticModel(kept, begun.tokenizer, begun.settings)
-    comparison, others, first = None, {}, distributed.is_first()
+    comparison: Comparison | Report | None = None
+    others, first = {}, distributed.is_first()
     with _clock(seconds, "evaluate"):
         baselines = asked.baselines is not False
         teacher = begun.teacher if baselines else None
-        if len(parts.test) and first:
-            comparison = heldout.standings(parts, begun_model, model, teacher, baselines, asked.progress)
+        if len(parts.test) and first and isinstance(parts.test, PlainTexts) and taught and guide:
+            role = "query" if recipe.asymmetric else "text"
+            aims = taught.targets(guide, parts.test.texts, role, asked.progress)
+            comparison = heldout.closeness(parts.test, begun_model, model, aims)
+        elif len(parts.test) and first:
+            documents = guide if recipe.asymmetric else None
+            comparison = heldout.standings(
+                parts,
+                begun_model,
+                model,
+                guide if documents and baselines else teacher,
+                baselines,
+                asked.progress,
+                documents,
+            )
         if development is not None and out is not None and baselines:
             others = heldout.references(development, comparison, teacher, asked.progress)
     result = TrainingResult(
@@ -391,7 +510,24 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
     return None
 
 
-def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Supervision, begun: Start) -> None:
+def _own(distil: Any) -> bool:
+    """Are the texts to distil those of the pairs?"""
+    return isinstance(distil, str) and distil == OWN
+
+
+def _for_queries(begun: Start, teacher: Teacher | None, recipe: Recipe) -> Start:
+    """The start of a model for queries alone remembers whose documents they are for."""
+    if teacher is None or not recipe.asymmetric:
+        return begun
+    settings = dataclasses.replace(
+        begun.settings, documents_by=str(teacher.name), documents_hash=teacher.hash
+    )
+    return dataclasses.replace(begun, settings=settings)
+
+
+def _refuse_changed(
+    out: str | Path, this: dict[str, Any], pairs: Supervision, begun: Start, lessons: str
+) -> None:
     """A resumed run must find what it began with."""
     found = this["found"]
     if pairs.hash != found["pairs"]:
@@ -402,6 +538,11 @@ def _refuse_changed(out: str | Path, this: dict[str, Any], pairs: Supervision, b
     if begun.hash != found["start"]:
         raise InputError(
             f"the interrupted training into {out} began from another start ({begun.words} has changed){run.changed(this)}; give "
+            "the same unchanged, or start anew"
+        )
+    if lessons != found.get("lessons", lessons):
+        raise InputError(
+            f"the texts to distil or their teacher are not those of the interrupted training into {out}{run.changed(this)}; give "
             "the same unchanged, or start anew"
         )
 
@@ -417,6 +558,7 @@ def _loop(
     miner: Miner,
     threads: int,
     out: Path | None,
+    taught: TextSet | None,
 ) -> tuple[Floats, Watch]:
     """Train, from the newest checkpoint where there is one; gives the table to keep."""
     if (
@@ -434,7 +576,7 @@ def _loop(
         best = Best(keep == "best", **state["best"], table=extra.get("best"))
         miner.negatives = extra.get("negatives")
     left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
-    unit = "texts" if recipe.loss == "classes" else "pairs"
+    unit = "texts" if recipe.loss in ("classes", "distillation") else "pairs"
     with ExitStack() as stack:
         bar = stack.enter_context(Progress("train", total=left, unit=unit, show=asked.progress))
         history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
@@ -452,16 +594,23 @@ def _loop(
             stack.enter_context(closing(watch.checkpoints))
         if asked.tensorboard is not None and distributed.is_first():
             watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
-        last = _fit(choose(asked.device or "auto"), miner, optimizer, recipe, watch)
+        last = _fit(choose(asked.device or "auto"), miner, optimizer, recipe, watch, taught)
     return last if best.table is None else best.table, watch
 
 
-def _fit(device: "torch.device", miner: Miner, optimizer: SparseAdam, recipe: Recipe, watch: Watch) -> Floats:
+def _fit(
+    device: "torch.device",
+    miner: Miner,
+    optimizer: SparseAdam,
+    recipe: Recipe,
+    watch: Watch,
+    taught: TextSet | None,
+) -> Floats:
     """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
     if device.type == "cpu" and not distributed.is_distributed():
         watch.begin(optimizer)
         for data, until in miner.stretches(optimizer, lambda: watch.stops):
-            fit(data, optimizer, recipe, on_step=watch, until=until)
+            fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
         return optimizer.current()
     with distributed.joined(device) as group:
         there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")

@@ -12,11 +12,12 @@ import torch
 
 from statim import threads
 from statim.errors import InputError
+from statim.training.bags import Bags
 from statim.training.batches import Schedule, dropout_key
-from statim.training.objectives import Objective, objective
+from statim.training.objectives import Mixed, Objective, objective
 from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.sets import TrainingData
+from statim.training.sets import TextSet, TrainingData
 
 Floats = npt.NDArray[np.float32]
 
@@ -91,6 +92,7 @@ def fit(
     *,
     on_step: Callable[[SparseAdam, float], bool | None] | None = None,
     until: int | None = None,
+    taught: TextSet | None = None,
 ) -> None:
     """Train ``optimizer.table`` from the step it stands at to the recipe's last one, or to ``until``.
 
@@ -100,16 +102,19 @@ def fit(
         recipe: How.
         on_step: Called after each step with the step's loss; says whether to stop.
         until: The step to train to.
+        taught: Plain texts that the recipe's ``distil_weight`` is for; their bags begin with those of ``data``.
 
     Raises:
         DivergenceError: The loss is no longer finite; the message says at which step.
         InputError: The loss is for data of another kind.
     """
-    aim = objective(data, recipe, optimizer.threads)
+    aim, bags = objective(data, recipe, optimizer.threads), data.bags
+    if taught is not None:
+        aim, bags = Mixed(aim, taught, recipe, optimizer.threads), taught.bags
     # the next batch is assembled and sorted while this one is trained on
     with (
         torch_threads(),
-        contextlib.closing(threads.ahead(_batches(data, aim, optimizer, recipe, until))) as batches,
+        contextlib.closing(threads.ahead(_batches(data, bags, aim, optimizer, recipe, until))) as batches,
     ):
         for targets, plan in batches:
             loss, gradient = aim(optimizer.read(plan), targets)
@@ -124,13 +129,18 @@ def fit(
 
 
 def _batches(
-    data: TrainingData, aim: Objective[Any], optimizer: SparseAdam, recipe: Recipe, until: int | None
+    data: TrainingData,
+    all_bags: Bags,
+    aim: Objective[Any],
+    optimizer: SparseAdam,
+    recipe: Recipe,
+    until: int | None,
 ) -> Iterator[tuple[Any, Plan]]:
     """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
     schedule = Schedule(data, recipe)
     for step in range(optimizer.step, len(optimizer.rates) - 1 if until is None else until):
         texts, targets = aim.batch(schedule(step), step // schedule.steps, step)
-        bags, texts = data.bags, texts.copy()
+        bags, texts = all_bags, texts.copy()
         if recipe.token_dropout > 0:
             bags = bags.dropped(texts, dropout_key(recipe.seed, step), recipe.token_dropout)
             texts = np.arange(len(texts))

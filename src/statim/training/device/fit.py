@@ -67,8 +67,10 @@ def fit(
         InputError: This cannot be trained on a device.
         StatimError: Another process was lost.
     """
-    if not isinstance(data, TrainingSet) or recipe.loss != "contrastive" or recipe.row_wise:
-        asked = "row-wise moments" if recipe.row_wise else f"the loss {recipe.loss}"
+    taught = recipe.distil_weight > 0 or recipe.asymmetric
+    if not isinstance(data, TrainingSet) or recipe.loss != "contrastive" or recipe.row_wise or taught:
+        other = "distillation" if taught else f"the loss {recipe.loss}"
+        asked = "row-wise moments" if recipe.row_wise else other
         raise InputError(
             f"{asked} cannot be trained on a GPU or by several processes; give --device cpu and start one process"
         )

@@ -1,0 +1,182 @@
+"""What a teacher gives a training beyond its start: vectors to come close to, scores to follow, documents to be found by."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.data import columns
+from statim.data.pairs import Pairs
+from statim.data.plain import PlainTexts
+from statim.errors import InputError
+from statim.growing import Growing
+from statim.teacher import DEFAULT_TEACHER, Teacher
+from statim.tokenizer import Tokenizer
+from statim.training.bags import TrainingSet
+from statim.training.objectives import check_negatives
+from statim.training.recipe import TAUGHT, Recipe
+from statim.training.sets import TextSet, TrainingData
+from statim.training.targets import axes_of, mapped, turned
+from statim.training.teacher_vectors import Halves, Views, teacher_vectors
+
+OWN = "pairs"  # in the place of texts: those of the pairs themselves
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What a training learns from a teacher.
+
+    Attributes:
+        data: What is trained on, with the teacher's vectors where the loss needs them.
+        taught: Texts and their targets, of bags that begin with those of ``data``; None where only scores are learned.
+        mixed: Are these texts trained on beside ``data``?
+        axes: (D, d) what the teacher's vectors are turned by to be targets; None where they stay as they are.
+    """
+
+    data: TrainingData
+    taught: TextSet | None
+    mixed: bool
+    axes: Floats | None
+
+    def start(self, table: Floats, threads: int) -> Floats:
+        """The table with which a training from ``table`` begins: brought close to the targets."""
+        if self.taught is None:
+            return table
+        taught = self.taught
+        return mapped(table, taught.bags, taught.texts, taught.targets, threads)
+
+    def targets(self, teacher: Teacher, texts: pa.LargeStringArray, role: str, progress: bool) -> Floats:
+        """The targets of other texts, (n, d)."""
+        vectors = teacher_vectors(teacher, texts, role=role, progress=progress)
+        return (vectors if self.axes is None else turned(vectors, self.axes)).astype(np.float32)
+
+
+def find_teacher(asked: Any, own: Teacher | None) -> Teacher | None:
+    """The teacher of a training, if what is asked for needs one: the one named, else that of the start, else the usual one.
+
+    Raises:
+        InputError: Two teachers are named, or one without anything to learn from it.
+        ModelError: There is no such teacher.
+        DependencyError: sentence-transformers is not installed.
+    """
+    needed = asked.distil is not None or asked.loss in TAUGHT or asked.documents_by is not None
+    if asked.teacher is not None and not needed:
+        raise InputError(
+            "a teacher is named, but nothing is to be learned from it; give texts (--distil), a loss (--loss margin-mse or kl), or leave "
+            "it out (to distil its tokens as the start, give --start)"
+        )
+    if (
+        asked.teacher is not None
+        and asked.documents_by is not None
+        and str(asked.teacher) != str(asked.documents_by)
+    ):
+        raise InputError(
+            f"the teacher is {asked.teacher} and documents are by {asked.documents_by}; queries are taught by the documents' teacher, so "
+            "leave the first out"
+        )
+    named = asked.documents_by or asked.teacher
+    if not needed or (named is None and own is not None):
+        return own if needed else None
+    if own is not None and str(named) == own.name:
+        return own
+    return Teacher.load(named or DEFAULT_TEACHER)
+
+
+def lessons(
+    data: TrainingData,
+    given: Any,
+    plain: PlainTexts | None,
+    teacher: Teacher,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    threads: int,
+    progress: bool,
+) -> Lessons:
+    """Ask the teacher all that a training needs.
+
+    Args:
+        data: What is trained on.
+        given: The same as texts.
+        plain: Texts to train on beside; None for those of the pairs, where the recipe has a ``distil_weight``.
+        teacher: The teacher.
+        tokenizer: The model's.
+        recipe: Its loss, ``distil_weight``, ``asymmetric`` and dimensions.
+        threads: Threads to use.
+        progress: Show progress bars on a terminal.
+
+    Raises:
+        InputError: The texts of pairs are wanted, and there are no pairs.
+    """
+    options: dict[str, Any] = {"threads": threads, "progress": progress}
+    mixed = recipe.distil_weight > 0 and not isinstance(data, TextSet)
+    wants_pairs = recipe.loss in TAUGHT[:2] or (not isinstance(data, TextSet) and recipe.asymmetric)
+    views = None
+    if wants_pairs or (mixed and plain is None):
+        if not isinstance(data, TrainingSet) or not isinstance(given, Pairs):
+            raise InputError(
+                f"a teacher can be asked for the texts of pairs, and these are {given.unit} for the loss {recipe.loss}; "
+                "give plain texts (--distil FILE)"
+            )
+        if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
+            check_negatives(data, recipe.loss)  # before the teacher reads them
+        views = _views(given, data, teacher, options)
+        data = dataclasses.replace(data, views=views if wants_pairs else None)
+    taught, vectors = None, np.zeros((0, teacher.dim), np.float16)
+    role = "query" if recipe.asymmetric else "text"
+    if isinstance(data, TextSet):
+        taught, vectors = data, teacher_vectors(teacher, given.texts, role=role, **options)
+    elif mixed and plain is not None:
+        taught = TextSet.of(plain, tokenizer, threads=threads).behind(data.bags)
+        vectors = teacher_vectors(teacher, plain.texts, role=role, **options)
+    elif mixed and views is not None:
+        numbers = np.concatenate(
+            [np.flatnonzero(views.query_of >= 0), np.flatnonzero(views.document_of >= 0)]
+        )
+        taught, vectors = TextSet(data.bags, numbers), _joined(views.queries, views.documents)
+    if taught is None:
+        return Lessons(data, None, False, None)
+    axes = None if recipe.asymmetric else axes_of(vectors, recipe.dim)
+    taught = dataclasses.replace(taught, targets=vectors if axes is None else turned(vectors, axes))
+    return Lessons(taught if isinstance(data, TextSet) else data, taught, mixed, axes)
+
+
+def hash_of(teacher: Teacher | None, plain: PlainTexts | None) -> str:
+    """The same for the same teacher and texts beside the pairs."""
+    parts = [teacher.hash if teacher else "", plain.hash if plain else ""]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _views(pairs: Pairs, data: TrainingSet, teacher: Teacher, options: dict[str, Any]) -> Views:
+    texts, count = texts_of(pairs, data), len(data.bags.totals)
+    of, vectors = [], []
+    for role, numbers in (("query", data.anchors), ("document", data.candidates)):
+        own = np.unique(numbers[numbers >= 0])
+        rows = np.full(count, -1, np.int32)
+        rows[own] = np.arange(len(own))
+        of.append(rows)
+        vectors.append(teacher_vectors(teacher, texts.take(pa.array(own)), role=role, **options))
+    return Views(vectors[0], vectors[1], of[0], of[1])
+
+
+def texts_of(pairs: Pairs, data: TrainingSet) -> pa.LargeStringArray:
+    """The T distinct texts of pairs, in the order in which ``data`` numbers them."""
+    given = [pairs.anchors, pairs.positives, *pairs.negatives]
+    where = np.zeros(len(data.bags.totals), np.int64)
+    for place, numbers in enumerate([data.anchors, *data.candidates.T[: len(given) - 1]]):
+        there = np.flatnonzero(numbers >= 0)
+        where[numbers[there]] = place * len(pairs) + there
+    return columns.flat(pa.chunked_array(given).take(pa.array(where)))
+
+
+def _joined(*parts: Halves) -> Halves:
+    """Vectors one after the other, in a mapped file where they are many."""
+    found = Growing(np.float16)
+    for part in parts:
+        found.append(part.reshape(-1))
+    return found.finish().reshape(-1, parts[0].shape[1])
