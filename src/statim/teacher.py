@@ -159,6 +159,11 @@ class Teacher:
     def __repr__(self) -> str:
         return f"Teacher({self.name!r}, {self.dim} dimensions)"
 
+    @property
+    def transformer(self) -> Any:
+        """The SentenceTransformer itself. Who changes its weights must not encode with this teacher afterwards: vectors are cached."""
+        return self._model
+
     @functools.cached_property
     def hash(self) -> str:
         """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies."""
@@ -394,16 +399,7 @@ class Teacher:
     @functools.cached_property
     def _bfloat16(self) -> bool:
         """Is bfloat16 quick here, and exact enough for this model?"""
-        import torch
-
-        if self._model.device.type == "cuda":
-            quick = torch.cuda.is_bf16_supported()
-        else:
-            names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            quick = self._model.device.type == "cpu" and any(
-                getattr(torch.cpu, name, bool)() for name in names
-            )
-        if not quick:
+        if not quick_bfloat16(self._model.device.type):
             return False
         with _one_thread():
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * self._probe).sum(axis=1)
@@ -432,6 +428,16 @@ class Teacher:
             return None
         self.spared += seconds
         return vectors
+
+
+def quick_bfloat16(device: str) -> bool:
+    """Does a device of this type (``cpu``, ``cuda`` …) multiply matrices of bfloat16 natively?"""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from statim import __version__
-from statim.cli import cache, demo, encode, index, info, mine, quantize, search, train
+from statim.cli import cache, demo, encode, index, info, mine, quantize, search, teach, train
 from statim.cli import evaluate as evaluate
 from statim.errors import StatimError
 
@@ -43,6 +43,7 @@ def _statim(
 
 app.command("train")(train.train)
 app.command("mine")(mine.mine)
+app.command("teach")(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)

@@ -305,8 +305,8 @@ def train(
         mix=mix,
         set_weights=options.weights(weight or [], "--weight") or None,
         set_limits=options.limits(limit or [], "--limit") or None,
-        heldout=_count_or_file(heldout),
-        development=_count_or_file(development),
+        heldout=options.count_or_file(heldout),
+        development=options.count_or_file(development),
         evaluate_every=evaluate_every,
         keep=keep,
         patience=patience,
@@ -324,7 +324,3 @@ def train(
         options.result(
             result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
         )
-
-
-def _count_or_file(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.lstrip("-").isdigit() else given
