@@ -26,5 +26,7 @@ def tiny_bert(folder, words, pooling="mean", seed=0):
     first = modules.Transformer(str(plain))
     first.max_seq_length = 64
     pool = modules.Pooling(first.get_embedding_dimension(), pooling_mode=pooling)
-    SentenceTransformer(modules=[first, pool], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    SentenceTransformer(modules=[first, pool], device="cpu").save_pretrained(
+        str(folder), create_model_card=False
+    )
     return folder
