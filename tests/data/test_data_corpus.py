@@ -158,7 +158,7 @@ def test_passages_hold_every_letter_in_order_and_are_not_too_long(text):
 @given(
     st.sampled_from(list(markup.READERS.values())),
     st.lists(
-        st.sampled_from(list("<>!-*`#=[](). \n\"'&:~_/a") + ["<!--", "```", "<p>", "</", ".. x::\n"]),
+        st.sampled_from([*"<>!-*`#=[](). \n\"'&:~_/a", "<!--", "```", "<p>", "</", ".. x::\n"]),
         max_size=80,
     ).map("".join),
 )
@@ -173,6 +173,6 @@ def test_no_markup_is_too_broken_to_be_read(reader, text):
 )
 def test_long_broken_markup_takes_no_long_time(piece):
     """A quadratic reader would take minutes."""
-    text = piece * 40_000
+    text = piece * 10_000
     for reader in markup.READERS.values():
         passages(reader(text).body)

@@ -82,10 +82,15 @@ def _unroled(text: str) -> str:
     return _MARKS.sub(r"\2", _ROLE.sub(r"\1", text.replace("``", "`"))).strip()
 
 
+_STRAY = re.compile(r"<(?![^<>]*>)")
+
+
 def html(text: str) -> Document:
     """What a browser shows, without navigation; the title is ``<title>``, else the first ``<h1>``."""
     reader = _Html()
-    reader.feed(text)
+    reader.feed(
+        _STRAY.sub("&lt;", _without_comments(text))
+    )  # the parser would look for their ends again and again
     reader.close()
     return _document(" ".join("".join(reader.title or reader.heading).split()), "".join(reader.body))
 

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("statim")
 
 KEEPS = ("last", "best")
+# For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
+OWN_RATE = 0.05
 
 Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
@@ -144,7 +146,7 @@ def train(
         weights: How much each of these counts in the loss, as many numbers; by default all alike.
         batch: Pairs (or labelled texts) per step.
         epochs: Passes over the data.
-        learning_rate: Peak rate of Adam, for tables whose entries are about 1.
+        learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default half as high for pairs made of documents.
         schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
         warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
@@ -312,10 +314,15 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         begun = with_vocabulary(begun, parts.train, **more, threads=workers)
         if found:
             _refuse_changed(asked.out, this, pairs, begun)
+        rate = asked.learning_rate
+        if isinstance(pairs, Corpus) and begun.dim is not None and rate is None:
+            rate = OWN_RATE
         recipe = (
             Recipe.from_dict(found["recipe"])
             if found
-            else _recipe(asked, len(parts.train), begun.dim, set_weights=shares, set_limits=limits)
+            else _recipe(
+                asked, len(parts.train), begun.dim, learning_rate=rate, set_weights=shares, set_limits=limits
+            )
         )
         row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
     with _clock(seconds, "tokenize"):
