@@ -66,7 +66,7 @@ def train(
         str | None,
         typer.Option(
             help="Take the files for documents, and make pairs of their own parts: titles, sentences, neighbours, crops, several with "
-            "commas between; by default titles,sentences where there are only documents."
+            "commas between; by default titles,sentences,crops where there are only documents."
         ),
     ] = None,
     anchor: Annotated[

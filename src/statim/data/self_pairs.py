@@ -30,7 +30,7 @@ from statim.errors import DataError, InputError
 log = logging.getLogger("statim")
 
 KINDS = ("titles", "sentences", "neighbours", "crops")
-USUAL = ("titles", "sentences")  # see benchmarks/without_pairs.py
+USUAL = ("titles", "sentences", "crops")  # see benchmarks/without_pairs.py
 
 SHORTEST = 20  # characters of either side
 WITHIN = 0.1  # share of the sentences that stay in their passage (Lee et al., 2019)
@@ -187,7 +187,7 @@ def split_into_pairs(split: Split[Any], kinds: Sequence[str], *, seed: int) -> S
     if len(pairs) < 2:
         raise DataError(
             f"the {len(split.train):,} documents give {len(pairs)} pairs ({', '.join(kinds)}), too few to train on; give longer "
-            "documents (passages of several sentences), or make crops too (--make-pairs titles,sentences,crops)"
+            "documents (passages of several sentences), or more of them"
         )
     held: dict[str, Pairs] = {}
     documents = 0

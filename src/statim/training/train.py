@@ -50,7 +50,7 @@ log = logging.getLogger("statim")
 
 KEEPS = ("last", "best")
 # For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
-OWN_RATE = 0.05
+OWN_RATE = 0.03
 
 Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
@@ -146,7 +146,7 @@ def train(
         weights: How much each of these counts in the loss, as many numbers; by default all alike.
         batch: Pairs (or labelled texts) per step.
         epochs: Passes over the data.
-        learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default half as high for pairs made of documents.
+        learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default a third of that of pairs for documents.
         schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
         warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
