@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
+    from statim.training.teach import teach
     from statim.training.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Hit", "Index", "Settings", "StaticModel", "Tokens", "TrainingResult", "evaluate", "fit_sentence_transformer",
-    "mine_hard_negatives", "train",
+    "mine_hard_negatives", "teach", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "evaluate": "statim.evaluation",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "mine_hard_negatives": "statim.mining.mine",
+    "teach": "statim.training.teach",
     "train": "statim.training.train",
 }
 

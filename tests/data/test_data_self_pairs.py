@@ -16,7 +16,7 @@ FOOTER = "Copyright of the people who wrote this. All rights are theirs, and you
 
 def document(random, paragraphs=2):
     def sentence():
-        return " ".join(random.choice(WORDS, 12)).capitalize() + "."
+        return " ".join(random.choice(WORDS, 16)).capitalize() + "."
 
     return "\n\n".join(" ".join(sentence() for _ in range(4)) for _ in range(paragraphs))
 
