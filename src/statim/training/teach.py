@@ -329,6 +329,8 @@ def _train(
     steps = math.ceil(len(rows) / options["batch"]) * options["epochs"]
     before = torch.get_num_threads()
     model = Teacher.load(teacher, device=device).transformer
+    model.model_card_data.generate_widget_examples = False  # the trainer's card is not kept
+    model.model_card_data.local_files_only = True
     with _quiet_trainer(), Progress("teach", total=steps, unit="steps", show=progress) as bar:
         trainer = _trainer(
             model, rows, options, run.folder, checkpoint_every or max(1, min(100, steps // 10)), device, bar
