@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
+    from statim.training.teach import teach
     from statim.training.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "cluster",
-    "evaluate", "find_duplicates", "fit_sentence_transformer", "mine_hard_negatives", "train",
+    "evaluate", "find_duplicates", "fit_sentence_transformer", "mine_hard_negatives", "teach", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "find_duplicates": "statim.tasks.duplicates",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "mine_hard_negatives": "statim.mining.mine",
+    "teach": "statim.training.teach",
     "train": "statim.training.train",
 }
 

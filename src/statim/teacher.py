@@ -165,6 +165,11 @@ class Teacher:
     def __repr__(self) -> str:
         return f"Teacher({self.name!r}, {self.dim} dimensions)"
 
+    @property
+    def transformer(self) -> Any:
+        """The SentenceTransformer itself. Who changes its weights must not encode with this teacher afterwards: vectors are cached."""
+        return self._model
+
     @functools.cached_property
     def hash(self) -> str:
         """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies."""
@@ -455,16 +460,7 @@ class Teacher:
 
     def _bears_bfloat16(self, probe: Floats) -> bool:
         """Whether bfloat16 is quick, and gives PROBE the vectors (n, d) that float32 gives."""
-        import torch
-
-        if self._model.device.type == "cuda":
-            quick = torch.cuda.is_bf16_supported()
-        else:
-            names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            quick = self._model.device.type == "cpu" and any(
-                getattr(torch.cpu, name, bool)() for name in names
-            )
-        if not quick:
+        if not quick_bfloat16(self._model.device.type):
             return False
         with _one_thread():
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * probe).sum(axis=1)
@@ -515,6 +511,16 @@ def _loaded(folder: Path, device: str) -> Any:
     if not hasattr(model.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
     return model
+
+
+def quick_bfloat16(device: str) -> bool:
+    """Does a device of this type (``cpu``, ``cuda`` …) multiply matrices of bfloat16 natively?"""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 @contextlib.contextmanager

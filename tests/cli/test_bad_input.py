@@ -349,3 +349,34 @@ def test_training_without_torch(tmp_path, pair_rows):
     arguments = ["train", str(pairs), "--out", str(tmp_path / "model"), "--start", "random"]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     refused((done.returncode, done.stdout, done.stderr), "torch", "statim[train]")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, ["holds no files of text"]),
+        ({"a.md": b"one document and no other"}, ["only 1 document"]),
+        (
+            {"a.md": b"\xff\xff", "b.bin": b"\0\1"},
+            ["holds no files of text", "1 not UTF-8, 1 of other kinds"],
+        ),
+        ({"a.md": b"x", "b.md": b"y"}, ["too few to train on"]),
+    ],
+)
+def test_folders_of_documents(statim, tmp_path, files, words):
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for name, content in files.items():
+        write(folder / name, content)
+    refused(statim("train", folder, *train_options(tmp_path)), *words)
+    assert left_alone(tmp_path)
+
+
+def test_pairs_to_make(statim, tmp_path, pairs):
+    refused(statim("train", pairs, "--make-pairs", "title", *train_options(tmp_path)), "title", "sentences")
+
+
+def test_a_teacher_that_is_not_there(statim, tmp_path, pairs):
+    refused(statim("teach", pairs, "--teacher", tmp_path / "none", "--out", tmp_path / "model", "-q"), "none")
+    assert left_alone(tmp_path)
+    assert not (tmp_path / "model.teaching").exists()

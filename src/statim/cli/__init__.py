@@ -26,6 +26,7 @@ from statim.cli import (
     quantize,
     recommend,
     search,
+    teach,
     train,
 )
 from statim.cli import evaluate as evaluate
@@ -58,6 +59,7 @@ def _statim(
 
 app.command("train")(train.train)
 app.command("mine")(mine.mine)
+app.command("teach")(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)

@@ -91,6 +91,11 @@ def limits(given: list[str], name: str) -> dict[str, int]:
     return found
 
 
+def count_or_file(given: str | None) -> int | str | None:
+    """``500`` as a number, anything else as it is."""
+    return int(given) if given is not None and given.lstrip("-").isdigit() else given
+
+
 def lines(path: Path | None, name: str) -> list[str] | None:
     """The lines of a text file but for empty ones.
 

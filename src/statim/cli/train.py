@@ -1,4 +1,4 @@
-"""statim train: from pairs of text, or texts with labels, to a trained, evaluated, saved model."""
+"""statim train: from pairs of text, texts with labels, or documents to a trained, evaluated, saved model."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,8 @@ def train(
         typer.Argument(
             metavar="PAIRS...",
             help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow; text ones "
-            "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this Python installation.",
+            "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this Python installation. Or "
+            "documents without pairs: a folder of text files, a .txt file, or a file with one column of text.",
         ),
     ] = None,
     out: Annotated[
@@ -61,14 +62,22 @@ def train(
             help="For python-docs: only these packages, like stdlib,numpy; by default all that are there."
         ),
     ] = None,
+    make_pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the files for documents, and make pairs of their own parts: titles, sentences, neighbours, crops, several with "
+            "commas between; by default titles,sentences,crops where there are only documents."
+        ),
+    ] = None,
     anchor: Annotated[
         str | None,
         typer.Option(
-            help="The column of anchors, of first texts, or of texts with labels; guessed by default."
+            help="The column of anchors, of first texts, of texts with labels, or of documents' titles; guessed by default."
         ),
     ] = None,
     positive: Annotated[
-        str | None, typer.Option(help="The column of positives, or of second texts; guessed by default.")
+        str | None,
+        typer.Option(help="The column of positives, of second texts, or of documents; guessed by default."),
     ] = None,
     negative: Annotated[
         list[str] | None,
@@ -263,7 +272,7 @@ def train(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a static model on pairs of text or texts with labels; compare it with BM25 and its teacher on held-out ones."""
+    """Train a static model on pairs of text, texts with labels or documents; compare it with BM25 and its teacher on held-out ones."""
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
     progress = options.begin(quiet or json or not first)
     if not sources and not distil and resume is None:
@@ -293,6 +302,7 @@ def train(
         packages=None
         if packages is None
         else [name for part in packages.split(",") if (name := part.strip())],
+        make_pairs=make_pairs,
         score=score,
         label=label,
         loss=loss,
@@ -324,8 +334,8 @@ def train(
         mix=mix,
         set_weights=options.weights(weight or [], "--weight") or None,
         set_limits=options.limits(limit or [], "--limit") or None,
-        heldout=_count_or_file(heldout),
-        development=_count_or_file(development),
+        heldout=options.count_or_file(heldout),
+        development=options.count_or_file(development),
         evaluate_every=evaluate_every,
         keep=keep,
         patience=patience,
@@ -343,7 +353,3 @@ def train(
         options.result(
             result.to_dict() | {"out": str(resume or out)}, f"{result}\nsaved to {resume or out}", json
         )
-
-
-def _count_or_file(given: str | None) -> int | str | None:
-    return int(given) if given is not None and given.lstrip("-").isdigit() else given

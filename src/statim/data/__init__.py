@@ -5,6 +5,7 @@
 >>> parts = split(pairs, development=500, test=1_000)
 """
 
+from statim.data.corpus import Corpus, read_corpus
 from statim.data.graded import read_classes, read_scored
 from statim.data.labelled import (
     JudgedPairs,
@@ -25,7 +26,7 @@ from statim.data.tables import read_table
 from statim.data.texts import read_documents, read_texts
 
 __all__ = [
-    "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",
-    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_documents", "read_judged_pairs",
+    "Corpus", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",
+    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_corpus", "read_documents", "read_judged_pairs",
     "read_labelled", "read_pairs", "read_scored", "read_sts", "read_supervision", "read_table", "read_texts", "split",
 ]  # fmt: skip

@@ -119,8 +119,8 @@ def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, wh
     if anchor is not None and anchor == positive:
         raise DataError(f"{where}: anchor and positive are both the column {anchor!r}; name two columns")
     raise DataError(
-        f"{where}: cannot tell which columns are anchor and positive; name them (--anchor, --positive); "
-        f"its columns are: {listed(names)}"
+        f"{where}: cannot tell which columns are anchor and positive; name them (--anchor, --positive), or have pairs made of one column "
+        f"of documents (--make-pairs, --positive); its columns are: {listed(names)}"
     )
 
 

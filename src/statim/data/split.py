@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.data.corpus import Corpus
 from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.near import near_duplicates
 from statim.data.pairs import Pairs
@@ -31,7 +32,7 @@ DRAWS = 16
 
 Positions = npt.NDArray[np.int64]
 Texts = Sequence[pa.LargeStringArray]
-Data = TypeVar("Data", Pairs, ScoredPairs, LabelledTexts, PlainTexts)
+Data = TypeVar("Data", Pairs, ScoredPairs, LabelledTexts, PlainTexts, Corpus)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def split(
     """Hold out pairs at random, with all that resembles them.
 
     Args:
-        pairs: n pairs, with scores or without; or n labelled texts.
+        pairs: n pairs, with scores or without; or n labelled texts, or documents.
         development: Pairs for development; 0 for none.
         test: Pairs for the test; 0 for none. Together at most a fifth of n are held out; beyond that both are cut alike.
         seed: Of the draw. The result does not depend on the number of threads.

@@ -1,10 +1,11 @@
-"""What a source teaches, told from its columns: pairs, pairs with scores, or texts with labels."""
+"""What a source teaches, told from its columns: pairs, pairs with scores, texts with labels, or documents to make pairs of."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from statim.data import columns, sets, tables
+from statim.data.corpus import Corpus, is_corpus, read_corpus
 from statim.data.graded import read_classes, read_scored
 from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.pairs import PYTHON_DOCS, Pairs
@@ -13,12 +14,28 @@ from statim.data.reading import Column, Columns, read_pairs
 from statim.data.rows import named
 from statim.errors import DataError, InputError
 
-KINDS = ("pairs", "scored pairs", "labelled texts", "plain texts")
+KINDS = ("pairs", "scored pairs", "labelled texts", "plain texts", "documents")
 
-Supervision = Pairs | ScoredPairs | LabelledTexts | PlainTexts
+Trainable = Pairs | ScoredPairs | LabelledTexts | PlainTexts
+Supervision = Trainable | Corpus  # of which pairs are made first
 
 # a column called label can mean many things beside two texts; these mean a score
 SCORES = tuple(name for name in columns.SCORE if name not in columns.LABEL)
+
+# columns that say something about a document and are no second text of a pair
+ABOUT = {
+    *columns.IDS,
+    "url",
+    "source",
+    "file",
+    "path",
+    "date",
+    "time",
+    "timestamp",
+    "author",
+    "language",
+    "lang",
+}
 
 
 def read_supervision(
@@ -36,23 +53,24 @@ def read_supervision(
     Args:
         sources: One or several, as for ``read_pairs``.
         kind: One of KINDS; by default told from the columns, those named and those there (never plain texts).
-        anchor: The column of anchors, of the first texts of scored pairs, or of the texts with labels; guessed by default.
-        positive: The column of positives, or of the second texts of scored pairs; likewise.
+        anchor: The column of anchors, of the first texts of scored pairs, of the texts with labels, or of documents' titles; guessed
+            by default.
+        positive: The column of positives, of the second texts of scored pairs, or of documents' texts; likewise.
         negative: The column or columns of negatives; likewise.
         score: The column of scores; likewise.
         label: The column of labels; likewise.
 
     Raises:
-        DataError: See ``read_pairs``, ``read_scored`` and ``read_classes``; or the sources are of several kinds.
+        DataError: See ``read_pairs``, ``read_scored``, ``read_classes`` and ``read_corpus``; or the sources are of several kinds.
     """
     if isinstance(sources, Supervision):
-        given = KINDS[(Pairs, ScoredPairs, LabelledTexts, PlainTexts).index(type(sources))]
+        given = KINDS[(Pairs, ScoredPairs, LabelledTexts, PlainTexts, Corpus).index(type(sources))]
         if kind not in (None, given):
             raise DataError(f"{given} are given where {kind} are wanted")
         return sources
     if kind is None:
         kind = _only_kind(sources, anchor, positive, negative, score, label)
-    if kind == "pairs":
+    if kind == "pairs" and not all(is_corpus(source) for _, source in sets.named(sources)):
         return read_pairs(sources, anchor=anchor, positive=positive, negative=negative)
     if isinstance(anchor, Mapping) or isinstance(positive, Mapping):
         raise InputError(
@@ -60,6 +78,8 @@ def read_supervision(
         )
     if kind == "plain texts":
         return read_plain(sources, text=anchor)
+    if kind in ("pairs", "documents"):
+        return read_corpus(sources, text=positive, title=anchor)
     if kind == "scored pairs":
         return read_scored(sources, text1=anchor, text2=positive, score=score)
     return read_classes(sources, text=anchor, label=label)
@@ -77,7 +97,7 @@ def _only_kind(
     if score is not None or label is not None or negative is not None:
         return "scored pairs" if score is not None else "labelled texts" if label is not None else "pairs"
     found = {
-        _kind(_names(source), sets.own(anchor, name), sets.own(positive, name)): tables.label(source)
+        _kind(source, sets.own(anchor, name), sets.own(positive, name)): tables.label(source)
         for name, source in sets.named(sources)
     }
     if len(found) > 1:
@@ -88,8 +108,11 @@ def _only_kind(
     return next(iter(found), "pairs")
 
 
-def _kind(names: Sequence[str], anchor: str | None, positive: str | None) -> str:
-    """What columns of these names mean; pairs where nothing is clear, whose reader says what is missing."""
+def _kind(source: Any, anchor: str | None, positive: str | None) -> str:
+    """What a source holds by its columns; pairs where nothing is clear, whose reader says what is missing."""
+    if is_corpus(source):
+        return "documents"
+    names = _names(source)
     try:
         columns.pick_pair(names, anchor, positive, "")
         return "pairs"
@@ -100,10 +123,11 @@ def _kind(names: Sequence[str], anchor: str | None, positive: str | None) -> str
     if first and second and columns.usual(names, SCORES):
         return "scored pairs"
     text = anchor or columns.usual(names, columns.TEXT)
-    return (
-        "labelled texts" if text and not positive and columns.usual(names, columns.LABEL) and not (first and second)
-        else "pairs"
-    )  # fmt: skip
+    if text and not positive and columns.usual(names, columns.LABEL) and not (first and second):
+        return "labelled texts"
+    body = positive or (names[0] if len(names) == 1 else columns.usual(names, columns.TEXT))
+    others = {name.lower() for name in names if name != body}
+    return "documents" if body in names and not anchor and others <= ABOUT else "pairs"
 
 
 def _names(source: Any) -> Sequence[str]:

@@ -11,6 +11,7 @@ import tokenizers
 import torch
 
 from statim import threads as pool
+from statim.data.corpus import Corpus
 from statim.data.supervision import read_supervision
 from statim.errors import InputError, ModelError
 from statim.formats.from_sentence_transformers import NORMALIZE, STATIC
@@ -108,6 +109,8 @@ def fit_sentence_transformer(
             "the model's table is zero everywhere, which no gradient changes; start from random numbers"
         )
     given = read_supervision(dataset, kind=LOSSES[loss], **_roles(columns, LOSSES[loss]))
+    if isinstance(given, Corpus):
+        raise InputError("the data are documents without pairs; give pairs, or train with statim.train")
     recipe = Recipe.make(
         len(given), table.shape[1], levels=levels or [table.shape[1]], weights=weights, batch=batch, epochs=epochs,
         learning_rate=learning_rate, schedule=schedule, warmup=warmup, scale=scale, both_directions=both_directions,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from statim.data.labelled import LabelledTexts, ScoredPairs
 from statim.data.plain import PlainTexts
-from statim.data.supervision import Supervision
+from statim.data.supervision import Supervision, Trainable
 from statim.tokenizer import Tokenizer
 from statim.training.bags import Bags, TrainingSet
 
@@ -108,7 +108,7 @@ def usual_loss(given: Supervision) -> str:
     return kinds.get(type(given), "contrastive")
 
 
-def training_data(given: Supervision, tokenizer: Tokenizer, *, threads: int = 1) -> TrainingData:
+def training_data(given: Trainable, tokenizer: Tokenizer, *, threads: int = 1) -> TrainingData:
     """Tokenize pairs, scored pairs, labelled texts or plain ones."""
     if isinstance(given, ScoredPairs):
         return ScoredSet.of(given, tokenizer, threads=threads)

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
+from statim.data.corpus import Corpus
 from statim.data.pairs import PYTHON_DOCS, Pairs
 from statim.data.plain import PlainTexts, read_plain
 from statim.data.python_docs import python_docs
+from statim.data.self_pairs import check_kinds, split_into_pairs
 from statim.data.split import Split
 from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
@@ -54,6 +56,8 @@ log = logging.getLogger("statim")
 
 KEEPS = ("last", "best")
 DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
+# For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
+OWN_RATE = 0.03
 
 Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
@@ -75,6 +79,7 @@ def train(
     label: str | None = None,
     loss: str | None = None,
     packages: list[str] | None = None,
+    make_pairs: str | Sequence[str] | None = None,
     dim: int | None = None,
     matryoshka: list[int] | None = None,
     weights: list[float] | None = None,
@@ -119,10 +124,11 @@ def train(
     device: str | None = None,
     progress: bool = False,
 ) -> TrainingResult:
-    """Train a static model on pairs of text, on pairs with scores, or on texts with labels.
+    """Train a static model on pairs of text, on pairs with scores, on texts with labels, or on documents without pairs.
 
     Args:
-        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``.
+        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``. Documents are
+            a folder of text files, a text file, or a table with one column of text (see ``statim.data.read_corpus``).
             A mapping gives several sets names of their own: ``{"faq": "faq.csv", "docs": "python-docs"}``.
         out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
             picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
@@ -134,9 +140,9 @@ def train(
         grow_pairs: Likewise for pairs of words; by default none.
         prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
             by default none.
-        anchor: Name of the column of anchors, of the first texts of scored pairs, or of texts with labels; guessed by default,
-            for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
-        positive: Name of the column of positives, or of the second texts of scored pairs; guessed by default.
+        anchor: Name of the column of anchors, of the first texts of scored pairs, of texts with labels, or of documents' titles;
+            guessed by default, for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
+        positive: Name of the column of positives, of the second texts of scored pairs, or of documents; guessed by default.
         negative: Name or names of columns with explicit negatives; guessed by default.
         score: Name of the column of scores; guessed by default.
         label: Name of the column of labels; guessed by default.
@@ -144,12 +150,15 @@ def train(
             for scored pairs, ``classes`` for labelled texts, ``distillation`` for plain texts; by default the first for what the columns
             say (see training.objectives).
         packages: For ``"python-docs"``: only these packages.
+        make_pairs: Take the data for documents, also where it looks like pairs, and make these kinds of pairs of them: ``titles``,
+            ``sentences``, ``neighbours``, ``crops`` (see statim.data.self_pairs). By default the usual ones, of documents only.
+            Documents are held out, not pairs.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
         weights: How much each of these counts in the loss, as many numbers; by default all alike.
         batch: Pairs (or labelled texts) per step.
         epochs: Passes over the data.
-        learning_rate: Peak rate of Adam, for tables whose entries are about 1.
+        learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default a third of that of pairs for documents.
         schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
         warmup: Share of the steps in which the rate rises; 0.1 by default.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
@@ -274,6 +283,8 @@ def _check(asked: SimpleNamespace) -> None:
         raise InputError(
             "--packages chooses what python-docs reads; give it with the source python-docs alone"
         )
+    if asked.make_pairs is not None:
+        check_kinds(asked.make_pairs)
     check_rows(asked.grow_words or 0, asked.grow_pairs or 0)
     counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
     for name, least in counts.items():
@@ -362,7 +373,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         if source is None:
             source, asked.loss = plain, "distillation"
         names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
-        kind = asked.loss and LOSSES[asked.loss]
+        kind = "documents" if asked.make_pairs else asked.loss and LOSSES[asked.loss]
         pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
         log.info("%s", pairs.report)
         asked.loss = asked.loss or usual_loss(pairs)
@@ -373,6 +384,8 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     with _clock(seconds, "split"):
         parts = heldout.hold_out(pairs, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
         heldout.check(parts.test)
+        if isinstance(pairs, Corpus):
+            parts = split_into_pairs(parts, check_kinds(asked.make_pairs), seed=seed)
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
         more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
@@ -380,6 +393,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         guide = find_teacher(asked, begun.teacher)
         if found:
             _refuse_changed(asked.out, this, pairs, begun, hash_of(guide, plain))
+        rate = asked.learning_rate
+        if isinstance(pairs, Corpus) and begun.dim is not None and rate is None:
+            rate = OWN_RATE
         recipe = (
             Recipe.from_dict(found["recipe"])
             if found
@@ -387,6 +403,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
                 asked,
                 len(parts.train),
                 begun.dim,
+                learning_rate=rate,
                 set_weights=shares,
                 set_limits=limits,
                 **_taught(asked, begun, guide),
@@ -428,7 +445,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
             checkpoint.write_run(out, this)
     log.info(
         "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", pairs.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
+        f"{len(parts.train):,}", parts.train.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
         "s" if recipe.epochs > 1 else "",
         recipe.learning_rate, workers,
     )  # fmt: skip
@@ -482,7 +499,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     if out is not None:
         with _clock(seconds, "save"):
             checkpoint.write_run(out, this | {"saving": True})
-            _save(out, result, pairs, asked.overwrite)
+            _save(out, result, parts.train, asked.overwrite)
     return result
 
 

@@ -1,0 +1,312 @@
+"""A corpus: documents without pairs, from text files, from a folder of them, or from a table's column of texts.
+
+What stands in no pairs can still be trained on: self_pairs.py makes pairs of documents' own parts.
+"""
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from statim.data import arrow_files, columns, markup, raw, tables
+from statim.data.pairs import Report, Taken, hash_of
+from statim.data.seen_rows import SeenRows
+from statim.data.text_column import TextColumn
+from statim.data.texts import read_texts
+from statim.errors import DataError
+
+MOST_BYTES = 16 << 20  # of a file that is one document
+EMPTY_LINES = 0.05  # a text file with at least this share of them has its documents between them
+TITLES = ("title", "heading", "headline", "subject")
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """n documents.
+
+    Attributes:
+        titles: Their titles; null where one has none.
+        bodies: Their texts, none empty, no two equal.
+        report: What was read and dropped.
+    """
+
+    titles: pa.LargeStringArray
+    bodies: pa.LargeStringArray
+    report: Report = field(default_factory=Report)
+
+    unit: ClassVar[str] = "documents"
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+    def __repr__(self) -> str:
+        return f"Corpus({len(self):,} documents, {len(self) - self.titles.null_count:,} with a title)"
+
+    @property
+    def columns(self) -> tuple[pa.LargeStringArray, ...]:
+        """The texts by which documents resemble each other. Titles do not count: many documents have the same."""
+        return (self.bodies,)
+
+    def select(self, indices: npt.NDArray[np.integer]) -> "Corpus":
+        """The documents at ``indices``; the report stays that of the whole."""
+        chosen = pa.array(np.asarray(indices, np.int64))
+        return Corpus(self.titles.take(chosen), self.bodies.take(chosen), self.report)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """SHA-256 of the texts in their order, in hexadecimal."""
+        return hash_of([self.titles, self.bodies])
+
+
+def is_corpus(source: Any) -> bool:
+    """Is this the path of something that can only hold documents: a folder (but not of ``datasets``) or a file of running text?"""
+    if not isinstance(source, (str, Path)):
+        return False
+    path = Path(source)
+    if path.is_dir():
+        return not arrow_files.is_dataset(path)
+    return path.is_file() and (_suffix(path) in markup.READERS or _is_lines(path))
+
+
+def read_corpus(sources: Any, *, text: str | None = None, title: str | None = None) -> Corpus:
+    """Read documents.
+
+    Args:
+        sources: One or several of these. A folder: each .txt, .md, .rst and .html file in it, at any depth, is a document; hidden
+            files are passed over, other kinds and files that are not UTF-8 text are left out and counted. A file of these kinds,
+            likewise; but a .txt file (also .gz or .zst) that is named has a document on each line, or between empty lines where
+            one line in twenty is empty. A table as in ``tables.read_table``: each row is a document.
+        text: The column of texts in tables; guessed from the usual names by default, or the only column of text.
+        title: The column of titles; guessed likewise.
+
+    Returns:
+        The documents in the order read (files by their paths), without empty ones and exact repetitions.
+
+    Raises:
+        DataError: A source is missing, holds no text or not UTF-8, a column is not there, or fewer than 2 documents are left.
+    """
+    found = _Documents()
+    for source in tables.sources(sources):
+        path = Path(source) if isinstance(source, (str, Path)) else None
+        if path is not None and path.is_dir() and not arrow_files.is_dataset(path):
+            _folder(path, found)
+        elif path is not None and path.is_file() and _is_lines(path):
+            _lines(path, found)
+        elif path is not None and path.is_file() and _suffix(path) in markup.READERS:
+            _file(path, found)
+        else:
+            _table(source, text, title, found)
+    return found.corpus()
+
+
+class _Documents:
+    """The documents of all sources, each once."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+        self._titles, self._bodies, self._seen = TextColumn(), TextColumn(), SeenRows()
+        self._rows = self._missing = self._empty = self._filled = 0
+
+    def add(self, titles: pa.LargeStringArray, bodies: pa.LargeStringArray) -> None:
+        """Take a block of documents."""
+        blank = pc.equal(pc.utf8_trim_whitespace(bodies), "")
+        self._rows += len(bodies)
+        self._missing += bodies.null_count
+        self._empty += pc.sum(blank).as_py() or 0
+        kept = pc.invert(blank.fill_null(True))
+        titles, bodies = titles.filter(kept), bodies.filter(kept)
+        self._filled += len(bodies)
+        firsts = pa.array(self._seen.new([bodies])) if len(bodies) else pa.array([], pa.int64())
+        titles, bodies = titles.take(firsts), bodies.take(firsts)
+        nothing = pc.equal(pc.utf8_trim_whitespace(titles), "").fill_null(True)
+        self._titles.append(pc.if_else(nothing, pa.scalar(None, titles.type), titles))
+        self._bodies.append(bodies)
+
+    def corpus(self) -> Corpus:
+        """All of them."""
+        count = len(self._bodies)
+        report = Report(tuple(self.taken), self._rows, self._missing, self._empty, self._filled - count)
+        if count < 2:
+            raise DataError(
+                f"there {'is only 1 document' if count else 'are no documents'} to train on ({report}); give at least 2, better "
+                "thousands: a folder of text files, a text file with a document on each line, or a table with one in each row"
+            )
+        return Corpus(self._titles.finish(), self._bodies.finish(), report)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _is_lines(path: Path) -> bool:
+    """Is this a text file by its name, perhaps a compressed one?"""
+    plain = path.with_suffix("") if _suffix(path) in raw.COMPRESSIONS else path
+    return _suffix(plain) == ".txt"
+
+
+def _folder(folder: Path, found: _Documents) -> None:
+    kinds: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    titles: list[str | None] = []
+    bodies: list[str] = []
+    for path in _walk(folder):
+        if _suffix(path) not in markup.READERS:
+            skipped["of other kinds"] += 1
+            continue
+        try:
+            document = _read(path)
+        except DataError as reason:
+            skipped[_why(reason)] += 1
+            continue
+        kinds[_suffix(path)] += 1
+        titles.append(document.title)
+        bodies.append(document.body)
+    about = {"files": ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))}
+    if skipped:
+        about["left out"] = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items()))
+    if not bodies:
+        raise DataError(
+            f"{folder} holds no files of text ({', '.join(markup.READERS)})"
+            + (f"; left out were {about['left out']}" if skipped else "")
+            + "; name a folder that does, or a file"
+        )
+    found.taken.append(Taken(str(folder), len(bodies), about))
+    found.add(pa.array(titles, pa.large_string()), pa.array(bodies, pa.large_string()))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files in a folder at any depth, sorted; hidden ones and linked folders are passed over."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from None
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _why(reason: DataError) -> str:
+    words = str(reason)
+    known = ("empty", "larger", "UTF-8", "binary")
+    return {"empty": "empty", "larger": "too large", "UTF-8": "not UTF-8", "binary": "binary"}.get(
+        next((word for word in known if word in words), ""), "unreadable"
+    )
+
+
+def _read(path: Path) -> markup.Document:
+    """One file as one document.
+
+    Raises:
+        DataError: It cannot be read, is empty, too large, or not UTF-8 text.
+    """
+    with raw.reading(path, "a text file"), path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise DataError(
+            f"{path} is larger than the {MOST_BYTES:,} bytes that a document may have; cut it into several"
+        )
+    if not data.strip():
+        raise DataError(f"{path} is empty")
+    if b"\0" in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path} is a binary file, not text (it has a zero byte)")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    return markup.READERS[_suffix(path)](text.replace("\r\n", "\n"))
+
+
+def _file(path: Path, found: _Documents) -> None:
+    document = _read(path)
+    found.taken.append(Taken(str(path), 1, {"text": "the whole file"}))
+    found.add(pa.array([document.title], pa.large_string()), pa.array([document.body], pa.large_string()))
+
+
+def _lines(path: Path, found: _Documents) -> None:
+    """A document on each line, or between empty lines."""
+    count = empty = 0
+    for array in read_texts(path):
+        count += len(array)
+        empty += pc.sum(pc.equal(pc.utf8_trim_whitespace(array), "")).as_py() or 0
+    apart = empty >= max(1, EMPTY_LINES * count)
+    blocks = _between(read_texts(path)) if apart else read_texts(path)
+    rows = 0
+    for array in blocks:
+        texts = array.filter(pc.not_equal(pc.utf8_trim_whitespace(array), ""))
+        rows += len(texts)
+        found.add(pa.nulls(len(texts), pa.large_string()), texts)
+    found.taken.append(
+        Taken(str(path), rows, {"text": "what stands between empty lines" if apart else "a line each"})
+    )
+
+
+def _between(blocks: Iterator[pa.LargeStringArray]) -> Iterator[pa.LargeStringArray]:
+    open_: list[str] = []
+    for array in blocks:
+        whole: list[str] = []
+        for line in array.to_pylist():
+            if line.strip():
+                open_.append(line)
+            elif open_:
+                whole.append("\n".join(open_))
+                open_ = []
+        yield pa.array(whole, pa.large_string())
+    yield pa.array(["\n".join(open_)] if open_ else [], pa.large_string())
+
+
+def text_column(names: list[str], texts: list[str], text: str | None, where: str) -> str:
+    """The column of documents: the one named, the first of the usual names, or the only one of text.
+
+    Args:
+        names: All columns.
+        texts: Those of text.
+        text: The one named.
+        where: What messages call the table.
+
+    Raises:
+        DataError: There is none.
+    """
+    if text is None and columns.usual(names, columns.TEXT) is None and len(texts) == 1:
+        return columns.named(names, texts[0], where)
+    return columns.pick(names, "text", text, columns.TEXT, where)
+
+
+def _table(source: Any, text: str | None, title: str | None, found: _Documents) -> None:
+    where, rows = tables.label(source), 0
+    chosen: dict[str, str] = {}
+    checks: dict[str, columns.TextCheck] = {}
+    for table in tables.stream(source, lambda names: names):
+        if not chosen:
+            names = table.column_names
+            texts = [name for name in names if columns.is_text(table.schema.field(name).type)]
+            chosen["text"] = text_column(names, texts, text, where)
+            heading = title or columns.usual([name for name in texts if name != chosen["text"]], TITLES)
+            if heading is not None and heading != chosen["text"]:
+                chosen["title"] = columns.named(names, heading, where)
+        arrays = {}
+        for role, name in chosen.items():
+            if name in table.column_names:
+                checks.setdefault(role, columns.TextCheck(name, where)).see(table)
+                array = columns.flat(table.column(name))
+                arrays[role] = (
+                    array if columns.is_text(array.type) else pa.nulls(len(table), pa.large_string())
+                )
+        missing = pa.nulls(len(table), pa.large_string())
+        rows += len(table)
+        found.add(
+            arrays.get("title", missing).cast(pa.large_string()),
+            arrays.get("text", missing).cast(pa.large_string()),
+        )
+    for check in checks.values():
+        check.finish()
+    found.taken.append(Taken(where, rows, chosen))
