@@ -70,9 +70,12 @@ def without_common(table: Floats, data: Any, directions: int, *, unknown: int | 
     texts = np.random.default_rng(0).permutation(count)[:SAMPLE].astype(np.int32)
     vectors = _pooled(data, table, texts, threads).astype(np.float64)
     mean = vectors.mean(axis=0)
-    axes = np.linalg.svd(vectors - mean, full_matrices=False)[2][:directions]
-    centred = table - mean
-    out = (centred - (centred @ axes.T) @ axes).astype(np.float32)
+    centred = vectors - mean
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :directions] if directions else None
+    out = table - mean
+    if axes is not None:
+        out -= (out @ axes) @ axes.T
+    out = out.astype(np.float32)
     if unknown is not None:
         out[unknown] = 0
     return out
