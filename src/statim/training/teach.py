@@ -242,11 +242,10 @@ def _check(options: dict[str, Any], checkpoint_every: int | None) -> None:
         "checkpoint_every": (int, 1, 1e9),
     }  # fmt: skip
     for name, (kind, low, high) in limits.items():
-        given: dict[str, Any] = options | {"checkpoint_every": checkpoint_every}
-        value: Any = given[name]
+        value: Any = (options | {"checkpoint_every": checkpoint_every})[name]
         if value is None and name in ("hard_negatives", "checkpoint_every"):
             continue
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= float(value) <= high:
             sort = "a whole number" if kind is int else "a number"
             raise InputError(
                 f"{name.replace('_', ' ')} is {value!r}; it must be {sort} from {low:g} to {high:g}"

@@ -1,0 +1,165 @@
+"""The table of ablations in Markdown, from what benchmarks/ablation.py has found so far."""
+
+import platform
+from typing import Any
+
+from ablation_rows import GROUPS, ROWS
+
+ORDER = ("python-docs", "debian-descriptions", "medquad", "msdocs", "arxiv")
+SEEDS = 3
+
+HEAD = """# What raises quality
+
+NDCG@10 on held-out test pairs, near-duplicates of training pairs excluded. A row is the default training with one thing changed. Its
+rate is chosen on development pairs, so an arm is not judged at another arm's rate; the figure is the mean of three seeds on the test
+pairs, and in brackets their spread (largest minus smallest). **Bold** is better than the default, *italic* worse, each by more than both
+spreads together. "Time" is processor time of training, mining included, relative to the default's, the median over the sets.
+
+A row is measured by
+
+    python benchmarks/ablation.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv --only ROW --set SET
+
+where DATA is a folder of pairs; without `--only` and `--set` whatever is missing is measured. Nothing here was chosen by looking at
+the test pairs. A cell with a dash has not been measured.
+"""
+
+Found = dict[str, Any]
+
+
+def page(found: dict[str, Found]) -> str:
+    """The page.
+
+    Args:
+        found: Name of a set -> what is known of it, as in its file.
+    """
+    sets = [name for name in ORDER if name in found] + sorted(set(found) - set(ORDER))
+    parts = [
+        HEAD,
+        f"Machine: {machine()}. Last measured: {max(one.get('date', '') for one in found.values())}.\n"
+        if found
+        else "",
+    ]
+    parts += [sizes(sets, found), goal(sets, found), *(rows(sets, found))]
+    return "\n".join(part for part in parts if part)
+
+
+def machine() -> str:
+    """The processor, as the system names it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{len(names)} cores of {names[0]}, shared with others" if names else platform.machine()
+
+
+def sizes(sets: list[str], found: dict[str, Found]) -> str:
+    """How many pairs each set has."""
+    counts = [(name, found[name]["pairs"]) for name in sets if "pairs" in found[name]]
+    body = [
+        [name, *(f"{pairs[part]:,}" for part in ("read", "train", "development", "test"))]
+        for name, pairs in counts
+    ]
+    return "## The sets\n\n" + table(["set", "pairs", "trained on", "development", "test"], body)
+
+
+def goal(sets: list[str], found: dict[str, Found]) -> str:
+    """The defaults, no rate chosen, beside BM25 and the teacher."""
+    body = []
+    for name in sets:
+        row, base = found[name]["rows"].get("default", {}), found[name].get("baselines", {})
+        figures = tests(row, row.get("own"))
+        best = max(base.values(), default=None)
+        said = "" if not figures or len(base) < 2 else "yes" if min(figures) > best else "no"
+        body.append([name, shown(figures), *(number(base.get(other)) for other in ("bm25", "teacher")), said])
+    head = ["set", "defaults, nothing tuned", "BM25", "teacher (all-MiniLM-L6-v2)", "above both"]
+    return "## Defaults against BM25 and the teacher, untrained\n\n" + table(head, body)
+
+
+def rows(sets: list[str], found: dict[str, Found]) -> list[str]:
+    """A table for each group of rows; those that have not been measured on any set are named at the end."""
+    parts, missing = ["## Ingredients\n"], []
+    head = ["row", "what is changed", *sets, "rates", "time"]
+    body = []
+    for group, arms in GROUPS.items():
+        lines = []
+        for name, arm in arms.items():
+            cells, times, rates = [], [], []
+            for place in sets:
+                default = found[place]["rows"].get("default", {})
+                row = current(found[place], name)
+                figures = tests(row, row.get("rate"))
+                cells.append(
+                    marked(figures, tests(default, default.get("rate")))
+                    if name != "default"
+                    else shown(figures)
+                )
+                rates.append(f"{row['rate']:g}" if figures else "-")
+                times += cost(row, default)
+            if any(cell != "-" for cell in cells):
+                time = f"{sorted(times)[len(times) // 2]:.1f}" if times else "-"
+                lines.append([f"`{name}`", arm.words, *cells, " ".join(rates), time])
+            else:
+                missing.append(name)
+        if lines and group:
+            body.append([f"**{group}**", *[""] * (len(head) - 1)])
+        body += lines
+    parts.append(table(head, body))
+    if missing:
+        parts.append("Not measured yet: " + ", ".join(f"`{name}`" for name in missing) + ".\n")
+    parts.append("Distillation has rows of its own once it is built.\n")
+    return parts
+
+
+def current(place: Found, name: str) -> Found:
+    """What is known of a row as it is defined now."""
+    row: Found = place["rows"].get(name, {})
+    return row if row.get("arm") == ROWS[name].key() else {}
+
+
+def tests(row: Found, rate: float | None) -> list[float]:
+    """The figures of all seeds at a rate; none unless all are there."""
+    if rate is None:
+        return []
+    keys = [f"{rate:g} {seed}" for seed in range(SEEDS)]
+    runs = row.get("runs", {})
+    return [runs[key]["test"] for key in keys] if all(key in runs for key in keys) else []
+
+
+def cost(row: Found, default: Found) -> list[float]:
+    """Processor time of a row's trainings relative to the default's, if both are known."""
+    own, usual = (sorted(run["seconds"] for run in one.get("runs", {}).values()) for one in (row, default))
+    return [own[len(own) // 2] / usual[len(usual) // 2]] if own and usual and "rate" in row else []
+
+
+def marked(figures: list[float], default: list[float]) -> str:
+    """A cell; see HEAD."""
+    text = shown(figures)
+    if not figures or not default:
+        return text
+    gain = mean(figures) - mean(default)
+    mark = "" if abs(gain) <= spread(figures) + spread(default) else "**" if gain > 0 else "*"
+    return f"{mark}{text}{mark}"
+
+
+def shown(figures: list[float]) -> str:
+    """Mean and spread."""
+    return f"{number(mean(figures))} ({number(spread(figures))})" if figures else "-"
+
+
+def mean(figures: list[float]) -> float:
+    return sum(figures) / len(figures)
+
+
+def spread(figures: list[float]) -> float:
+    return max(figures) - min(figures)
+
+
+def number(value: float | None) -> str:
+    """Four digits without the zero before the point."""
+    return "-" if value is None else f"{value:.4f}".removeprefix("0")
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
