@@ -236,7 +236,7 @@ def _check(options: dict[str, Any], checkpoint_every: int | None) -> None:
     Raises:
         InputError: One is.
     """
-    limits: dict[str, tuple[type | tuple[type, ...], float, float]] = {
+    limits: dict[str, tuple[Any, float, float]] = {
         "batch": (int, 2, 1 << 16), "epochs": (int, 1, 1000), "learning_rate": ((int, float), 1e-9, 1.0),
         "scale": ((int, float), 1e-3, 1e4), "seed": (int, 0, 2**32 - 1), "hard_negatives": (int, 0, 20),
         "checkpoint_every": (int, 1, 1e9),
@@ -245,7 +245,7 @@ def _check(options: dict[str, Any], checkpoint_every: int | None) -> None:
         value: Any = (options | {"checkpoint_every": checkpoint_every})[name]
         if value is None and name in ("hard_negatives", "checkpoint_every"):
             continue
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= float(value) <= high:
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
             sort = "a whole number" if kind is int else "a number"
             raise InputError(
                 f"{name.replace('_', ' ')} is {value!r}; it must be {sort} from {low:g} to {high:g}"
