@@ -245,7 +245,8 @@ def _check(options: dict[str, Any], checkpoint_every: int | None) -> None:
         value: Any = (options | {"checkpoint_every": checkpoint_every})[name]
         if value is None and name in ("hard_negatives", "checkpoint_every"):
             continue
-        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        good = isinstance(value, kind) and not isinstance(value, bool)
+        if not good or not low <= value <= high:  # NaN compares false
             sort = "a whole number" if kind is int else "a number"
             raise InputError(
                 f"{name.replace('_', ' ')} is {value!r}; it must be {sort} from {low:g} to {high:g}"
