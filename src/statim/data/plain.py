@@ -16,7 +16,6 @@ from statim.data.text_column import TextColumn, buffers
 from statim.data.texts import read_texts
 from statim.errors import DataError
 from statim.identity import Identities
-from statim.kernels.identity import fingerprints
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +58,8 @@ def read_plain(sources: Any, *, text: str | None = None) -> PlainTexts:
     """
     if isinstance(sources, PlainTexts):
         return sources
+    from statim.kernels.identity import fingerprints
+
     found, seen, taken, empty, rows = TextColumn(), Identities(), [], 0, 0
     for _, source in sets.named(sources):
         before = rows
