@@ -50,3 +50,13 @@ def test_rates_rise_then_fall():
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[100] > 0
     assert Schedule(range(10), recipe).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "batch", "epochs"),
+    [(300, None, 16), (9_006, None, 18), (33_085, None, 10), (41_166, None, 8), (300_000, None, 3), (9_006, 32, 3), (2_000_000, None, 1)],
+)  # fmt: skip
+def test_few_pairs_are_trained_on_for_longer(pairs, batch, epochs):
+    assert Recipe.make(pairs, 64, batch=batch).epochs == epochs
+    assert Recipe.make(pairs, 64, batch=batch, loss="classes").epochs == (1 if pairs > 1_000_000 else 3)
+    assert Recipe.make(pairs, 64, batch=batch, epochs=2).epochs == 2

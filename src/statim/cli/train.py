@@ -98,7 +98,10 @@ def train(
         typer.Option(help="Dimensions at which prefixes shall be good, like 32,64,128; by default halves."),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs (or texts) per step.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the data; by default 3, of few pairs up to 18, of millions 1."),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's peak rate (table entries are about 1).")
     ] = None,

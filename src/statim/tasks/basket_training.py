@@ -14,6 +14,7 @@ from statim.tasks.recommend import Recommender
 from statim.training.train import train
 
 HELDOUT = 1000  # baskets, at most a tenth; and as many to choose the weight of popularity by
+EPOCHS = 3  # of the pairs; ten were worse (benchmarks/RESULTS.md)
 WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)  # of popularity
 
 
@@ -80,7 +81,7 @@ def train_on_baskets(
     pairs = learned.pairs(content.texts, seed)
     trained = train(
         pairs, out=out, start=content.model, heldout=0, baselines=False, seed=seed, overwrite=overwrite,
-        threads=threads, progress=progress, **options,
+        threads=threads, progress=progress, **options | {"epochs": options.get("epochs") or EPOCHS},
     )  # fmt: skip
     model, weight, table = trained.model, 0.0, None
     after = content.with_model(model, threads=threads).learn_popularity(learned)

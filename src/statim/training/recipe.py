@@ -12,6 +12,8 @@ MIXES = ("together", "proportional", "turn")
 SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
+# Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
+LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
     "contrastive": "pairs",
@@ -119,10 +121,13 @@ class Recipe:
         most = 128 if values["loss"] == "distillation" else 256
         size = min(1024, pairs // 16) if contrastive else min(most, pairs // 32)
         values.setdefault("batch", 2 ** int(math.log2(max(16, size))))
-        values.setdefault("epochs", 3 if pairs < 1_000_000 else 1)
         values.setdefault("learning_rate", 0.05 if not contrastive else 0.1 if start_dim else 0.2)
         values.setdefault("scale", 20.0 if contrastive or ranks else 4.0)
         _check("batch", values["batch"], 2, 1 << 20, whole=True)
+        least = (
+            math.ceil(LEAST_STEPS * values["batch"] / max(1, pairs)) if values["loss"] == "contrastive" else 0
+        )
+        values.setdefault("epochs", min(MOST_EPOCHS, max(3, least)) if pairs < 1_000_000 else 1)
         _check("epochs", values["epochs"], 1, 100_000, whole=True)
         _check("learning rate", values["learning_rate"], 1e-9, 1e3)
         _check("scale", values["scale"], 1e-3, 1e4)

@@ -69,7 +69,7 @@ def fit_sentence_transformer(
         columns: The names of the columns in sentence-transformers' order: anchor, positive and negatives; two texts and their
             score; or text and label. By default guessed from the usual names.
         batch: Pairs (or texts) per step; by default derived from their number.
-        epochs: Passes over the data; by default 3, or 1 from a million on.
+        epochs: Passes over the data; by default 3, more of few pairs, or 1 from a million on.
         learning_rate: Adam's peak rate, for entries of about 1 (see above); by default 0.1 (contrastive, classes) or 0.05.
         schedule: ``linear`` (default), ``cosine`` or ``constant``: what the rate does after warm-up.
         warmup: Share of the steps in which it rises; by default 0.1.

@@ -57,7 +57,7 @@ log = logging.getLogger("statim")
 KEEPS = ("last", "best")
 DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
 # For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
-OWN_RATE = 0.03
+OWN_RATE, OWN_EPOCHS = 0.03, 3
 
 Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
@@ -157,7 +157,7 @@ def train(
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
         weights: How much each of these counts in the loss, as many numbers; by default all alike.
         batch: Pairs (or labelled texts) per step.
-        epochs: Passes over the data.
+        epochs: Passes over the data; by default 3, of few pairs up to 18 so that there are some 300 steps, 1 from a million on.
         learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default a third of that of pairs for documents.
         schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
         warmup: Share of the steps in which the rate rises; 0.1 by default.
@@ -393,9 +393,10 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         guide = find_teacher(asked, begun.teacher)
         if found:
             _refuse_changed(asked.out, this, pairs, begun, hash_of(guide, plain))
-        rate = asked.learning_rate
-        if isinstance(pairs, Corpus) and begun.dim is not None and rate is None:
-            rate = OWN_RATE
+        rate, epochs = asked.learning_rate, asked.epochs
+        if isinstance(pairs, Corpus) and begun.dim is not None:
+            rate = OWN_RATE if rate is None else rate
+            epochs = OWN_EPOCHS if epochs is None else epochs
         recipe = (
             Recipe.from_dict(found["recipe"])
             if found
@@ -404,6 +405,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
                 len(parts.train),
                 begun.dim,
                 learning_rate=rate,
+                epochs=epochs,
                 set_weights=shares,
                 set_limits=limits,
                 **_taught(asked, begun, guide),
