@@ -50,6 +50,7 @@ from statim.training.history import NDCG
 from statim.training.recipe import Recipe
 from statim.training.trainer import begin, fit
 
+EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test
 LIMIT = 60_000
 SEEDS = 3
@@ -240,7 +241,9 @@ class Place:
             options["hard_negatives"] = 0
         done = []
         for number in range(several(arm)):
-            recipe = Recipe.make(len(data), begun.dim, **options, seed=seed * several(arm) + number)
+            recipe = Recipe.make(
+                len(data), begun.dim, **{"epochs": EPOCHS} | options, seed=seed * several(arm) + number
+            )
             if arm.whole:
                 recipe = dataclasses.replace(recipe, levels=(recipe.dim,))
             done.append(self.training(arm, data, recipe, begun))
