@@ -12,6 +12,8 @@ import pytest
         (["PAIRS", "--distil-weight", "2"], ["needs both pairs and texts to distil"]),
         (["PAIRS", "--distil", "pairs", "--distil-weight", "-2"], ["distil weight is -2.0"]),
         (["--distil", "pairs"], ["no pairs were given", "plain texts"]),
+        (["--distil", "sentences"], ["no pairs were given", "plain texts"]),
+        (["--distil", "empty.txt", "--recipe", "best"], ["recipe is 'best'"]),
         (["PAIRS", "--documents-by", "./no-teacher"], ["no-teacher"]),
         (["PAIRS", "--documents-by", "a", "--matryoshka", "32"], ["Matryoshka levels"]),
         (["PAIRS", "--documents-by", "a", "--loss", "kl"], ["the loss kl"]),

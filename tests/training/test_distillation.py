@@ -31,7 +31,7 @@ from statim.training.sets import TextSet, training_data
 from statim.training.start import unit_scale
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Views
-from statim.training.train import train
+from statim.training.train import preset, train
 from statim.vocabulary import learn_wordpiece
 
 KINDS = ("distance", "margin-mse", "kl")
@@ -274,6 +274,7 @@ def negatives(rows):
         {"loss": "margin-mse"},
         {"loss": "kl", "distil": "pairs"},
         {"documents_by": "all-MiniLM-L6-v2"},
+        {"recipe": "general", "batch": 16, "epochs": 3},
     ],
     ids=lambda options: "-".join(map(str, options)),
 )
@@ -386,3 +387,11 @@ def test_texts_are_read_once_each(tmp_path):
     assert found.texts.to_pylist() == ["one", "two", "three"]
     assert (found.report.rows, found.report.empty, found.report.duplicates) == (6, 1, 2)
     assert Distillation(TextSet(None, np.arange(3)), Recipe.make(3, 8), 1)._weights == [1.0]
+
+
+def test_a_preset_gives_what_is_not_given():
+    given = dict.fromkeys(["batch", "epochs", "learning_rate", "distil", "distil_weight"])
+    assert preset("general", given)["distil"] == "sentences"
+    assert preset("general", given | {"batch": 64}).keys() == given.keys() - {"batch"}
+    with pytest.raises(InputError, match="recipe is 'best'; it must be general"):
+        train("python-docs", recipe="best")

@@ -156,12 +156,18 @@ def train(
             help="One second moment for each row, not for each entry: less memory. Not on a GPU.",
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Options that belong together, as far as they are not given: general (many sets of pairs into one model)."
+        ),
+    ] = None,
     distil: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXTS",
             help="A file of plain texts (see statim encode) whose vectors shall come close to a teacher's, beside the pairs, or without "
-            "any (repeatable); or the word pairs: the pairs' own texts.",
+            "any (repeatable); or the word pairs: the pairs' own texts; or sentences: 350,000 drawn from them.",
         ),
     ] = None,
     distil_weight: Annotated[
@@ -326,6 +332,7 @@ def train(
         new_rows_rate=new_rows_rate,
         clip=clip,
         row_wise=row_wise,
+        recipe=recipe,
         distil=distil[0] if distil and len(distil) == 1 else distil or None,
         distil_weight=distil_weight,
         teacher=teacher,

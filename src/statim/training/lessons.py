@@ -24,6 +24,7 @@ from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Halves, Views, teacher_vectors
 
 OWN = "pairs"  # in the place of texts: those of the pairs themselves
+SENTENCES, MOST_SENTENCES = "sentences", 350_000  # likewise: sentences drawn from them
 
 Floats = npt.NDArray[np.float32]
 

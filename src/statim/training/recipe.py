@@ -28,6 +28,18 @@ LOSSES = {
 TAUGHT = ("margin-mse", "kl", "distillation")  # losses that need a teacher
 
 
+# Options of ``train`` that belong together, where they are not given; see benchmarks/general.py for how they were chosen
+PRESETS: dict[str, dict[str, Any]] = {
+    "general": {
+        "batch": 512,
+        "epochs": 1,
+        "learning_rate": 0.03,
+        "distil": "sentences",
+        "distil_weight": 100.0,
+    },
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a table is trained. ``Recipe.make`` derives what is not given from the size of the data.

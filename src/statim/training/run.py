@@ -19,7 +19,7 @@ from statim.training.recipe import Recipe
 PATHS = (
     "data", "start", "tokenizer", "heldout", "development", "tensorboard", "distil", "teacher", "documents_by",
 )  # fmt: skip
-NAMES = ("python-docs", "random", "pairs")  # that are no paths, whatever lies in the folder
+NAMES = ("python-docs", "random", "pairs", "sentences")  # that are no paths, whatever lies in the folder
 FREE = ("out", "resume", "progress")  # of this process alone
 # What may be given anew when a run is gone on with; all but the rate leave the table as it would have been
 CHANGEABLE = (

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.data.corpus import Corpus
+from statim.data.own_sentences import own_sentences
 from statim.data.pairs import PYTHON_DOCS, Pairs
 from statim.data.plain import PlainTexts, read_plain
 from statim.data.python_docs import python_docs
@@ -38,10 +39,10 @@ from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
-from statim.training.lessons import OWN, find_teacher, hash_of, lessons
+from statim.training.lessons import MOST_SENTENCES, OWN, SENTENCES, find_teacher, hash_of, lessons
 from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import LOSSES, TAUGHT, Recipe
+from statim.training.recipe import LOSSES, PRESETS, TAUGHT, Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TextSet, TrainingData, training_data, usual_loss
 from statim.training.start import Start, start_from, with_vocabulary
@@ -66,6 +67,7 @@ Floats = npt.NDArray[np.float32]
 def train(
     data: Any = None,
     *,
+    recipe: str | None = None,
     out: str | Path | None = None,
     start: str | Path | StaticModel | None = None,
     tokenizer: str | Path | Tokenizer | None = None,
@@ -173,7 +175,7 @@ def train(
         row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         distil: Plain texts whose vectors shall come close to a teacher's (one or several files, or a table with a column of texts;
-            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own. Each step takes a batch of them beside the pairs. Without
+            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 drawn from these. Each step takes a batch of them beside the pairs. Without
             pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
         distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
         teacher: Who teaches, by path or hub name, for ``distil`` and the losses ``margin-mse`` and ``kl``; by default the start's
@@ -223,6 +225,8 @@ def train(
         StorageError: The disk is full, read-only, or not permitted.
     """
     given = dict(locals())
+    if recipe is not None and not resume:
+        given |= preset(recipe, given)
     workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
     _check(SimpleNamespace(**given))
     if out is None or not distributed.is_first():
@@ -304,8 +308,8 @@ def _check(asked: SimpleNamespace) -> None:
 
 def _check_lessons(asked: SimpleNamespace) -> None:
     """Refuse what cannot be learned from a teacher."""
-    if asked.data is None and isinstance(asked.distil, str) and asked.distil == OWN:
-        raise InputError("distil is 'pairs', and no pairs were given; name a file of plain texts")
+    if asked.data is None and _is(asked.distil, OWN, SENTENCES):
+        raise InputError(f"distil is {asked.distil!r}, and no pairs were given; name a file of plain texts")
     if asked.data is None and asked.distil is not None and asked.loss not in (None, "distillation"):
         raise InputError(
             f"the loss {asked.loss} needs pairs beside the texts to distil; give some, or leave it out"
@@ -369,7 +373,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         source = python_docs(asked.packages) if asked.packages else asked.data
-        plain = None if asked.distil is None or _own(asked.distil) else read_plain(asked.distil)
+        plain = (
+            None if asked.distil is None or _is(asked.distil, OWN, SENTENCES) else read_plain(asked.distil)
+        )
         if source is None:
             source, asked.loss = plain, "distillation"
         names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
@@ -386,6 +392,13 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
         heldout.check(parts.test)
         if isinstance(pairs, Corpus):
             parts = split_into_pairs(parts, check_kinds(asked.make_pairs), seed=seed)
+        if _is(asked.distil, SENTENCES):
+            if not isinstance(parts.train, Pairs):
+                raise InputError(
+                    f"distil is {SENTENCES!r}, which are drawn from pairs; these are {parts.train.unit}: name a file of texts"
+                )
+            plain = own_sentences(parts.train, MOST_SENTENCES, seed)
+            log.info("%s sentences to distil on were drawn from the pairs' texts", f"{len(plain):,}")
     with _clock(seconds, "start"):
         begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
         more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
@@ -529,9 +542,20 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
     return None
 
 
-def _own(distil: Any) -> bool:
-    """Are the texts to distil those of the pairs?"""
-    return isinstance(distil, str) and distil == OWN
+def _is(distil: Any, *words: str) -> bool:
+    """Is one of these words in the place of texts to distil?"""
+    return isinstance(distil, str) and distil in words
+
+
+def preset(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a preset that are not ``given``.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name not in PRESETS:
+        raise InputError(f"recipe is {name!r}; it must be {', '.join(PRESETS)}, or left out")
+    return {option: value for option, value in PRESETS[name].items() if given[option] is None}
 
 
 def _for_queries(begun: Start, teacher: Teacher | None, recipe: Recipe) -> Start:

@@ -1,0 +1,66 @@
+"""Sentences of the pairs' own texts, for a teacher to read: short, so that it reads many, and of all sets alike."""
+
+import numpy as np
+import pyarrow as pa
+
+from statim.data.pairs import Pairs, Report
+from statim.data.passages import paragraphs, sentences
+from statim.data.plain import PlainTexts
+from statim.errors import DataError
+
+WORDS = range(4, 41)  # of a sentence: fewer say little, more take the teacher long
+LONGEST = 260  # characters
+OF_EACH = 3  # sentences of a text
+BLOCK = 4096  # pairs looked at before it is seen whether there are enough
+
+
+def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
+    """Draw different sentences from anchors and positives, from each set as many as from any other as long as it has some.
+
+    Args:
+        pairs: n pairs.
+        most: Sentences at most.
+        seed: Decides which.
+
+    Returns:
+        The sentences in an order of their own: any beginning of them is a fair sample.
+
+    Raises:
+        DataError: There is no sentence of 4 to 40 words.
+    """
+    rng = np.random.default_rng(seed)
+    queues = [rng.permutation(np.flatnonzero(pairs.sets == number)) for number in range(len(pairs.names))]
+    found: dict[str, None] = {}
+    left = sorted((queue for queue in queues if len(queue)), key=len)
+    while left:  # the smallest set first: what it lacks, the others give
+        share, queue = (most - len(found)) // len(left), left.pop(0)
+        enough = len(found) + share
+        for start in range(0, len(queue), BLOCK):
+            chosen = pa.array(queue[start : start + BLOCK])
+            for column in pairs.columns:
+                for text in column.take(chosen).to_pylist():
+                    found.update(dict.fromkeys(_of_text(text)))
+            if len(found) >= enough:
+                break
+        for extra in list(found)[max(enough, 0) :]:
+            del found[extra]
+    if not found:
+        raise DataError(
+            "the pairs' texts hold no sentence of 4 to 40 words to distil on; give plain texts (--distil FILE), or the texts themselves "
+            "(--distil pairs)"
+        )
+    drawn = list(found)
+    rng.shuffle(drawn)
+    return PlainTexts(pa.array(drawn, pa.large_string()), Report())
+
+
+def _of_text(text: str) -> list[str]:
+    """The first sentences of a text that are neither too short nor too long."""
+    kept: list[str] = []
+    for paragraph in paragraphs(text):
+        for sentence in sentences(paragraph):
+            if len(sentence) <= LONGEST and len(sentence.split()) in WORDS:
+                kept.append(sentence)
+                if len(kept) == OF_EACH:
+                    return kept
+    return kept
