@@ -107,7 +107,13 @@ def test_dense_regions(kind, monkeypatch):
     clustered = found.labels[:900] >= 0
     assert clustered.mean() > 0.8
     assert adjusted_rand_score(labels[clustered], found.labels[:900][clustered]) > 0.95
-    assert (found.labels[900:] < 0).mean() > 0.8
+    # evoc may take noise for a region of its own; none of it belongs to a blob
+    alone = (
+        found.labels[900:] < 0
+        if kind == "stand-in"
+        else ~np.isin(found.labels[900:], found.labels[:900][clustered])
+    )
+    assert alone.mean() > 0.8
     assert (found.scores[found.labels < 0] == 0).all()
 
 
