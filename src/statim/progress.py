@@ -61,3 +61,20 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class Clock:
+    """Wall seconds of the parts of a task.
+
+    Attributes:
+        seconds: By name.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        """The part of this name ends here, and the next begins."""
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now

@@ -1,6 +1,5 @@
 """Hard negatives for pairs: nearest documents, guards, a table and a report."""
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from statim.mining.pool import Pool
 from statim.mining.report import Report
 from statim.mining.rescoring import Rescoring
 from statim.model import StaticModel
-from statim.progress import Progress
+from statim.progress import Clock, Progress
 from statim.search.exact import matrix
 from statim.search.rerank import CrossEncoder
 from statim.teacher import Teacher
@@ -146,7 +145,7 @@ def mine_hard_negatives(
     }  # fmt: skip
     rescored = cross_encoder is not None
     Guards.make(num_negatives, range_min, range_max, 1, rescored=rescored, **options)  # before long work
-    clock = _Clock()
+    clock = Clock()
     pairs = read_pairs(data, anchor=anchor, positive=positive)
     texts = None if corpus is None else _corpus(corpus, corpus_column)
     pool = Pool.of(pairs, texts)
@@ -208,18 +207,6 @@ def _choose(
             guards.choose(chosen, scores, positions, pool.positives, offsets, pool.own[part], worst[part])
             bar.advance(part.stop - start)
     return chosen, positive_scores
-
-
-class _Clock:
-    """Seconds of each part."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
 
 
 def _format(name: str, include_positives: bool) -> str:

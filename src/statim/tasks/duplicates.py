@@ -8,7 +8,6 @@ nothing goes that has none (it is a maximal independent set, and the star cluste
 degree). ``linked`` gives connected components instead, for a split that no pair may cross.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from statim.errors import InputError
 from statim.model import StaticModel
+from statim.progress import Clock
 from statim.tasks.crowded import with_representatives
 from statim.tasks.items import Floats, Ints, Items, Longs, read_items
 from statim.tasks.join import CrowdedError, Pairs, Sample, large, pairs_above
@@ -74,7 +74,7 @@ def find_duplicates(
         raise InputError(f"top is {top!r}; it must be a whole number of at least 1, or None")
     if linked and (against is not None or against_vectors is not None):
         raise InputError("groups are of one set; leave linked out, or the other set")
-    clock = _Clock()
+    clock = Clock()
     left, right = _sets(
         texts, model, against, vectors, against_vectors, column=column, threads=threads, progress=progress
     )
@@ -367,15 +367,3 @@ def _recall(sample: Sample, pairs: Pairs, threshold: float) -> float | None:
 
 def _keys(left: Ints, right: Ints) -> Longs:
     return left.astype(np.int64) << 32 | right
-
-
-class _Clock:
-    """Seconds of phases."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
