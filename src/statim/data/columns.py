@@ -244,3 +244,33 @@ def _is_label(array: pa.LargeStringArray) -> bool:
     if len(array) < 10 or array.null_count == len(array) or _has_text(array):
         return False
     return bool(pc.count_distinct(array).as_py() <= max(5, len(array) // 10))
+
+
+def fitted(table: pa.Table, schema: pa.Schema, unknown: str, mistyped: str) -> pa.Table:
+    """A table with the columns of a schema; one that it lacks is filled with nulls, one of another type is cast if all values bear it.
+
+    Args:
+        table: The table.
+        schema: The columns.
+        unknown: What to say of a column that is not in the schema; {name} is its name.
+        mistyped: What to say of one that cannot be cast; {name}, {found} and {wanted} are its name and the types.
+
+    Raises:
+        DataError: A column is not in the schema, or of a type that does not fit.
+    """
+    extra = [name for name in table.column_names if name not in schema.names]
+    if extra:
+        raise DataError(unknown.format(name=repr(extra[0])))
+    found = []
+    for field in schema:
+        if field.name not in table.column_names:
+            found.append(pa.nulls(len(table), field.type))
+            continue
+        column = table.column(field.name)
+        try:
+            found.append(column if column.type.equals(field.type) else column.cast(field.type))
+        except pa.ArrowException:
+            raise DataError(
+                mistyped.format(name=repr(field.name), found=column.type, wanted=field.type)
+            ) from None
+    return pa.table(found, schema=schema)

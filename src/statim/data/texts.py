@@ -252,24 +252,11 @@ def _parts(source: Any, id: str | None, text: str | None, title: str | None) -> 
 
 
 def _fitting(table: pa.Table, schema: pa.Schema, start: int) -> pa.Table:
-    extra = [name for name in table.column_names if name not in schema.names]
-    if extra:
-        raise DataError(
-            f"the column {extra[0]!r} first occurs after {start:,} documents; put a row that has it among the first, or drop it"
-        )
-    fitted = []
-    for field in schema:
-        if field.name not in table.column_names:
-            fitted.append(pa.nulls(len(table), field.type))
-            continue
-        column = table.column(field.name)
-        try:
-            fitted.append(column if column.type.equals(field.type) else column.cast(field.type))
-        except pa.ArrowException:
-            raise DataError(
-                f"the column {field.name!r} holds {column.type} after {start:,} documents, before {field.type}; give all of its values one type"
-            ) from None
-    return pa.table(fitted, schema=schema)
+    return columns.fitted(
+        table, schema,
+        f"the column {{name}} first occurs after {start:,} documents; put a row that has it among the first, or drop it",
+        f"the column {{name}} holds {{found}} after {start:,} documents, before {{wanted}}; give all of its values one type",
+    )  # fmt: skip
 
 
 def _documents(source: Any, id: str | None, text: str | None, title: str | None) -> pa.Table:  # noqa: A002

@@ -190,24 +190,14 @@ def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
     Raises:
         DataError: They have a column that the index does not have, or one of another type.
     """
-    extra = [name for name in documents.column_names if name not in schema.names]
-    if extra:
-        raise DataError(
-            f"the documents have the column {extra[0]!r}, which the index does not have (it has {', '.join(schema.names)}); drop it, or build the index anew"
-        )
-    columns = []
-    for field in schema:
-        if field.name not in documents.column_names:
-            columns.append(pa.nulls(len(documents), field.type))
-            continue
-        column = documents.column(field.name)
-        try:
-            columns.append(column if column.type.equals(field.type) else column.cast(field.type))
-        except pa.ArrowException:
-            raise DataError(
-                f"the column {field.name!r} holds {column.type}, in the index {field.type}; give values of that type"
-            ) from None
-    return pa.table(columns, schema=schema)
+    from statim.data.columns import fitted  # here: opening an index reads no data
+
+    names = ", ".join(schema.names).replace("{", "{{").replace("}", "}}")
+    return fitted(
+        documents, schema,
+        f"the documents have the column {{name}}, which the index does not have (it has {names}); drop it, or build the index anew",
+        "the column {name} holds {found}, in the index {wanted}; give values of that type",
+    )  # fmt: skip
 
 
 def write(path: Path, tables: Iterable[pa.Table]) -> None:
