@@ -30,7 +30,7 @@ SENTENCES: dict[str, tuple[int, int | None]] = {
 }  # fmt: skip
 DOCUMENTS_ALONE = ("wiki-vital",)  # whose anchors are titles
 LIMITS = {"wordnet-glosses": 200_000, "gene-ontology": 50_000, "msdocs": 60_000}  # pairs
-WORD_PAIRS = 20_000  # that get rows of their own: "how many", "not good"
+WORD_PAIRS = 20_000  # that get rows of their own: "how many", "at least"
 BETWEEN = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"(0-9])|\n+")
 
 
