@@ -37,6 +37,7 @@ from statim.kernels.contrast import (
     tile_to_totals,
 )
 from statim.kernels.floats import FAST_BFLOAT16
+from statim.kernels.sampled import add_anchors, add_candidates, count_columns, tile_to_entries, turn
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
@@ -58,11 +59,13 @@ class Targets:
         columns: (B,) int32, the column of each anchor's positive.
         masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's after the other's.
         masked_offsets: (B + 1,) int64, where each anchor's begin in ``masked``.
+        key: 64 bits that decide what is left of small softmax weights, where they are rounded at random.
     """
 
     columns: npt.NDArray[np.int32]
     masked: npt.NDArray[np.int32]
     masked_offsets: npt.NDArray[np.int64]
+    key: int = 0
 
     @staticmethod
     def plain(rows: int) -> "Targets":
@@ -99,6 +102,7 @@ def contrastive(
     both_directions: bool = False,
     margin: float | None = None,
     precision: str = "fp32",
+    least_share: float = 0.0,
     threads: int = 1,
     tile_rows: int | None = None,
     tile_columns: int | None = None,
@@ -118,6 +122,8 @@ def contrastive(
             negatives of that anchor. By default there is no such limit.
         precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
             levels, rows and columns stay float32.
+        least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
+            mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
@@ -127,8 +133,8 @@ def contrastive(
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
     batch = _Batch(
-        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads,
-        workspace or Workspace(),
+        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, least_share,
+        threads, workspace or Workspace(),
     )  # fmt: skip
     return batch.gradient(tile_rows, tile_columns)
 
@@ -138,11 +144,11 @@ class _Batch:
 
     def __init__(
         self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
-        both: bool, margin: float | None, precision: str, threads: int, workspace: Workspace,
+        both: bool, margin: float | None, precision: str, least: float, threads: int, workspace: Workspace,
     ) -> None:  # fmt: skip
         kind = a.dtype.type
         self.a, self.p, self.targets, self.threads, self.both = a, p, targets, threads, both
-        self.workspace, self.scale = workspace, kind(scale)
+        self.workspace, self.scale, self.least = workspace, kind(scale), least
         self.find = scale > FIXED
         share = 0.5 if both else 1.0
         self.weights = (
@@ -158,6 +164,7 @@ class _Batch:
         self.stored = np.dtype(np.int16 if half else kind)  # of factors and products; bfloat16 as int16
         factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
         factors[len(a) + len(p) :] = 0
+        self.factors = factors
         self._prepare(factors)
         self.torch_a, torch_p = _floats(factors[: len(a)]), _floats(factors[len(a) :])
         self.limits = np.full(len(a), np.nan, kind)
@@ -214,7 +221,20 @@ class _Batch:
         gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
-        results = pool.run(
+        if self.least > 0:
+            parts = pool.run(
+                [
+                    partial(
+                        sweep(share, index).entries, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B]
+                    )
+                    for index, share in enumerate(shares)
+                ],
+                self.threads,
+            )  # fmt: skip
+            self._candidates([tile for part in parts for tile in part[2]], gradient[B:])
+            results = [(loss, sums, gradient[B:]) for loss, sums, _ in parts]
+        else:
+            results = pool.run(
             [
                 partial(
                     sweep(share, index).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
@@ -226,13 +246,27 @@ class _Batch:
         )  # fmt: skip
         column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
         ranges = pool.ranges(N, self.threads)
-        finish = partial(self._finish, gradient[B:], [result[2] for result in results[1:]], column_sums)
+        others = [] if self.least > 0 else [result[2] for result in results[1:]]
+        finish = partial(self._finish, gradient[B:], others, column_sums)
         tasks = [partial(finish, *part) for part in ranges] + [
             partial(remove_radial, gradient[:B], self.a, row_sums, self.inverse_a, self.bounds, *part)
             for part in pool.ranges(B, self.threads)
         ]
         pool.run(tasks, self.threads)
         return loss_back + math.fsum(result[0] for result in results), gradient
+
+    def _candidates(self, tiles: list["_Entries"], dp: Floats) -> None:
+        """Set the candidates' gradient, but for its radial part, from what all tiles have left."""
+        N = len(self.p)
+        turned = pool.run(
+            [partial(_turn, tiles, level, N, dp.dtype) for level in range(len(self.blocks))], self.threads
+        )
+        tasks = [
+            partial(add_candidates, self.factors[: len(self.a), block], *of_level, *part, dp[:, block])
+            for part in pool.ranges(N, 4 * self.threads)
+            for block, of_level in zip(self.blocks, turned, strict=True)
+        ]
+        pool.run(tasks, self.threads)
 
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
@@ -263,6 +297,16 @@ class _Batch:
             np.add.at(factors[level], columns, pull[level] / whole[:, level])
         loss = float(np.sum(self.weights * (np.log(whole) - aim)))
         return loss, top, factors.astype(dtype), (pull * (own / whole - 1)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """What is left of a tile's coefficients; ``row`` is its first, the others are those of ``tile_to_entries``."""
+
+    row: int
+    offsets: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int32]
+    coefficients: Floats
 
 
 class _Sweep:
@@ -323,6 +367,29 @@ class _Sweep:
             tops[:, of], totals[:, of] = part_tops, part
         return tops, totals, aims
 
+    def entries(
+        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
+        row_sums: Floats, da: Floats,
+    ) -> tuple[float, Floats, list[_Entries]]:  # fmt: skip
+        """Write these rows of da; return the forward loss, the column sums of G * S, and what is left of each tile."""
+        batch = self.batch
+        column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
+        candidates = batch.factors[len(batch.a) :]
+        loss, tiles = 0.0, []
+        for rows, columns, _, shared in self._tiles():
+            at, of = slice(*rows), slice(*columns)
+            sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
+            more, *left = tile_to_entries(
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], _cut(column_tops, columns),
+                _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
+                batch.least, np.uint64(batch.targets.key), rows[0], columns[0],
+            )  # fmt: skip
+            loss += more
+            column_sums[:, of] += sums
+            add_anchors(candidates, batch.bounds, *left, columns[0] == 0, da[at])
+            tiles.append(_Entries(rows[0], *left))
+        return loss, column_sums, tiles
+
     def gradient(
         self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
         row_sums: Floats, da: Floats, dp: Floats,
@@ -348,6 +415,29 @@ class _Sweep:
                 torch.mm(tile[level].T, batch.a_blocks[level][at], out=product[: tile.shape[2], block])
             add(_bits(product[: tile.shape[2]]), rows == self.rows[0], dp[of])
         return loss, column_sums, dp
+
+
+def _turn(
+    tiles: list[_Entries], level: int, N: int, dtype: npt.DTypeLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], Floats]:
+    """A level's coefficients column by column: where each column's begin, (N + 1,), their rows, and they themselves."""
+    counts = np.zeros(N, np.int64)
+    for tile in tiles:
+        count_columns(tile.columns[level], int(tile.offsets[level, -1]), counts)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    rows, coefficients = np.empty(starts[-1], np.int32), np.empty(starts[-1], dtype)
+    ends = starts[:-1].copy()
+    for tile in tiles:
+        turn(
+            tile.row,
+            tile.offsets[level],
+            tile.columns[level],
+            tile.coefficients[level],
+            ends,
+            rows,
+            coefficients,
+        )
+    return starts, rows, coefficients
 
 
 def _even(rows: int, most: int, threads: int) -> int:

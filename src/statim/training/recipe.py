@@ -13,6 +13,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 # Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
+LEAST_SHARE = 1 / 64  # smaller softmax weights are rounded; benchmarks/RESULTS.md has the quality with and without
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
@@ -79,6 +80,8 @@ class Recipe:
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.
+        least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
+            mean (contrastive and classes); 0 rounds none.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 
@@ -109,6 +112,7 @@ class Recipe:
     mine_every: int = 1
     distil_weight: float = 0.0
     asymmetric: bool = False
+    least_share: float = 0.0
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -157,6 +161,9 @@ class Recipe:
                 raise InputError(
                     f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
                 )
+        if contrastive and values.get("precision") != "fp32":
+            values.setdefault("least_share", LEAST_SHARE)
+        _check("least share", values.get("least_share", 0.0), 0.0, 1.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
