@@ -38,6 +38,7 @@ from statim.kernels.contrast import (
 )
 from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.sampled import add_anchors, add_candidates, count_columns, tile_to_entries, turn
+from statim.kernels.scores import FAST_INT8, corrections, depths, multiply, pack, quantise
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
@@ -121,7 +122,7 @@ def contrastive(
         margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown positives: no
             negatives of that anchor. By default there is no such limit.
         precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
-            levels, rows and columns stay float32.
+            levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.scores``.
         least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
             mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
@@ -156,12 +157,15 @@ class _Batch:
         ).astype(kind)
         self.blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
         self.bounds = np.array(levels, np.int64)
-        half = precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32
+        single = a.dtype == np.float32
+        half = precision != "fp32" and FAST_BFLOAT16 and single
+        eighth = precision == "int8" and FAST_INT8 and single and (half or least > 0)
         self.inverse_a, self.inverse_p = (
             np.empty((len(a), len(levels)), kind),
             np.empty((len(p), len(levels)), kind),
         )
         self.stored = np.dtype(np.int16 if half else kind)  # of factors and products; bfloat16 as int16
+        self.tiled = np.dtype(np.int16) if eighth else self.stored  # of tiles
         factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
         factors[len(a) + len(p) :] = 0
         self.factors = factors
@@ -175,6 +179,7 @@ class _Batch:
         self.others = np.ascontiguousarray(self.inverse_p.T)
         self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
         self.p_blocks = [torch_p[:, block] for block in self.blocks]
+        self.eighth = self._quantised() if eighth else None
 
     def _prepare(self, factors: npt.NDArray[Any]) -> None:
         """Set the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
@@ -188,10 +193,36 @@ class _Batch:
         ]
         pool.run(tasks, self.threads)
 
+    def _quantised(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that ``scores.multiply`` takes of the batch."""
+        (B, N, L), places = (len(self.a), len(self.p), len(self.blocks)), depths(self.bounds)
+        take, padded = self.workspace.take, _padded(N)
+        a, p = (
+            take(name, (n, int(places[-1])), np.int8)
+            for name, n in (("a in 8 bits", B), ("p in 8 bits", padded))
+        )
+        scales_a, scales_p = np.empty((L, B), np.float32), np.zeros((L, padded), np.float32)
+        sums, packed = np.empty((L, B), np.int32), take("packed", (padded * int(places[-1]) // 4,), np.int32)
+        p[N:] = 0
+
+        def anchors(start: int, end: int) -> None:
+            quantise(self.a, self.bounds, places, start, end, scales_a, a)
+            corrections(a, places, start, end, sums)
+
+        def candidates(start: int, end: int) -> None:
+            quantise(self.p, self.bounds, places, start, min(end, N), scales_p, p)
+            pack(p, places, start, end, packed)
+
+        tasks = [partial(anchors, *part) for part in pool.ranges(B, self.threads)]
+        pool.run(
+            tasks + [partial(candidates, *part) for part in pool.ranges(padded, self.threads)], self.threads
+        )
+        return a, sums, scales_a, packed, scales_p, places
+
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
         C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
-        most = TILE_BYTES // (L * _padded(min(C, N)) * self.stored.itemsize)
+        most = TILE_BYTES // (L * _padded(min(C, N)) * self.tiled.itemsize)
         R = tile_rows or _even(B, max(64, min(MOST_ROWS, most)), self.threads)
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
@@ -326,23 +357,25 @@ class _Sweep:
         torch.set_num_threads(1)  # the threads are ours
         batch = self.batch
         L = len(batch.blocks)
-        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,))
+        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,), batch.tiled)
         for rows in self.rows:
             for columns in self.columns:
                 R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
                 tile = buffer[: L * R * N].view(L, R, N)
                 at, of = slice(*rows), slice(columns[0], columns[0] + N)
-                for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
-                    torch.mm(a[at], p[of].T, out=out)
+                if batch.eighth is not None:
+                    multiply(*batch.eighth, rows, (of.start, of.stop), _bits(tile))
+                else:
+                    for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
+                        torch.mm(a[at], p[of].T, out=out)
                 yield rows, columns, tile, (
                     _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
                     *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
                 )  # fmt: skip
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        """Of this thread alone, and of the products' type."""
-        array = self.batch.workspace.take(f"{name} {self.index}", shape, self.batch.stored)
-        return _floats(array)
+    def _tensor(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> torch.Tensor:
+        """Of this thread alone."""
+        return _floats(self.batch.workspace.take(f"{name} {self.index}", shape, dtype))
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
@@ -397,7 +430,9 @@ class _Sweep:
         """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch
         column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
-        product = self._tensor("product", (max(self.most_rows, self.most_columns), batch.a.shape[1]))
+        product = self._tensor(
+            "product", (max(self.most_rows, self.most_columns), batch.a.shape[1]), batch.stored
+        )
         loss = 0.0
         for rows, columns, tile, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)

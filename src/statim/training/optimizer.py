@@ -100,7 +100,7 @@ class SparseAdam:
         self._multipliers, self._groups = _groups(self.row_rates)
         self._drift, self._shrinks = self._series()
         self._starts = np.empty(len(self.table) + 1, np.int32)
-        self._stored = np.dtype(np.int16) if self.precision == "bf16" else self.table.dtype
+        self._stored = np.dtype(np.int16) if self.precision != "fp32" else self.table.dtype
         self._workspace = Workspace()
 
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

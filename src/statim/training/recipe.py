@@ -7,13 +7,15 @@ from typing import Any
 
 from statim.errors import InputError
 
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("int8", "bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
 SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 # Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
-LEAST_SHARE = 1 / 64  # smaller softmax weights are rounded; benchmarks/RESULTS.md has the quality with and without
+LEAST_SHARE = (
+    1 / 64
+)  # smaller softmax weights are rounded; benchmarks/RESULTS.md has the quality with and without
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
@@ -69,7 +71,7 @@ class Recipe:
         new_rows_rate: What the rate is multiplied by for rows that the start has none for.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
-            processor can; ``fp32`` never does.
+            processor can; ``int8`` has the contrastive scores multiplied in 8 bits beyond that, likewise; ``fp32`` rounds nothing.
         row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
         mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has

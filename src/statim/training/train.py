@@ -656,7 +656,7 @@ def _fit(
             fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
         return optimizer.current()
     with distributed.joined(device) as group:
-        there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+        there = DeviceAdam(optimizer, device, half=recipe.precision != "fp32")
         watch.begin(there)
         for data, until in miner.stretches(there, lambda: watch.stops):
             fit_on_device(
