@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
-from statim.kernels.floats import store
+from statim.kernels.floats import load, store
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
@@ -296,7 +296,7 @@ def gather(
     gradients: Stored,
     start: int,
     end: int,
-    out: Floats,
+    out: Stored,
     squares: npt.NDArray[np.float64],
 ) -> None:
     """Sum each row's gradient from the gradients of the vectors it is in.
@@ -306,30 +306,32 @@ def gather(
         gradients: (m, d) gradients of the batch's pooled vectors; bfloat16 as int16.
         start: First row of those that occur.
         end: One past the last.
-        out: (rows that occur, d) written at [start, end).
+        out: (rows that occur, d) written at [start, end); rounded to bfloat16 if int16.
         squares: (rows that occur,) written at [start, end): squared norms.
     """
+    sums = np.empty(out.shape[1], shares.dtype)
     for u in range(start, end):
-        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], out[u])
-        squares[u] = _square(out[u])
+        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], sums)
+        squares[u] = _square(sums)
+        _copy(sums, out[u])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _adam(
-    w: Floats, m: Floats, v: Floats, gradient: Floats, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
+    w: Floats, m: Floats, v: Floats, gradient: Stored, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
     correction: Any, epsilon: Any,
 ) -> None:  # fmt: skip
     for j in range(len(w)):
-        g = gradient[j]
+        g = load(gradient, j)
         m[j] = old_1 * m[j] + new_1 * g
         v[j] = old_2 * v[j] + new_2 * g * g
         w[j] -= rate * m[j] / (np.sqrt(v[j]) * correction + epsilon)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _adam_of_row(w: Floats, m: Floats, gradient: Floats, old: Any, new: Any, rate: Any) -> None:
+def _adam_of_row(w: Floats, m: Floats, gradient: Stored, old: Any, new: Any, rate: Any) -> None:
     for j in range(len(w)):
-        m[j] = old * m[j] + new * gradient[j]
+        m[j] = old * m[j] + new * load(gradient, j)
         w[j] -= rate * m[j]
 
 
@@ -340,7 +342,7 @@ def adam(
     second: Floats,
     last: Ints,
     rows: Ints,
-    gradients: Floats,
+    gradients: Stored,
     squares: npt.NDArray[np.float64],
     start: int,
     end: int,

@@ -174,7 +174,7 @@ class SparseAdam:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave for this plan."""
         self.step += 1
         found = plan.found
-        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self.table.dtype)
+        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self._stored)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
         parts = _even(work, PARTS * self.threads)
