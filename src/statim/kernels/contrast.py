@@ -112,7 +112,7 @@ def _coefficients(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
+def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
     """Set out to the negatives' G of the backward direction."""
     unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
     for j in range(len(cosines)):
@@ -297,7 +297,7 @@ def tile_to_gradient(
                 if target >= 0:
                     g[target] -= total
             else:
-                _backward_exponentials(
+                backward_exponentials(
                     cosines[level], scale, column_tops[level], column_factors[level], scratch
                 )
                 if target >= 0:

@@ -13,33 +13,24 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
-from statim.kernels.contrast import _backward_exponentials, forward_row
+from statim.kernels.contrast import backward_exponentials, forward_row
+from statim.kernels.hashing import GOLDEN, mixed
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
-FIRST, SECOND = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)  # hash of Wellons' prospector (2018)
 UNIT = np.float32(2.0**-24)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _mixed(x: np.uint32) -> np.uint32:
-    x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * FIRST)
-    x = np.uint32(x ^ (x >> np.uint32(15)))
-    x = np.uint32(x * SECOND)
-    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _draw(key: np.uint64, row: int, column: int, out: Floats) -> None:
     """Numbers in [0, 1) of a row's columns from ``column`` on."""
     lower, upper = np.uint32(key), np.uint32(key >> np.uint64(32))
-    own = _mixed(np.uint32(np.uint32(row) + lower)) ^ upper
+    own = mixed(np.uint32(np.uint32(row) + lower)) ^ upper
     for j in range(len(out)):
-        x = _mixed(np.uint32(np.uint32(column + j) * np.uint32(0x9E3779B9) + own))
+        x = mixed(np.uint32(np.uint32(column + j) * GOLDEN + own))
         out[j] = np.float32(np.int32(x >> np.uint32(8))) * UNIT
 
 
@@ -129,7 +120,7 @@ def tile_to_entries(
                 aim = np.float64(scale * cosines[level, target] - tops[i, level])
                 loss += weights[level] * (np.log(np.float64(total)) - aim)
             if len(column_tops) > 0:
-                _backward_exponentials(
+                backward_exponentials(
                     cosines[level], scale, column_tops[level], column_factors[level], scratch
                 )
                 if target >= 0:
