@@ -202,47 +202,70 @@ def add_anchors(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def turn(
-    row: int, offsets: Offsets, columns: Ints, coefficients: Floats, ends: Offsets, rows: Ints, turned: Floats
-) -> None:  # fmt: skip
-    """Put a tile's coefficients of one level behind those of earlier tiles, column by column.
-
-    Args:
-        row: The tile's first row in the batch.
-        offsets: (R + 1,) where each row's begin.
-        columns: Of each coefficient.
-        coefficients: Themselves.
-        ends: (N,) where each column's next one goes, updated.
-        rows: Written: the row of each.
-        turned: Written: the coefficients.
-    """
-    for i in range(len(offsets) - 1):
-        for e in range(offsets[i], offsets[i + 1]):
-            at = ends[columns[e]]
-            ends[columns[e]] = at + 1
-            rows[at], turned[at] = row + i, coefficients[e]
+def count(offsets: Offsets, columns: Ints, start: int, end: int, counts: Offsets) -> None:
+    """Add how many coefficients of levels [start, end) a tile has in each column to ``counts``, (L, N)."""
+    for level in range(start, end):
+        for e in range(offsets[level, -1]):
+            counts[level, columns[level, e]] += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_columns(columns: Ints, size: int, counts: Offsets) -> None:
-    """Add how often each column is among the first ``size`` to ``counts``."""
-    for e in range(size):
-        counts[columns[e]] += 1
+def turn(
+    row: int,
+    offsets: Offsets,
+    columns: Ints,
+    coefficients: Floats,
+    start: int,
+    end: int,
+    ends: Offsets,
+    rows: Ints,
+    turned: Floats,
+) -> None:
+    """Put a tile's coefficients of levels [start, end) behind those of earlier tiles, column by column.
+
+    Args:
+        row: The tile's first row in the batch.
+        offsets: From ``tile_to_entries``, as are columns and coefficients.
+        start: First level.
+        end: One past the last.
+        ends: (L, N) where each column's next one goes, updated.
+        rows: Written: the row of each.
+        turned: Written: the coefficients.
+    """
+    for level in range(start, end):
+        for i in range(offsets.shape[1] - 1):
+            for e in range(offsets[level, i], offsets[level, i + 1]):
+                at = ends[level, columns[level, e]]
+                ends[level, columns[level, e]] = at + 1
+                rows[at], turned[at] = row + i, coefficients[level, e]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_candidates(
-    vectors: Products, starts: Offsets, rows: Ints, coefficients: Floats, start: int, end: int, out: Floats
-) -> None:  # fmt: skip
-    """One level's block of the gradient of candidates [start, end).
+    vectors: Products,
+    levels: Offsets,
+    starts: Offsets,
+    rows: Ints,
+    coefficients: Floats,
+    start: int,
+    end: int,
+    out: Floats,
+) -> None:
+    """The gradient of candidates [start, end).
 
     Args:
-        vectors: (B, D) that block of the anchors; bfloat16 as int16.
-        starts: (N + 1,) where each candidate's coefficients begin.
+        vectors: (at least B, d) the batch's anchors; bfloat16 as int16.
+        levels: (L,) ascending dimensions.
+        starts: (L N + 1,) where each level's coefficients of each candidate begin.
         rows: From ``turn``, as are coefficients.
         start: First candidate.
         end: One past the last.
-        out: (N, D) written at [start, end).
+        out: (N, d) written at [start, end).
     """
+    N = len(out)
     for j in range(start, end):
-        add_rows(vectors, rows, coefficients, starts[j], starts[j + 1], out[j])
+        begin = 0
+        for level in range(len(levels)):
+            block, at = slice(begin, levels[level]), level * N + j
+            add_rows(vectors[:, block], rows, coefficients, starts[at], starts[at + 1], out[j, block])
+            begin = levels[level]

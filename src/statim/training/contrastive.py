@@ -16,7 +16,7 @@ needs each column's sum, hence another such sweep.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,11 +37,12 @@ from statim.kernels.contrast import (
     tile_to_totals,
 )
 from statim.kernels.floats import FAST_BFLOAT16
-from statim.kernels.sampled import add_anchors, add_candidates, count_columns, tile_to_entries, turn
+from statim.kernels.sampled import add_anchors, add_candidates, count, tile_to_entries, turn
 from statim.kernels.scores import FAST_INT8, corrections, depths, multiply, pack, quantise
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
+PARTS = 4  # of the candidates for each thread
 MOST_ROWS = 1024  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
@@ -50,6 +51,7 @@ PADDING = (
 )
 
 Floats = npt.NDArray[np.floating[Any]]
+Shares = list[list[tuple[int, int]]]  # of each thread the rows of its tiles, from and to
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ class _Batch:
         factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
         factors[len(a) + len(p) :] = 0
         self.factors = factors
+        self.eighth = self._quantised() if eighth else None
         self._prepare(factors)
         self.torch_a, torch_p = _floats(factors[: len(a)]), _floats(factors[len(a) :])
         self.limits = np.full(len(a), np.nan, kind)
@@ -179,7 +182,6 @@ class _Batch:
         self.others = np.ascontiguousarray(self.inverse_p.T)
         self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
         self.p_blocks = [torch_p[:, block] for block in self.blocks]
-        self.eighth = self._quantised() if eighth else None
 
     def _prepare(self, factors: npt.NDArray[Any]) -> None:
         """Set the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
@@ -252,33 +254,13 @@ class _Batch:
         gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
-        if self.least > 0:
-            parts = pool.run(
-                [
-                    partial(
-                        sweep(share, index).entries, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B]
-                    )
-                    for index, share in enumerate(shares)
-                ],
-                self.threads,
-            )  # fmt: skip
-            self._candidates([tile for part in parts for tile in part[2]], gradient[B:])
-            results = [(loss, sums, gradient[B:]) for loss, sums, _ in parts]
-        else:
-            results = pool.run(
-            [
-                partial(
-                    sweep(share, index).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
-                    gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), dtype),
-                )
-                for index, share in enumerate(shares)
-            ],
-            self.threads,
-        )  # fmt: skip
+        given = known, tops, totals, column_tops, factors, backward, row_sums
+        results = (self._sampled if self.least > 0 else self._dense)(sweep, shares, given, gradient)
         column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
         ranges = pool.ranges(N, self.threads)
-        others = [] if self.least > 0 else [result[2] for result in results[1:]]
-        finish = partial(self._finish, gradient[B:], others, column_sums)
+        finish = partial(
+            self._finish, gradient[B:], [more for result in results[1:] for more in result[2:]], column_sums
+        )
         tasks = [partial(finish, *part) for part in ranges] + [
             partial(remove_radial, gradient[:B], self.a, row_sums, self.inverse_a, self.bounds, *part)
             for part in pool.ranges(B, self.threads)
@@ -286,18 +268,53 @@ class _Batch:
         pool.run(tasks, self.threads)
         return loss_back + math.fsum(result[0] for result in results), gradient
 
+    def _dense(
+        self, sweep: Callable[..., "_Sweep"], shares: Shares, given: tuple[Any, ...], gradient: Floats
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """Of each thread the loss, the column sums and its share of the candidates' gradient; the first writes that in place."""
+        B, (N, d) = len(self.a), self.p.shape
+        tasks = [
+            partial(
+                sweep(share, index).gradient, *given, gradient[:B],
+                gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), gradient.dtype),
+            )
+            for index, share in enumerate(shares)
+        ]  # fmt: skip
+        return pool.run(tasks, self.threads)
+
+    def _sampled(
+        self, sweep: Callable[..., "_Sweep"], shares: Shares, given: tuple[Any, ...], gradient: Floats
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """Write the gradient, but for its radial part; of each thread the loss and the column sums."""
+        da, dp = gradient[: len(self.a)], gradient[len(self.a) :]
+        tasks = [partial(sweep(share, index).entries, *given, da) for index, share in enumerate(shares)]
+        parts = pool.run(tasks, self.threads)
+        self._candidates([tile for *_, tiles in parts for tile in tiles], dp)
+        return [(loss, sums) for loss, sums, _ in parts]
+
     def _candidates(self, tiles: list["_Entries"], dp: Floats) -> None:
         """Set the candidates' gradient, but for its radial part, from what all tiles have left."""
-        N = len(self.p)
-        turned = pool.run(
-            [partial(_turn, tiles, level, N, dp.dtype) for level in range(len(self.blocks))], self.threads
-        )
-        tasks = [
-            partial(add_candidates, self.factors[: len(self.a), block], *of_level, *part, dp[:, block])
-            for part in pool.ranges(N, 4 * self.threads)
-            for block, of_level in zip(self.blocks, turned, strict=True)
-        ]
-        pool.run(tasks, self.threads)
+        L, N = len(self.blocks), len(dp)
+        counts = np.zeros((L, N), np.int64)
+        starts = np.zeros(L * N + 1, np.int64)
+        levels = pool.ranges(L, self.threads)
+
+        def add_up(start: int, end: int) -> None:
+            for tile in tiles:
+                count(tile.offsets, tile.columns, start, end, counts)
+
+        pool.run([partial(add_up, *part) for part in levels], self.threads)
+        np.cumsum(counts.ravel(), out=starts[1:])
+        rows, turned = np.empty(starts[-1], np.int32), np.empty(starts[-1], dp.dtype)
+        ends = starts[:-1].reshape(L, N).copy()
+
+        def turn_all(start: int, end: int) -> None:
+            for tile in tiles:
+                turn(tile.row, tile.offsets, tile.columns, tile.coefficients, start, end, ends, rows, turned)
+
+        pool.run([partial(turn_all, *part) for part in levels], self.threads)
+        gather = partial(add_candidates, self.factors, self.bounds, starts, rows, turned)
+        pool.run([partial(gather, *part, dp) for part in pool.ranges(N, PARTS * self.threads)], self.threads)
 
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
@@ -450,29 +467,6 @@ class _Sweep:
                 torch.mm(tile[level].T, batch.a_blocks[level][at], out=product[: tile.shape[2], block])
             add(_bits(product[: tile.shape[2]]), rows == self.rows[0], dp[of])
         return loss, column_sums, dp
-
-
-def _turn(
-    tiles: list[_Entries], level: int, N: int, dtype: npt.DTypeLike
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], Floats]:
-    """A level's coefficients column by column: where each column's begin, (N + 1,), their rows, and they themselves."""
-    counts = np.zeros(N, np.int64)
-    for tile in tiles:
-        count_columns(tile.columns[level], int(tile.offsets[level, -1]), counts)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    rows, coefficients = np.empty(starts[-1], np.int32), np.empty(starts[-1], dtype)
-    ends = starts[:-1].copy()
-    for tile in tiles:
-        turn(
-            tile.row,
-            tile.offsets[level],
-            tile.columns[level],
-            tile.coefficients[level],
-            ends,
-            rows,
-            coefficients,
-        )
-    return starts, rows, coefficients
 
 
 def _even(rows: int, most: int, threads: int) -> int:
