@@ -71,7 +71,8 @@ class Recipe:
         new_rows_rate: What the rate is multiplied by for rows that the start has none for.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
-            processor can; ``int8`` has the contrastive scores multiplied in 8 bits beyond that, likewise; ``fp32`` rounds nothing.
+            processor can; ``int8`` beyond that multiplies contrastive scores in 8 bits, likewise, and keeps Adam's moments in
+            bfloat16; ``fp32`` rounds nothing. On a GPU ``int8`` is ``bf16``.
         row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
         mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has
@@ -83,7 +84,7 @@ class Recipe:
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.
         least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
-            mean (contrastive and classes); 0 rounds none.
+            mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 
@@ -163,7 +164,8 @@ class Recipe:
                 raise InputError(
                     f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
                 )
-        if contrastive and values.get("precision") != "fp32":
+        values.setdefault("precision", "int8" if contrastive else "bf16")
+        if contrastive and values["precision"] != "fp32":
             values.setdefault("least_share", LEAST_SHARE)
         _check("least share", values.get("least_share", 0.0), 0.0, 1.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
