@@ -1,9 +1,10 @@
 """A contrastive gradient of few coefficients: small softmax weights are rounded at random, to nothing or to a least share.
 
-A weight of at least ``least`` stays as it is; a smaller one, w, becomes ``least`` with probability w / least and 0 otherwise, so
-the gradient is right in the mean (Wangni et al., 2018, do so with the entries of gradients). Weights of a row add up to 1, so of a
-row's thousands of coefficients only about 1 / least are left a level, and what were two of the three matrix products of a step
-become sums of few rows. Whether a weight stays follows from a key and from its place alone, and is drawn alike at all levels.
+A negative's weight of at least a share ``least`` of its row's negatives stays as it is; a smaller one, w, becomes that share, s,
+with probability w / s and 0 otherwise, so the gradient is right in the mean (Wangni et al., 2018, do so with the entries of
+gradients). So of a row's thousands of coefficients at most about 1 / least are left a level, and what were two of the three
+matrix products of a step become sums of few rows. Whether a weight stays follows from a key and from its place alone, and is
+drawn alike at all levels. (A share of the whole row, positive included, was noise where the positive is far ahead.)
 """
 
 from typing import Any
@@ -22,6 +23,8 @@ Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 
 UNIT = np.float32(2.0**-24)
+SMALLEST = 1e-6  # that the negatives of a row are taken for, beside the whole
+MOST = 1e30
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -71,6 +74,7 @@ def tile_to_entries(
     find: bool,
     tops: Floats,
     totals: Floats,
+    aims: Floats,
     column_tops: Floats,
     column_factors: Floats,
     backward: Floats,
@@ -85,8 +89,9 @@ def tile_to_entries(
     """The coefficients of a tile's gradient that are left.
 
     Args:
-        tile: As of ``contrast.tile_to_gradient``, but not written; as are all up to buffers.
-        least: The least weight that always stays, as a share of a row's.
+        tile: As of ``contrast.tile_to_gradient``, but not written; as are all up to buffers, but for:
+        aims: (R, L) the logits of the positives; written where they are in this tile.
+        least: The least weight that always stays, as a share of a row's negatives.
         key: Decides what stays of the smaller ones.
         row: The tile's first row in the batch.
         column: The tile's first column in the batch.
@@ -102,6 +107,7 @@ def tile_to_entries(
     flags = np.zeros(-(-N // 8) * 8, np.uint8)
     eights = flags.view(np.uint64)
     drawn, fresh = np.empty(N, inverse_a.dtype), np.empty(L, inverse_a.dtype)
+    units, steps = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     offsets = np.zeros((L, R + 1), np.int64)
     columns, coefficients = np.empty((L, N + 64 * R), np.int32), np.empty((L, N + 64 * R), inverse_a.dtype)
     loss = 0.0
@@ -117,8 +123,12 @@ def tile_to_entries(
         for level in range(L):
             total, pull = totals[i, level], scale * weights[level]
             if target >= 0:
-                aim = np.float64(scale * cosines[level, target] - tops[i, level])
-                loss += weights[level] * (np.log(np.float64(total)) - aim)
+                aims[i, level] = scale * cosines[level, target]
+                loss += weights[level] * (
+                    np.log(np.float64(total)) - np.float64(aims[i, level] - tops[i, level])
+                )
+            own = np.exp(aims[i, level] - tops[i, level])
+            rest = least * max(np.float64(total - own), SMALLEST * total)
             if len(column_tops) > 0:
                 backward_exponentials(
                     cosines[level], scale, column_tops[level], column_factors[level], scratch
@@ -126,10 +136,13 @@ def tile_to_entries(
                 if target >= 0:
                     scratch[target] = 0.0
                 _add_backward(exps[level], pull / total, scratch)
-                fresh[level] = kind(1 / (least * pull)) if pull > 0 else kind(0)
+                rest *= pull / total
+                units[level] = min(1 / rest, MOST) if pull > 0 else 0
+                steps[level] = 1 / units[level] if pull > 0 else 0
             else:
-                fresh[level] = kind(1 / (least * total)) if pull > 0 else kind(0)
-            _raise(exps[level], fresh[level], most)
+                units[level] = min(1 / rest, MOST) if pull > 0 else 0
+                steps[level] = pull / total / units[level] if pull > 0 else 0
+            _raise(exps[level], units[level], most)
         _draw(key, row + i, column, drawn)
         _flag(most, drawn, flags)
         if target >= 0:
@@ -144,12 +157,12 @@ def tile_to_entries(
                     continue
                 above = kind(0)
                 for level in range(L - 1, -1, -1):
-                    pull, share = scale * weights[level], exps[level, j] * fresh[level]
+                    pull, share = scale * weights[level], exps[level, j] * units[level]
                     g = kind(0)
                     if j == target:
-                        g = share * kind(least * pull) - pull + backward[i, level]
+                        g = share * steps[level] - pull + backward[i, level]
                     elif share > drawn[j]:
-                        g = max(share, kind(1)) * kind(least * pull)
+                        g = max(share, kind(1)) * steps[level]
                     if g != 0:
                         along = g * cosines[level, j]
                         row_sums[i, level] += along

@@ -125,8 +125,8 @@ def contrastive(
             negatives of that anchor. By default there is no such limit.
         precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
             levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.scores``.
-        least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
-            mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
+            right in the mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
@@ -233,10 +233,13 @@ class _Batch:
 
         dtype = self.a.dtype
         tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
-        totals = np.zeros((B, L), dtype)
+        totals, aims = np.zeros((B, L), dtype), np.zeros((B, L), dtype)
         if len(columns) > 1:
             pool.run(
-                [partial(sweep(share, index).totals, tops, totals) for index, share in enumerate(shares)],
+                [
+                    partial(sweep(share, index).totals, tops, totals, aims)
+                    for index, share in enumerate(shares)
+                ],
                 self.threads,
             )
         loss_back, column_tops, factors, backward = (
@@ -254,7 +257,7 @@ class _Batch:
         gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
-        given = known, tops, totals, column_tops, factors, backward, row_sums
+        given = known, tops, totals, aims, column_tops, factors, backward, row_sums
         results = (self._sampled if self.least > 0 else self._dense)(sweep, shares, given, gradient)
         column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
         ranges = pool.ranges(N, self.threads)
@@ -397,10 +400,10 @@ class _Sweep:
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
 
-    def totals(self, tops: Floats, totals: Floats) -> None:
+    def totals(self, tops: Floats, totals: Floats, aims: Floats) -> None:
         for rows, columns, _, shared in self._tiles():
             at = slice(*rows)
-            tile_to_totals(*shared, self.batch.find, tops[at], totals[at], self._buffers(columns))
+            tile_to_totals(*shared, self.batch.find, tops[at], totals[at], aims[at], self._buffers(columns))
 
     def column_totals(self) -> tuple[Floats, Floats, Floats]:
         batch = self.batch
@@ -418,8 +421,8 @@ class _Sweep:
         return tops, totals, aims
 
     def entries(
-        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
-        row_sums: Floats, da: Floats,
+        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,
+        backward: Floats, row_sums: Floats, da: Floats,
     ) -> tuple[float, Floats, list[_Entries]]:  # fmt: skip
         """Write these rows of da; return the forward loss, the column sums of G * S, and what is left of each tile."""
         batch = self.batch
@@ -430,7 +433,7 @@ class _Sweep:
             at, of = slice(*rows), slice(*columns)
             sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
             more, *left = tile_to_entries(
-                *shared, batch.weights, known, batch.find, tops[at], totals[at], _cut(column_tops, columns),
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(column_tops, columns),
                 _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
                 batch.least, np.uint64(batch.targets.key), rows[0], columns[0],
             )  # fmt: skip
@@ -441,8 +444,8 @@ class _Sweep:
         return loss, column_sums, tiles
 
     def gradient(
-        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
-        row_sums: Floats, da: Floats, dp: Floats,
+        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,  # noqa: ARG002
+        backward: Floats, row_sums: Floats, da: Floats, dp: Floats,
     ) -> tuple[float, Floats, Floats]:  # fmt: skip
         """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch

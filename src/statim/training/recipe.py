@@ -83,8 +83,8 @@ class Recipe:
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.
-        least_share: Softmax weights of negatives below this are rounded at random in the gradient, to it or to 0, right in the
-            mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
+            right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 
