@@ -190,7 +190,7 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="What is rounded where the processor can: int8 (default of contrastive losses), bf16, or fp32 (nothing)."
+            help="What is rounded where the processor can: int8 (most, fastest), bf16 (default), or fp32 (nothing)."
         ),
     ] = None,
     seed: Annotated[

@@ -272,7 +272,7 @@ class _Batch:
         return loss_back + math.fsum(result[0] for result in results), gradient
 
     def _dense(
-        self, sweep: Callable[..., "_Sweep"], shares: Shares, given: tuple[Any, ...], gradient: Floats
+        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
     ) -> list[tuple[Any, ...]]:  # fmt: skip
         """Of each thread the loss, the column sums and its share of the candidates' gradient; the first writes that in place."""
         B, (N, d) = len(self.a), self.p.shape
@@ -286,7 +286,7 @@ class _Batch:
         return pool.run(tasks, self.threads)
 
     def _sampled(
-        self, sweep: Callable[..., "_Sweep"], shares: Shares, given: tuple[Any, ...], gradient: Floats
+        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
     ) -> list[tuple[Any, ...]]:  # fmt: skip
         """Write the gradient, but for its radial part; of each thread the loss and the column sums."""
         da, dp = gradient[: len(self.a)], gradient[len(self.a) :]

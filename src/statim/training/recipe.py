@@ -13,9 +13,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 # Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
-LEAST_SHARE = (
-    1 / 64
-)  # smaller softmax weights are rounded; benchmarks/RESULTS.md has the quality with and without
+LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
@@ -164,8 +162,7 @@ class Recipe:
                 raise InputError(
                     f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
                 )
-        values.setdefault("precision", "int8" if contrastive else "bf16")
-        if contrastive and values["precision"] != "fp32":
+        if contrastive and values.get("precision") == "int8":
             values.setdefault("least_share", LEAST_SHARE)
         _check("least share", values.get("least_share", 0.0), 0.0, 1.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
