@@ -48,6 +48,7 @@ def main() -> None:
         "--data-workers", default="auto", help="sentence-transformers' dataloader workers: a count, or the fastest of 0, 1 and 2"
     )  # fmt: skip
     parser.add_argument("--data-context", default="fork", choices=("fork", "forkserver", "spawn"))
+    parser.add_argument("--precision", default="int8", choices=("int8", "bf16", "fp32"), help="of statim")
     parser.add_argument("--peer-precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -66,7 +67,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     specs = [
         {
             "folder": str(folder), "batch": batch, "dim": dim, "epochs": arguments.epochs, "pairs": counts["train"],
-            "learning_rate": arguments.learning_rate, "data_context": arguments.data_context, "peer_precision": arguments.peer_precision, "cold": False,
+            "learning_rate": arguments.learning_rate, "data_context": arguments.data_context, "precision": arguments.precision, "peer_precision": arguments.peer_precision, "cold": False,
         }
         for batch, dim in configs
     ]  # fmt: skip
@@ -161,7 +162,7 @@ def child(spec: dict[str, Any]) -> None:
     recipe = Recipe.make(
         spec["pairs"], None, dim=dim, levels=[level for level in (16, 32, 64, 128, 256, 512, 1024) if level < dim][-5:],
         batch=spec["batch"], epochs=spec["epochs"], learning_rate=spec["learning_rate"], seed=spec["seed"],
-        precision=spec["peer_precision"] if theirs else "bf16",
+        precision=spec["peer_precision"] if theirs else spec["precision"],
     )  # fmt: skip
     if not spec["cold"]:
         tiny = dataclasses.replace(recipe, batch=64, epochs=1)
@@ -221,7 +222,7 @@ def summary(spec: dict[str, Any], runs: dict[str, list[Any]]) -> dict[str, Any]:
     steps = spec["epochs"] * max(1, spec["pairs"] // spec["batch"])
     result: dict[str, Any] = {
         "batch": spec["batch"], "dim": spec["dim"], "epochs": spec["epochs"], "pairs": spec["pairs"],
-        "threads": ours[0]["threads"], "data_workers": spec["data_workers"], "data_worker_trials": spec.get("data_worker_trials"), "peer_precision": spec["peer_precision"],
+        "threads": ours[0]["threads"], "data_workers": spec["data_workers"], "data_worker_trials": spec.get("data_worker_trials"), "precision": spec["precision"], "peer_precision": spec["peer_precision"],
         "ratio": round(statistics.median(total(b) / total(a) for a, b in zip(ours, theirs, strict=True)), 2),
         "train_ratio": round(statistics.median(training(b) / training(a) for a, b in zip(ours, theirs, strict=True)), 2),
         "start_ndcg@10": ours[0]["start_ndcg@10"],

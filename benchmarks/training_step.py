@@ -1,6 +1,6 @@
 """Where a training step's time goes. The last line is JSON.
 
-python benchmarks/training_step.py [--batch 1024] [--dim 512] [--epochs 3]
+python benchmarks/training_step.py [--batch 1024] [--dim 512] [--epochs 3] [--precision int8]
 """
 
 import argparse
@@ -28,12 +28,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--precision", default="int8")
     arguments = parser.parse_args()
     pairs = python_docs(PACKAGES)
     tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
     workers = threads.count()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)
-    recipe = Recipe.make(len(data), None, dim=arguments.dim, batch=arguments.batch, epochs=arguments.epochs)
+    recipe = Recipe.make(
+        len(data),
+        None,
+        dim=arguments.dim,
+        batch=arguments.batch,
+        epochs=arguments.epochs,
+        precision=arguments.precision,
+    )
     steps = Schedule(data, recipe).steps * recipe.epochs
     taken: dict[str, list[float]] = {}
 
@@ -63,7 +71,7 @@ def main() -> None:
         print(f"{name:28} {median:8.2f} ms")
     result = {
         "benchmark": "training_step", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": recipe.batch,
-        "dim": recipe.dim, "levels": list(recipe.levels), "milliseconds": milliseconds,
+        "dim": recipe.dim, "levels": list(recipe.levels), "precision": recipe.precision, "milliseconds": milliseconds,
         "step_milliseconds": round(seconds / steps * 1e3, 2), "pairs_per_second": round(steps * recipe.batch / seconds),
     }  # fmt: skip
     print(json.dumps(result))

@@ -5,7 +5,7 @@ import pytest
 
 from statim.errors import InputError
 from statim.training.batches import Schedule
-from statim.training.recipe import Recipe
+from statim.training.recipe import LEAST_SHARE, Recipe
 from statim.training.trainer import learning_rates
 
 
@@ -60,3 +60,12 @@ def test_few_pairs_are_trained_on_for_longer(pairs, batch, epochs):
     assert Recipe.make(pairs, 64, batch=batch).epochs == epochs
     assert Recipe.make(pairs, 64, batch=batch, loss="classes").epochs == (1 if pairs > 1_000_000 else 3)
     assert Recipe.make(pairs, 64, batch=batch, epochs=2).epochs == 2
+
+
+def test_int8_alone_rounds_softmax_weights():
+    shares = {
+        name: Recipe.make(1000, 8, precision=name).least_share for name in (None, "bf16", "fp32", "int8")
+    }
+    assert shares == {None: 0, "bf16": 0, "fp32": 0, "int8": LEAST_SHARE}
+    assert Recipe.make(1000, 8, precision="int8", loss="cosent").least_share == 0
+    assert Recipe.make(1000, 8, precision="int8", least_share=0.5).least_share == 0.5

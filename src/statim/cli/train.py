@@ -188,7 +188,10 @@ def train(
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="bf16 (default) or fp32, of the matrix products.")
+        str | None,
+        typer.Option(
+            help="What is rounded where the processor can: int8 (most, fastest), bf16 (default), or fp32 (nothing)."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Decides splits, order and random numbers (default 0).")

@@ -112,7 +112,7 @@ def _coefficients(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
+def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
     """Set out to the negatives' G of the backward direction."""
     unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
     for j in range(len(cosines)):
@@ -196,6 +196,7 @@ def tile_to_totals(
     find: bool,
     tops: Floats,
     totals: Floats,
+    aims: Floats,
     buffers: Floats,
 ) -> None:
     """Add a tile's columns to its rows' sums of exponentials.
@@ -206,6 +207,7 @@ def tile_to_totals(
         find: The tops are not known beforehand; start them at -inf.
         tops: (R, L) the shifts; updated if ``find``.
         totals: (R, L) updated; start at 0.
+        aims: (R, L) written where the target is in this tile: the logits of the positives.
     """
     L, R = tile.shape[:2]
     cosines, exps = buffers[:L], buffers[L : 2 * L]
@@ -217,6 +219,8 @@ def tile_to_totals(
             fresh_tops, fresh, cosines, exps, buffers[2 * L], buffers[2 * L + 1],
         )  # fmt: skip
         for level in range(L):
+            if targets[i] >= 0:
+                aims[i, level] = scale * cosines[level, targets[i]]
             if find:
                 top = max(tops[i, level], fresh_tops[level])
                 before = totals[i, level] * np.exp(tops[i, level] - top)
@@ -297,7 +301,7 @@ def tile_to_gradient(
                 if target >= 0:
                     g[target] -= total
             else:
-                _backward_exponentials(
+                backward_exponentials(
                     cosines[level], scale, column_tops[level], column_factors[level], scratch
                 )
                 if target >= 0:

@@ -93,3 +93,22 @@ def _store(array, i, x):  # type: ignore[no-untyped-def]  # noqa: ARG001
         array[i] = x
 
     return plain
+
+
+def store_random(array: Any, i: Any, x: Any, bits: Any) -> None:
+    """array[i] = x, not negative; in int16, rounded to one of the two nearest bfloat16, right in the mean of 16 random bits."""
+
+
+@overload(store_random, inline="always")
+def _store_random(array, i, x, bits):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    if array.dtype == types.int16:
+
+        def rounded(array, i, x, bits):  # type: ignore[no-untyped-def]
+            array[i] = np.int16((as_bits(x) + bits) >> SIXTEEN)
+
+        return rounded
+
+    def plain(array, i, x, bits):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        array[i] = x
+
+    return plain

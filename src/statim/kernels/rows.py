@@ -12,7 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
-from statim.kernels.floats import store
+from statim.kernels.floats import load, store, store_random
+from statim.kernels.hashing import FIRST, GOLDEN, mixed
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
@@ -167,9 +168,9 @@ def sort_by_row(
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _drift(w: Floats, m: Floats, v: Floats, move: Any, epsilon: Any) -> None:
+def _drift(w: Floats, m: Stored, v: Stored, move: Any, epsilon: Any) -> None:
     for j in range(len(w)):
-        w[j] -= move * m[j] / (np.sqrt(v[j]) + epsilon)
+        w[j] -= move * load(m, j) / (np.sqrt(load(v, j)) + epsilon)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -179,16 +180,16 @@ def _scale(w: Floats, factor: Any) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _subtract(w: Floats, m: Floats, factor: Any) -> None:
+def _subtract(w: Floats, m: Stored, factor: Any) -> None:
     for j in range(len(w)):
-        w[j] -= factor * m[j]
+        w[j] -= factor * load(m, j)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def catch_up(
     table: Floats,
-    first: Floats,
-    second: Floats,
+    first: Stored,
+    second: Stored,
     last: Ints,
     rows: Ints,
     start: int,
@@ -210,7 +211,7 @@ def catch_up(
 
     Args:
         table: (V, d) updated.
-        first: (V, d) first moments after step ``last``.
+        first: (V, d) first moments after step ``last``; bfloat16 if int16, as is second.
         second: (V, d) second moments after step ``last``, or (V, 1) of whole rows.
         last: (V,) the last step at which each row had a gradient, 0 for never. Not changed.
         rows: Rows, each once.
@@ -247,8 +248,8 @@ def catch_up(
 @njit(nogil=True, cache=True, error_model="numpy")
 def fetch(
     table: Floats,
-    first: Floats,
-    second: Floats,
+    first: Stored,
+    second: Stored,
     last: Ints,
     rows: Ints,
     start: int,
@@ -296,7 +297,7 @@ def gather(
     gradients: Stored,
     start: int,
     end: int,
-    out: Floats,
+    out: Stored,
     squares: npt.NDArray[np.float64],
 ) -> None:
     """Sum each row's gradient from the gradients of the vectors it is in.
@@ -306,41 +307,48 @@ def gather(
         gradients: (m, d) gradients of the batch's pooled vectors; bfloat16 as int16.
         start: First row of those that occur.
         end: One past the last.
-        out: (rows that occur, d) written at [start, end).
+        out: (rows that occur, d) written at [start, end); rounded to bfloat16 if int16.
         squares: (rows that occur,) written at [start, end): squared norms.
     """
+    sums = np.empty(out.shape[1], shares.dtype)
     for u in range(start, end):
-        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], out[u])
-        squares[u] = _square(out[u])
+        add_rows(gradients, positions, shares, row_offsets[u], row_offsets[u + 1], sums)
+        squares[u] = _square(sums)
+        _copy(sums, out[u])
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def _adam(
-    w: Floats, m: Floats, v: Floats, gradient: Floats, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
-    correction: Any, epsilon: Any,
+    w: Floats, m: Stored, v: Stored, gradient: Stored, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
+    correction: Any, epsilon: Any, key: np.uint32,
 ) -> None:  # fmt: skip
     for j in range(len(w)):
-        g = gradient[j]
-        m[j] = old_1 * m[j] + new_1 * g
-        v[j] = old_2 * v[j] + new_2 * g * g
-        w[j] -= rate * m[j] / (np.sqrt(v[j]) * correction + epsilon)
+        g = load(gradient, j)
+        mean = old_1 * load(m, j) + new_1 * g
+        square = old_2 * load(v, j) + new_2 * g * g
+        store(m, j, mean)
+        x = np.uint32(key + np.uint32(j) * GOLDEN)
+        x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * FIRST)
+        store_random(v, j, square, np.int32(x >> np.uint32(16)))
+        w[j] -= rate * mean / (np.sqrt(square) * correction + epsilon)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
-def _adam_of_row(w: Floats, m: Floats, gradient: Floats, old: Any, new: Any, rate: Any) -> None:
+def _adam_of_row(w: Floats, m: Stored, gradient: Stored, old: Any, new: Any, rate: Any) -> None:
     for j in range(len(w)):
-        m[j] = old * m[j] + new * gradient[j]
-        w[j] -= rate * m[j]
+        mean = old * load(m, j) + new * load(gradient, j)
+        store(m, j, mean)
+        w[j] -= rate * mean
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def adam(
     table: Floats,
-    first: Floats,
-    second: Floats,
+    first: Stored,
+    second: Stored,
     last: Ints,
     rows: Ints,
-    gradients: Floats,
+    gradients: Stored,
     squares: npt.NDArray[np.float64],
     start: int,
     end: int,
@@ -358,8 +366,9 @@ def adam(
 
     Args:
         table: (V, d) updated; rows caught up with step - 1.
-        first: (V, d) first moments, updated; as of step ``last``.
-        second: (V, d) second moments, likewise; or (V, 1), the mean square of the whole row's gradient.
+        first: (V, d) first moments, updated; as of step ``last``; bfloat16 if int16.
+        second: (V, d) second moments, likewise, in bfloat16 rounded at random, or they would stand still: a step changes them by
+            less than it resolves; or (V, 1), the mean square of the whole row's gradient.
         last: (V,) the last step at which each row had a gradient; set to ``step``.
         rows: The rows that occur.
         gradients: (rows that occur, d) from ``gather``.
@@ -411,4 +420,5 @@ def adam(
                 rate_1,
                 correction,
                 eps,
+                mixed(np.uint32(np.uint32(row) * GOLDEN + np.uint32(step))),
             )

@@ -56,6 +56,11 @@ def dropout_key(seed: int, step: int) -> int:
     return int(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1 << 32]).random_raw())
 
 
+def rounding_key(seed: int, step: int) -> int:
+    """What decides which small softmax weights a step leaves out: 64 bits."""
+    return int(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1 << 34]).random_raw())
+
+
 class Schedule:
     """The rows of the data that each step takes.
 

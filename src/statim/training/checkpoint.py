@@ -228,9 +228,8 @@ def load(
     try:
         state: dict[str, Any] = json.loads(metadata["state"])
         step = int(state["step"])
-        table, first, second = (
-            np.array(arrays.pop(name), np.float32) for name in ("table", "first", "second")
-        )
+        table = np.array(arrays.pop("table"), np.float32)
+        first, second = (np.array(arrays.pop(name)) for name in ("first", "second"))
         last = np.array(arrays.pop("last"), np.int32)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(

@@ -16,7 +16,7 @@ needs each column's sum, hence another such sweep.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,9 +37,12 @@ from statim.kernels.contrast import (
     tile_to_totals,
 )
 from statim.kernels.floats import FAST_BFLOAT16
+from statim.kernels.sampled import add_anchors, add_candidates, count, tile_to_entries, turn
+from statim.kernels.scores import FAST_INT8, corrections, depths, multiply, pack, quantise
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
+PARTS = 4  # of the candidates for each thread
 MOST_ROWS = 1024  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
@@ -48,6 +51,7 @@ PADDING = (
 )
 
 Floats = npt.NDArray[np.floating[Any]]
+Shares = list[list[tuple[int, int]]]  # of each thread the rows of its tiles, from and to
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,13 @@ class Targets:
         columns: (B,) int32, the column of each anchor's positive.
         masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's after the other's.
         masked_offsets: (B + 1,) int64, where each anchor's begin in ``masked``.
+        key: 64 bits that decide what is left of small softmax weights, where they are rounded at random.
     """
 
     columns: npt.NDArray[np.int32]
     masked: npt.NDArray[np.int32]
     masked_offsets: npt.NDArray[np.int64]
+    key: int = 0
 
     @staticmethod
     def plain(rows: int) -> "Targets":
@@ -99,6 +105,7 @@ def contrastive(
     both_directions: bool = False,
     margin: float | None = None,
     precision: str = "fp32",
+    least_share: float = 0.0,
     threads: int = 1,
     tile_rows: int | None = None,
     tile_columns: int | None = None,
@@ -117,7 +124,9 @@ def contrastive(
         margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown positives: no
             negatives of that anchor. By default there is no such limit.
         precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
-            levels, rows and columns stay float32.
+            levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.scores``.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
+            right in the mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
@@ -127,8 +136,8 @@ def contrastive(
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
     batch = _Batch(
-        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, threads,
-        workspace or Workspace(),
+        anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, least_share,
+        threads, workspace or Workspace(),
     )  # fmt: skip
     return batch.gradient(tile_rows, tile_columns)
 
@@ -138,11 +147,11 @@ class _Batch:
 
     def __init__(
         self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
-        both: bool, margin: float | None, precision: str, threads: int, workspace: Workspace,
+        both: bool, margin: float | None, precision: str, least: float, threads: int, workspace: Workspace,
     ) -> None:  # fmt: skip
         kind = a.dtype.type
         self.a, self.p, self.targets, self.threads, self.both = a, p, targets, threads, both
-        self.workspace, self.scale = workspace, kind(scale)
+        self.workspace, self.scale, self.least = workspace, kind(scale), least
         self.find = scale > FIXED
         share = 0.5 if both else 1.0
         self.weights = (
@@ -150,14 +159,19 @@ class _Batch:
         ).astype(kind)
         self.blocks = [slice(start, end) for start, end in zip([0, *levels], levels, strict=False)]
         self.bounds = np.array(levels, np.int64)
-        half = precision == "bf16" and FAST_BFLOAT16 and a.dtype == np.float32
+        single = a.dtype == np.float32
+        half = precision != "fp32" and FAST_BFLOAT16 and single
+        eighth = precision == "int8" and FAST_INT8 and single and (half or least > 0)
         self.inverse_a, self.inverse_p = (
             np.empty((len(a), len(levels)), kind),
             np.empty((len(p), len(levels)), kind),
         )
         self.stored = np.dtype(np.int16 if half else kind)  # of factors and products; bfloat16 as int16
+        self.tiled = np.dtype(np.int16) if eighth else self.stored  # of tiles
         factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
         factors[len(a) + len(p) :] = 0
+        self.factors = factors
+        self.eighth = self._quantised() if eighth else None
         self._prepare(factors)
         self.torch_a, torch_p = _floats(factors[: len(a)]), _floats(factors[len(a) :])
         self.limits = np.full(len(a), np.nan, kind)
@@ -181,10 +195,36 @@ class _Batch:
         ]
         pool.run(tasks, self.threads)
 
+    def _quantised(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that ``scores.multiply`` takes of the batch."""
+        (B, N, L), places = (len(self.a), len(self.p), len(self.blocks)), depths(self.bounds)
+        take, padded = self.workspace.take, _padded(N)
+        a, p = (
+            take(name, (n, int(places[-1])), np.int8)
+            for name, n in (("a in 8 bits", B), ("p in 8 bits", padded))
+        )
+        scales_a, scales_p = np.empty((L, B), np.float32), np.zeros((L, padded), np.float32)
+        sums, packed = np.empty((L, B), np.int32), take("packed", (padded * int(places[-1]) // 4,), np.int32)
+        p[N:] = 0
+
+        def anchors(start: int, end: int) -> None:
+            quantise(self.a, self.bounds, places, start, end, scales_a, a)
+            corrections(a, places, start, end, sums)
+
+        def candidates(start: int, end: int) -> None:
+            quantise(self.p, self.bounds, places, start, min(end, N), scales_p, p)
+            pack(p, places, start, end, packed)
+
+        tasks = [partial(anchors, *part) for part in pool.ranges(B, self.threads)]
+        pool.run(
+            tasks + [partial(candidates, *part) for part in pool.ranges(padded, self.threads)], self.threads
+        )
+        return a, sums, scales_a, packed, scales_p, places
+
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
         C = _padded(tile_columns or (N if N <= MOST_COLUMNS else CUT_COLUMNS))
-        most = TILE_BYTES // (L * _padded(min(C, N)) * self.stored.itemsize)
+        most = TILE_BYTES // (L * _padded(min(C, N)) * self.tiled.itemsize)
         R = tile_rows or _even(B, max(64, min(MOST_ROWS, most)), self.threads)
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
@@ -193,10 +233,13 @@ class _Batch:
 
         dtype = self.a.dtype
         tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
-        totals = np.zeros((B, L), dtype)
+        totals, aims = np.zeros((B, L), dtype), np.zeros((B, L), dtype)
         if len(columns) > 1:
             pool.run(
-                [partial(sweep(share, index).totals, tops, totals) for index, share in enumerate(shares)],
+                [
+                    partial(sweep(share, index).totals, tops, totals, aims)
+                    for index, share in enumerate(shares)
+                ],
                 self.threads,
             )
         loss_back, column_tops, factors, backward = (
@@ -214,25 +257,67 @@ class _Batch:
         gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
-        results = pool.run(
-            [
-                partial(
-                    sweep(share, index).gradient, known, tops, totals, column_tops, factors, backward, row_sums, gradient[:B],
-                    gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), dtype),
-                )
-                for index, share in enumerate(shares)
-            ],
-            self.threads,
-        )  # fmt: skip
+        given = known, tops, totals, aims, column_tops, factors, backward, row_sums
+        results = (self._sampled if self.least > 0 else self._dense)(sweep, shares, given, gradient)
         column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
         ranges = pool.ranges(N, self.threads)
-        finish = partial(self._finish, gradient[B:], [result[2] for result in results[1:]], column_sums)
+        finish = partial(
+            self._finish, gradient[B:], [more for result in results[1:] for more in result[2:]], column_sums
+        )
         tasks = [partial(finish, *part) for part in ranges] + [
             partial(remove_radial, gradient[:B], self.a, row_sums, self.inverse_a, self.bounds, *part)
             for part in pool.ranges(B, self.threads)
         ]
         pool.run(tasks, self.threads)
         return loss_back + math.fsum(result[0] for result in results), gradient
+
+    def _dense(
+        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """Of each thread the loss, the column sums and its share of the candidates' gradient; the first writes that in place."""
+        B, (N, d) = len(self.a), self.p.shape
+        tasks = [
+            partial(
+                sweep(share, index).gradient, *given, gradient[:B],
+                gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), gradient.dtype),
+            )
+            for index, share in enumerate(shares)
+        ]  # fmt: skip
+        return pool.run(tasks, self.threads)
+
+    def _sampled(
+        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """Write the gradient, but for its radial part; of each thread the loss and the column sums."""
+        da, dp = gradient[: len(self.a)], gradient[len(self.a) :]
+        tasks = [partial(sweep(share, index).entries, *given, da) for index, share in enumerate(shares)]
+        parts = pool.run(tasks, self.threads)
+        self._candidates([tile for *_, tiles in parts for tile in tiles], dp)
+        return [(loss, sums) for loss, sums, _ in parts]
+
+    def _candidates(self, tiles: list["_Entries"], dp: Floats) -> None:
+        """Set the candidates' gradient, but for its radial part, from what all tiles have left."""
+        L, N = len(self.blocks), len(dp)
+        counts = np.zeros((L, N), np.int64)
+        starts = np.zeros(L * N + 1, np.int64)
+        levels = pool.ranges(L, self.threads)
+
+        def add_up(start: int, end: int) -> None:
+            for tile in tiles:
+                count(tile.offsets, tile.columns, start, end, counts)
+
+        pool.run([partial(add_up, *part) for part in levels], self.threads)
+        np.cumsum(counts.ravel(), out=starts[1:])
+        rows, turned = np.empty(starts[-1], np.int32), np.empty(starts[-1], dp.dtype)
+        ends = starts[:-1].reshape(L, N).copy()
+
+        def turn_all(start: int, end: int) -> None:
+            for tile in tiles:
+                turn(tile.row, tile.offsets, tile.columns, tile.coefficients, start, end, ends, rows, turned)
+
+        pool.run([partial(turn_all, *part) for part in levels], self.threads)
+        gather = partial(add_candidates, self.factors, self.bounds, starts, rows, turned)
+        pool.run([partial(gather, *part, dp) for part in pool.ranges(N, PARTS * self.threads)], self.threads)
 
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
@@ -265,6 +350,16 @@ class _Batch:
         return loss, top, factors.astype(dtype), (pull * (own / whole - 1)).astype(dtype)
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """What is left of a tile's coefficients; ``row`` is its first, the others are those of ``tile_to_entries``."""
+
+    row: int
+    offsets: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int32]
+    coefficients: Floats
+
+
 class _Sweep:
     """One thread's share of a batch's tiles; its methods go over them once each."""
 
@@ -282,31 +377,33 @@ class _Sweep:
         torch.set_num_threads(1)  # the threads are ours
         batch = self.batch
         L = len(batch.blocks)
-        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,))
+        buffer = self._tensor("tile", (L * self.most_rows * self.most_columns,), batch.tiled)
         for rows in self.rows:
             for columns in self.columns:
                 R, N = rows[1] - rows[0], _padded(columns[1] - columns[0])
                 tile = buffer[: L * R * N].view(L, R, N)
                 at, of = slice(*rows), slice(columns[0], columns[0] + N)
-                for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
-                    torch.mm(a[at], p[of].T, out=out)
+                if batch.eighth is not None:
+                    multiply(*batch.eighth, rows, (of.start, of.stop), _bits(tile))
+                else:
+                    for a, p, out in zip(batch.a_blocks, batch.p_blocks, tile, strict=True):
+                        torch.mm(a[at], p[of].T, out=out)
                 yield rows, columns, tile, (
                     _bits(tile), batch.inverse_a[slice(*rows)], _cut(batch.others, columns),
                     *batch.targets.tile(rows, columns), batch.limits[slice(*rows)], batch.scale,
                 )  # fmt: skip
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        """Of this thread alone, and of the products' type."""
-        array = self.batch.workspace.take(f"{name} {self.index}", shape, self.batch.stored)
-        return _floats(array)
+    def _tensor(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> torch.Tensor:
+        """Of this thread alone."""
+        return _floats(self.batch.workspace.take(f"{name} {self.index}", shape, dtype))
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
 
-    def totals(self, tops: Floats, totals: Floats) -> None:
+    def totals(self, tops: Floats, totals: Floats, aims: Floats) -> None:
         for rows, columns, _, shared in self._tiles():
             at = slice(*rows)
-            tile_to_totals(*shared, self.batch.find, tops[at], totals[at], self._buffers(columns))
+            tile_to_totals(*shared, self.batch.find, tops[at], totals[at], aims[at], self._buffers(columns))
 
     def column_totals(self) -> tuple[Floats, Floats, Floats]:
         batch = self.batch
@@ -323,14 +420,39 @@ class _Sweep:
             tops[:, of], totals[:, of] = part_tops, part
         return tops, totals, aims
 
+    def entries(
+        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,
+        backward: Floats, row_sums: Floats, da: Floats,
+    ) -> tuple[float, Floats, list[_Entries]]:  # fmt: skip
+        """Write these rows of da; return the forward loss, the column sums of G * S, and what is left of each tile."""
+        batch = self.batch
+        column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
+        candidates = batch.factors[len(batch.a) :]
+        loss, tiles = 0.0, []
+        for rows, columns, _, shared in self._tiles():
+            at, of = slice(*rows), slice(*columns)
+            sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
+            more, *left = tile_to_entries(
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(column_tops, columns),
+                _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
+                batch.least, np.uint64(batch.targets.key), rows[0], columns[0],
+            )  # fmt: skip
+            loss += more
+            column_sums[:, of] += sums
+            add_anchors(candidates, batch.bounds, *left, columns[0] == 0, da[at])
+            tiles.append(_Entries(rows[0], *left))
+        return loss, column_sums, tiles
+
     def gradient(
-        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
-        row_sums: Floats, da: Floats, dp: Floats,
+        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,  # noqa: ARG002
+        backward: Floats, row_sums: Floats, da: Floats, dp: Floats,
     ) -> tuple[float, Floats, Floats]:  # fmt: skip
         """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch
         column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
-        product = self._tensor("product", (max(self.most_rows, self.most_columns), batch.a.shape[1]))
+        product = self._tensor(
+            "product", (max(self.most_rows, self.most_columns), batch.a.shape[1]), batch.stored
+        )
         loss = 0.0
         for rows, columns, tile, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)

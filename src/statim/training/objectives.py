@@ -4,6 +4,7 @@ An objective's ``batch`` gives the texts of a step and their targets, which foll
 calling it with the texts' vectors and those targets gives the loss and its gradient.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, Stream
+from statim.training.batches import Assembler, Stream, rounding_key
 from statim.training.contrastive import Targets, contrastive
 from statim.training.pairwise import Loss, cosent, cosine, distance, kl, margin_mse, pairwise, triplet
 from statim.training.recipe import Recipe
@@ -65,7 +66,8 @@ class Contrastive:
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Targets]:  # noqa: ARG002
         """Anchors, then unique candidates."""
-        return self._assemble(rows)
+        texts, targets = self._assemble(rows)
+        return texts, replace(targets, key=rounding_key(self._recipe.seed, step))
 
     def __call__(self, vectors: Floats, targets: Targets) -> tuple[float, Floats]:
         """The contrastive loss."""
@@ -82,6 +84,7 @@ class Asymmetric:
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, tuple[Targets, Floats]]:  # noqa: ARG002
         """Anchors alone; candidates come as vectors, with the targets."""
         texts, targets = self._assemble(rows)
+        targets = replace(targets, key=rounding_key(self._recipe.seed, step))
         return texts[: len(rows)], (targets, self._views.of_documents(texts[len(rows) :]))
 
     def __call__(self, vectors: Floats, targets: tuple[Targets, Floats]) -> tuple[float, Floats]:
@@ -117,7 +120,8 @@ def _contrastive(
     anchors = len(targets.columns)
     loss, gradient = contrastive(
         vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
-        both_directions=recipe.both_directions, margin=recipe.false_negative_margin, precision=recipe.precision, threads=threads, workspace=workspace,
+        both_directions=recipe.both_directions, margin=recipe.false_negative_margin, precision=recipe.precision, least_share=recipe.least_share,
+        threads=threads, workspace=workspace,
     )  # fmt: skip
     return loss, gradient
 
@@ -146,7 +150,8 @@ class Classes:
         masked = order[_runs(starts, ends - starts)]
         others = masked != np.repeat(columns, ends - starts)  # its positive is of its class too
         offsets = np.append(0, np.cumsum(ends - starts - 1))
-        targets = Targets(columns.astype(np.int32), masked[others].astype(np.int32), offsets)
+        key = rounding_key(self._recipe.seed, step)
+        targets = Targets(columns.astype(np.int32), masked[others].astype(np.int32), offsets, key)
         return np.concatenate([rows, candidates]), targets
 
     def _draw(self, rows: Positions, epoch: int, step: int) -> Positions:

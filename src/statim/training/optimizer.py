@@ -59,15 +59,15 @@ class SparseAdam:
     Attributes:
         table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of now.
         rates: (T + 1,) float64, the learning rate of each step from 1.
-        first: (V, d) float32 first moments.
-        second: (V, d) float32 second moments; (V, 1) with ``row_wise``.
+        first: (V, d) float32 first moments; or bfloat16 as int16.
+        second: (V, d) likewise second moments; (V, 1) float32 with ``row_wise``.
         last: (V,) int32, the step at which each row last occurred; 0 for never.
         threads: Threads to use; results do not depend on it.
         clip: The whole table's gradient is scaled down to this norm where it is larger; None never clips.
         step: Steps taken.
         row_wise: Keep one second moment for each row, the mean over its entries, instead of one for each entry.
         precision: ``bf16`` rounds rows to bfloat16 where they are pooled, and gradients of vectors where they are gathered;
-            the table, its moments and all sums are float32. ``fp32`` rounds nothing.
+            the table, its moments and all sums are float32. With ``int8`` the moments are bfloat16 too. ``fp32`` rounds nothing.
         decay: Weight decay, decoupled (AdamW; Loshchilov and Hutter, 2019): a step shrinks every row by rate * decay, also those
             that do not occur, and those that never have.
         row_rates: (V,) float32 of at most MOST_RATES different values, what each row's rate is multiplied by: a row of 0 never
@@ -84,8 +84,8 @@ class SparseAdam:
     step: int = 0
     row_wise: bool = False
     precision: str = "fp32"
-    first: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    second: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    first: npt.NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    second: npt.NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     last: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     decay: float = 0.0
     row_rates: npt.NDArray[np.float32] | None = None
@@ -93,14 +93,16 @@ class SparseAdam:
     def __post_init__(self) -> None:
         if self.first.size == 0:
             V, d = self.table.shape
-            self.first = np.zeros_like(self.table)
-            self.second = np.zeros((V, 1 if self.row_wise else d), self.table.dtype)
+            half = self.precision == "int8" and self.table.dtype == np.float32
+            kind = np.dtype(np.int16) if half else self.table.dtype
+            self.first = np.zeros((V, d), kind)
+            self.second = np.zeros((V, 1), self.table.dtype) if self.row_wise else np.zeros((V, d), kind)
             self.last = np.zeros(len(self.table), np.int32)
         self._ratio = BETA1 / BETA2**0.5
         self._multipliers, self._groups = _groups(self.row_rates)
         self._drift, self._shrinks = self._series()
         self._starts = np.empty(len(self.table) + 1, np.int32)
-        self._stored = np.dtype(np.int16) if self.precision == "bf16" else self.table.dtype
+        self._stored = np.dtype(np.int16) if self.precision != "fp32" else self.table.dtype
         self._workspace = Workspace()
 
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -174,7 +176,7 @@ class SparseAdam:
         """Take one step with the gradients (m, d) of the vectors that ``read`` gave for this plan."""
         self.step += 1
         found = plan.found
-        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self.table.dtype)
+        gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self._stored)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
         parts = _even(work, PARTS * self.threads)

@@ -7,11 +7,12 @@ from typing import Any
 
 from statim.errors import InputError
 
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("int8", "bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
 SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
+LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
 # Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
@@ -68,7 +69,8 @@ class Recipe:
         new_rows_rate: What the rate is multiplied by for rows that the start has none for.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
         precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
-            processor can; ``fp32`` never does.
+            processor can; ``int8`` beyond that multiplies contrastive scores in 8 bits, likewise, and keeps Adam's moments in
+            bfloat16; ``fp32`` rounds nothing. On a GPU ``int8`` is ``bf16``.
         row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
         mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has
@@ -79,6 +81,8 @@ class Recipe:
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
+            right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 
@@ -109,6 +113,7 @@ class Recipe:
     mine_every: int = 1
     distil_weight: float = 0.0
     asymmetric: bool = False
+    least_share: float = 0.0
 
     @staticmethod
     def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
@@ -157,6 +162,9 @@ class Recipe:
                 raise InputError(
                     f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
                 )
+        if contrastive and values.get("precision") == "int8":
+            values.setdefault("least_share", LEAST_SHARE)
+        _check("least share", values.get("least_share", 0.0), 0.0, 1.0)
         _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
         _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
         _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)

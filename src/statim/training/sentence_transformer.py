@@ -83,7 +83,7 @@ def fit_sentence_transformer(
         weight_decay: Of rows that occur in the data, decoupled (AdamW), for entries of about 1; by default 0.
         token_dropout: Probability with which a text goes without one of its tokens for a step; by default 0.
         clip: The gradient is scaled down to this norm where it is larger; by default 1.
-        precision: ``bf16`` (default) or ``fp32``, of the matrix products.
+        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded, see Recipe.
         seed: Decides the order and all random numbers.
         threads: Threads; see statim.threads.
         progress: Show a progress bar on a terminal.

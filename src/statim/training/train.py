@@ -183,7 +183,7 @@ def train(
         documents_by: Train a model for queries alone, against this teacher's vectors of documents, which do not move: of its
             dimensions, to be searched with ``Index.build(..., documents_by=teacher)``. Queries come close to the teacher's vectors
             of them too (``distil``, by default of the pairs' own texts).
-        precision: ``bf16`` or ``fp32``, of the matrix products.
+        precision: ``int8``, ``bf16`` or ``fp32``: what is rounded, see Recipe; ``bf16`` by default.
         seed: Decides splits, order and random numbers.
         hard_negatives: So many negatives of each pair are mined among the positives, with the table as it is then: before the first
             epoch, or after it from a random start, and again between epochs; by default none.
@@ -656,7 +656,7 @@ def _fit(
             fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
         return optimizer.current()
     with distributed.joined(device) as group:
-        there = DeviceAdam(optimizer, device, half=recipe.precision == "bf16")
+        there = DeviceAdam(optimizer, device, half=recipe.precision != "fp32")
         watch.begin(there)
         for data, until in miner.stretches(there, lambda: watch.stops):
             fit_on_device(

@@ -109,7 +109,7 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
         vectors[own], vectors[one.anchors :], one.columns[own], masked,
         levels=recipe.levels, weights=recipe.weights, scale=recipe.scale, both_directions=recipe.both_directions,
         margin=recipe.false_negative_margin,
-        half=recipe.precision == "bf16", group=group, batch=batch,
+        half=recipe.precision != "fp32", group=group, batch=batch,
     )  # fmt: skip
     gradients = torch.zeros_like(vectors)
     gradients[own], gradients[one.anchors :] = da, dp

@@ -26,8 +26,7 @@ class DeviceAdam:
         self.step, self.rates, self.clip, self.threads = state.step, state.rates, state.clip, state.threads
         self.device, self._taken, self._precision = device, state.step, state.precision
         self._table, self._first, self._second, self._last = (
-            torch.from_numpy(array.copy()).to(device)
-            for array in (state.table, state.first, state.second, state.last)
+            _floats(array).to(device) for array in (state.table, state.first, state.second, state.last)
         )
         kind = self._table.dtype
         self._decay, self._row_rates = state.decay, state.row_rates
@@ -134,3 +133,9 @@ class DeviceAdam:
     def check_equal(self, group: Group) -> None:
         """Make sure that all processes hold the same table."""
         group.check_equal(self._table)
+
+
+def _floats(array: npt.NDArray[Any]) -> torch.Tensor:
+    """A copy; of int16 that are bfloat16, as float32."""
+    tensor = torch.from_numpy(array.copy())
+    return tensor.view(torch.bfloat16).float() if array.dtype == np.int16 else tensor
