@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.search.approximate import SAMPLE, Approximate, available, fits
+from statim.search.approximate import SAMPLE, Approximate, fits
 from statim.search.exact import lengths, top_k
 from statim.search.tuning import DEPTH, RECALL
 
@@ -25,7 +25,7 @@ class Nearest:
         anchors: (m, d) float32, of length 1: all that will be asked.
         documents: (n, d) float32, of length 1.
         k: How many documents for each; all where there are fewer.
-        search: One of SEARCHES; None takes the index where that saves much time, and faiss is installed.
+        search: One of SEARCHES; None takes the index where that saves much time.
         threads: Threads to use.
 
     Attributes:
@@ -33,7 +33,6 @@ class Nearest:
 
     Raises:
         InputError: There is no such search.
-        DependencyError: The index is asked for, and faiss is not installed.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Nearest:
         self._documents, self._k, self._threads = documents, k, threads
         self._index: Approximate | None = None
         self.how = "exact search"
-        large = len(anchors) * len(documents) >= LARGE and available()
+        large = len(anchors) * len(documents) >= LARGE
         if (search == "index" or (search is None and large)) and fits(documents):
             some = np.linspace(0, len(anchors) - 1, min(SAMPLE, len(anchors))).astype(np.int64)
             index = Approximate(documents, anchors[some], k, threads=threads)

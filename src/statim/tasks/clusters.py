@@ -22,7 +22,7 @@ from statim.errors import DependencyError, InputError
 from statim.evaluation import table as tables
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.tasks.cells import kmeans, nearest
+from statim.search.cells import kmeans, nearest
 from statim.tasks.described import described
 from statim.tasks.items import Floats, Items, Longs, read_items
 from statim.tasks.join import Sample, large, pairs_above
