@@ -18,6 +18,7 @@ ROWS = 6  # queries of a tile
 PANEL = 16  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
+ALL, FEW = np.uint64((1 << WIDE) - 1), np.uint64((1 << PANEL) - 1)  # the places of a whole tile, and of one panel
 
 # Has the processor the instruction, and is code compiled for this processor? Else tiles are right, and slow
 FAST_BYTES = bool(binding.get_host_cpu_features().get("avx512vnni")) and not config.CPU_NAME
@@ -133,6 +134,33 @@ def _added(_context: Any, _total: Any, _left: Any, _right: Any) -> tuple[Any, An
     return types.int32(types.int32, types.int8, types.int8), generate
 
 
+@intrinsic
+def _above(_context: Any, _rows: Any, _row: Any, _floor: Any) -> tuple[Any, Any]:
+    """Which of the WIDE scores of a tile's row are above a floor: a bit for each."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind, bits = ir.VectorType(_FLOAT, WIDE), ir.IntType(WIDE)
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        row = builder.gep(array.data, [builder.mul(args[1], _LONG(WIDE))])
+        scores = builder.load(builder.bitcast(row, kind.as_pointer()))
+        scores.align = 4
+        floor = builder.insert_element(ir.Constant(kind, ir.Undefined), args[2], _INT(0))
+        floor = builder.shuffle_vector(floor, floor, ir.Constant(ir.VectorType(_INT, WIDE), [0] * WIDE))
+        return builder.bitcast(builder.fcmp_ordered(">", scores, floor), bits)
+
+    return types.uint64(_rows, types.int64, types.float32), generate
+
+
+@intrinsic
+def _lowest(_context: Any, _bits: Any) -> tuple[Any, Any]:
+    """The place of the lowest bit that is set."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), generate
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def to_bytes(vectors: Floats, rows: Bytes, scales: Floats, lost: npt.NDArray[np.float64]) -> None:
     """Round vectors to 127 steps to either side, the largest number of each being 127.
@@ -210,10 +238,12 @@ def _best_first(scores: Floats, names: Ints, count: int, least: int) -> np.float
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _push(
-    row: Floats, wide: int, names: Ints, first: int, least: int, kept: Floats, kept_names: Ints, count: int, floor: Any
+    row: Floats, hits: Any, names: Ints, first: int, least: int, kept: Floats, kept_names: Ints, count: int, floor: Any
 ) -> tuple[int, np.float32]:  # fmt: skip
-    """Keep what is above the floor; where there is no room, all but the best make some, and the floor rises."""
-    for j in range(wide):
+    """Keep what hits; where there is no room, all but the best make some, and the floor rises."""
+    while hits:
+        j = _lowest(hits)
+        hits &= hits - np.uint64(1)
         if row[j] > floor:
             if count == len(kept):
                 floor = _best_first(kept, kept_names, count, least)
@@ -260,7 +290,7 @@ def offer(
     """
     steps = queries.shape[1]
     tile, begin = np.empty(steps * ROWS, np.int32), np.empty(ROWS, np.int32)
-    out = np.empty((ROWS, WIDE), np.float32)
+    out = np.zeros((ROWS, WIDE), np.float32)
     for start in range(0, len(which), ROWS):
         rows = min(ROWS, len(which) - start)
         for i in range(ROWS):
@@ -273,20 +303,16 @@ def offer(
             wide = WIDE if place + WIDE <= last else PANEL
             if wide == WIDE:
                 _four(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
+                there = ALL
             else:
                 _one(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
+                there = FEW
             for i in range(rows):
-                q, row, better = which[start + i], out[i], 0
-                floor = floors[q]
-                if wide == WIDE:  # without a branch, so that they become vector instructions
-                    for j in range(WIDE):
-                        better += row[j] > floor
-                else:
-                    for j in range(PANEL):
-                        better += row[j] > floor
-                if better > 0:
+                q = which[start + i]
+                hits = _above(out, i, floors[q]) & there
+                if hits:
                     counts[q], floors[q] = _push(
-                        row, wide, names, place, least, kept[q], kept_names[q], counts[q], floor
+                        out[i], hits, names, place, least, kept[q], kept_names[q], counts[q], floors[q]
                     )
             place += wide
 

@@ -66,7 +66,8 @@ def rounded(vectors: Floats, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def kmeans(
-    vectors: Floats, rough: npt.NDArray[Any], k: int, *, seed: int = 0, passes: int = 0, threads: int | None = None
+    vectors: Floats, rough: npt.NDArray[Any], k: int, *, seed: int = 0, passes: int = 0, each: int = SAMPLE,
+    threads: int | None = None,
 ) -> Floats:  # fmt: skip
     """The centres of k cells.
 
@@ -76,13 +77,14 @@ def kmeans(
         k: Cells.
         seed: Of all random choices.
         passes: Times that all vectors go by in mini-batches after the sample.
+        each: Vectors a cell that the sample has.
         threads: Threads to use.
 
     Returns:
         (k, d) float32 of length 1. The same for the same seed and threads.
     """
     random, n = np.random.default_rng(seed), len(vectors)
-    some = np.sort(random.choice(n, min(n, max(SAMPLE * k, 1 << 14)), replace=False))
+    some = np.sort(random.choice(n, min(n, max(each * k, 1 << 14)), replace=False))
     sample, sample_rough = vectors[some], rough[some]
     centres = _start(sample, k, random)
     sums, counts = np.zeros(centres.shape), np.zeros(k, np.int64)
