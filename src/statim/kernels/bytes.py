@@ -18,7 +18,7 @@ ROWS = 6  # queries of a tile
 PANEL = 16  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
-ALL, FEW = np.uint64((1 << WIDE) - 1), np.uint64((1 << PANEL) - 1)  # the places of a whole tile, and of one panel
+ALL, HALF, FEW = (np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL))  # the places of a tile's row
 
 # Has the processor the instruction, and is code compiled for this processor? Else tiles are right, and slow
 FAST_BYTES = bool(binding.get_host_cpu_features().get("avx512vnni")) and not config.CPU_NAME
@@ -120,7 +120,7 @@ def _tile_of(panels: int) -> Callable[..., None]:
     return tile  # type: ignore[no-any-return]
 
 
-_four, _one = _tile_of(WIDE // PANEL), _tile_of(1)
+_four, _two, _one = _tile_of(WIDE // PANEL), _tile_of(WIDE // PANEL // 2), _tile_of(1)
 
 
 @intrinsic
@@ -300,13 +300,15 @@ def offer(
                 tile[t * ROWS + i] = queries[q, t]
         place = first
         while place < last:
-            wide = WIDE if place + WIDE <= last else PANEL
-            if wide == WIDE:
+            if place + WIDE <= last:
                 _four(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
-                there = ALL
+                wide, there = WIDE, ALL
+            elif place + WIDE // 2 <= last:
+                _two(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
+                wide, there = WIDE // 2, HALF
             else:
                 _one(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
-                there = FEW
+                wide, there = PANEL, FEW
             for i in range(rows):
                 q = which[start + i]
                 hits = _above(out, i, floors[q]) & there

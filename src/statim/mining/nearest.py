@@ -1,8 +1,11 @@
 """The nearest documents of many anchors: exactly, or by an index where the data are large."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
+from statim import threads as pool
 from statim.errors import InputError
 from statim.search.approximate import SAMPLE, Approximate, fits
 from statim.search.exact import lengths, top_k
@@ -10,9 +13,9 @@ from statim.search.tuning import DEPTH, RECALL
 
 SEARCHES = ("exact", "index")
 LARGE = 1 << 32  # scores from which an index is worth its making
-ROWS = 1 << 13  # vectors scaled at a time
+ROWS = 1 << 10  # vectors scaled at a time: they stay in the cache
 FOUND = 1 << 24  # candidates held at a time: 200 MB
-MOST_ROWS = 1 << 14  # anchors searched at a time, so that there is progress to show
+MOST_ROWS = 1 << 16  # anchors searched at a time, so that there is progress to show
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
@@ -87,17 +90,22 @@ def scaled(vectors: Floats, name: str, rows: Longs | None = None) -> Floats:
         InputError: A number is NaN or infinite; the message names the first such vector.
     """
     out = np.empty((len(vectors) if rows is None else len(rows), vectors.shape[1]), np.float32)
-    for start in range(0, len(out), ROWS):
-        places = slice(start, start + ROWS)
-        part = vectors[places] if rows is None else vectors[rows[places]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            long = lengths(part)
-        if not np.isfinite(long).all():
-            first = start + int(np.argmin(np.isfinite(long)))
-            raise InputError(
-                f"{name}: vector {first if rows is None else rows[first]} holds NaN or infinities; every number must be finite"
-            )
-        out[places] = part / np.where(long == 0, 1.0, long)[:, None]
+
+    def scale(first: int, last: int) -> None:
+        for start in range(first, last, ROWS):
+            places = slice(start, min(start + ROWS, last))
+            part = vectors[places] if rows is None else vectors[rows[places]]
+            with np.errstate(over="ignore", invalid="ignore"):
+                long = lengths(part)
+            if not np.isfinite(long).all():
+                wrong = start + int(np.argmin(np.isfinite(long)))
+                raise InputError(
+                    f"{name}: vector {wrong if rows is None else rows[wrong]} holds NaN or infinities; every number must be finite"
+                )
+            np.divide(part, np.where(long == 0, 1.0, long)[:, None], out=out[places], casting="same_kind")
+
+    workers = pool.count()
+    pool.run([partial(scale, *bounds) for bounds in pool.ranges(len(out), workers)], workers)
     return out
 
 

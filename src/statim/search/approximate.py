@@ -70,21 +70,23 @@ class Approximate:
         """The k best documents that are found, as ``exact.top_k`` gives them; -inf and -1 where fewer are."""
         k = min(k, len(self._documents))
         scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        few = self._few(queries)
+        order = np.argsort(nearest(few, self._centres, threads=self._threads)[0], kind="stable")
 
-        def search(start: int) -> None:
-            part = slice(start, start + ROWS)
-            found = self._candidates(queries[part], k)
-            scores[part], positions[part] = settled(queries[part], self._documents, found, k, 1)
+        def search(start: int) -> None:  # queries that are close to one another look at the same documents
+            part = order[start : start + ROWS]
+            asked = queries[part]
+            found = self._candidates(asked, few[part], k)
+            scores[part], positions[part] = settled(asked, self._documents, found, k, 1)
 
         with own_threads(queries):
             pool.run([partial(search, start) for start in range(0, len(queries), ROWS)], self._threads)
         return scores, positions
 
-    def _candidates(self, queries: Floats, k: int) -> Positions:
+    def _candidates(self, queries: Floats, few: Floats, k: int) -> Positions:
         """Documents that may be the k best of (b, d) queries, (b, c) int64; -1 for none."""
         from statim.kernels.bytes import narrow
 
-        few = queries @ self._basis
         own, rows, cells = beside(few, self._centres, self._margin, threads=1)
         kept = Kept(Rounded(few, threads=1), self._coarse)
         is_own = own[rows] == cells
@@ -96,6 +98,12 @@ class Approximate:
         asked = Rounded(queries, threads=1)
         narrow(asked.rows, self._whole.rows, self._whole.scales, kept.names, kept.counts, places)
         return places
+
+    def _few(self, vectors: Floats) -> Floats:
+        """Vectors in the dimensions that are looked at first."""
+        few = np.empty((len(vectors), self._basis.shape[1]), np.float32)
+        np.matmul(vectors, self._basis, out=few)
+        return few
 
     def _tune(self, sample: Floats, k: int, own: npt.NDArray[np.int32]) -> float:
         """Look no further than is enough; gives the recall."""

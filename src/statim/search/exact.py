@@ -313,7 +313,8 @@ def search_vectors(
             workers = pool.count(threads)
             half = half and not isinstance(documents, Rows)
             if half and documents.size <= MOST and has_bytes():
-                unsure = _screened(queries, documents, margins, excluded, workers, scores, positions)
+                screen = Screen(documents, excluded, threads=workers)
+                unsure = _screened(screen, queries, documents, margins, workers, scores, positions)
             if half and len(unsure) * documents.size >= MUCH and has_half():
                 with torch_threads(workers):
                     unsure = _in_blocks(
@@ -364,10 +365,10 @@ def _passed(
 
 
 def _screened(
+    screen: Screen,
     queries: Floats,
     documents: Floats,
     margins: npt.NDArray[np.float64],
-    excluded: Positions,
     workers: int,
     scores: Floats,
     positions: Positions,
@@ -375,7 +376,7 @@ def _screened(
     """Search by products of bytes first; gives the queries whose result is not certain."""
     from statim.kernels.top_k import settle
 
-    screen, sure = Screen(documents, excluded, threads=workers), np.zeros(len(queries), np.bool_)
+    sure = np.zeros(len(queries), np.bool_)
 
     def search(start: int) -> None:
         part = slice(start, start + QUERIES)

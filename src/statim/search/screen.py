@@ -139,15 +139,18 @@ class Screen:
     Args:
         documents: (n, d) float32.
         excluded: Positions to leave out, ascending.
+        rounded: The documents in bytes, if there are such already.
         threads: Threads to use.
     """
 
     spare = 96  # candidates beyond those asked for
 
-    def __init__(self, documents: Floats, excluded: Positions, *, threads: int | None = None) -> None:
+    def __init__(
+        self, documents: Floats, excluded: Positions, rounded: Rounded | None = None, *, threads: int | None = None
+    ) -> None:
         from statim.kernels.bytes import PANEL
 
-        rounded = Rounded(documents, threads=threads)
+        rounded = rounded or Rounded(documents, threads=threads)
         there = np.delete(np.arange(len(documents), dtype=np.int32), excluded)
         order = np.concatenate([there, np.full(-len(there) % PANEL, -1, np.int32)])
         self._panels = Panels(rounded, order, threads=threads)
