@@ -14,10 +14,13 @@ from llvmlite import binding, ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
+from statim.kernels.floats import fetch
+
 ROWS = 6  # queries of a tile
 PANEL = 16  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
+AHEAD = 6  # rows under way from memory
 ALL, HALF, FEW = (np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL))  # the places of a tile's row
 
 # Has the processor the instruction, and is code compiled for this processor? Else tiles are right, and slow
@@ -393,7 +396,11 @@ def narrow(
     scores = np.empty(kept_names.shape[1], np.float32)
     for q in range(len(queries)):
         query, names = queries[q], kept_names[q]
+        for c in range(min(AHEAD, counts[q])):
+            fetch(rows, names[c])
         for c in range(counts[q]):
+            if c + AHEAD < counts[q]:
+                fetch(rows, names[c + AHEAD])
             row, total = rows[names[c]], np.int32(0)
             for j in range(len(query)):
                 total = _added(total, query[j], row[j])

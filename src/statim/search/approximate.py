@@ -24,7 +24,7 @@ SAMPLE = 1024  # queries
 LEARNED = 1 << 14  # documents that principal dimensions are learned from
 LEARNED_EACH = 32  # documents a cell that cells are learned from
 ENERGY = 0.85  # of the documents' squared lengths, kept by the dimensions looked at first
-CELLS = 1.6  # times the square root of the number of documents
+CELLS = 1.0  # times the square root of the number of documents
 COARSE, FINE = 32, 8  # candidates beyond those asked for: in few dimensions, and in all
 MISSED = (0.008, 0.006, 0.004, 0.002, 0.0)  # shares of what is closest that may lie in cells not looked into
 TRIES = 3  # that each take twice the candidates
@@ -57,7 +57,7 @@ class Approximate:
         self._basis = principal(documents)
         few = documents @ self._basis
         cells = min(2 ** round(math.log2(CELLS * math.sqrt(len(documents)))), len(documents))
-        self._centres = kmeans(few, few, cells, each=LEARNED_EACH, threads=threads)
+        self._centres = kmeans(few, few, cells, each=LEARNED_EACH, spread=False, threads=threads)
         own, _ = nearest(few, self._centres, threads=threads)
         self._whole = Rounded(documents, threads=threads)
         order, self._starts = in_cells(own, cells, PANEL)
