@@ -21,7 +21,9 @@ PANEL = 16  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
 AHEAD = 6  # rows under way from memory
-ALL, HALF, FEW = (np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL))  # the places of a tile's row
+ALL, HALF, FEW = (
+    np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL)
+)  # the places of a tile's row
 
 # Has the processor the instruction, and is code compiled for this processor? Else tiles are right, and slow
 FAST_BYTES = bool(binding.get_host_cpu_features().get("avx512vnni")) and not config.CPU_NAME
@@ -128,7 +130,7 @@ _four, _two, _one = _tile_of(WIDE // PANEL), _tile_of(WIDE // PANEL // 2), _tile
 
 @intrinsic
 def _added(_context: Any, _total: Any, _left: Any, _right: Any) -> tuple[Any, Any]:
-    """total + left * right of int8 in int32; numba's own would be int64."""
+    """Total + left * right of int8 in int32; numba's own would be int64."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         left, right = (builder.sext(byte, _INT) for byte in args[1:])

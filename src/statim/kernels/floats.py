@@ -50,9 +50,7 @@ def fetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         columns = builder.extract_value(array.shape, 1)
         size = builder.mul(columns, array.itemsize)
-        start = builder.gep(
-            builder.bitcast(array.data, byte.as_pointer()), [builder.mul(args[1], size)]
-        )
+        start = builder.gep(builder.bitcast(array.data, byte.as_pointer()), [builder.mul(args[1], size)])
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
         function = builder.module.declare_intrinsic("llvm.prefetch", (byte.as_pointer(),), kind)
         with cgutils.for_range_slice(builder, long(0), size, long(LINE)) as (place, _):

@@ -9,6 +9,7 @@ from statim import threads as pool
 from statim.errors import InputError
 from statim.search.approximate import SAMPLE, Approximate, fits
 from statim.search.exact import lengths, top_k
+from statim.search.screen import has_bytes
 from statim.search.tuning import DEPTH, RECALL
 
 SEARCHES = ("exact", "index")
@@ -28,7 +29,8 @@ class Nearest:
         anchors: (m, d) float32, of length 1: all that will be asked.
         documents: (n, d) float32, of length 1.
         k: How many documents for each; all where there are fewer.
-        search: One of SEARCHES; None takes the index where that saves much time.
+        search: One of SEARCHES; None takes the index where that saves much time: in large data, by a processor that
+            multiplies bytes fast.
         threads: Threads to use.
 
     Attributes:
@@ -52,8 +54,8 @@ class Nearest:
         self._documents, self._k, self._threads = documents, k, threads
         self._index: Approximate | None = None
         self.how = "exact search"
-        large = len(anchors) * len(documents) >= LARGE
-        if (search == "index" or (search is None and large)) and fits(documents):
+        large = search is None and len(anchors) * len(documents) >= LARGE and has_bytes()
+        if (search == "index" or large) and fits(documents):
             some = np.linspace(0, len(anchors) - 1, min(SAMPLE, len(anchors))).astype(np.int64)
             index = Approximate(documents, anchors[some], k, threads=threads)
             if index.recall >= RECALL:

@@ -27,8 +27,8 @@ from statim.search.arrays import read_array, write_array
 from statim.search.blas import limited
 from statim.search.engine import Floats, Positions, check_k, check_positions
 from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, torch_threads
-from statim.search.screen import MOST, Screen, has_bytes
 from statim.search.rows import STORAGES, Rows, Vectors, narrow, one_pass
+from statim.search.screen import MOST, Screen, has_bytes
 
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded

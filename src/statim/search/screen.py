@@ -15,7 +15,9 @@ from statim.search.engine import Floats, Positions
 DOCUMENTS = 1 << 10  # multiplied at a time: they stay in the cache
 MOST = 1 << 29  # bytes of documents, of which all are held
 SLACK = 1 + 1e-5  # for the rounding of lengths and scales
-LEAST = 1e-30  # error: which of equal scores are kept is left to chance, so an error of 0 would promise too much
+LEAST = (
+    1e-30  # error: which of equal scores are kept is left to chance, so an error of 0 would promise too much
+)
 
 Ints = npt.NDArray[np.int32]
 
@@ -112,9 +114,7 @@ class Kept:
             self.queries, self.begins, which, documents.data, documents.scales, documents.names, first, last, *self._kept
         )  # fmt: skip
 
-    def offer_cells(
-        self, documents: Panels, starts: Positions, which: Ints, offsets: Positions
-    ) -> None:
+    def offer_cells(self, documents: Panels, starts: Positions, which: Ints, offsets: Positions) -> None:
         """The same of each cell c, starts[c] to starts[c + 1], with queries which[offsets[c]:offsets[c + 1]]."""
         from statim.kernels.bytes import offer_cells
 
@@ -146,7 +146,12 @@ class Screen:
     spare = 96  # candidates beyond those asked for
 
     def __init__(
-        self, documents: Floats, excluded: Positions, rounded: Rounded | None = None, *, threads: int | None = None
+        self,
+        documents: Floats,
+        excluded: Positions,
+        rounded: Rounded | None = None,
+        *,
+        threads: int | None = None,
     ) -> None:
         from statim.kernels.bytes import PANEL
 
@@ -178,7 +183,9 @@ class Screen:
         long = np.linalg.norm(queries.astype(np.float64), axis=1)
         error = (asked.lost * self._longest + long * self._most_lost) * SLACK + LEAST
         scales = asked.scales.astype(np.float64)
-        slack = np.where(scales > 0, 2 * error / np.where(scales > 0, scales, 1) * SLACK, 0).astype(np.float32)
+        slack = np.where(scales > 0, 2 * error / np.where(scales > 0, scales, 1) * SLACK, 0).astype(
+            np.float32
+        )
         places = np.empty((len(queries), kept.least), np.int64)
         likely(k, slack, kept.scores, kept.names, kept.counts, places)
         full = kept.floors > -np.inf
