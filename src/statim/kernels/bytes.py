@@ -235,7 +235,7 @@ def _best_first(scores: Floats, names: Ints, count: int, least: int) -> np.float
             low = i
         else:
             break
-    lowest = scores[0]
+    lowest: np.float32 = scores[0]
     for i in range(1, least):
         lowest = min(lowest, scores[i])
     return lowest
