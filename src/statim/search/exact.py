@@ -311,11 +311,11 @@ def search_vectors(
     with limited(threads), np.errstate(all="ignore"):
         if not passed and len(queries) > 1 and queries.size * len(documents) > FEW:
             workers = pool.count(threads)
-            half = half and not isinstance(documents, Rows)
-            if half and documents.size <= MOST and has_bytes():
+            if half and not isinstance(documents, Rows) and documents.size <= MOST and has_bytes():
                 screen = Screen(documents, excluded, threads=workers)
                 unsure = _screened(screen, queries, documents, margins, workers, scores, positions)
-            if half and len(unsure) * documents.size >= MUCH and has_half():
+            much = len(unsure) * documents.shape[1] * len(documents) >= MUCH
+            if half and not isinstance(documents, Rows) and much and has_half():
                 with torch_threads(workers):
                     unsure = _in_blocks(
                         HalfProducts(documents),

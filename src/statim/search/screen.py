@@ -59,7 +59,8 @@ class Rounded:
     @property
     def begins(self) -> Ints:
         """What sums begin with, since documents have 128 added, (n,) int32."""
-        return np.int32(-128) * self.rows.sum(axis=1, dtype=np.int32)
+        begins: Ints = np.int32(-128) * self.rows.sum(axis=1, dtype=np.int32)
+        return begins
 
 
 class Panels:
