@@ -9,7 +9,7 @@ import pytest
 
 from statim import StaticModel, mine_hard_negatives
 from statim.data.reading import read_pairs
-from statim.errors import DataError, DependencyError, InputError
+from statim.errors import DataError, InputError
 from statim.mining import nearest
 from statim.search import approximate
 from statim.training.start import random_table
@@ -278,11 +278,13 @@ def test_an_index_that_finds_too_little_is_not_used(many, monkeypatch):
     assert find(anchors)[1].shape == (700, 20)
 
 
-def test_without_faiss(many, monkeypatch):
+def test_the_index_is_for_large_data_and_fast_bytes(many, monkeypatch):
     anchors, documents = (nearest.scaled(part, "") for part in many)
-    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    with pytest.raises(DependencyError, match=r"statim\[search\]"):
-        nearest.Nearest(anchors, documents, 20, search="index")
-    monkeypatch.setattr(nearest, "LARGE", 1)
-    monkeypatch.setattr(nearest, "available", lambda: False)
     assert nearest.Nearest(anchors, documents, 20).how == "exact search"
+    monkeypatch.setattr(nearest, "LARGE", 1)
+    monkeypatch.setattr(nearest, "has_bytes", lambda: False)
+    assert nearest.Nearest(anchors, documents, 20).how == "exact search"
+    monkeypatch.setattr(nearest, "has_bytes", lambda: True)
+    assert nearest.Nearest(anchors, documents, 20).how.startswith("index, recall@10 ")
+    assert nearest.Nearest(anchors, documents, 20, search="exact").how == "exact search"
+    assert nearest.Nearest(anchors, documents[:1000], 20, search="index").how == "exact search"  # too few

@@ -8,9 +8,9 @@ from sklearn.metrics import adjusted_rand_score
 
 import statim
 from statim.errors import DataError, InputError
+from statim.search.cells import beside, kmeans, nearest
 from statim.tasks import clusters as module
 from statim.tasks import join
-from statim.tasks.cells import beside, kmeans, nearest
 from statim.tasks.clusters import cluster
 from statim.tasks.described import typical_words
 from statim.tasks.items import read_items

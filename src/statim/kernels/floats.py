@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 # Has the processor instructions for bfloat16? Else its products are slower than float32's
 FAST_BFLOAT16 = bool(binding.get_host_cpu_features().get("avx512bf16"))
+
+LINE = 64  # bytes that come into the cache together
 
 LOG2E = 1.4426950408889634  # exp(x) = exp2(LOG2E * x)
 
@@ -36,6 +39,25 @@ def as_float(_context: Any, _bits: Any) -> tuple[Any, Any]:
 def as_bits(_context: Any, _number: Any) -> tuple[Any, Any]:
     """The bits of a float32."""
     return types.int32(types.float32), lambda _c, builder, _s, args: builder.bitcast(args[0], ir.IntType(32))
+
+
+@intrinsic
+def fetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
+    """Begin to bring a row of a matrix into the cache: its memory is far, and wanted soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number, long = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        columns = builder.extract_value(array.shape, 1)
+        size = builder.mul(columns, array.itemsize)
+        start = builder.gep(builder.bitcast(array.data, byte.as_pointer()), [builder.mul(args[1], size)])
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte.as_pointer(),), kind)
+        with cgutils.for_range_slice(builder, long(0), size, long(LINE)) as (place, _):
+            builder.call(function, [builder.gep(start, [place]), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(_rows, types.int64), generate
 
 
 # not inlined by numba, which would give it its caller's leave to reorder sums; LLVM inlines it as it is

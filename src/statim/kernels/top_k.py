@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import boolean, float32, float64, int16, int32, int64, njit, types, void
 
-from statim.kernels.floats import load
+from statim.kernels.floats import fetch, load
 
 CHUNK = 32  # scores looked at together
+AHEAD = 2  # documents under way from memory
 
 FAST = {"reassoc", "contract", "nsz"}  # NaN and infinities stay as they are
 
@@ -120,7 +121,11 @@ def settle(
         chosen = np.sort(kept_positions[i])
         chosen = chosen[np.searchsorted(chosen, 0) :]
         exact = np.empty(len(chosen), np.float32)
+        for c in range(min(AHEAD, len(chosen))):
+            fetch(documents, chosen[c])
         for c in range(len(chosen)):
+            if c + AHEAD < len(chosen):
+                fetch(documents, chosen[c + AHEAD])
             document = documents[chosen[c]]
             total = 0.0
             for j in range(queries.shape[1]):

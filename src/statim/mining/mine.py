@@ -121,7 +121,7 @@ def mine_hard_negatives(
         include_positives: Leave the positives among the candidates, for sets that measure rerankers; the format is ``n-tuple``.
         output_format: ``triplet``, ``n-tuple``, ``labelled-pair`` or ``labelled-list`` (see statim.mining.formats).
         output_scores: Add the scores to the table.
-        search: ``exact``, ``index`` (approximate, needs faiss) or None, which takes the index for large data where there is one.
+        search: ``exact``, ``index`` (approximate) or None, which takes the index for large data.
         batch_size: Of the cross-encoder.
         threads: Threads; see statim.threads.
         progress: Show progress bars on a terminal.
@@ -134,7 +134,7 @@ def mine_hard_negatives(
             guards leave nothing.
         InputError: An option is out of range, or vectors do not fit.
         ModelError: The model is none.
-        DependencyError: A cross-encoder is named and sentence-transformers is not installed, or the index and its library.
+        DependencyError: A cross-encoder is named and sentence-transformers is not installed.
     """
     kind = _format(output_format, include_positives)
     if (model is None) == (vectors is None):

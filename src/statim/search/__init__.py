@@ -7,6 +7,8 @@ rows.py         vectors in float16 and int8, and one pass over vectors for a few
 products.py     the products that many queries take, in float32 or bfloat16
 rescored.py     an engine in two passes; the first by coarse.py (bits, int8, few dimensions), faiss_index.py, scann_index.py or
                 usearch_index.py; tuning.py says how hard it must look, packages.py loads what it needs
+screen.py       vectors in bytes, and which documents of each query are worth a second look
+cells.py        k-means, and the cells a vector lies in or beside
 approximate.py  an index for very many queries at once
 arrays.py       arrays in files
 bm25.py         words

@@ -5,8 +5,8 @@ scored again in float64. So a score depends on its two vectors alone, not on how
 had or what else was asked; equal vectors have equal scores; and ties go to the lower position. A query whose spare
 documents could not rule out the rest (dozens of near-copies at the border) is searched once more by itself.
 
-Where bfloat16 products are faster, they may come first (``half``): with a bound of what rounding does to a score (see products.py) most
-queries are settled by them, for good, and the others are searched again in float32.
+Where products of bytes or bfloat16 are faster, they may come first (``half``): with a bound of what rounding does to a score (see screen.py
+and products.py) most queries are settled by them, for good, and the others are searched again in float32.
 
 A few queries over much are one compiled pass at the speed of memory (see rows.py), and are then scored again in the same way.
 """
@@ -28,6 +28,7 @@ from statim.search.blas import limited
 from statim.search.engine import Floats, Positions, check_k, check_positions
 from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, torch_threads
 from statim.search.rows import STORAGES, Rows, Vectors, narrow, one_pass
+from statim.search.screen import MOST, Screen, has_bytes
 
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded
@@ -57,7 +58,7 @@ def top_k(
         documents: (n, d), converted to float32; may be a memory map.
         k: How many to return; n at most are.
         threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
-        half: Where there is much to do, and the processor and torch can, multiply in bfloat16 first. The result is the same.
+        half: Where there is much to do, and the processor can, multiply in bytes or bfloat16 first. The result is the same.
 
     Returns:
         Scores, (m, min(k, n)) float32, falling, and positions in ``documents``, (m, min(k, n)) int64. Equal scores are in
@@ -310,12 +311,11 @@ def search_vectors(
     with limited(threads), np.errstate(all="ignore"):
         if not passed and len(queries) > 1 and queries.size * len(documents) > FEW:
             workers = pool.count(threads)
-            if (
-                half
-                and not isinstance(documents, Rows)
-                and queries.size * len(documents) >= MUCH
-                and has_half()
-            ):
+            if half and not isinstance(documents, Rows) and documents.size <= MOST and has_bytes():
+                screen = Screen(documents, excluded, threads=workers)
+                unsure = _screened(screen, queries, documents, margins, workers, scores, positions)
+            much = len(unsure) * documents.shape[1] * len(documents) >= MUCH
+            if half and not isinstance(documents, Rows) and much and has_half():
                 with torch_threads(workers):
                     unsure = _in_blocks(
                         HalfProducts(documents),
@@ -361,6 +361,31 @@ def _passed(
         near = np.sort(kept[i][kept[i] >= 0])
         last = _order(query, documents, near, scores[i], positions[i])
         sure[i] = worst[i] == -np.inf or last > worst[i] + margins[i]
+    return np.flatnonzero(~sure)
+
+
+def _screened(
+    screen: Screen,
+    queries: Floats,
+    documents: Floats,
+    margins: npt.NDArray[np.float64],
+    workers: int,
+    scores: Floats,
+    positions: Positions,
+) -> Positions:
+    """Search by products of bytes first; gives the queries whose result is not certain."""
+    from statim.kernels.top_k import settle
+
+    sure = np.zeros(len(queries), np.bool_)
+
+    def search(start: int) -> None:
+        part = slice(start, start + QUERIES)
+        places, worst, error = screen(queries[part], scores.shape[1])
+        settle(
+            queries[part], documents, worst, places, margins[part] + error, scores[part], positions[part], sure[part]
+        )  # fmt: skip
+
+    pool.run([partial(search, start) for start in range(0, len(queries), QUERIES)], workers)
     return np.flatnonzero(~sure)
 
 

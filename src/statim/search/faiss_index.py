@@ -12,13 +12,15 @@ import numpy as np
 
 from statim import threads as pool
 from statim.errors import ModelError, StorageError
-from statim.search.approximate import ADDED, TRAINED, quantized
 from statim.search.engine import Floats, Positions
 from statim.search.packages import faiss_threads
 from statim.search.rescored import Picked
 
 FILE = "index.faiss"
 NEIGHBOURS, CONSTRUCTION = 32, 100  # of a graph: links of a vector, and how hard a place is looked for
+TRAINED = 40  # vectors a cluster that the clusters are learned from
+WIDEST = 384  # dimensions that are quantized; of more, the principal ones
+ADDED = 1 << 14  # vectors added at a time: faiss makes copies of them
 
 CLASSES = {
     "flat": ("IndexFlat", "IndexFlatIP"),
@@ -132,3 +134,10 @@ class FaissIndex:
     def _inverted(self, faiss: Any) -> Any:
         """The inverted file, which may stand behind a change of axes."""
         return faiss.downcast_index(faiss.extract_index_ivf(self._index))
+
+
+def quantized(lists: int, d: int) -> str:
+    """An inverted file's description, as faiss reads it: so many lists of vectors of d dimensions, in 4 bits for two or three."""
+    width = min(WIDEST, d // 2 * 2)
+    parts = width // 3 if width % 3 == 0 else width // 2
+    return ("" if width == d else f"PCA{width},") + f"IVF{lists},PQ{parts}x4fs"

@@ -1,7 +1,7 @@
 """Tasks: what vectors are put to.
 
 duplicates.py   groups of duplicates, their representatives, what stays: statim.find_duplicates
-                items.py a set's rows ── cells.py k-means by mini-batches ── join.py all pairs above a threshold
+                items.py a set's rows ── join.py all pairs above a threshold
                 crowded.py representatives where pairs are too many ── thresholds.py a report to choose a threshold by
 clusters.py     k-means, dense regions, communities: statim.cluster ── described.py what a cluster is about
 classify.py     labels of texts: statim.Classifier ── heads.py, fitting.py, choosing.py, calibration.py, judging.py, labels.py, answers.py

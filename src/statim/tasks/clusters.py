@@ -1,6 +1,6 @@
 """Clusters of texts by their vectors: k-means, dense regions, or communities above a threshold.
 
-kmeans       every text in one of k cells; spherical, by mini-batches (cells.py)
+kmeans       every text in one of k cells; spherical, by mini-batches (search/cells.py)
 density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings); texts outside of
              all are in none, and how many clusters there are is found out
 communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
@@ -22,7 +22,7 @@ from statim.errors import DependencyError, InputError
 from statim.evaluation import table as tables
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.tasks.cells import kmeans, nearest
+from statim.search.cells import kmeans, nearest
 from statim.tasks.described import described
 from statim.tasks.items import Floats, Items, Longs, read_items
 from statim.tasks.join import Sample, large, pairs_above

@@ -66,7 +66,8 @@ def rounded(vectors: Floats, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def kmeans(
-    vectors: Floats, rough: npt.NDArray[Any], k: int, *, seed: int = 0, passes: int = 0, threads: int | None = None
+    vectors: Floats, rough: npt.NDArray[Any], k: int, *, seed: int = 0, passes: int = 0, each: int = SAMPLE,
+    spread: bool = True, threads: int | None = None,
 ) -> Floats:  # fmt: skip
     """The centres of k cells.
 
@@ -76,15 +77,17 @@ def kmeans(
         k: Cells.
         seed: Of all random choices.
         passes: Times that all vectors go by in mini-batches after the sample.
+        each: Vectors a cell that the sample has.
+        spread: Centres start far from one another (k-means++), where that is quick; else at random vectors.
         threads: Threads to use.
 
     Returns:
         (k, d) float32 of length 1. The same for the same seed and threads.
     """
     random, n = np.random.default_rng(seed), len(vectors)
-    some = np.sort(random.choice(n, min(n, max(SAMPLE * k, 1 << 14)), replace=False))
+    some = np.sort(random.choice(n, min(n, max(each * k, 1 << 14)), replace=False))
     sample, sample_rough = vectors[some], rough[some]
-    centres = _start(sample, k, random)
+    centres = _start(sample, k, random, spread)
     sums, counts = np.zeros(centres.shape), np.zeros(k, np.int64)
     for _ in range(STEPS if passes == 0 else 2 * STEPS):
         sums, counts = _moved(sample, sample_rough, centres, threads)
@@ -187,10 +190,10 @@ def _moved(
     return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
-def _start(sample: Floats, k: int, random: np.random.Generator) -> Floats:
+def _start(sample: Floats, k: int, random: np.random.Generator, spread: bool) -> Floats:
     """Where centres begin: greedy k-means++ (Arthur and Vassilvitskii, 2007) where that is quick, else random vectors."""
     trials = 2 + int(np.log(k))
-    if k * trials * sample.size > LONGEST:
+    if not spread or k * trials * sample.size > LONGEST:
         return sample[random.choice(len(sample), k, replace=False)]
     chosen = [int(random.integers(len(sample)))]
     distances = np.maximum(1 - sample @ sample[chosen[0]], 0)

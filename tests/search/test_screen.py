@@ -1,0 +1,148 @@
+"""Products of bytes: the same whole numbers as numpy's, and a screen that lets nothing through that belongs to the best."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from statim.kernels import bytes as kernel
+from statim.search import exact
+from statim.search.exact import top_k
+from statim.search.screen import Kept, Panels, Rounded, Screen
+
+
+def vectors(n, d, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+def brute_force(queries, documents, k):
+    """The best k in float64, ties by position."""
+    scores = (queries.astype(np.float64) @ documents.T.astype(np.float64)).astype(np.float32)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), order
+
+
+@given(st.integers(1, 40), st.integers(1, 150), st.integers(1, 70), st.integers(1, 30), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_what_is_kept_is_the_best_by_whole_numbers(m, n, d, least, seed):
+    random = np.random.default_rng(seed)
+    asked, given = Rounded(vectors(m, d, seed)), Rounded(vectors(n, d, seed + 1))
+    order = np.concatenate([random.permutation(n), np.full(-n % kernel.PANEL, -1)]).astype(np.int32)
+    panels, kept = Panels(given, order), Kept(asked, least)
+    which = np.flatnonzero(random.random(m) < 0.8).astype(np.int32)
+    half = len(order) // 32 * 16
+    for bounds in ((0, half), (half, len(order))):
+        kept.offer(panels, which, *bounds)
+    kept.tighten()
+    truth = (asked.rows.astype(np.int64) @ given.rows.T.astype(np.int64)).astype(np.float32) * given.scales
+    for q in range(m):
+        assert kept.counts[q] == (min(n, least) if q in which else 0)
+        found = kept.names[q, : kept.counts[q]]
+        assert len(set(found.tolist())) == len(found)
+        np.testing.assert_array_equal(kept.scores[q, : len(found)], truth[q, found])
+        np.testing.assert_array_equal(np.sort(truth[q, found]), np.sort(truth[q])[n - len(found) :])
+        if n >= least and q in which:
+            assert kept.floors[q] == truth[q, found].min()
+
+
+def test_without_the_instruction(monkeypatch):
+    """A tile is right on processors that lack it."""
+    monkeypatch.setattr(kernel, "FAST_BYTES", False)
+    tile = kernel._tile_of(1)
+
+    @njit
+    def run(queries, panels, steps, begins, scales, out):
+        tile(queries, panels, 0, steps, begins, scales, 0, out)
+
+    random = np.random.default_rng(0)
+    rows, asked = (random.integers(-127, 128, (n, 20)).astype(np.int8) for n in (kernel.PANEL, kernel.ROWS))
+    panels, out = np.empty(rows.size, np.uint8), np.zeros((kernel.ROWS, kernel.WIDE), np.float32)
+    kernel.to_panels(rows, np.arange(len(rows), dtype=np.int32), panels)
+    begins = -128 * asked.sum(axis=1, dtype=np.int32)
+    words = np.ascontiguousarray(asked.view(np.int32).T).reshape(-1)
+    scales = np.ones(len(rows), np.float32)
+    run(words, panels, 5, begins, scales, out)
+    expected = asked.astype(np.int64) @ rows.T.astype(np.int64)
+    np.testing.assert_array_equal(out[:, : kernel.PANEL], expected)
+    assert (out[:, kernel.PANEL :] == 0).all()
+
+
+def test_rounding_and_what_it_loses():
+    some = vectors(50, 21)
+    some[3], some[4], some[5] = 0, 1e38 * some[4] / np.abs(some[4]).max(), 1e-40
+    rounded = Rounded(some)
+    assert rounded.rows.shape == (50, 24)
+    assert (rounded.rows[:, 21:] == 0).all()
+    assert np.abs(rounded.rows.astype(int)).max() == 127
+    back = rounded.rows[:, :21].astype(np.float64) * rounded.scales[:, None].astype(np.float64)
+    np.testing.assert_allclose(rounded.lost, np.linalg.norm(some - back, axis=1), rtol=1e-9)
+    long = np.linalg.norm(some[6:], axis=1)
+    assert (rounded.lost[6:] < 0.02 * long).all()
+    np.testing.assert_array_equal(rounded.begins, -128 * rounded.rows.astype(np.int64).sum(axis=1))
+
+
+@pytest.mark.parametrize("kind", ["plain", "clustered", "copies", "uneven"])
+@pytest.mark.parametrize("k", [1, 10, 70])
+def test_the_screen_loses_nothing(kind, k):
+    documents, queries = vectors(4000, 40), vectors(90, 40, 1)
+    if kind == "clustered":
+        documents = vectors(9, 40, 2)[np.arange(4000) % 9] + 0.1 * documents
+    elif kind == "copies":
+        documents = np.repeat(documents[:50], 80, axis=0)
+    elif kind == "uneven":
+        documents[:, 0] *= 40
+        queries[:, 0] *= 0.01
+    excluded = np.arange(0, 4000, 7)
+    places, worst, error = Screen(documents, excluded)(queries, k)
+    truth = queries.astype(np.float64) @ documents.T.astype(np.float64)
+    truth[:, excluded] = -np.inf
+    some = 0
+    for q in range(len(queries)):
+        found = places[q][places[q] >= 0]
+        assert not set(found.tolist()) & set(excluded.tolist())
+        border = np.sort(truth[q, found])[-k]
+        others = np.delete(truth[q], found).max()
+        if border > worst[q, 0] + error[q]:
+            some += 1
+            assert others <= border
+    assert kind != "plain" or some > 60
+
+
+def test_top_k_by_bytes_is_the_same(monkeypatch):
+    """Bit for bit; with copies, zero vectors, and a query that is zero."""
+    queries, documents = vectors(150, 33, 5), vectors(5000, 33, 6)
+    documents[200:400], documents[7], queries[11] = documents[1000], 0, 0
+    queries[12] = documents[1000]
+    monkeypatch.setattr(exact, "FEW", -1)
+    expected = top_k(queries, documents, 20)
+    seen = []
+    screened = exact._screened
+
+    def spy(*arguments):
+        left = screened(*arguments)
+        seen.append(len(left))
+        return left
+
+    monkeypatch.setattr(exact, "_screened", spy)
+    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    for threads in (1, 2):
+        found = top_k(queries, documents, 20, half=True, threads=threads)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    assert seen[0] == seen[1]
+    assert 2 <= seen[0] < 20  # those two at least cannot be certain
+    scores, positions = brute_force(queries, documents, 20)
+    np.testing.assert_array_equal(found[1], positions)
+    np.testing.assert_allclose(found[0], scores, rtol=1e-6)
+
+
+def test_large_documents_are_not_all_held(monkeypatch):
+    monkeypatch.setattr(exact, "FEW", -1)
+    monkeypatch.setattr(exact, "MOST", 100)
+    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    monkeypatch.setattr(exact, "Screen", None)
+    queries, documents = vectors(20, 8), vectors(300, 8)
+    np.testing.assert_array_equal(
+        top_k(queries, documents, 5, half=True)[1], brute_force(queries, documents, 5)[1]
+    )
