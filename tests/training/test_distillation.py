@@ -20,6 +20,7 @@ from statim.settings import Settings
 from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import targets as module
+from statim.training.asked import preset
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Stream
 from statim.training.checkpoint import Checkpoints
@@ -31,7 +32,7 @@ from statim.training.sets import TextSet, training_data
 from statim.training.start import unit_scale
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Views
-from statim.training.train import preset, train
+from statim.training.train import train
 from statim.vocabulary import learn_wordpiece
 
 KINDS = ("distance", "margin-mse", "kl")
