@@ -1,6 +1,8 @@
 """What a training was asked for: nonsense is refused before long work, and what was left out is filled in."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,8 @@ from statim.training.device.fit import choose
 from statim.training.material import OWN, SENTENCES, is_word
 from statim.training.recipe import PRESETS, TAUGHT, Recipe
 from statim.vocabulary import check_rows
+
+log = logging.getLogger("statim")
 
 KEEPS = ("last", "best")
 DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
@@ -69,6 +73,7 @@ def check(asked: SimpleNamespace) -> None:
 
 def _check_lessons(asked: SimpleNamespace) -> None:
     """Refuse what cannot be learned from a teacher."""
+    _check_words(asked.distil)
     if asked.data is None and is_word(asked.distil, OWN, SENTENCES):
         raise InputError(f"distil is {asked.distil!r}, and no pairs were given; name a file of plain texts")
     if asked.data is None and asked.distil is not None and asked.loss not in (None, "distillation"):
@@ -91,6 +96,26 @@ def _check_lessons(asked: SimpleNamespace) -> None:
         what = "Matryoshka levels" if asked.matryoshka else f"the loss {asked.loss}"
         raise InputError(
             f"{what} cannot be trained against a teacher's documents (documents_by), only the whole vectors and the loss contrastive"
+        )
+
+
+def _check_words(distil: Any) -> None:
+    """The words for the pairs' own texts stand alone, and a file of such a name is not meant by them."""
+    several = (
+        [word for word in distil if is_word(word, OWN, SENTENCES)]
+        if isinstance(distil, (list, tuple))
+        else []
+    )
+    if several:
+        raise InputError(
+            f"distil is {several[0]!r} and more; that word, for the pairs' own texts, stands alone, and a file of that name is "
+            f"./{several[0]}"
+        )
+    if is_word(distil, OWN, SENTENCES) and Path(distil).exists():
+        log.warning(
+            "--distil %s takes the pairs' own texts; to read the file of that name, write ./%s",
+            distil,
+            distil,
         )
 
 
