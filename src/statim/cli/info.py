@@ -1,14 +1,12 @@
 """statim info: what a model is."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from statim.cli import options
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    model: options.Model,
     json: options.Json = False,
 ) -> None:
     """What a model is: size, tokenizer, settings."""
