@@ -283,18 +283,20 @@ def bm25(folder: Path, data: Path) -> list[Row]:  # noqa: ARG001
     return [{"model": "BM25", "ndcg@10": evaluate_bm25(test, metrics=("ndcg@10",)).metrics["ndcg@10"]}]
 
 
-def untrained(folder: Path, data: Path) -> list[Row]:
-    """What the distilled start knows of itself."""
-    clock = Clock()
-    pairs = read_pairs(folder / "train.jsonl")
-    with empty_cache():
-        start = start_from(None, None, pairs, False)
-        rows = start.table(
-            training_data(pairs, start.tokenizer, threads=threads.count()), Recipe.make(len(pairs), start.dim)
-        )
-        took = clock.read()
-    model = StaticModel(rows, start.tokenizer, start.settings)
-    return [judged("distilled start, not trained", model, took, folder, data)]
+def untrained(name: str, start: str | None) -> Callable[[Path, Path], list[Row]]:
+    """What a start knows of itself; a random one is a bag of words in few dimensions."""
+
+    def run(folder: Path, data: Path) -> list[Row]:
+        clock = Clock()
+        pairs = read_pairs(folder / "train.jsonl")
+        with empty_cache():
+            begun = start_from(start, None, pairs, False)
+            given = training_data(pairs, begun.tokenizer, threads=threads.count())
+            rows = begun.table(given, Recipe.make(len(pairs), begun.dim))
+            took = clock.read()
+        return [judged(name, StaticModel(rows, begun.tokenizer, begun.settings), took, folder, data)]
+
+    return run
 
 
 def statim(name: str, file: str, *, again: bool = False, **options: Any) -> Callable[[Path, Path], list[Row]]:
@@ -331,7 +333,8 @@ ROWS: dict[str, Callable[[Path, Path], list[Row]]] = {
     "statim texts": statim("statim, distilled start, without pairs", "texts.jsonl", again=True),
     "statim random": statim("statim, random start, pairs", "train.jsonl", start="random"),
     "statim": statim("statim, distilled start, pairs", "train.jsonl", again=True),
-    "start": untrained,
+    "random": untrained("random start, not trained", "random"),
+    "start": untrained("distilled start, not trained", None),
 }
 
 
