@@ -17,7 +17,9 @@ def features(
     source: Annotated[str, typer.Argument(help="A table (.jsonl, .csv, .tsv, .parquet, .arrow).")],
     out: options.Rows,
     column: options.Column = None,
-    name: Annotated[str, typer.Option(help="What the column of vectors is called.")] = "vector",
+    name: Annotated[
+        str, typer.Option(help="What the column of vectors is called; one of that name is replaced.")
+    ] = "vector",
     dim: options.Dim = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,

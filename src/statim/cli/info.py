@@ -31,7 +31,11 @@ def info(
     }
     shown = found | {
         "table_bytes": options.size(found["table_bytes"]),
+        "fast_tokenizer": "yes" if loaded.tokenizer.is_fast else "no",
+        "normalize": "yes (vectors have length 1)" if settings.normalize else "no",
         "max_tokens": settings.max_tokens or "none (texts are never cut)",
+        "prompts": ", ".join(f"{name}: {text!r}" for name, text in settings.prompts.items()) or "none",
+        "base_model": settings.base_model or "none",
     }
     options.result(
         found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json
