@@ -24,6 +24,14 @@ def test_version_and_help(statim):
         assert statim(verb, "--help")[0] == 0
 
 
+@pytest.mark.parametrize("verb", [[], ["cache"], ["index"]])
+def test_without_a_verb_the_help_is_shown_and_no_error(statim, verb):
+    code, out, err = statim(*verb)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "see statim --help" not in err
+
+
 def test_train_from_a_random_start(statim, tmp_path, pairs):
     out = tmp_path / "model"
     code, printed, err = statim(
