@@ -75,6 +75,7 @@ class Clock:
         self._last = time.perf_counter()
 
     def __call__(self, name: str) -> None:
-        """The part of this name ends here, and the next begins."""
+        """The part of this name ends here, and the next begins; a name that comes again adds to its seconds."""
         now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now

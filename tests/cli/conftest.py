@@ -8,17 +8,9 @@ import pytest
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
+from made_texts import THINGS, VERBS
 from statim.cli import main
 from statim.model import StaticModel
-
-THINGS = [
-    "list", "file", "table", "string", "number", "matrix", "thread", "process", "socket", "queue", "stack", "tree", "graph",
-    "tensor", "model", "index", "cache", "token", "vector", "query",
-]  # fmt: skip
-VERBS = [
-    "sort", "open", "read", "write", "join", "split", "count", "merge", "copy", "delete", "find", "replace", "print", "parse",
-    "encode", "decode", "train", "load", "save", "close",
-]  # fmt: skip
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from made_texts import THINGS, VERBS
 from statim import StaticModel, mine_hard_negatives
 from statim.data.reading import read_pairs
 from statim.errors import DataError, InputError
@@ -15,25 +16,10 @@ from statim.search import approximate
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
-VERBS = [
-    "sort",
-    "open",
-    "read",
-    "write",
-    "join",
-    "split",
-    "count",
-    "merge",
-    "copy",
-    "delete",
-    "find",
-    "print",
-]
-THINGS = ["list", "file", "table", "string", "number", "matrix", "thread", "process", "socket", "queue"]
 ROWS = [
     {"question": f"how do I {verb} a {thing}?", "answer": f"to {verb} the {thing} call {thing}.{verb}"}
-    for verb in VERBS
-    for thing in THINGS
+    for verb in VERBS[:12]
+    for thing in THINGS[:10]
 ]
 
 
@@ -56,7 +42,9 @@ def model():
 def files(tmp_path, model):
     model.save(tmp_path / "model")
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    (tmp_path / "corpus.txt").write_text("".join(f"how do I {verb} a list or anything\n" for verb in VERBS))
+    (tmp_path / "corpus.txt").write_text(
+        "".join(f"how do I {verb} a list or anything\n" for verb in VERBS[:12])
+    )
     return tmp_path
 
 

@@ -8,18 +8,28 @@ import numpy as np
 import pytest
 
 from statim import __version__
+from statim.cli import app
 from statim.model import StaticModel
 
-VERBS = ["train", "evaluate", "encode", "duplicates", "cluster", "index", "search", "demo", "info", "cache"]
+COMMANDS = [one.name for one in [*app.registered_commands, *app.registered_groups]]
 
 
 def test_version_and_help(statim):
     assert statim("--version") == (0, f"statim {__version__}\n", "")
     code, out, _ = statim("--help")
     assert code == 0
-    for verb in VERBS:
+    assert len(COMMANDS) >= 15
+    for verb in COMMANDS:
         assert verb in out
         assert statim(verb, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("verb", [[], ["cache"], ["index"]])
+def test_without_a_verb_the_help_is_shown_and_no_error(statim, verb):
+    code, out, err = statim(*verb)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "see statim --help" not in err
 
 
 def test_train_from_a_random_start(statim, tmp_path, pairs):

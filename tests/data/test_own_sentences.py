@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statim.data.own_sentences import own_sentences
+from statim.data.own_sentences import own_sentences, without
 from statim.data.pairs import Pairs
 from statim.errors import DataError
 
@@ -48,6 +48,17 @@ def test_sets_count_alike(sizes, most, seed):
     fair = most // sum(size > 0 for size in sizes)
     for size, count in zip(sizes, counts, strict=True):
         assert count >= min(fair, 4 * size)
+
+
+def test_no_sentence_of_a_held_out_text_is_kept():
+    pairs = of(12)
+    drawn = own_sentences(pairs, 1000, 0)
+    held = [pairs.select([3]), pairs.select([7, 8])]
+    kept = without(drawn, held).texts.to_pylist()
+    numbers = {int(text.split(" in " if " in " in text else " of ")[0].split()[-1]) for text in kept}
+    assert numbers == set(range(12)) - {3, 7, 8}
+    assert kept == [text for text in drawn.texts.to_pylist() if text in set(kept)]
+    assert without(drawn, []) is drawn
 
 
 def test_nothing_to_draw_is_said():

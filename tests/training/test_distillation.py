@@ -20,6 +20,7 @@ from statim.settings import Settings
 from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
 from statim.training import targets as module
+from statim.training.asked import preset
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Stream
 from statim.training.checkpoint import Checkpoints
@@ -31,7 +32,7 @@ from statim.training.sets import TextSet, training_data
 from statim.training.start import unit_scale
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Views
-from statim.training.train import preset, train
+from statim.training.train import train
 from statim.vocabulary import learn_wordpiece
 
 KINDS = ("distance", "margin-mse", "kl")
@@ -305,6 +306,37 @@ def test_a_killed_run_goes_on_to_the_same_bits(negatives, tmp_path, monkeypatch,
         monkeypatch.setattr(Checkpoints, "save", save)
         with pytest.raises(InputError, match="the texts to distil or their teacher are not those"):
             train(negatives, out=tmp_path / "n", resume=True, distil={"text": ["something else"]})
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (False, {"distil": "texts"}),
+        (True, {"distil": "pairs"}),
+        (True, {"distil": "sentences"}),
+        (True, {"distil": "texts"}),
+        (True, {"documents_by": "all-MiniLM-L6-v2"}),
+    ],
+)
+@pytest.mark.usefixtures("_loaded_once")
+def test_a_teacher_reads_once_for_every_split_and_seed(rows, tmp_path, monkeypatch, data, options):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
+    if options.get("distil") == "texts":
+        options = {"distil": {"text": [f"{a} and more of it" for a, _ in rows]}}
+    quick = QUICK | {"epochs": 1, "development": 0} | ({} if data else {"dim": 16})
+
+    def blocks():
+        return sorted(
+            (tmp_path / "teachers").glob("*/*.safetensors")
+        )  # not those of single questions, beside
+
+    first = train(rows if data else None, **quick | options | {"heldout": 20})
+    read = blocks()
+    assert read
+    for more in ({"heldout": 0}, {"heldout": 30, "seed": 1}):
+        other = train(rows if data else None, **quick | options | more)
+        assert other.pairs["train"] != first.pairs["train"]
+        assert blocks() == read
 
 
 @pytest.mark.usefixtures("_loaded_once")

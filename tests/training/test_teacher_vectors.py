@@ -10,7 +10,7 @@ import pytest
 from statim import cache
 from statim.teacher import Teacher
 from statim.training import teacher_vectors as module
-from statim.training.teacher_vectors import teacher_vectors
+from statim.training.teacher_vectors import teacher_vectors, vectors_among
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,20 @@ def test_they_are_computed_once_and_appended_texts_cost_only_themselves(teacher,
     np.testing.assert_array_equal(whole[:16], short)
     np.testing.assert_array_equal(teacher_vectors(teacher, texts), whole)
     assert len(asked) == 4
+
+
+def test_another_choice_of_the_same_texts_finds_them_read(teacher, texts, monkeypatch):
+    asked = counted(teacher, monkeypatch)
+    whole = teacher_vectors(teacher, pa.array(dict.fromkeys(texts.to_pylist()), pa.large_string()))
+    read, before = pa.array(dict.fromkeys(texts.to_pylist()), pa.large_string()), len(asked)
+    for chosen in ([0, 2, 3, 5, 8, 13, 21], [21, 1, 20], [], list(range(len(read)))):
+        found = vectors_among(teacher, read.take(pa.array(chosen, pa.int64())), read)
+        np.testing.assert_array_equal(found, whole[chosen])
+        assert found.dtype == np.float16
+    assert len(asked) == before
+    other = pa.array(["a text of another file", read[0].as_py()], pa.large_string())
+    np.testing.assert_array_equal(vectors_among(teacher, other, read), teacher_vectors(teacher, other))
+    assert len(asked) == before + 1
 
 
 def test_a_killed_process_goes_on_with_the_first_missing_block(teacher, texts, monkeypatch):

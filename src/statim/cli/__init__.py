@@ -97,6 +97,9 @@ def main() -> None:
             _fail("interrupted; nothing half-written was left", 130)
         if not hasattr(error, "format_message"):  # not the option parser's
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked for: the help is the answer
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
         _fail(f"{error.format_message()} (see statim --help)", 2)
     else:
         if code == 130:

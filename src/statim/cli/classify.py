@@ -12,9 +12,7 @@ from statim.errors import InputError
 
 app = typer.Typer(help="Tell the labels of texts: fit, predict, evaluate.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
 HeadFolder = Annotated[Path, typer.Argument(metavar="HEAD", help="The folder of a fitted head.")]
-Text = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]
 Label = Annotated[str | None, typer.Option(help="The column of labels; guessed by default.")]
 Separator = Annotated[
     str | None,
@@ -26,7 +24,7 @@ Separator = Annotated[
 
 @app.command("fit")
 def fit(
-    model: Model,
+    model: options.Model,
     examples: Annotated[
         str, typer.Argument(help="Texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow).")
     ],
@@ -62,7 +60,7 @@ def fit(
             help="Logistic regression's C, ridge's alpha, or how many neighbours; by default chosen on examples held out."
         ),
     ] = None,
-    text: Text = None,
+    text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
     seed: Annotated[int, typer.Option(help="Decides the parts.")] = 0,
@@ -103,22 +101,16 @@ def fit(
 
 @app.command("predict")
 def predict(
-    model: Model,
+    model: options.Model,
     head: HeadFolder,
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[TEXTS...]",
-            help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the standard input.",
-        ),
-    ] = None,
+    sources: options.TextsOrInput = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", help="A .parquet or .jsonl file; by default JSON lines on the standard output."
         ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
+    column: options.Column = None,
     top: Annotated[
         int, typer.Option(help="Write so many of the likeliest labels with their probabilities.")
     ] = 1,
@@ -162,10 +154,10 @@ def predict(
 
 @app.command("evaluate")
 def evaluate(
-    model: Model,
+    model: options.Model,
     head: HeadFolder,
     examples: Annotated[str, typer.Argument(help="Texts with labels that the head was not fitted to.")],
-    text: Text = None,
+    text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
     threads: options.Threads = None,

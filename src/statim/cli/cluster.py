@@ -9,19 +9,9 @@ from statim.cli import options
 
 
 def cluster(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[TEXTS...]",
-            help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the standard input.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model that makes vectors: folder, word vectors, or hub name.")
-    ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Instead of a model: a .npy file with a vector for each text.")
-    ] = None,
+    sources: options.Texts = None,
+    model: options.VectorsBy = None,
+    vectors: options.Vectors = None,
     method: Annotated[str, typer.Option(help="kmeans, density, or communities.")] = "kmeans",
     clusters: Annotated[
         int | None,
@@ -37,7 +27,7 @@ def cluster(
         Path | None,
         typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster."),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
+    column: options.Column = None,
     seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,

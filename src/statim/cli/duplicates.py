@@ -12,19 +12,9 @@ WRITTEN = ("groups", "pairs", "kept")
 
 
 def duplicates(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[TEXTS...]",
-            help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the standard input.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model that makes vectors: folder, word vectors, or hub name.")
-    ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Instead of a model: a .npy file with a vector for each text.")
-    ] = None,
+    sources: options.Texts = None,
+    model: options.VectorsBy = None,
+    vectors: options.Vectors = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +51,7 @@ def duplicates(
             help="What to write: groups, pairs, or kept (what stays); by default groups, of two sets pairs."
         ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
+    column: options.Column = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the cells.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,

@@ -23,14 +23,8 @@ REMEMBERED = 1 << 17
 
 
 def encode(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[TEXTS...]",
-            help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the standard input.",
-        ),
-    ] = None,
+    model: options.Model,
+    sources: options.TextsOrInput = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -39,8 +33,8 @@ def encode(
             help="A .npy, .parquet or .jsonl file; by default JSON lines on the standard output.",
         ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
-    dim: Annotated[int | None, typer.Option(help="Keep only the first dimensions.")] = None,
+    column: options.Column = None,
+    dim: options.Dim = None,
     dtype: Annotated[
         str,
         typer.Option(help="float32, float16, int8, or binary (the signs, eight to a byte)."),

@@ -1,7 +1,6 @@
 """statim features: a table in, the same table with a column of vectors out."""
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def features(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    model: options.Model,
     source: Annotated[str, typer.Argument(help="A table (.jsonl, .csv, .tsv, .parquet, .arrow).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .parquet or .jsonl file to write.")],
-    column: Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")] = None,
-    name: Annotated[str, typer.Option(help="What the column of vectors is called.")] = "vector",
-    dim: Annotated[int | None, typer.Option(help="Keep only the first dimensions.")] = None,
+    out: options.Rows,
+    column: options.Column = None,
+    name: Annotated[
+        str, typer.Option(help="What the column of vectors is called; one of that name is replaced.")
+    ] = "vector",
+    dim: options.Dim = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,

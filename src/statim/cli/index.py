@@ -43,7 +43,7 @@ Model = Annotated[
 
 @app.command("build")
 def build(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    model: options.Model,
     documents: Documents,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write.")] = None,
     store: Annotated[

@@ -1,14 +1,12 @@
 """statim info: what a model is."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from statim.cli import options
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    model: options.Model,
     json: options.Json = False,
 ) -> None:
     """What a model is: size, tokenizer, settings."""
@@ -33,7 +31,11 @@ def info(
     }
     shown = found | {
         "table_bytes": options.size(found["table_bytes"]),
+        "fast_tokenizer": "yes" if loaded.tokenizer.is_fast else "no",
+        "normalize": "yes (vectors have length 1)" if settings.normalize else "no",
         "max_tokens": settings.max_tokens or "none (texts are never cut)",
+        "prompts": ", ".join(f"{name}: {text!r}" for name, text in settings.prompts.items()) or "none",
+        "base_model": settings.base_model or "none",
     }
     options.result(
         found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json

@@ -1,6 +1,5 @@
 """statim mine: pairs in, pairs with hard negatives out."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,13 +9,8 @@ from statim.errors import InputError
 
 
 def mine(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PAIRS...", help="Files of pairs (as for statim train), or the word python-docs."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .parquet or .jsonl file to write.")],
+    sources: options.Pairs,
+    out: options.Rows,
     model: Annotated[
         str | None,
         typer.Option(help="The model that finds negatives: folder, word vectors, or hub name."),
@@ -34,8 +28,8 @@ def mine(
     corpus_column: Annotated[
         str | None, typer.Option(help="The column of texts in the corpus; guessed by default.")
     ] = None,
-    anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")] = None,
+    anchor: options.Anchor = None,
+    positive: options.Positive = None,
     negatives: Annotated[int, typer.Option("--negatives", "-n", help="Negatives of each anchor.")] = 3,
     range_min: Annotated[int, typer.Option(help="Pass over so many of the closest candidates.")] = 0,
     range_max: Annotated[

@@ -18,6 +18,40 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one line
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
+Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXTS...]",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the standard input.",
+    ),
+]
+TextsOrInput = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXTS...]",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the standard input.",
+    ),
+]
+Column = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]
+Pairs = Annotated[
+    list[str],
+    typer.Argument(metavar="PAIRS...", help="Files of pairs (as for statim train), or the word python-docs."),
+]
+Anchor = Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")]
+Positive = Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")]
+Negative = Annotated[
+    list[str] | None, typer.Option(help="A column of explicit negatives (repeatable); guessed by default.")
+]
+VectorsBy = Annotated[
+    str | None, typer.Option(help="The model that makes vectors: folder, word vectors, or hub name.")
+]
+Vectors = Annotated[
+    Path | None, typer.Option(help="Instead of a model: a .npy file with a vector for each text.")
+]
+Dim = Annotated[int | None, typer.Option(help="Keep only the first dimensions.")]
+Rows = Annotated[Path, typer.Option("--out", "-o", help="The .parquet or .jsonl file to write.")]
+
 Table = Annotated[str, typer.Option("--table", help="In a database: the name of the index's tables.")]
 Version = Annotated[
     int | None, typer.Option("--version", help="An older version of the index (see statim index info).")

@@ -9,7 +9,7 @@ from statim.cli import options
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")],
+    model: options.Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     dtype: Annotated[str, typer.Option(help="int8, float16 or float32.")] = "int8",
     overwrite: options.Overwrite = False,

@@ -10,7 +10,6 @@ from statim.errors import InputError
 
 app = typer.Typer(help="Items like these: train, like, users, evaluate.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
 Items = Annotated[str, typer.Argument(help="The catalogue: a file of ids and texts.")]
 BasketFile = Annotated[
     str,
@@ -62,7 +61,7 @@ def _count(catalogue: Any, learned: str | None) -> None:
 
 @app.command("train")
 def train(
-    model: Model,
+    model: options.Model,
     items: Items,
     baskets: BasketFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to save the model into.")],
@@ -111,7 +110,7 @@ def train(
 
 @app.command("like")
 def like(
-    model: Model,
+    model: options.Model,
     items: Items,
     liked: Annotated[list[str], typer.Argument(metavar="IDS...", help="Ids of items; ID=2 counts double.")],
     k: Count = 10,
@@ -151,10 +150,10 @@ def like(
 
 @app.command("users")
 def users(
-    model: Model,
+    model: options.Model,
     items: Items,
     baskets: BasketFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .parquet or .jsonl file to write.")],
+    out: options.Rows,
     k: Count = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
@@ -205,7 +204,7 @@ def users(
 
 @app.command("evaluate")
 def evaluate(
-    model: Model,
+    model: options.Model,
     items: Items,
     baskets: BasketFile,
     learned: LearnedFile = None,

@@ -9,24 +9,16 @@ from statim.cli import options
 
 
 def teach(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PAIRS...", help="Files of pairs (as for statim train), or the word python-docs."
-        ),
-    ],
+    sources: options.Pairs,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder to save the sentence transformer into.")
     ],
     teacher: Annotated[
         str, typer.Option(help="The sentence transformer to begin with (path or hub name).")
     ] = "all-MiniLM-L6-v2",
-    anchor: Annotated[str | None, typer.Option(help="The column of anchors; guessed by default.")] = None,
-    positive: Annotated[str | None, typer.Option(help="The column of positives; guessed by default.")] = None,
-    negative: Annotated[
-        list[str] | None,
-        typer.Option(help="A column of explicit negatives (repeatable); guessed by default."),
-    ] = None,
+    anchor: options.Anchor = None,
+    positive: options.Positive = None,
+    negative: options.Negative = None,
     hard_negatives: Annotated[
         int | None,
         typer.Option(

@@ -79,10 +79,7 @@ def train(
         str | None,
         typer.Option(help="The column of positives, of second texts, or of documents; guessed by default."),
     ] = None,
-    negative: Annotated[
-        list[str] | None,
-        typer.Option(help="A column of explicit negatives (repeatable); guessed by default."),
-    ] = None,
+    negative: options.Negative = None,
     score: Annotated[str | None, typer.Option(help="The column of scores; guessed by default.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels; guessed by default.")] = None,
     loss: Annotated[

@@ -1,5 +1,7 @@
 """Sentences of the pairs' own texts, for a teacher to read: short, so that it reads many, and of all sets alike."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 
@@ -54,13 +56,26 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
     return PlainTexts(pa.array(drawn, pa.large_string()), Report())
 
 
-def _of_text(text: str) -> list[str]:
+def without(drawn: PlainTexts, others: Iterable[Pairs]) -> PlainTexts:
+    """Those of the sentences that stand in no text of other pairs; they stay in their order."""
+    known = {
+        sentence
+        for pairs in others
+        for column in pairs.columns
+        for text in column.to_pylist()
+        for sentence in _of_text(text, len(text))
+    }
+    kept = [place for place, text in enumerate(drawn.texts.to_pylist()) if text not in known]
+    return drawn if len(kept) == len(drawn) else drawn.select(kept)
+
+
+def _of_text(text: str, most: int = OF_EACH) -> list[str]:
     """The first sentences of a text that are neither too short nor too long."""
     kept: list[str] = []
     for paragraph in paragraphs(text):
         for sentence in sentences(paragraph):
             if len(sentence) <= LONGEST and len(sentence.split()) in WORDS:
                 kept.append(sentence)
-                if len(kept) == OF_EACH:
+                if len(kept) == most:
                     return kept
     return kept

@@ -100,7 +100,7 @@ def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
     if not alone and not (possible if kind is None else possible & {kind}):
         return None
     if kind is not None and kind not in possible:
-        raise DataError(f"{path} cannot be evaluated on as {kind}{_has(path)}")
+        raise DataError(f"{path} cannot be evaluated on as {kind}{_has(path)}; {KNOWN}")
     kinds = usual if kind is None else (kind,)
     if not kinds:
         raise DataError(f"{path} holds nothing to evaluate on{_has(path)}; {KNOWN}")

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.data import columns
 from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts
+from statim.data.supervision import Supervision
 from statim.errors import InputError
 from statim.growing import Growing
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
+from statim.training.material import Material
 from statim.training.objectives import check_negatives
 from statim.training.recipe import TAUGHT, Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import Halves, Views, teacher_vectors
-
-OWN = "pairs"  # in the place of texts: those of the pairs themselves
-SENTENCES, MOST_SENTENCES = "sentences", 350_000  # likewise: sentences drawn from them
+from statim.training.teacher_vectors import Halves, Views, vectors_among
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,9 +52,11 @@ class Lessons:
         taught = self.taught
         return mapped(table, taught.bags, taught.texts, taught.targets, threads)
 
-    def targets(self, teacher: Teacher, texts: pa.LargeStringArray, role: str, progress: bool) -> Floats:
-        """The targets of other texts, (n, d)."""
-        vectors = teacher_vectors(teacher, texts, role=role, progress=progress)
+    def targets(
+        self, teacher: Teacher, texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
+    ) -> Floats:
+        """The targets of other texts, (n, d); see ``vectors_among``."""
+        vectors = vectors_among(teacher, texts, read, **options)
         return (vectors if self.axes is None else turned(vectors, self.axes)).astype(np.float32)
 
 
@@ -91,8 +93,7 @@ def find_teacher(asked: Any, own: Teacher | None) -> Teacher | None:
 
 def lessons(
     data: TrainingData,
-    given: Any,
-    plain: PlainTexts | None,
+    material: Material,
     teacher: Teacher,
     tokenizer: Tokenizer,
     recipe: Recipe,
@@ -103,8 +104,8 @@ def lessons(
 
     Args:
         data: What is trained on.
-        given: The same as texts.
-        plain: Texts to train on beside; None for those of the pairs, where the recipe has a ``distil_weight``.
+        material: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the recipe has a
+            ``distil_weight``.
         teacher: The teacher.
         tokenizer: The model's.
         recipe: Its loss, ``distil_weight``, ``asymmetric`` and dimensions.
@@ -115,6 +116,7 @@ def lessons(
         InputError: The texts of pairs are wanted, and there are no pairs.
     """
     options: dict[str, Any] = {"threads": threads, "progress": progress}
+    given, plain, drawn = material.parts.train, material.plain, material.drawn
     mixed = recipe.distil_weight > 0 and not isinstance(data, TextSet)
     wants_pairs = recipe.loss in TAUGHT[:2] or (not isinstance(data, TextSet) and recipe.asymmetric)
     views = None
@@ -126,15 +128,16 @@ def lessons(
             )
         if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
             check_negatives(data, recipe.loss)  # before the teacher reads them
-        views = _views(given, data, teacher, options)
+        views = _views(given, material.whole, data, teacher, options)
         data = dataclasses.replace(data, views=views if wants_pairs else None)
     taught, vectors = None, np.zeros((0, teacher.dim), np.float16)
     role = "query" if recipe.asymmetric else "text"
     if isinstance(data, TextSet):
-        taught, vectors = data, teacher_vectors(teacher, given.texts, role=role, **options)
-    elif mixed and plain is not None:
+        read = material.whole.texts if isinstance(material.whole, PlainTexts) else given.texts
+        taught, vectors = data, vectors_among(teacher, given.texts, read, role=role, **options)
+    elif mixed and plain is not None and drawn is not None:
         taught = TextSet.of(plain, tokenizer, threads=threads).behind(data.bags)
-        vectors = teacher_vectors(teacher, plain.texts, role=role, **options)
+        vectors = vectors_among(teacher, plain.texts, drawn.texts, role=role, **options)
     elif mixed and views is not None:
         numbers = np.concatenate(
             [np.flatnonzero(views.query_of >= 0), np.flatnonzero(views.document_of >= 0)]
@@ -153,15 +156,22 @@ def hash_of(teacher: Teacher | None, plain: PlainTexts | None) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _views(pairs: Pairs, data: TrainingSet, teacher: Teacher, options: dict[str, Any]) -> Views:
+def _views(
+    pairs: Pairs, whole: Supervision, data: TrainingSet, teacher: Teacher, options: dict[str, Any]
+) -> Views:
     texts, count = texts_of(pairs, data), len(data.bags.totals)
+    read = whole if isinstance(whole, Pairs) else pairs  # of documents, pairs are made after the split
     of, vectors = [], []
-    for role, numbers in (("query", data.anchors), ("document", data.candidates)):
+    for role, numbers, there in (
+        ("query", data.anchors, [read.anchors]),
+        ("document", data.candidates, [read.positives, *read.negatives]),
+    ):
         own = np.unique(numbers[numbers >= 0])
         rows = np.full(count, -1, np.int32)
         rows[own] = np.arange(len(own))
         of.append(rows)
-        vectors.append(teacher_vectors(teacher, texts.take(pa.array(own)), role=role, **options))
+        different = pc.unique(pa.chunked_array(there)).drop_null()
+        vectors.append(vectors_among(teacher, texts.take(pa.array(own)), different, role=role, **options))
     return Views(vectors[0], vectors[1], of[0], of[1])
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim import cache
 from statim.data.pairs import hash_of
@@ -104,6 +105,34 @@ def teacher_vectors(
             f"{computed / seconds:,.0f}", f"{len(texts) - computed:,}",
         )  # fmt: skip
     return found.finish().reshape(len(texts), teacher.dim)
+
+
+def vectors_among(
+    teacher: Teacher, texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
+) -> Halves:
+    """What a teacher makes of some of the texts that it reads: blocks are of all, so another split or seed finds them computed.
+
+    Args:
+        teacher: Of D dimensions.
+        texts: n texts.
+        read: Different texts, in an order that does not depend on which of them are wanted. If one of ``texts`` is not among them,
+            the teacher reads ``texts`` instead.
+        options: As for ``teacher_vectors``.
+
+    Returns:
+        (n, D) float16, as ``teacher_vectors`` gives them.
+    """
+    places = pc.index_in(texts, value_set=read)
+    if places.null_count:
+        return teacher_vectors(teacher, texts, **options)
+    vectors, rows = teacher_vectors(teacher, read, **options), np.asarray(places)
+    if np.array_equal(rows, np.arange(len(vectors))):
+        return vectors
+    found = Growing(np.float16)
+    for start in range(0, len(rows), BLOCK):
+        found.append(vectors[rows[start : start + BLOCK]].reshape(-1))
+        release()
+    return found.finish().reshape(len(rows), teacher.dim)
 
 
 def _compute(teacher: Teacher, texts: pa.LargeStringArray, role: str, threads: int | None) -> Halves:

@@ -3,64 +3,48 @@
 import dataclasses
 import logging
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
 from statim.data.corpus import Corpus
-from statim.data.own_sentences import own_sentences
-from statim.data.pairs import PYTHON_DOCS, Pairs
-from statim.data.plain import PlainTexts, read_plain
-from statim.data.python_docs import python_docs
-from statim.data.self_pairs import check_kinds, split_into_pairs
+from statim.data.pairs import Pairs
+from statim.data.plain import PlainTexts
 from statim.data.split import Split
-from statim.data.supervision import Supervision, read_supervision
+from statim.data.supervision import Supervision
 from statim.errors import InputError
 from statim.evaluation.comparison import Comparison
 from statim.evaluation.report import Report
 from statim.files import atomic_file, check_output
 from statim.model import StaticModel
-from statim.progress import Progress
+from statim.progress import Clock
 from statim.teacher import Teacher
 from statim.tokenizer import Tokenizer
-from statim.training import checkpoint, curves, distributed, heldout, per_set, run
+from statim.training import checkpoint, curves, distributed, heldout, run
+from statim.training.asked import check, preset, recipe_of, taught_by
 from statim.training.bags import TrainingSet
 from statim.training.batches import Schedule
-from statim.training.checkpoint import Checkpoints
 from statim.training.development import MOST, Development
-from statim.training.device.fit import choose
-from statim.training.device.fit import fit as fit_on_device
-from statim.training.device.optimizer import DeviceAdam
-from statim.training.history import History
-from statim.training.lessons import MOST_SENTENCES, OWN, SENTENCES, find_teacher, hash_of, lessons
+from statim.training.execution import execute
+from statim.training.lessons import Lessons, find_teacher, hash_of, lessons
+from statim.training.material import Material, read_material
 from statim.training.mined import Miner
-from statim.training.optimizer import SparseAdam
-from statim.training.recipe import LOSSES, PRESETS, TAUGHT, Recipe
+from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.sets import TextSet, TrainingData, training_data, usual_loss
+from statim.training.sets import TrainingData, training_data
 from statim.training.start import Start, start_from, with_vocabulary
-from statim.training.trainer import DivergenceError, begin, fit
-from statim.training.watch import Best, Watch, tensorboard_writer
-from statim.vocabulary import check_rows
-
-if TYPE_CHECKING:
-    import torch
+from statim.training.trainer import DivergenceError
 
 log = logging.getLogger("statim")
 
-KEEPS = ("last", "best")
-DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
 # For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
 OWN_RATE, OWN_EPOCHS = 0.03, 3
 
-Seconds = dict[str, float]
 Floats = npt.NDArray[np.float32]
 
 
@@ -228,7 +212,7 @@ def train(
     if recipe is not None and not resume:
         given |= preset(recipe, given)
     workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
-    _check(SimpleNamespace(**given))
+    check(SimpleNamespace(**given))
     if out is None or not distributed.is_first():
         this = checkpoint.read_run(out) if resume and out is not None else run.begun(given, workers)
         return _train(SimpleNamespace(**(run.resumed(this, given) if resume else given)), this, None)
@@ -270,259 +254,155 @@ def _leave(out: str | Path, resume: bool, error: BaseException) -> None:
     )
 
 
-def _check(asked: SimpleNamespace) -> None:
-    """Refuse nonsense before long work.
-
-    Raises:
-        InputError: An option is out of range, or needs another.
-    """
-    if asked.out is None and (asked.resume or asked.checkpoint_every is not None):
-        raise InputError("checkpoints stand beside the output; name one (--out DIR)")
-    if asked.data is None and asked.distil is None and not asked.resume:
-        raise InputError(
-            "no pairs were given; name a file of pairs, or python-docs (or plain texts to distil)"
-        )
-    _check_lessons(asked)
-    if asked.packages is not None and asked.data not in (None, PYTHON_DOCS):
-        raise InputError(
-            "--packages chooses what python-docs reads; give it with the source python-docs alone"
-        )
-    if asked.make_pairs is not None:
-        check_kinds(asked.make_pairs)
-    check_rows(asked.grow_words or 0, asked.grow_pairs or 0)
-    counts = {"checkpoint-every": 1, "evaluate-every": 1, "patience": 1, "keep-checkpoints": 0}
-    for name, least in counts.items():
-        value = getattr(asked, name.replace("-", "_"))
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    if asked.keep not in (None, *KEEPS):
-        raise InputError(f"keep is {asked.keep!r}; it must be one of {', '.join(KEEPS)}")
-    choose(asked.device or "auto")
-    levels, dim = asked.matryoshka, asked.dim
-    widest = dim if dim is not None or not levels else max(*levels, 1)
-    per_set.check(asked.set_weights, asked.set_limits)
-    if isinstance(asked.freeze, str) or not all(isinstance(token, str) for token in asked.freeze or []):
-        raise InputError(f"freeze is {asked.freeze!r:.60}; give a list of tokens")
-    _recipe(asked, 1000, 256, dim=widest)  # as of a start with a table: the usual rate is then the lower one
-
-
-def _check_lessons(asked: SimpleNamespace) -> None:
-    """Refuse what cannot be learned from a teacher."""
-    if asked.data is None and _is(asked.distil, OWN, SENTENCES):
-        raise InputError(f"distil is {asked.distil!r}, and no pairs were given; name a file of plain texts")
-    if asked.data is None and asked.distil is not None and asked.loss not in (None, "distillation"):
-        raise InputError(
-            f"the loss {asked.loss} needs pairs beside the texts to distil; give some, or leave it out"
-        )
-    beside = asked.data is not None and (asked.distil is not None or asked.documents_by is not None)
-    if asked.distil_weight is not None and not beside and not asked.resume:
-        raise InputError(
-            "a weight of distillation is given, which needs both pairs and texts to distil (--distil FILE or --distil pairs)"
-        )
-    learns = asked.distil is not None or asked.documents_by is not None or asked.loss in TAUGHT
-    if learns and (choose(asked.device or "auto").type != "cpu" or distributed.is_distributed()):
-        raise InputError(
-            "distillation cannot be trained on a GPU or by several processes; give --device cpu and start one process"
-        )
-    if asked.documents_by is not None and (
-        asked.loss not in (None, "contrastive", "distillation") or asked.matryoshka
-    ):
-        what = "Matryoshka levels" if asked.matryoshka else f"the loss {asked.loss}"
-        raise InputError(
-            f"{what} cannot be trained against a teacher's documents (documents_by), only the whole vectors and the loss contrastive"
-        )
-
-
-def _taught(asked: SimpleNamespace, begun: Start, teacher: Teacher | None) -> dict[str, Any]:
-    """What a teacher decides of the recipe.
-
-    Raises:
-        InputError: More dimensions are asked for than the teacher has.
-    """
-    if teacher is None or (
-        asked.distil is None and asked.documents_by is None and asked.loss != "distillation"
-    ):
-        return {}
-    fixed = asked.documents_by is not None
-    wanted = asked.dim or (teacher.dim if fixed else min(begun.dim or teacher.dim, teacher.dim))
-    if wanted > teacher.dim or (fixed and wanted != teacher.dim):
-        raise InputError(
-            f"dim is {wanted}, but the teacher {teacher.name} has {teacher.dim} dimensions; give "
-            + (f"{teacher.dim}, as its documents have," if fixed else f"at most {teacher.dim},")
-            + " or leave it out"
-        )
-    mixes = asked.data is not None and asked.loss != "distillation"
-    weight = (DISTIL_WEIGHT if asked.distil_weight is None else asked.distil_weight) if mixes else None
-    levels = [wanted] if fixed else asked.matryoshka
-    return {"dim": wanted, "levels": levels, "distil_weight": weight, "asymmetric": fixed or None}
-
-
-def _recipe(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given: Any) -> Recipe:
-    names = (
-        "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
-        "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
-        "clip", "row_wise", "hard_negatives", "mine_every", "distil_weight",
-    )  # fmt: skip
-    options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
-    return Recipe.make(pairs, start_dim, **options | given)
-
-
 def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> TrainingResult:
     """Train as ``asked``, and write to ``out``; ``this`` is the run's record, which is completed by what is found."""
-    workers, found = asked.threads or this["threads"], this.get("found")
-    seconds: Seconds = {}
-    with _clock(seconds, "read"):
-        source = python_docs(asked.packages) if asked.packages else asked.data
-        plain = (
-            None if asked.distil is None or _is(asked.distil, OWN, SENTENCES) else read_plain(asked.distil)
-        )
-        if source is None:
-            source, asked.loss = plain, "distillation"
-        names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
-        kind = "documents" if asked.make_pairs else asked.loss and LOSSES[asked.loss]
-        pairs = read_supervision(source, kind=kind, negative=asked.negative, **names)
-        log.info("%s", pairs.report)
-        asked.loss = asked.loss or usual_loss(pairs)
-        seed, kind, read = asked.seed or 0, LOSSES[asked.loss], len(pairs)
-        shares = per_set.weights_of(pairs, asked.set_weights or {})
-        limits = per_set.limits_of(pairs, asked.set_limits or {})
-        pairs = per_set.limited(pairs, limits, seed)
-    with _clock(seconds, "split"):
-        parts = heldout.hold_out(pairs, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
-        heldout.check(parts.test)
-        if isinstance(pairs, Corpus):
-            parts = split_into_pairs(parts, check_kinds(asked.make_pairs), seed=seed)
-        if _is(asked.distil, SENTENCES):
-            if not isinstance(parts.train, Pairs):
-                raise InputError(
-                    f"distil is {SENTENCES!r}, which are drawn from pairs; these are {parts.train.unit}: name a file of texts"
-                )
-            plain = own_sentences(parts.train, MOST_SENTENCES, seed)
-            log.info("%s sentences to distil on were drawn from the pairs' texts", f"{len(plain):,}")
-    with _clock(seconds, "start"):
-        begun = start_from(asked.start, asked.tokenizer, parts.train, asked.progress)
-        more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
-        begun = with_vocabulary(begun, parts.train, **more, threads=workers)
-        guide = find_teacher(asked, begun.teacher)
-        if found:
-            _refuse_changed(asked.out, this, pairs, begun, hash_of(guide, plain))
-        rate, epochs = asked.learning_rate, asked.epochs
-        if isinstance(pairs, Corpus) and begun.dim is not None:
-            rate = OWN_RATE if rate is None else rate
-            epochs = OWN_EPOCHS if epochs is None else epochs
-        recipe = (
-            Recipe.from_dict(found["recipe"])
-            if found
-            else _recipe(
-                asked,
-                len(parts.train),
-                begun.dim,
-                learning_rate=rate,
-                epochs=epochs,
-                set_weights=shares,
-                set_limits=limits,
-                **_taught(asked, begun, guide),
-            )
-        )
-        begun = _for_queries(begun, guide, recipe)
-        row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
-    with _clock(seconds, "tokenize"):
-        data = training_data(parts.train, begun.tokenizer, threads=workers)
-        development = _development(asked, parts, begun, workers)
+    workers, clock = asked.threads or this["threads"], Clock()
+    material = read_material(asked, clock)
+    parts = material.parts
+    begun, guide, recipe = _start(asked, this, material, workers)
+    row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
+    clock("start")
+    data = training_data(parts.train, begun.tokenizer, threads=workers)
+    development = _development(asked, parts, begun, workers)
+    clock("tokenize")
     taught = None
     if guide is not None:
-        with _clock(seconds, "teach"):
-            taught = lessons(
-                data, parts.train, plain, guide, begun.tokenizer, recipe, workers, asked.progress
-            )
-            data = taught.data
-    if development is not None and recipe.asymmetric and guide is not None:
-        with _clock(seconds, "teach"):
+        taught = lessons(data, material, guide, begun.tokenizer, recipe, workers, asked.progress)
+        data = taught.data
+        if development is not None and recipe.asymmetric:
             development.fix_documents(
                 guide.encode_document(development.task.documents, progress=asked.progress)
             )
-    with _clock(seconds, "start"):
-        table = begun.table(data, recipe)
-        if taught is not None and taught.taught is not None:
-            table = taught.start(table, workers)
-            begun = dataclasses.replace(
-                begun, words=f"{begun.words}, mapped to {guide.name if guide else ''}"
-            )
-        begun_model = StaticModel(table.copy(), begun.tokenizer, begun.settings)
+        clock("teach")
+    begun, table = _table(begun, data, recipe, taught, guide, workers)
+    before = StaticModel(table.copy(), begun.tokenizer, begun.settings)
+    clock("start")
     steps = Schedule(data, recipe).steps * recipe.epochs
-    if not found:
-        usual = max(1, steps // (MOST * recipe.epochs))
-        if development is not None and isinstance(data, TrainingSet):
-            usual = development.spacing(data, recipe, steps)
-        this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
-        if out is not None:
-            this["found"] |= {"pairs": pairs.hash, "start": begun.hash, "lessons": hash_of(guide, plain)}
-            checkpoint.write_run(out, this)
-    log.info(
-        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
-        f"{len(parts.train):,}", parts.train.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
-        "s" if recipe.epochs > 1 else "",
-        recipe.learning_rate, workers,
-    )  # fmt: skip
+    _complete(asked, this, out, material, begun, guide, recipe, data, development, steps)
+    _say(parts.train, begun, recipe, workers)
     miner = Miner(data, recipe, begun.source is not None, workers)
     beside = taught.taught if taught is not None and taught.mixed else None
-    kept, watch = _loop(asked, this, data, recipe, table, row_rates, development, miner, workers, out, beside)
-    history, best = watch.history, watch.best
-    seconds["train"] = history.seconds
+    kept, watch = execute(
+        asked, this, data, recipe, table, row_rates, development, miner, workers, out, beside
+    )
     model = StaticModel(kept, begun.tokenizer, begun.settings)
-    comparison: Comparison | Report | None = None
-    others, first = {}, distributed.is_first()
-    with _clock(seconds, "evaluate"):
-        baselines = asked.baselines is not False
-        teacher = begun.teacher if baselines else None
-        if len(parts.test) and first and isinstance(parts.test, PlainTexts) and taught and guide:
-            role = "query" if recipe.asymmetric else "text"
-            aims = taught.targets(guide, parts.test.texts, role, asked.progress)
-            comparison = heldout.closeness(parts.test, begun_model, model, aims)
-        elif len(parts.test) and first:
-            documents = guide if recipe.asymmetric else None
-            comparison = heldout.standings(
-                parts,
-                begun_model,
-                model,
-                guide if documents and baselines else teacher,
-                baselines,
-                asked.progress,
-                documents,
-            )
-        if development is not None and out is not None and baselines:
-            others = heldout.references(development, comparison, teacher, asked.progress)
+    clock("train")
+    history, best = watch.history, watch.best
+    clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
+    comparison = _compare(asked, material, begun, before, model, guide, taught, recipe)
+    others: dict[str, float] = {}
+    if development is not None and out is not None and asked.baselines is not False:
+        others = heldout.references(development, comparison, begun.teacher, asked.progress)
+    clock("evaluate")
     result = TrainingResult(
-        model=model,
-        recipe=recipe,
-        comparison=comparison,
-        pairs={
-            "read": read, "train": len(parts.train), "development": len(parts.development),
-            "test": len(parts.test), "moved": parts.moved,
-        },
-        seconds=seconds,
-        start=begun.words,
-        teacher=begun.teacher.name if begun.teacher else None,
-        losses=np.array(history.losses),
-        steps=steps,
+        model=model, recipe=recipe, comparison=comparison, pairs=material.sizes(), seconds=clock.seconds,
+        start=begun.words, teacher=begun.teacher.name if begun.teacher else None,
+        losses=np.array(history.losses), steps=steps,
         kept=len(history.losses) if best.table is None else best.step,
-        development=history.evaluations,
-        references=others,
+        development=history.evaluations, references=others,
         changes=[(step, rate) for step, rate in this["rates"]],
         frozen=0 if row_rates is None else int((row_rates == 0).sum()),
     )  # fmt: skip
     if out is not None:
-        with _clock(seconds, "save"):
-            checkpoint.write_run(out, this | {"saving": True})
-            _save(out, result, parts.train, asked.overwrite)
+        checkpoint.write_run(out, this | {"saving": True})
+        _save(out, result, parts.train, asked.overwrite)
+        clock("save")
     return result
 
 
-@contextmanager
-def _clock(seconds: Seconds, name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+def _start(
+    asked: SimpleNamespace, this: dict[str, Any], material: Material, threads: int
+) -> tuple[Start, Teacher | None, Recipe]:
+    """Where the table starts, who teaches beside, and the recipe; of a resumed run they must be those it began with."""
+    train, found = material.parts.train, this.get("found")
+    begun = start_from(asked.start, asked.tokenizer, train, asked.progress)
+    more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
+    begun = with_vocabulary(begun, train, **more, threads=threads)
+    guide = find_teacher(asked, begun.teacher)
+    if found:
+        _refuse_changed(asked.out, this, material.whole, begun, hash_of(guide, material.plain))
+        recipe = Recipe.from_dict(found["recipe"])
+    else:
+        rate, epochs = asked.learning_rate, asked.epochs
+        if isinstance(material.whole, Corpus) and begun.dim is not None:
+            rate = OWN_RATE if rate is None else rate
+            epochs = OWN_EPOCHS if epochs is None else epochs
+        own = {"set_weights": material.shares, "set_limits": material.limits}
+        own |= {"learning_rate": rate, "epochs": epochs} | taught_by(asked, begun.dim, guide)
+        recipe = recipe_of(asked, len(train), begun.dim, **own)
+    return _for_queries(begun, guide, recipe), guide, recipe
+
+
+def _table(
+    begun: Start,
+    data: TrainingData,
+    recipe: Recipe,
+    taught: Lessons | None,
+    guide: Teacher | None,
+    threads: int,
+) -> tuple[Start, Floats]:
+    """The table that the first step finds: the start's, brought close to the teacher's vectors where these are learned."""
+    table = begun.table(data, recipe)
+    if taught is None or taught.taught is None:
+        return begun, table
+    words = f"{begun.words}, mapped to {guide.name if guide else ''}"
+    return dataclasses.replace(begun, words=words), taught.start(table, threads)
+
+
+def _complete(
+    asked: SimpleNamespace,
+    this: dict[str, Any],
+    out: Path | None,
+    material: Material,
+    begun: Start,
+    guide: Teacher | None,
+    recipe: Recipe,
+    data: TrainingData,
+    development: Development | None,
+    steps: int,
+) -> None:
+    """Write down what was found, so that a resumed run can tell whether it finds the same."""
+    if this.get("found"):
+        return
+    usual = max(1, steps // (MOST * recipe.epochs))
+    if development is not None and isinstance(data, TrainingSet):
+        usual = development.spacing(data, recipe, steps)
+    this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
+    if out is not None:
+        taught = hash_of(guide, material.plain)
+        this["found"] |= {"pairs": material.whole.hash, "start": begun.hash, "lessons": taught}
+        checkpoint.write_run(out, this)
+
+
+def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None:
+    log.info(
+        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
+        f"{len(train):,}", train.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
+        "s" if recipe.epochs > 1 else "", recipe.learning_rate, threads,
+    )  # fmt: skip
+
+
+def _compare(
+    asked: SimpleNamespace,
+    material: Material,
+    begun: Start,
+    before: StaticModel,
+    model: StaticModel,
+    guide: Teacher | None,
+    taught: Lessons | None,
+    recipe: Recipe,
+) -> Comparison | Report | None:
+    """The table on what was held out, made by the first of several processes; None where there is none."""
+    test, baselines = material.parts.test, asked.baselines is not False
+    if not len(test) or not distributed.is_first():
+        return None
+    if isinstance(test, PlainTexts) and isinstance(material.whole, PlainTexts) and taught and guide:
+        role = "query" if recipe.asymmetric else "text"
+        aims = taught.targets(guide, test.texts, material.whole.texts, role=role, progress=asked.progress)
+        return heldout.closeness(test, before, model, aims)
+    documents = guide if recipe.asymmetric else None
+    teacher = (documents or begun.teacher) if baselines else None
+    return heldout.standings(material.parts, before, model, teacher, baselines, asked.progress, documents)
 
 
 def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, threads: int) -> Development | None:
@@ -540,22 +420,6 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
                 "COUNT)"
             )
     return None
-
-
-def _is(distil: Any, *words: str) -> bool:
-    """Is one of these words in the place of texts to distil?"""
-    return isinstance(distil, str) and distil in words
-
-
-def preset(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a preset that are not ``given``.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    if name not in PRESETS:
-        raise InputError(f"recipe is {name!r}; it must be {', '.join(PRESETS)}, or left out")
-    return {option: value for option, value in PRESETS[name].items() if given[option] is None}
 
 
 def _for_queries(begun: Start, teacher: Teacher | None, recipe: Recipe) -> Start:
@@ -588,81 +452,6 @@ def _refuse_changed(
             f"the texts to distil or their teacher are not those of the interrupted training into {out}{run.changed(this)}; give "
             "the same unchanged, or start anew"
         )
-
-
-def _loop(
-    asked: SimpleNamespace,
-    this: dict[str, Any],
-    data: TrainingData,
-    recipe: Recipe,
-    table: Floats,
-    row_rates: Floats | None,
-    development: Development | None,
-    miner: Miner,
-    threads: int,
-    out: Path | None,
-    taught: TextSet | None,
-) -> tuple[Floats, Watch]:
-    """Train, from the newest checkpoint where there is one; gives the table to keep."""
-    if (
-        asked.resume
-        and run.change_rate(this, recipe, asked.learning_rate, checkpoint.newest_step(asked.out))
-        and out
-    ):
-        checkpoint.write_run(out, this)
-    keep = asked.keep or ("best" if asked.patience else "last")
-    optimizer = begin(table, data, recipe, threads, this["rates"], row_rates)
-    best = Best(keep == "best")
-    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe, row_rates) if asked.resume else None
-    if before is not None:
-        optimizer, state, extra = before
-        best = Best(keep == "best", **state["best"], table=extra.get("best"))
-        miner.negatives = extra.get("negatives")
-    left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
-    unit = "texts" if recipe.loss in ("classes", "distillation") else "pairs"
-    with ExitStack() as stack:
-        bar = stack.enter_context(Progress("train", total=left, unit=unit, show=asked.progress))
-        history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
-        stack.enter_context(closing(history))
-        watch = Watch(
-            recipe, len(data), history, best,
-            development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
-            checkpoint_every=asked.checkpoint_every, bar=bar,
-        )  # fmt: skip
-        watch.miner = miner
-        if out is not None:
-            kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
-            size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
-            watch.checkpoints = Checkpoints(out, size, asked.checkpoint_every, kept)
-            stack.enter_context(closing(watch.checkpoints))
-        if asked.tensorboard is not None and distributed.is_first():
-            watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
-        last = _fit(choose(asked.device or "auto"), miner, optimizer, recipe, watch, taught)
-    return last if best.table is None else best.table, watch
-
-
-def _fit(
-    device: "torch.device",
-    miner: Miner,
-    optimizer: SparseAdam,
-    recipe: Recipe,
-    watch: Watch,
-    taught: TextSet | None,
-) -> Floats:
-    """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
-    if device.type == "cpu" and not distributed.is_distributed():
-        watch.begin(optimizer)
-        for data, until in miner.stretches(optimizer, lambda: watch.stops):
-            fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
-        return optimizer.current()
-    with distributed.joined(device) as group:
-        there = DeviceAdam(optimizer, device, half=recipe.precision != "fp32")
-        watch.begin(there)
-        for data, until in miner.stretches(there, lambda: watch.stops):
-            fit_on_device(
-                data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group, until=until
-            )
-        return there.current()
 
 
 def _save(out: Path, result: TrainingResult, pairs: Supervision, overwrite: bool) -> None:

@@ -1,0 +1,104 @@
+"""What a training reads: its data and plain texts beside it, divided into what is trained on and what is held out."""
+
+import logging
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from statim.data.corpus import Corpus
+from statim.data.own_sentences import own_sentences, without
+from statim.data.pairs import Pairs
+from statim.data.plain import PlainTexts, read_plain
+from statim.data.python_docs import python_docs
+from statim.data.self_pairs import check_kinds, split_into_pairs
+from statim.data.split import Split
+from statim.data.supervision import Supervision, read_supervision
+from statim.errors import InputError
+from statim.progress import Clock
+from statim.training import heldout, per_set
+from statim.training.recipe import LOSSES
+from statim.training.sets import usual_loss
+
+log = logging.getLogger("statim")
+
+OWN = "pairs"  # in the place of texts to distil: those of the pairs themselves
+SENTENCES, MOST_SENTENCES = "sentences", 350_000  # likewise: sentences drawn from them
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a training reads.
+
+    Attributes:
+        whole: All of the data that may be used.
+        parts: The same divided; of documents, the pairs made of them.
+        plain: Texts to distil on beside it; None where there are none, or where they are the pairs' own.
+        drawn: What ``plain`` is a part of: all sentences that were drawn, those of held-out texts too. Else the same.
+        read: How many pairs (or texts) there were before limits.
+        shares: The weights of sets, none where all are alike.
+        limits: The limits of sets, none where there are none.
+    """
+
+    whole: Supervision
+    parts: Split[Any]
+    plain: PlainTexts | None
+    drawn: PlainTexts | None
+    read: int
+    shares: tuple[float, ...]
+    limits: tuple[int, ...]
+
+    def sizes(self) -> dict[str, int]:
+        """How many pairs (or texts) were read, are trained on and are held out."""
+        parts = self.parts
+        return {
+            "read": self.read, "train": len(parts.train), "development": len(parts.development),
+            "test": len(parts.test), "moved": parts.moved,
+        }  # fmt: skip
+
+
+def read_material(asked: SimpleNamespace, clock: Clock) -> Material:
+    """Read what was asked for, and hold some out. The loss, where none was asked for, follows from the columns.
+
+    Raises:
+        DataError: Something cannot be read, or there is too little.
+        InputError: What is asked for does not fit what was read.
+    """
+    source = python_docs(asked.packages) if asked.packages else asked.data
+    own = asked.distil is None or is_word(asked.distil, OWN, SENTENCES)
+    plain = drawn = None if own else read_plain(asked.distil)
+    if source is None:
+        source, asked.loss = plain, "distillation"
+    names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
+    kind = "documents" if asked.make_pairs else asked.loss and LOSSES[asked.loss]
+    found = read_supervision(source, kind=kind, negative=asked.negative, **names)
+    log.info("%s", found.report)
+    asked.loss = asked.loss or usual_loss(found)
+    seed, kind, read = asked.seed or 0, LOSSES[asked.loss], len(found)
+    shares = per_set.weights_of(found, asked.set_weights or {})
+    limits = per_set.limits_of(found, asked.set_limits or {})
+    whole = per_set.limited(found, limits, seed)
+    clock("read")
+    parts = heldout.hold_out(whole, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
+    heldout.check(parts.test)
+    if isinstance(whole, Corpus):
+        parts = split_into_pairs(parts, check_kinds(asked.make_pairs), seed=seed)
+    if is_word(asked.distil, SENTENCES):
+        drawn = _sentences(whole)
+        plain = without(drawn, [parts.development, parts.test])
+        log.info("%s sentences to distil on were drawn from the pairs' texts", f"{len(plain):,}")
+    clock("split")
+    return Material(whole, parts, plain, drawn, read, shares, limits)
+
+
+def is_word(distil: Any, *words: str) -> bool:
+    """Does one of these words stand in the place of texts to distil?"""
+    return isinstance(distil, str) and distil in words
+
+
+def _sentences(whole: Supervision) -> PlainTexts:
+    """Sentences of all pairs, the same ones for every split and seed, since a teacher reads them for long."""
+    if not isinstance(whole, Pairs):
+        raise InputError(
+            f"distil is {SENTENCES!r}, which are drawn from pairs; these are {whole.unit}: name a file of texts"
+        )
+    return own_sentences(whole, MOST_SENTENCES, seed=0)
