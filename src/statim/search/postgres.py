@@ -290,6 +290,10 @@ class Postgres:
         """The words that BM25 leaves out."""
         return self._stops
 
+    def compact(self, keep: int) -> None:
+        """It has no versions; see Store."""
+        raise InputError(f"{self.place} keeps no older versions, and its server tidies by itself; only LanceDB is compacted")  # fmt: skip
+
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         self.refresh()
