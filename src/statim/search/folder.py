@@ -240,6 +240,7 @@ class Folder:
 
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
+        del keep
         raise InputError(
             f"{self.place} keeps no older versions, so there is nothing to compact; only LanceDB does"
         )

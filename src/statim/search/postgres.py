@@ -292,6 +292,7 @@ class Postgres:
 
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
+        del keep
         raise InputError(f"{self.place} keeps no older versions, and its server tidies by itself; only LanceDB is compacted")  # fmt: skip
 
     def info(self) -> dict[str, Any]:
