@@ -421,6 +421,7 @@ def test_the_index_inside_lancedb(tmp_path, monkeypatch, dim):
     monkeypatch.setattr(lance_index, "LEAST", 300)
     monkeypatch.setattr(lance_index, "CELL", 64)
     monkeypatch.setattr(lance_index, "LATE", 30)
+    monkeypatch.setattr(lance_index, "SAMPLE", 16)
     model = model_of(0, dim)
     texts = [*texts_of(600), "zz"]
     place = Place("lancedb", tmp_path / "index", None)
@@ -584,10 +585,30 @@ def test_the_approximate_index_of_a_database(address, model, tmp_path, monkeypat
     vectors = model.encode_document(texts, normalize=True)
     queries = texts_of(20, seed=5)
     found = 0
+    assert index.info()["hnsw"]
     for query, hits in zip(queries, index.search(queries, 10, mode="vector"), strict=True):
         expected = np.sort(vectors @ model.encode_query(query, normalize=True))[::-1][:10]
         found += sum(hit.score >= expected[-1] - 1e-6 for hit in hits)
     assert found >= 190
+
+
+def test_a_database_gets_its_index_when_it_is_large(address, model, monkeypatch):
+    monkeypatch.setattr(postgres, "EXACT", 300)
+    place = Place("postgresql", None, address)
+    held = {str(i): (text, i % 50) for i, text in enumerate(texts_of(250))}
+    index = place.build(
+        model, [t for t, _ in held.values()], metadata=[{"year": y} for _, y in held.values()]
+    )
+    assert not index.info()["hnsw"]
+    alike(index, model, held)
+    more = {f"m{i}": (text, 7) for i, text in enumerate(texts_of(150, seed=3))}
+    index.add([t for t, _ in more.values()], ids=list(more), metadata=[{"year": 7}] * 150)
+    assert index.info()["hnsw"]
+    kinds = index._store.run("SELECT indexdef FROM pg_indexes WHERE tablename = %s", [place.table])
+    assert sum("hnsw" in kind for (kind,) in kinds) == 1
+    alike(place.load(), model, held | more)
+    index.delete(list(held))
+    alike(place.load(), model, more)
 
 
 def test_servers_that_refuse(address, model, monkeypatch):
