@@ -10,6 +10,7 @@ Dense regions, and communities where pairs are too many, are found on a sample; 
 closest, if they are as close to it as its own members are. Clusters that hardly occur in a sample are not seen then.
 """
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +196,7 @@ def _kmeans(items: Items, clusters: int | None, seed: int, threads: int | None) 
 
 def _usual(count: int) -> int:
     """How many clusters to make of so many texts, where nobody asked for a number."""
-    return max(1, min(100, round((count / 2) ** 0.5)))
+    return max(1, min(100, round(math.sqrt(count / 2))))
 
 
 def _density(
