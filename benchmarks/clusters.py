@@ -1,10 +1,11 @@
 """Clusters of a million real texts by each method, and scikit-learn's mini-batch k-means on the same vectors. The last line is JSON.
 
-python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clusters 100] [--threshold 0.75] [--labelled FILE]
+python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clusters 100] [--threshold 0.75] [--labelled FILES...]
 
 Each method is a process of its own, from vectors in a .npy file to labels; loading of libraries and compiled code is left out by a
-first run on few vectors. Of k-means the mean cosine with the closest centre is given, for both. With a file of texts and labels also
-the V-measure of k-means with as many clusters as labels.
+first run on few vectors. Of k-means the mean cosine with the closest centre is given, for both. With files of texts and labels also
+the V-measure of k-means with as many clusters as labels, and the adjusted mutual information of k-means and of dense regions with as many
+clusters as either takes by default: over all texts (those in none are one cluster) and over those that are in some region.
 """
 
 import argparse
@@ -22,13 +23,13 @@ from texts import write_texts
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("folders", nargs="+")
+    parser.add_argument("folders", nargs="*")
     parser.add_argument("--model", required=True)
     parser.add_argument("--texts", type=int, default=1_000_000)
     parser.add_argument("--clusters", type=int, default=100)
     parser.add_argument("--threshold", type=float, default=0.75)
     parser.add_argument("--methods", default="kmeans,communities,density,scikit-learn")
-    parser.add_argument("--labelled", type=Path)
+    parser.add_argument("--labelled", type=Path, nargs="*", default=[])
     asked = parser.parse_args()
     found: dict[str, Any] = {
         "benchmark": "clusters", "machine": platform.processor() or platform.machine(), "clusters": asked.clusters,
@@ -36,14 +37,15 @@ def main() -> None:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         path, vectors = Path(temporary) / "texts.parquet", Path(temporary) / "vectors.npy"
-        found["texts"] = write_texts(asked.folders, asked.texts, path)
-        alone(encode, path, asked.model, vectors)
-        for method in asked.methods.split(","):
+        if asked.folders:
+            found["texts"] = write_texts(asked.folders, asked.texts, path)
+            alone(encode, path, asked.model, vectors)
+        for method in asked.methods.split(",") if asked.folders else []:
             function = scikit_learn if method == "scikit-learn" else statim
             found[method] = alone(function, vectors, method, asked.clusters, asked.threshold)
             print(f"{method}: {found[method]}", flush=True)
-    if asked.labelled:
-        found["labelled"] = alone(labelled, asked.labelled, asked.model)
+    for file in asked.labelled:
+        found[str(file)] = alone(labelled, file, asked.model)
     print(json.dumps(found), flush=True)
 
 
@@ -98,8 +100,9 @@ def labelled(path: Path, model: str) -> dict[str, Any]:
     from statim.data.tables import read_table
 
     table = read_table(path)
-    texts, labels = table.column("text").to_pylist(), table.column("label").to_pylist()
-    count = len(set(labels))
+    texts = table.column("text" if "text" in table.column_names else "positive").to_pylist()
+    labels = np.unique(table.column("label").to_pylist(), return_inverse=True)[1]
+    count = labels.max() + 1
     vectors = StaticModel.load(model).encode(texts, normalize=True)
     ours = [
         v_measure_score(labels, cluster(vectors=vectors, clusters=count, seed=seed).labels)
@@ -109,10 +112,27 @@ def labelled(path: Path, model: str) -> dict[str, Any]:
         v_measure_score(labels, MiniBatchKMeans(count, n_init=1, random_state=seed).fit_predict(vectors))
         for seed in range(3)
     ]
+    dense = cluster(vectors=vectors, method="density").labels
     return {
-        "labels": count,
+        "labels": int(count),
         "v_measure": round(float(np.mean(ours)), 4),
         "scikit_learn_v_measure": round(float(np.mean(theirs)), 4),
+        "dense": agreement(labels, dense, dense >= 0),
+        "kmeans": agreement(labels, cluster(vectors=vectors).labels, dense >= 0),
+    }
+
+
+def agreement(labels: Any, clusters: Any, some: Any) -> dict[str, Any]:
+    """Adjusted mutual information with the labels."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    return {
+        "clusters": len(np.unique(clusters[clusters >= 0])),
+        "in_none": round(float((clusters < 0).mean()), 3),
+        "ami": round(float(adjusted_mutual_info_score(labels, clusters)), 4),
+        "ami_of_those_in_some_region": round(
+            float(adjusted_mutual_info_score(labels[some], clusters[some])), 4
+        ),
     }
 
 

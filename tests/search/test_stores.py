@@ -1,5 +1,6 @@
 """The same tests over all stores: a folder, LanceDB, and a real PostgreSQL."""
 
+import datetime
 import itertools
 import json
 import shutil
@@ -26,12 +27,12 @@ STORES = ["folder", "lancedb", "postgresql"]
 _names = itertools.count()
 
 
-def model_of(seed):
+def model_of(seed, dim=8):
     backend = tokenizers.Tokenizer(
         models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(WORDS)}}, unk_token="[UNK]")
     )
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    table = np.random.default_rng(seed).standard_normal((31, 8)).astype(np.float32)
+    table = np.random.default_rng(seed).standard_normal((31, dim)).astype(np.float32)
     table[0] = 0
     return StaticModel(table, backend)
 
@@ -346,9 +347,9 @@ def test_versions(tmp_path, model):
 
 
 def test_many_small_changes_are_tidied(tmp_path, model, monkeypatch):
-    from statim.search import lance, words
+    from statim.search import lance_index, words
 
-    monkeypatch.setattr(lance, "FRAGMENTS", 3)
+    monkeypatch.setattr(lance_index, "FRAGMENTS", 3)
     monkeypatch.setattr(words, "MOST", 3)
     place = Place("lancedb", tmp_path / "index", None)
     held = {"x": ("w01 w02", None)}
@@ -359,6 +360,118 @@ def test_many_small_changes_are_tidied(tmp_path, model, monkeypatch):
     assert len(list((tmp_path / "index" / "words").iterdir())) < 6
     check(index, model, held)
     assert len(place.load(version=4)) == 4
+
+
+def test_old_versions_go_and_kept_ones_stay(tmp_path, model, monkeypatch):
+    from statim.search import lance, lance_index
+
+    monkeypatch.setattr(lance, "KEPT", 3)
+    monkeypatch.setattr(lance, "DAYS", 0)
+    monkeypatch.setattr(lance_index, "FRAGMENTS", 1)
+    place = Place("lancedb", tmp_path / "index", None)
+    index = place.build(model, ["w01 w02"], ids=["x"])
+    expected = {}
+    for i in range(6):
+        index.update([f"w0{i} w01"], ids=[str(i)])
+        expected[i + 2] = index.search(["w01", "w02 w03"], 9)
+    assert [v["version"] for v in index.info()["versions"]] == [5, 6, 7]
+    with pytest.raises(InputError, match="no version 4; it has 5 to 7"):
+        place.load(version=4)
+    monkeypatch.setattr(lance_index, "MARGIN", datetime.timedelta(0))
+    before = index.info()["bytes"]
+    index.compact(keep=2)
+    assert [v["version"] for v in index.info()["versions"]] == [7, 8]
+    assert index.info()["bytes"] < before
+    for version in (7, 8):
+        assert place.load(version=version).search(["w01", "w02 w03"], 9) == expected[7]
+    index.add(["w20"], ids=["later"])
+    assert index.search("w20", 1)[0].id == "later"
+    with pytest.raises(InputError, match="keep is 0"):
+        index.compact(keep=0)
+
+
+def test_versions_of_the_last_days_are_kept(monkeypatch):
+    from statim.search.lance_index import named
+
+    now = datetime.datetime.now(datetime.UTC)
+    ages = [30, 20, 9, 8, 3, 1]  # the one of 8 days was the index until the one of 3 days came
+    versions = [
+        {"version": i, "time": (now - datetime.timedelta(days=age)).isoformat()} for i, age in enumerate(ages)
+    ]
+    assert [v["version"] for v in named(versions, 1, 7)] == [3, 4, 5]
+    assert [v["version"] for v in named(versions, 4, 7)] == [2, 3, 4, 5]
+    assert named(versions, 1, 100) == versions
+    assert [v["version"] for v in named(versions, 1, 0)] == [5]
+
+
+def test_stores_without_versions_are_not_compacted(place, model):
+    index = place.build(model, ["w01", "w02"])
+    if place.kind == "lancedb":
+        index.compact()
+        assert len(place.load()) == 2
+    else:
+        with pytest.raises(InputError, match="no older versions"):
+            index.compact()
+
+
+@pytest.mark.parametrize("dim", [8, 12])
+def test_the_index_inside_lancedb(tmp_path, monkeypatch, dim):
+    from statim.search import lance_index
+
+    monkeypatch.setattr(lance_index, "LEAST", 300)
+    monkeypatch.setattr(lance_index, "CELL", 64)
+    monkeypatch.setattr(lance_index, "LATE", 30)
+    monkeypatch.setattr(lance_index, "SAMPLE", 16)
+    model = model_of(0, dim)
+    texts = [*texts_of(600), "zz"]
+    place = Place("lancedb", tmp_path / "index", None)
+    index = place.build(model, texts, metadata=[{"year": i % 50} for i in range(601)])
+    held = {str(i): (text, i % 50) for i, text in enumerate(texts)}
+    assert index.info()["index"]["rows"] == 601
+    alike(index, model, held)
+    index.add(
+        ["w01 w29", "w29 w01"], ids=["new", "newer"], metadata=[{"year": 60}] * 2
+    )  # outside of the index
+    index.delete([str(i) for i in range(0, 601, 3)])
+    held = {k: v for k, v in held.items() if int(k) % 3} | {"new": ("w01 w29", 60), "newer": ("w29 w01", 60)}
+    assert index._store._table.index_stats("statim_vector_idx").num_unindexed_rows == 2
+    assert {hit.id for hit in index.search("w29 w01", 9, mode="vector", where="year = 60")} == {
+        "new",
+        "newer",
+    }
+    alike(index, model, held)
+    more = {f"m{i}": (text, 70) for i, text in enumerate(texts_of(80, seed=3))}
+    index.update([t for t, _ in more.values()], ids=list(more), metadata=[{"year": 70}] * 80)
+    held |= more
+    assert index._store._table.index_stats("statim_vector_idx").num_unindexed_rows == 0
+    alike(place.load(), model, held)
+    many = {f"n{i}": (text, 80) for i, text in enumerate(texts_of(900, seed=4))}
+    index.add([t for t, _ in many.values()], ids=list(many), metadata=[{"year": 80}] * 900)
+    held |= many
+    assert index.info()["index"]["rows"] == len(held)
+    alike(place.load(), model, held)
+    assert len(place.load(version=1).search("w01 w02", 5, mode="vector")) == 5
+
+
+def alike(index, model, held):
+    """Single queries find nearly all that comparing every vector finds, and what they give is true."""
+    ids = list(held)
+    vectors = model.encode_document([text for text, _ in held.values()], normalize=True).astype(np.float64)
+    found = asked = 0
+    for number, query in enumerate(texts_of(15, seed=9)):
+        cosines = vectors @ model.encode_query(query, normalize=True).astype(np.float64)
+        where, there = None, np.ones(len(ids), np.bool_)
+        if number % 3 == 0:
+            where, there = "year = 7", np.array([year == 7 for _, year in held.values()])
+        hits = index.search(query, 10, mode="vector", where=where)
+        best = np.sort(cosines[there & vectors.any(axis=1)])[::-1][:10]
+        assert len(hits) == len(best)
+        for hit in hits:
+            assert there[ids.index(hit.id)]
+            assert abs(cosines[ids.index(hit.id)] - hit.score) < 1e-5
+        found += sum(hit.score >= best[-1] - 1e-6 for hit in hits)
+        asked += len(best)
+    assert found >= 0.95 * asked
 
 
 def test_a_stream_goes_to_lancedb(tmp_path, model, monkeypatch):
@@ -472,10 +585,30 @@ def test_the_approximate_index_of_a_database(address, model, tmp_path, monkeypat
     vectors = model.encode_document(texts, normalize=True)
     queries = texts_of(20, seed=5)
     found = 0
+    assert index.info()["hnsw"]
     for query, hits in zip(queries, index.search(queries, 10, mode="vector"), strict=True):
         expected = np.sort(vectors @ model.encode_query(query, normalize=True))[::-1][:10]
         found += sum(hit.score >= expected[-1] - 1e-6 for hit in hits)
     assert found >= 190
+
+
+def test_a_database_gets_its_index_when_it_is_large(address, model, monkeypatch):
+    monkeypatch.setattr(postgres, "EXACT", 300)
+    place = Place("postgresql", None, address)
+    held = {str(i): (text, i % 50) for i, text in enumerate(texts_of(250))}
+    index = place.build(
+        model, [t for t, _ in held.values()], metadata=[{"year": y} for _, y in held.values()]
+    )
+    assert not index.info()["hnsw"]
+    alike(index, model, held)
+    more = {f"m{i}": (text, 7) for i, text in enumerate(texts_of(150, seed=3))}
+    index.add([t for t, _ in more.values()], ids=list(more), metadata=[{"year": 7}] * 150)
+    assert index.info()["hnsw"]
+    kinds = index._store.run("SELECT indexdef FROM pg_indexes WHERE tablename = %s", [place.table])
+    assert sum("hnsw" in kind for (kind,) in kinds) == 1
+    alike(place.load(), model, held | more)
+    index.delete(list(held))
+    alike(place.load(), model, more)
 
 
 def test_servers_that_refuse(address, model, monkeypatch):

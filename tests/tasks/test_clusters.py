@@ -96,6 +96,8 @@ def test_dense_regions(kind, monkeypatch):
     if kind == "stand-in":  # evoc compiles for half a minute
 
         class Dense:
+            cluster_layers_ = ()
+
             def __init__(self, base_min_cluster_size, random_state):
                 self.least = base_min_cluster_size
 
@@ -115,6 +117,26 @@ def test_dense_regions(kind, monkeypatch):
     )
     assert alone.mean() > 0.8
     assert (found.scores[found.labels < 0] == 0).all()
+
+
+def test_the_layer_with_about_as_many_regions_as_are_asked_for(monkeypatch):
+    vectors, labels = blobs(5, 900, k=6, spread=0.1)
+    coarse = np.where(labels == 0, -1, labels % 2)
+
+    class Layers:
+        cluster_layers_ = (labels, coarse)
+
+        def __init__(self, base_min_cluster_size, random_state):
+            pass
+
+        def fit_predict(self, sample):
+            return np.full(len(sample), -1)
+
+    monkeypatch.setattr(module, "_evoc", lambda: Layers)
+    for clusters, expected in ((2, coarse), (3, coarse), (5, labels), (None, labels)):
+        found = cluster(vectors=vectors, method="density", clusters=clusters).labels
+        assert adjusted_rand_score(expected, found) == 1
+        assert ((found < 0) == (expected < 0)).all()
 
 
 def test_typical_words_are_those_of_the_formula(docstrings):
@@ -177,7 +199,7 @@ def test_copies_do_not_stop_kmeans():
     [
         ({"method": "magic"}, InputError, "kmeans"),
         ({"clusters": 0}, InputError, "clusters"),
-        ({"clusters": 2, "method": "density"}, InputError, "density"),
+        ({"clusters": 2, "method": "communities"}, InputError, "communities finds out"),
         ({"method": "density"}, InputError, "too few"),
         ({"threshold": 2.0}, InputError, "threshold"),
         ({"min_size": 1}, InputError, "min_size"),

@@ -16,7 +16,9 @@ def cluster(
     clusters: Annotated[
         int | None,
         typer.Option(
-            "--clusters", "-n", help="How many (kmeans); by default the root of half the texts, 100 at most."
+            "--clusters",
+            "-n",
+            help="How many (kmeans), or about how many (density); by default the root of half the texts, 100 at most.",
         ),
     ] = None,
     threshold: Annotated[

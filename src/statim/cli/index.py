@@ -172,6 +172,23 @@ def delete(
     options.result(figures, f"{count:,} documents deleted, {len(index):,} left", json)
 
 
+@app.command("compact")
+def compact(
+    place: Place,
+    keep: Annotated[int, typer.Option(help="How many versions to keep, the new one included.")] = 1,
+    json: options.Json = False,
+) -> None:
+    """Join the files of a LanceDB index and remove its old versions, to free the disk."""
+    from statim.search.index import Index
+
+    index = Index.load(place)
+    before = index.info()["bytes"]
+    index.compact(keep=keep)
+    after = index.info()
+    figures = {"path": after["path"], "bytes_before": before, "bytes": after["bytes"]}
+    options.result(figures, f"{before:,} bytes before, {after['bytes']:,} now", json)
+
+
 @app.command("info")
 def info(
     place: Place,

@@ -238,6 +238,13 @@ class Folder:
         tables = (table for part in (old, (table for table, _ in given)) for table in part)
         _finish(folder, engine, tables, np.flatnonzero(~living), self.manifest)
 
+    def compact(self, keep: int) -> None:
+        """It has no versions; see Store."""
+        del keep
+        raise InputError(
+            f"{self.place} keeps no older versions, so there is nothing to compact; only LanceDB does"
+        )
+
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         known = {name: value for name, value in self.manifest.items() if name != "files"}

@@ -271,6 +271,22 @@ class Index:
         self._views = None
         return self._store.delete(given)
 
+    def compact(self, *, keep: int = 1) -> None:
+        """Join the files of a LanceDB index, complete its vector index, and remove old versions; others have none.
+
+        Whoever has an older version open cannot go on reading it. Files that are younger than a minute stay until the next time.
+
+        Args:
+            keep: How many versions to keep, the new one included.
+
+        Raises:
+            InputError: ``keep`` is no number above 0, the store keeps no versions, or an older version is open.
+        """
+        if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
+            raise InputError(f"keep is {keep!r}; it must be a whole number of at least 1")
+        self._views = None
+        self._store.compact(keep)
+
     @overload
     def search(  # type: ignore[overload-overlap]
         self, query: str, k: int = 10, *, mode: str = "hybrid", weight: float | None = None, fusion: str = "scores",

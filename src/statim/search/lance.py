@@ -5,12 +5,12 @@
     words/                  the words (see words.py)
     model/                  the model
 
-Every change ends with a new ``index.json``. What a killed process has put into the table or among the words before is of no version
+Every change ends with a new ``index.json``, which names the versions that are kept. What a killed process has put into the table or among the words before is of no version
 that is named there, so it is never seen, and the next change takes it back. BM25 is statim's own: LanceDB's full text search weighs
 words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
 
-Distances of single queries are LanceDB's, the scores are worked out anew from the vectors found; many queries read the vectors
-once, in blocks. Memory: 17 bytes for each document, and a few blocks.
+A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out anew from the
+vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes for each document, and a few blocks.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from statim.errors import DataError, DependencyError, InputError, ModelError, St
 from statim.files import atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
-from statim.search import words
+from statim.search import lance_index, words
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, top_k, unit
 from statim.search.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys
@@ -51,9 +51,9 @@ from statim.search.words import Words
 
 TABLE = "documents"
 FEW = 4  # queries up to which LanceDB searches for each
+SCANNED = 10_000  # documents for each query that are read as quickly as the index is asked
 SPARE = 16  # more than asked for, among which the exact scores choose
-FRAGMENTS = 32  # files of the table from which on small ones are joined
-FOREVER = datetime.timedelta(days=365_000)
+KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
 NAMES = 1 << 14  # ids named in one deletion
 
 
@@ -79,7 +79,7 @@ class Lance:
         found = versions[-1] if version is None else next((v for v in versions if v["version"] == version), None)  # fmt: skip
         if found is None:
             raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
-        self._latest, self._version = found is versions[-1], found
+        self._latest, self._version, self._built = found is versions[-1], found, lance_index.told(found)
         self.manifest: Mapping[str, Any] = {**self._manifest, "documents": found["documents"]}
         with _errors(self.place):
             self._table = _database(path).open_table(TABLE)
@@ -123,6 +123,7 @@ class Lance:
             rows = Rows(blocks, schema, model.dim, folder / "words", 0, str(path))
             with rows.errors(), _errors(str(path)), storage_errors(path):
                 table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
+                built = lance_index.kept_up(table, rows.count, model.dim, None)
                 version = table.version
             manifest = {
                 "format": FORMAT,
@@ -134,12 +135,17 @@ class Lance:
                 "weight": float(about["weight"]),
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
-                "versions": [_told(1, version, rows.count, "build")],
+                "versions": [_told(1, version, rows.count, "build", built)],
             }
             write_json(folder / MANIFEST, manifest)
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    @property
+    def exact(self) -> bool:
+        """Does every search compare with all vectors?"""
+        return self._built is None
 
     def model(self) -> StaticModel:
         """The model that made the vectors; see Store."""
@@ -171,6 +177,7 @@ class Lance:
         """The positions and vectors that LanceDB finds for one query."""
         with _errors(self.place):
             asked = self._table.search(query, vector_column_name=VECTOR).distance_type("cosine")
+            asked = lance_index.asked(asked, self._built, filtered=sql is not None)
             if sql is not None:
                 asked = asked.where(sql, prefilter=True)
             found: pa.Table = asked.select([POSITION, VECTOR, "_distance"]).limit(k).to_arrow()
@@ -264,18 +271,33 @@ class Lance:
             self.__init__(self.path)  # type: ignore[misc]
 
     def _commit(self, table: Any, what: str) -> None:
+        before = self._manifest["versions"]
         with _errors(self.place), storage_errors(self.path):
-            if table.stats()["fragment_stats"]["num_small_fragments"] > FRAGMENTS:
-                table.optimize(cleanup_older_than=FOREVER)
-            count, lance = table.count_rows(), table.version
-        versions = [*self._manifest["versions"], _told(self._version["version"] + 1, lance, count, what)]
+            count = table.count_rows()
+            built = lance_index.kept_up(table, count, self.manifest["dimensions"], self._built, before[0])
+            lance = table.version
+        new = _told(self._version["version"] + 1, lance, count, what, built)
+        versions = lance_index.named([*before, new], KEPT, DAYS)
         write_json(self.path / MANIFEST, {**self._manifest, "documents": count, "versions": versions})
+
+    def compact(self, keep: int) -> None:
+        """Join the table's files, complete its index, and remove what only older versions than the last ``keep`` need; see Store."""
+        with self._changed() as table:
+            with _errors(self.place), storage_errors(self.path):
+                table.optimize(cleanup_older_than=lance_index.FOREVER)
+            self._commit(table, "compact")
+            manifest = read_manifest(self.path)
+            manifest["versions"] = manifest["versions"][-keep:]
+            write_json(self.path / MANIFEST, manifest)  # before the files go
+            with _errors(self.place), storage_errors(self.path):
+                lance_index.cleaned(table, manifest["versions"][0])
 
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
-        return {"path": self.place, **self.manifest, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+        index = {} if self._built is None else {"index": self._built._asdict()}
+        return {"path": self.place, **self.manifest, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
 
 
 class _Vectors:
@@ -291,7 +313,8 @@ class _Vectors:
         k = min(check_k(k), len(self._store))
         scores = np.full((len(asked), k), -np.inf, np.float32)
         positions = np.full((len(asked), k), -1, np.int64)
-        if len(asked) <= FEW:
+        few = FEW if self._store.exact else max(FEW, len(self._store) // SCANNED)
+        if len(asked) <= few:
             for query in np.flatnonzero(~zero):
                 found = self._store.nearest(asked[query], k + SPARE, self._sql)
                 places, vectors = _unpacked(found)
@@ -350,9 +373,10 @@ def _matrix(column: pa.ChunkedArray) -> Floats:
     return np.concatenate([np.zeros((0, width), np.float32), *parts])
 
 
-def _told(version: int, lance: int, count: int, what: str) -> dict[str, Any]:
+def _told(version: int, lance: int, count: int, what: str, built: lance_index.Built | None) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"version": version, "documents": count, "time": now, "what": what, "lance": lance}
+    index = {} if built is None else {"index": list(built)}
+    return {"version": version, "documents": count, "time": now, "what": what, "lance": lance, **index}
 
 
 def _is_version(value: Any) -> bool:

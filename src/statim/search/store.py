@@ -115,6 +115,13 @@ class Store(Protocol):
             InputError: It is no condition, or not about these columns.
         """
 
+    def compact(self, keep: int) -> None:
+        """Tidy the files, and remove all but the last ``keep`` versions.
+
+        Raises:
+            InputError: It keeps no versions.
+        """
+
     def info(self) -> dict[str, Any]:
         """What it holds; JSON."""
 

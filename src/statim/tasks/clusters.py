@@ -1,8 +1,8 @@
 """Clusters of texts by their vectors: k-means, dense regions, or communities above a threshold.
 
 kmeans       every text in one of k cells; spherical, by mini-batches (search/cells.py)
-density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings); texts outside of
-             all are in none, and how many clusters there are is found out
+density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings), of the layers
+             that it finds the one with about as many as are asked for; texts outside of all are in none
 communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
              sentence-transformers); what is close to too few is in none
 
@@ -10,6 +10,7 @@ Dense regions, and communities where pairs are too many, are found on a sample; 
 closest, if they are as close to it as its own members are. Clusters that hardly occur in a sample are not seen then.
 """
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,8 @@ def cluster(
         model: Makes the vectors: a model, or where one is. Not where vectors are given.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         method: ``kmeans``, ``density`` or ``communities``.
-        clusters: How many; of k-means. By default the root of half the number of texts, 100 at most.
+        clusters: How many; with ``density`` about how many, of the layers that it finds. By default the root of half the number
+            of texts, 100 at most. Not with ``communities``.
         threshold: The least cosine with a community's centre, above 0, at most 1.
         min_size: The least size of a dense region or community, in different vectors.
         column: The column of texts in files; guessed by default.
@@ -79,9 +81,9 @@ def cluster(
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     if not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
         raise InputError(f"threshold is {threshold!r}; it must be a number above 0 and at most 1 (a cosine)")
-    if clusters is not None and method != "kmeans":
+    if clusters is not None and method == "communities":
         raise InputError(
-            f"{method} finds out itself how many clusters there are; leave clusters out, or take kmeans"
+            "communities finds out itself how many clusters there are; leave clusters out, or take kmeans"
         )
     if method == "density":
         _evoc()
@@ -93,7 +95,7 @@ def cluster(
     if method == "kmeans":
         labels, scores = _kmeans(whole, clusters, seed, threads)
     elif method == "density":
-        labels, scores = _density(whole, min_size, seed, threads, progress)
+        labels, scores = _density(whole, clusters, min_size, seed, threads, progress)
     else:
         labels, scores = _communities(whole, float(threshold), min_size, seed, threads, progress)
     all_labels, all_scores = np.full(len(items), -1, np.int64), np.zeros(len(items), np.float32)
@@ -182,8 +184,7 @@ def _some(items: Items, which: Longs) -> Items:
 
 
 def _kmeans(items: Items, clusters: int | None, seed: int, threads: int | None) -> tuple[Longs, Floats]:
-    if clusters is None:
-        clusters = max(1, min(100, round((len(items) / 2) ** 0.5)))
+    clusters = clusters or _usual(len(items))
     if len(items) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     if clusters > len(items):
@@ -193,8 +194,13 @@ def _kmeans(items: Items, clusters: int | None, seed: int, threads: int | None) 
     return places.astype(np.int64), _with_centres(items, centres, places)
 
 
+def _usual(count: int) -> int:
+    """How many clusters to make of so many texts, where nobody asked for a number."""
+    return max(1, min(100, round(math.sqrt(count / 2))))
+
+
 def _density(
-    items: Items, min_size: int, seed: int, threads: int | None, progress: bool
+    items: Items, clusters: int | None, min_size: int, seed: int, threads: int | None, progress: bool
 ) -> tuple[Longs, Floats]:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:SAMPLE])
     sample = items.vectors[chosen]
@@ -203,11 +209,25 @@ def _density(
             f"{len(chosen):,} different texts are too few for density; take kmeans or communities"
         )
     with Progress("dense regions", total=None, unit="texts", show=progress) as bar, _quiet(threads):
-        found = _evoc()(base_min_cluster_size=min_size, random_state=seed).fit_predict(sample)
+        evoc = _evoc()(base_min_cluster_size=min_size, random_state=seed)
+        found = evoc.fit_predict(sample)
         bar.advance(len(chosen))
     labels = np.full(len(items), -1, np.int64)
-    labels[chosen] = found
+    labels[chosen] = _layer([found, *evoc.cluster_layers_], clusters or _usual(len(chosen)))
     return _joined_by_the_rest(items, labels, chosen, None, threads)
+
+
+def _layer(layers: list[Longs], clusters: int) -> Longs:
+    """The layer whose number of clusters is closest to one asked for, as a ratio.
+
+    EVōC itself takes the layer that lasts longest as the scale grows: with many subjects often that of a handful of regions.
+    """
+
+    def distance(labels: Longs) -> float:
+        count = len(np.unique(labels[labels >= 0]))
+        return float(abs(np.log(count / clusters))) if count else np.inf
+
+    return min(layers, key=distance)
 
 
 def _communities(
