@@ -6,7 +6,7 @@ from typing import Any
 from ablation_rows import GROUPS, ROWS
 
 ORDER = ("python-docs", "debian-descriptions", "medquad", "msdocs", "arxiv")
-SEEDS = 3
+SEEDS = range(1, 4)
 
 HEAD = """# What raises quality
 
@@ -122,7 +122,7 @@ def tests(row: Found, rate: float | None) -> list[float]:
     """The figures of all seeds at a rate; none unless all are there."""
     if rate is None:
         return []
-    keys = [f"{rate:g} {seed}" for seed in range(SEEDS)]
+    keys = [f"{rate:g} {seed}" for seed in SEEDS]
     runs = row.get("runs", {})
     return [runs[key]["test"] for key in keys] if all(key in runs for key in keys) else []
 
