@@ -166,7 +166,9 @@ class Place:
             row = self.state["rows"][name] = {"arm": arm.key(), "runs": {}}
         if arm.time_of:
             row.setdefault("epochs", self.epochs_in_time(arm.time_of))
-        row["rate"] = climb(lambda rate: self.run(name, arm, rate, 0)["development"], arm.rates, arm.tries)
+        climb(lambda rate: self.run(name, arm, rate, 0)["development"], arm.rates, arm.tries)
+        tried = {key: run["development"] for key, run in row["runs"].items() if key.endswith(" 0")}
+        row["rate"] = float(max(tried, key=tried.__getitem__).split()[0])
         own = Recipe.make(len(self.parts.train), None if arm.start == "random" else 384).learning_rate
         for rate in {row["rate"], own} if name in OWN_RATES else {row["rate"]}:
             for seed in SEEDS:
@@ -338,8 +340,8 @@ def train(
     return optimizer.current()
 
 
-def climb(score: Callable[[float], float], rates: tuple[float, float], tries: int) -> float:
-    """The best of RATES, from two neighbours on by factors of two until it gets worse or ``tries`` are done."""
+def climb(score: Callable[[float], float], rates: tuple[float, float], tries: int) -> None:
+    """Try RATES, from two neighbours on by factors of two until it gets worse or ``tries`` are done."""
     low, high = (int(np.argmin([abs(rate - known) for known in RATES])) for rate in rates)
     at, other = (low, high) if score(RATES[low]) >= score(RATES[high]) else (high, low)
     step = at - other
@@ -349,7 +351,6 @@ def climb(score: Callable[[float], float], rates: tuple[float, float], tries: in
         and score(RATES[at + step]) > score(RATES[at])
     ):
         at += step
-    return RATES[at]
 
 
 @contextmanager
