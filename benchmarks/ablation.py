@@ -280,7 +280,7 @@ class Place:
     ) -> tuple[Floats, float]:
         """The table of an arm, and the processor's seconds it took."""
         data = self.data(arm, begun)
-        options = {"epochs": None if arm.usual else epochs or EPOCHS, "learning_rate": rate} | arm.recipe
+        options = {"epochs": epochs or (None if arm.usual else EPOCHS), "learning_rate": rate} | arm.recipe
         if arm.miner == "teacher":
             options["hard_negatives"] = 0
         done = []
