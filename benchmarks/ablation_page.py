@@ -26,6 +26,17 @@ where DATA is a folder of pairs; without `--only` and `--set` whatever is missin
 the test pairs. A cell with a dash has not been measured.
 """
 
+NEGATIVES = """## Do self-mined hard negatives pay at equal training time?
+
+One negative of each pair, mined once before the first epoch by the table itself, beside as many plain epochs as that time buys: first from
+3 epochs, then from the default number. Rates are tuned in each arm.
+
+"""
+
+# Rows that train for longer and do nothing else; of them the longest that takes no more than AS_LONG times as long is compared
+PLAIN = ("epochs-5", "epochs-9", "epochs-18", "epochs-36")
+AS_LONG = 1.05
+
 Found = dict[str, Any]
 
 
@@ -42,7 +53,7 @@ def page(found: dict[str, Found]) -> str:
         if found
         else "",
     ]
-    parts += [sizes(sets, found), goal(sets, found), *(rows(sets, found))]
+    parts += [sizes(sets, found), goal(sets, found), negatives(sets, found), *rows(sets, found)]
     return "\n".join(part for part in parts if part)
 
 
@@ -64,7 +75,7 @@ def sizes(sets: list[str], found: dict[str, Found]) -> str:
         for name, pairs in counts
     ]
     cut = [
-        f"{name} is cut to {pairs['limit']:,} pairs, drawn at random"
+        f"{name} is cut to {pairs['limit']:,} pairs, drawn at random (--limit {pairs['limit']})"
         for name, pairs in counts
         if "limit" in pairs
     ]
@@ -75,6 +86,8 @@ def sizes(sets: list[str], found: dict[str, Found]) -> str:
 def goal(sets: list[str], found: dict[str, Found]) -> str:
     """The defaults, no rate chosen, beside BM25 and the teacher."""
     body = []
+    if not any(found[name].get("baselines") for name in sets):
+        return ""
     for name in sets:
         row, base = current(found[name], "usual"), found[name].get("baselines", {})
         figures = tests(row, row.get("own"))
@@ -83,6 +96,39 @@ def goal(sets: list[str], found: dict[str, Found]) -> str:
         body.append([name, shown(figures), *(number(base.get(other)) for other in ("bm25", "teacher")), said])
     head = ["set", "defaults, nothing tuned", "BM25", "teacher (all-MiniLM-L6-v2)", "above both"]
     return "## The defaults against BM25 and the teacher, untrained\n\n" + table(head, body)
+
+
+def negatives(sets: list[str], found: dict[str, Found]) -> str:
+    """Trainings with mined negatives beside plain ones that take as long: each figure with its seconds of processor time."""
+    body = []
+    for name in sets:
+        place = found[name]
+        plain = [
+            row
+            for row in PLAIN
+            if took(place, row) and took(place, row) <= AS_LONG * took(place, "hard-1-once")
+        ]
+        longest = max(plain, key=lambda row: took(place, row), default="epochs-9")
+        rows = ("default", "hard-1-once", longest, "usual", "usual-hard-1", "usual-hard-1-time")
+        body.append([name, *(timed(place, row) for row in rows)])
+    head = ["set", "3 epochs", "and 1 negative", "more epochs", "by default", "and 1 negative", "more epochs"]
+    return NEGATIVES + table(head, body)
+
+
+def timed(place: Found, name: str) -> str:
+    """A cell of that table."""
+    row = current(place, name)
+    figures = tests(row, row.get("rate"))
+    epochs = row.get("epochs") or row.get("arm", {}).get("recipe", {}).get("epochs")
+    many = f"{epochs} epochs: " if epochs and name in (*PLAIN, "usual-hard-1-time") else ""
+    return f"{many}{shown(figures)}, {took(place, name):.1f} s" if figures else "-"
+
+
+def took(place: Found, name: str) -> float:
+    """The median of a row's processor seconds, 0 if it was not measured."""
+    row = current(place, name)
+    seconds = sorted(run["seconds"] for run in row.get("runs", {}).values())
+    return seconds[len(seconds) // 2] if seconds and tests(row, row.get("rate")) else 0.0
 
 
 def rows(sets: list[str], found: dict[str, Found]) -> list[str]:

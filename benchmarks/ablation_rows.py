@@ -81,7 +81,7 @@ TEXTS = 9000  # that a teacher reads, where it does not read all
 # What is to be compared stands together; the first is the default
 GROUPS: dict[str, dict[str, Arm]] = {
     "": {
-        "default": Arm("the default"),
+        "default": Arm("3 epochs, all else by default"),
     },
     "Start": {
         "random": Arm("random rows, vocabulary of the corpus", "random", (0, 0), rates=(0.2, 0.4)),
