@@ -34,11 +34,10 @@ One negative of each pair, mined once before the first epoch by the table itself
 
 **No, or not surely.** Beside 3 epochs alone mining surely gains on medquad and arxiv, but the epochs that its time buys surely gain more on
 medquad, and on python-docs the default number does in a third of the time; elsewhere the two do not differ by more than both spreads. From
-the default number of steps mining gains nothing on
-debian-descriptions and medquad; on arxiv it is ahead of as long a training by .001, and on its development pairs by .003 (.8865 and
-.8839). Mining compares all pairs with all, so it is the dearer the more there are: that msdocs and arxiv are cut favours it here. The
-default stays none. Where there is a dash, and with other kinds and guards, nothing was measured. In the last three arms only the rates 0.1 and 0.2 were tried, and so with one negative on
-msdocs and arxiv.
+the default number of steps mining gains nothing on debian-descriptions and medquad; on arxiv it is ahead of as long a training by .001, and
+on its development pairs by .003 (.8865 and .8839). Mining compares all pairs with all, so it is the dearer the more there are: that msdocs
+and arxiv are cut favours it here. The default stays none. Where there is a dash, and with other kinds and guards, nothing was measured. In
+the last three arms only the rates 0.1 and 0.2 were tried, and so with one negative on msdocs and arxiv.
 
 """
 
