@@ -36,7 +36,7 @@ One negative of each pair, mined once before the first epoch by the table itself
 medquad, and on python-docs the default number does in a third of the time; elsewhere the two do not differ by more than both spreads. From
 the default number of steps mining gains nothing on debian-descriptions and medquad; on arxiv it is ahead of as long a training by .001, and
 on its development pairs by .003 (.8865 and .8839). Mining compares all pairs with all, so it is the dearer the more there are: that msdocs
-and arxiv are cut favours it here. The default stays none. Where there is a dash, and with other kinds and guards, nothing was measured. In
+and arxiv are cut favours it here. The default stays none. Where there is a dash, and with the kinds and guards that have no row below, nothing was measured. In
 the last three arms only the rates 0.1 and 0.2 were tried, and so with one negative on msdocs and arxiv.
 
 """
