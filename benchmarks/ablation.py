@@ -2,11 +2,11 @@
 
     python benchmarks/ablation.py DATA ... [--only ROW,ROW] [--set NAME,NAME] [--out out/ablation] [--page docs/ablation.md]
 
-DATA are folders with train.jsonl.gz, files of pairs, or the word python-docs. Sets of more than LIMIT pairs are cut to as many, drawn at
-random. Each is split once, without near-duplicates across its parts. A row is the default training with one thing changed (see
-ablation_rows.py). Its rate is searched on the development pairs with the first seed, from the default rate by factors of two until it
-gets worse; then it is trained with SEEDS seeds, which decide the order of the pairs and all random numbers but the split. Test pairs are
-only reported. Every training is kept in OUT/NAME.json as soon as it is done, so that an interrupted run goes on, and a row or a set can
+DATA are folders with train.jsonl.gz, files of pairs, or the word python-docs. Sets of more than --limit pairs are cut to as many, drawn at
+random. Each is split once, without near-duplicates across its parts. A row is a training with one thing changed (see
+ablation_rows.py). Its rate is searched on the development pairs with seed 0, from the default rate by factors of two until it
+gets worse; then it is trained with SEEDS other seeds, which decide the order of the pairs and all random numbers but the split. Test
+pairs are only reported. Every training is kept in OUT/NAME.json as soon as it is done, so that an interrupted run goes on, and a row or a set can
 be done by itself; the page shows what is there. BM25 and the teacher itself, untrained, are measured on the same test pairs. With
 --page-only nothing is trained.
 
@@ -32,6 +32,7 @@ import shaping
 from ablation_page import page
 from ablation_rows import ROWS, Arm
 from statim import threads
+from statim.data.own_sentences import own_sentences
 from statim.data.pairs import PYTHON_DOCS, Pairs
 from statim.data.python_docs import python_docs
 from statim.data.retrieval import from_pairs
@@ -42,18 +43,22 @@ from statim.files import atomic_file, read_json, write_json
 from statim.mining.guards import Guards
 from statim.mining.mine import mine_hard_negatives
 from statim.teacher import Teacher
+from statim.tokenizer import Tokenizer
 from statim.training import mined
 from statim.training import start as starts
 from statim.training.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.history import NDCG
-from statim.training.recipe import Recipe
+from statim.training.lessons import Lessons, lessons
+from statim.training.recipe import TAUGHT, Recipe
+from statim.training.sets import TextSet
 from statim.training.trainer import begin, fit
 
 EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test
 LIMIT = 60_000
-SEEDS = 3
+OWN_RATES = ("default", "usual")  # rows that are measured at the default rate, too
+SEEDS = range(1, 4)  # of the figures; the rate is chosen with another
 RATES = [0.1 * 2.0**power for power in range(-4, 5)]
 
 Floats = npt.NDArray[np.float32]
@@ -77,10 +82,10 @@ def main() -> None:
         raise SystemExit(f"there is no row {', '.join(sorted(unknown))}; the rows are {', '.join(ROWS)}")
     wanted = asked.set.split(",") if asked.set else None
     asked.out.mkdir(parents=True, exist_ok=True)
-    for source in asked.data:
-        place = Place(source, asked.out, asked.limit)
-        if not asked.page_only and (wanted is None or place.name in wanted):
-            for row in rows:
+    places = [Place(source, asked.out, asked.limit) for source in asked.data]
+    for row in [] if asked.page_only else rows:
+        for place in places:
+            if wanted is None or place.name in wanted:
                 place.baselines() if row == "baselines" else place.row(row, ROWS[row])
                 write_page(asked.out, asked.page)
     write_page(asked.out, asked.page)
@@ -114,6 +119,7 @@ class Place:
         self._tables: dict[str, tuple[Floats, float]] = {}
         self._data: tuple[str, TrainingSet] | None = None
         self._start: tuple[str, Floats] | None = None
+        self._lessons: tuple[tuple[str, int], Lessons] | None = None
 
     def keep(self) -> None:
         """Write what has been found."""
@@ -133,6 +139,8 @@ class Place:
             self._parts = split(pairs, development=HELD_OUT, test=HELD_OUT)
             counts = {part: len(getattr(self._parts, part)) for part in ("train", "development", "test")}
             found = {"read": read, "hash": pairs.hash} | counts
+            if read > self._limit:
+                found["limit"] = self._limit
             if self.state.setdefault("pairs", found) != found:
                 raise SystemExit(
                     f"{self._file} was made from other pairs of {self.name}; give another --out, or delete it"
@@ -156,13 +164,23 @@ class Place:
         row = self.state["rows"].get(name)
         if row is None or row["arm"] != arm.key():
             row = self.state["rows"][name] = {"arm": arm.key(), "runs": {}}
-        row["rate"] = climb(lambda rate: self.run(name, arm, rate, 0)["development"], arm.rates)
+        if arm.time_of:
+            row.setdefault("epochs", self.epochs_in_time(arm.time_of))
+        climb(lambda rate: self.run(name, arm, rate, 0)["development"], arm.rates, arm.tries)
+        tried = {key: run["development"] for key, run in row["runs"].items() if key.endswith(" 0")}
+        row["rate"] = float(max(tried, key=tried.__getitem__).split()[0])
         own = Recipe.make(len(self.parts.train), None if arm.start == "random" else 384).learning_rate
-        for rate in {row["rate"], own} if name == "default" else {row["rate"]}:
-            for seed in range(SEEDS):
+        for rate in {row["rate"], own} if name in OWN_RATES else {row["rate"]}:
+            for seed in SEEDS:
                 self.run(name, arm, rate, seed)
         row["own"] = own
         self.keep()
+
+    def epochs_in_time(self, name: str) -> int:
+        """Epochs of a training without negatives that take as long as another row's trainings did."""
+        both = (self.state["rows"][row]["runs"].values() for row in ("usual", name))
+        usual, other = (float(np.median([run["seconds"] for run in runs])) for runs in both)
+        return round(Recipe.make(len(self.parts.train), 384).epochs * other / usual)
 
     def run(self, name: str, arm: Arm, rate: float, seed: int) -> Found:
         """One training of a row, or what was found before."""
@@ -170,7 +188,8 @@ class Place:
         key = f"{rate:g} {seed}"
         if key not in runs:
             start, development, test = self.start(arm)
-            table, seconds = self.trained(arm, start, rate, seed)
+            epochs = self.state["rows"][name].get("epochs")
+            table, seconds = self.trained(arm, start, rate, seed, epochs)
             runs[key] = {
                 "development": development.score(table),
                 "test": test.score(table),
@@ -206,12 +225,15 @@ class Place:
 
     def data(self, arm: Arm, begun: Any) -> TrainingSet:
         """The training pairs, tokenized; the last are kept."""
-        key = json.dumps([arm.start, arm.grow, arm.miner, arm.masked, arm.recipe.get("hard_negatives")])
+        recipe = arm.recipe
+        key = json.dumps(
+            [arm.start, arm.grow, arm.miner, arm.masked, recipe.get("hard_negatives"), recipe.get("loss")]
+        )
         if self._data is not None and self._data[0] == key:
             return self._data[1]
         pairs = self.parts.train
         if arm.miner == "teacher":
-            pairs = by_teacher(pairs, arm.recipe["hard_negatives"])
+            pairs = by_teacher(pairs, arm.recipe["hard_negatives"], begun.tokenizer)
         data = TrainingSet.of(pairs, begun.tokenizer, threads=threads.count())
         if not arm.masked:
             # of each text only itself is left
@@ -219,8 +241,28 @@ class Place:
             data = dataclasses.replace(
                 data, known=np.arange(texts, dtype=np.int32), known_offsets=np.arange(texts + 1)
             )
+        if arm.recipe.get("loss") in TAUGHT:
+            recipe = Recipe.make(len(data), 384, loss=arm.recipe["loss"])
+            lesson = lessons(
+                data, pairs, None, Teacher.load(), begun.tokenizer, recipe, threads.count(), False
+            )
+            data = lesson.data  # type: ignore[assignment]
         self._data = key, data
         return data
+
+    def beside(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> Lessons | None:
+        """What a teacher gives beside the pairs; of the last arm it is kept."""
+        kind, most = arm.distil
+        if not kind:
+            return None
+        if self._lessons is None or self._lessons[0] != arm.distil:
+            pairs = self.parts.train
+            plain = own_sentences(pairs, most, 0) if kind == "sentences" else None
+            found = lessons(
+                data, pairs, plain, Teacher.load(), begun.tokenizer, recipe, threads.count(), False
+            )
+            self._lessons = arm.distil, found
+        return self._lessons[1]
 
     def starting(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> Floats:
         """The table that training starts from; of distilled ones, which no seed changes, the last is kept."""
@@ -233,17 +275,17 @@ class Place:
                 self._start = key, begun.table(data, recipe)
         return self._start[1].copy()
 
-    def trained(self, arm: Arm, begun: Any, rate: float, seed: int) -> tuple[Floats, float]:
+    def trained(
+        self, arm: Arm, begun: Any, rate: float, seed: int, epochs: int | None
+    ) -> tuple[Floats, float]:
         """The table of an arm, and the processor's seconds it took."""
         data = self.data(arm, begun)
-        options = {"learning_rate": rate} | arm.recipe
+        options = {"epochs": epochs or (None if arm.usual else EPOCHS), "learning_rate": rate} | arm.recipe
         if arm.miner == "teacher":
             options["hard_negatives"] = 0
         done = []
         for number in range(several(arm)):
-            recipe = Recipe.make(
-                len(data), begun.dim, **{"epochs": EPOCHS} | options, seed=seed * several(arm) + number
-            )
+            recipe = Recipe.make(len(data), begun.dim, **options, seed=seed * several(arm) + number)
             if arm.whole:
                 recipe = dataclasses.replace(recipe, levels=(recipe.dim,))
             done.append(self.training(arm, data, recipe, begun))
@@ -262,8 +304,14 @@ class Place:
         key = json.dumps([plain.key(), recipe.to_dict()])
         if key in self._tables:
             return self._tables[key]
-        table, began = self.starting(arm, begun, data, recipe), time.process_time()
-        found = train(arm, data, table, recipe, begun), time.process_time() - began
+        table, lesson = self.starting(arm, begun, data, recipe), self.beside(arm, begun, data, recipe)
+        if lesson is not None:
+            table = lesson.start(table, threads.count())
+        began = time.process_time()
+        found = (
+            train(arm, data, table, recipe, begun, lesson.taught if lesson else None),
+            time.process_time() - began,
+        )
         if plain.key() == ROWS["default"].key():
             self._tables[key] = found
         return found
@@ -274,7 +322,9 @@ def several(arm: Arm) -> int:
     return int(arm.shape_with) if arm.shape == "soup" else 1
 
 
-def train(arm: Arm, data: TrainingSet, table: Floats, recipe: Recipe, begun: Any) -> Floats:
+def train(
+    arm: Arm, data: TrainingSet, table: Floats, recipe: Recipe, begun: Any, taught: TextSet | None
+) -> Floats:
     """One training of an arm."""
     workers = threads.count()
     optimizer = begin(table, data, recipe, workers)
@@ -284,20 +334,23 @@ def train(arm: Arm, data: TrainingSet, table: Floats, recipe: Recipe, begun: Any
     with guarded(arm.guard):
         miner = mined.Miner(data, recipe, begun.source is not None, workers)
         for stretch, until in miner.stretches(optimizer, lambda: False):
-            fit(stretch, optimizer, recipe, until=until, on_step=tail)
+            fit(stretch, optimizer, recipe, until=until, on_step=tail, taught=taught)
     if tail is not None:
         return tail.table()
     return optimizer.current()
 
 
-def climb(score: Callable[[float], float], rates: tuple[float, float]) -> float:
-    """The best of RATES, from two neighbours on by factors of two until it gets worse."""
+def climb(score: Callable[[float], float], rates: tuple[float, float], tries: int) -> None:
+    """Try RATES, from two neighbours on by factors of two until it gets worse or ``tries`` are done."""
     low, high = (int(np.argmin([abs(rate - known) for known in RATES])) for rate in rates)
     at, other = (low, high) if score(RATES[low]) >= score(RATES[high]) else (high, low)
     step = at - other
-    while 0 <= at + step < len(RATES) and score(RATES[at + step]) > score(RATES[at]):
+    while (
+        (tries := tries - 1) > 1
+        and 0 <= at + step < len(RATES)
+        and score(RATES[at + step]) > score(RATES[at])
+    ):
         at += step
-    return RATES[at]
 
 
 @contextmanager
@@ -324,12 +377,17 @@ def guarded(guard: Found) -> Iterator[None]:
     mined.Guards = before  # type: ignore[misc]
 
 
-def by_teacher(pairs: Pairs, count: int) -> Pairs:
+def by_teacher(pairs: Pairs, count: int, tokenizer: Tokenizer) -> Pairs:
     """Pairs with negatives that the teacher mined; a pair for which it finds none has none."""
+    data = TrainingSet.of(pairs, tokenizer, threads=threads.count())
+    recipe = Recipe.make(len(data), 384, loss="kl", hard_negatives=count)
+    views: Any = lessons(data, pairs, None, Teacher.load(), tokenizer, recipe, threads.count(), False).data
+    vectors = views.views.of_queries(data.anchors), views.views.of_documents(data.candidates[:, 0])
     table = pa.table({"anchor": pairs.anchors, "positive": pairs.positives})
     found = mine_hard_negatives(
-        table, Teacher.load(), range_max=mined.RANKS, relative_margin=mined.MARGIN, num_negatives=count
-    ).table
+        table, vectors=vectors, range_max=mined.RANKS, relative_margin=mined.MARGIN, num_negatives=count,
+        output_format="triplet",
+    ).table  # fmt: skip
     negatives: dict[tuple[str, str], list[str]] = {}
     for row in found.to_pylist():
         negatives.setdefault((row["anchor"], row["positive"]), []).append(row["negative"])

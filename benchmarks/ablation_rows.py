@@ -22,6 +22,9 @@ class Arm:
         miner: Who finds hard negatives: ``self`` or ``teacher``.
         shape: What is made of the trained table: a name of ablation.SHAPES, or nothing.
         shape_with: Its number.
+        usual: As many epochs as the package trains by default, instead of the 3 of all other rows.
+        time_of: As many epochs, counted from the usual ones, as the time of that row buys; for rows without negatives.
+        distil: The texts a teacher's vectors are learned of beside the pairs (``pairs`` or ``sentences``), and how many at most.
         rates: Where the search for the rate begins: two neighbours in the row 0.0125, 0.025, 0.05, 0.1 …
         slow: Done only if asked for by name.
     """
@@ -37,24 +40,48 @@ class Arm:
     miner: str = "self"
     shape: str = ""
     shape_with: float = 0
+    usual: bool = False
+    time_of: str = ""
+    distil: tuple[str, int] = ("", 0)
     rates: tuple[float, float] = (0.1, 0.2)
     slow: bool = False
+
+    @property
+    def tries(self) -> int:
+        """How many rates are tried at most: of long trainings fewer."""
+        return 2 if self.usual or self.time_of or "hard_negatives" in self.recipe else 4
 
     def key(self) -> dict[str, Any]:
         """What it is, for the file of results: one that was measured otherwise is measured anew."""
         found = asdict(self)
         del found["words"], found["slow"], found["rates"]
-        return found | {"grow": list(self.grow)}
+        for name in ("usual", "time_of", "distil"):  # came later: rows measured before know nothing of them
+            if found[name] in (False, "", ("", 0)):
+                del found[name]
+        return found | {name: list(found[name]) for name in ("grow", "distil") if name in found}
 
 
-def _hard(words: str, count: int = 1, every: int = 1, epochs: int = 3, **more: Any) -> Arm:
-    return Arm(words, recipe={"hard_negatives": count, "mine_every": every, "epochs": epochs}, **more)
+def _hard(words: str, count: int = 1, every: int = 1, epochs: int = 3, loss: str = "", **more: Any) -> Arm:
+    recipe = {"hard_negatives": count, "mine_every": every, "epochs": epochs}
+    return Arm(words, recipe=recipe | ({"loss": loss} if loss else {}), **more)
+
+
+def _usual(words: str, count: int = 0, every: int = 100, **more: Any) -> Arm:
+    mined = {"hard_negatives": count, "mine_every": every} if count else {}
+    return Arm(words, recipe=mined, usual=True, **more)
+
+
+def _distil(words: str, kind: str, texts: int, **recipe: Any) -> Arm:
+    return Arm(words, recipe=recipe, distil=(kind, texts), slow=True)
+
+
+TEXTS = 9000  # that a teacher reads, where it does not read all
 
 
 # What is to be compared stands together; the first is the default
 GROUPS: dict[str, dict[str, Arm]] = {
     "": {
-        "default": Arm("the default"),
+        "default": Arm("3 epochs, all else by default"),
     },
     "Start": {
         "random": Arm("random rows, vocabulary of the corpus", "random", (0, 0), rates=(0.2, 0.4)),
@@ -97,6 +124,27 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "hard-1-margin-0.2": _hard("1, at least 20 % below the positive (default 5 %)", guard={"margin": 0.2}),
         "hard-1-random-20": _hard("1, any of the 20 closest (default the closest)", guard={"sampling": "random"}),
         "hard-1-teacher": _hard("1, mined once by the teacher", every=3, miner="teacher", slow=True),
+    },
+    "Hard negatives at equal time": {
+        "usual": _usual("300 steps, 3 to 18 epochs: the package's default"),
+        "usual-hard-1": _usual("the same, 1 negative of each pair mined once at the start", 1),
+        "usual-hard-3": _usual("the same, 3 of each pair", 3),
+        "usual-hard-1-time": _usual("no negatives, as many epochs as the time of usual-hard-1 buys", time_of="usual-hard-1"),
+    },
+    "Distillation": {
+        "distil-pairs-5": _distil("beside the pairs, the teacher's vectors of their own texts, weight 5", "pairs", 0, distil_weight=5.0),
+        "distil-pairs-20": _distil("the same, weight 20 (the default of --distil)", "pairs", 0, distil_weight=20.0),
+        "distil-pairs-80": _distil("the same, weight 80", "pairs", 0, distil_weight=80.0),
+        "distil-sentences-5": _distil(f"the teacher's vectors of {TEXTS:,} sentences, weight 5", "sentences", TEXTS, distil_weight=5.0),
+        "distil-sentences-20": _distil("the same, weight 20", "sentences", TEXTS, distil_weight=20.0),
+        "distil-sentences-80": _distil("the same, weight 80", "sentences", TEXTS, distil_weight=80.0),
+        "margin-mse": _hard(
+            "MarginMSE instead of the contrastive loss: 3 negatives mined by the teacher, its scores", 3, every=3,
+            loss="margin-mse", miner="teacher", slow=True, rates=(0.05, 0.1),
+        ),
+        "kl": _hard(
+            "KL instead: the same negatives and scores", 3, every=3, loss="kl", miner="teacher", slow=True, rates=(0.05, 0.1)
+        ),
     },
     "Shaping": {
         "soup-3": Arm("mean of three trainings (three times the time; compare 9 epochs)", shape="soup", shape_with=3),

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.kernels.rows import gather
-from statim.training.mined import _pooled
 from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 SNAPSHOTS = 8  # of the last part of a training
@@ -68,7 +67,7 @@ def without_common(table: Floats, data: Any, directions: int, *, unknown: int | 
     """
     count = len(data.bags.totals)
     texts = np.random.default_rng(0).permutation(count)[:SAMPLE].astype(np.int32)
-    vectors = _pooled(data, table, texts, threads).astype(np.float64)
+    vectors = data.bags.pooled(table, texts, threads).astype(np.float64)
     mean = vectors.mean(axis=0)
     centred = vectors - mean
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :directions] if directions else None
