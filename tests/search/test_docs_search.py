@@ -35,5 +35,5 @@ def test_the_page(model, address, tmp_path, monkeypatch, capfd):
                 assert caught.value.code == 0, (line, err)
                 assert out.strip(), line
                 commands += 1
-    assert commands == 22
+    assert commands == 23
     assert Path("answers.trec").read_text().startswith("q1 Q0 ")
