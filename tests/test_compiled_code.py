@@ -1,5 +1,6 @@
 """Compiled code is kept: no process compiles what another has compiled, wherever statim is installed."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -64,3 +65,33 @@ def test_a_package_that_cannot_be_written_to(site, tmp_path):
     (tmp_path / "none").write_bytes(b"")
     assert compiled(start(site, tmp_path / "none"), site) == 2
     assert not list(site.rglob("*.nbc"))
+
+
+def jitted():
+    """Every function of the kernels that numba compiles: its text and its decorator."""
+    for path in (Path(statim.__file__).parent / "kernels").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                for decorator in map(ast.unparse, node.decorator_list):
+                    if decorator.startswith("njit"):
+                        yield node.name, node, decorator
+
+
+def test_helpers_whose_sums_may_be_ordered_anew_are_inlined():
+    """A helper that stays a function is compiled by itself and inside its caller. The process that compiles runs the first, one that
+    finds the caller in numba's cache the second, and with fastmath their bits may differ."""
+    functions = {name: (node, decorator) for name, node, decorator in jitted()}
+    calls = {
+        name: {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)} & functions.keys()
+        for name, (node, _) in functions.items()
+    }  # fmt: skip
+
+    def is_free(name):
+        return "fastmath" in functions[name][1] or any(map(is_free, calls[name]))
+
+    free = {
+        name for name in set().union(*calls.values()) if "cache=True" in functions[name][1] and is_free(name)
+    }
+    assert {"forward_row", "_adam"} <= free
+    wrong = sorted(name for name in free if "inline" not in functions[name][1])
+    assert not wrong, f"give these forceinline=True: {', '.join(wrong)}"

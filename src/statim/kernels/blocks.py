@@ -118,7 +118,7 @@ _wide, _half, _vector, _one = _block(WIDE), _block(WIDE // 2), _block(1), _block
 _WIDE, _HALF = WIDE * LANES, WIDE // 2 * LANES
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: Any) -> None:
     """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap the one before it.
 

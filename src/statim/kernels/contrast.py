@@ -28,7 +28,7 @@ SUMS = {"reassoc", "contract", "nsz"}
 FIXED = 40.0  # up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def maximum(x: Floats, scratch: Floats) -> Any:
     """The largest of x, (N,), by folding halves upon each other: a running maximum would not be vectorised."""
     last = x[len(x) - 1]
@@ -47,7 +47,7 @@ def maximum(x: Floats, scratch: Floats) -> Any:
 # Short loops, each a function of its own: the compiler gives up on vectors when it must tell too many arrays apart.
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _cosines(block: Products, inverse: Any, others: Floats, products: Floats, cosines: Floats) -> None:
     """Add a level's block to the products; set the cosines."""
     for j in range(len(products)):
@@ -56,7 +56,7 @@ def _cosines(block: Products, inverse: Any, others: Floats, products: Floats, co
         cosines[j] = p * (inverse * others[j])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _exponentials(cosines: Floats, scale: Any, top: Any, out: Floats) -> Any:
     """Set out to exp(scale * cosine - top); return its sum."""
     kind = cosines.dtype.type
@@ -68,7 +68,7 @@ def _exponentials(cosines: Floats, scale: Any, top: Any, out: Floats) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _cosines_and_exponentials(
     block: Products, inverse: Any, others: Floats, scale: Any, top: Any, products: Floats, cosines: Floats, out: Floats
 ) -> Any:  # fmt: skip
@@ -86,7 +86,7 @@ def _cosines_and_exponentials(
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _sum(x: Floats) -> Any:
     total = x.dtype.type(0)
     for j in range(len(x)):
@@ -94,7 +94,7 @@ def _sum(x: Floats) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _coefficients(
     g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats, block: Products
 ) -> Any:  # fmt: skip
@@ -111,7 +111,7 @@ def _coefficients(
     return row
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Floats, out: Floats) -> None:
     """Set out to the negatives' G of the backward direction."""
     unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
@@ -120,7 +120,7 @@ def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Fl
         out[j] = exp2(unit * min(x, nothing)) * factors[j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def forward_row(
     tile: Products,
     i: int,
@@ -317,7 +317,7 @@ def tile_to_gradient(
     return loss
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _rise(cosines: Floats, scale: Any, exps: Floats, tops: Floats, totals: Floats) -> None:
     """Add a row's negatives (those whose ``exps`` are not 0) to the running maxima and sums of exponentials of columns."""
     unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
@@ -377,7 +377,7 @@ def _square(x: Floats) -> Any:
     return squares
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: Floats) -> None:
     """Set out (n, L) at vectors [start, end) to 1 / norm of their first levels[l] dimensions, 0 for a zero prefix."""
     for i in range(start, end):

@@ -167,25 +167,25 @@ def sort_by_row(
     return found
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _drift(w: Floats, m: Stored, v: Stored, move: Any, epsilon: Any) -> None:
     for j in range(len(w)):
         w[j] -= move * load(m, j) / (np.sqrt(load(v, j)) + epsilon)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _scale(w: Floats, factor: Any) -> None:
     for j in range(len(w)):
         w[j] *= factor
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _subtract(w: Floats, m: Stored, factor: Any) -> None:
     for j in range(len(w)):
         w[j] -= factor * load(m, j)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def catch_up(
     table: Floats,
     first: Stored,
@@ -245,7 +245,7 @@ def catch_up(
             _drift(table[row], first[row], second[row], move, eps)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def fetch(
     table: Floats,
     first: Stored,
@@ -268,20 +268,20 @@ def fetch(
         _copy(table[rows[u]], out[u])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _copy(source: Floats, out: Stored) -> None:
     for j in range(len(out)):
         store(out, j, source[j])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def copy(source: Floats, start: int, end: int, out: Stored) -> None:
     """Copy source[start:end], (n, d), to the same place in ``out``, rounded to bfloat16 if that is int16."""
     for i in range(start, end):
         _copy(source[i], out[i])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _square(x: Floats) -> Any:
     total = x.dtype.type(0)
     for j in range(len(x)):
@@ -317,7 +317,7 @@ def gather(
         _copy(sums, out[u])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _adam(
     w: Floats, m: Stored, v: Stored, gradient: Stored, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
     correction: Any, epsilon: Any, key: np.uint32,
@@ -333,7 +333,7 @@ def _adam(
         w[j] -= rate * mean / (np.sqrt(square) * correction + epsilon)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _adam_of_row(w: Floats, m: Stored, gradient: Stored, old: Any, new: Any, rate: Any) -> None:
     for j in range(len(w)):
         mean = old * load(m, j) + new * load(gradient, j)

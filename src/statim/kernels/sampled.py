@@ -37,7 +37,7 @@ def _draw(key: np.uint64, row: int, column: int, out: Floats) -> None:
         out[j] = np.float32(np.int32(x >> np.uint32(8))) * UNIT
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _raise(weights: Floats, unit: Any, most: Floats) -> None:
     """Set ``most`` to the larger of itself and the weights over ``unit``."""
     for j in range(len(weights)):
@@ -51,7 +51,7 @@ def _flag(most: Floats, drawn: Floats, flags: npt.NDArray[np.uint8]) -> None:
         flags[j] = np.uint8(1) if most[j] > drawn[j] else np.uint8(0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _add_backward(weights: Floats, factor: Any, more: Floats) -> None:
     """Weights times ``factor``, and the backward direction's ``more`` where they are not 0 (masked columns are)."""
     for j in range(len(weights)):

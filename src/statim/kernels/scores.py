@@ -142,7 +142,7 @@ def depths(levels: Offsets) -> Offsets:
     return np.concatenate([[0], np.cumsum(-(-widths // 4) * 4)]).astype(np.int64)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"nnan", "nsz"})
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def _largest(x: Floats) -> Any:
     top = x.dtype.type(0)
     for j in range(len(x)):
@@ -151,7 +151,7 @@ def _largest(x: Floats) -> Any:
     return top
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _quantise(x: Floats, factor: Any, out: Bytes) -> None:
     for j in range(len(x)):
         out[j] = np.int8(np.int32(np.rint(x[j] * factor)))
