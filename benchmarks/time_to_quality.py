@@ -454,6 +454,8 @@ def changed(name: str, value: str) -> Any:
     """A value of a recipe; levels have - between them."""
     if name == "levels":
         return [int(level) for level in value.split("-")]
+    if name in ("precision", "schedule"):
+        return value
     return float(value) if name in ("learning_rate", "warmup", "scale") else int(value)
 
 
