@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from problems import random_problem
 
-from statim.kernels.scores import FAST_INT8, PANEL, corrections, depths, multiply, pack, quantise
+from statim.kernels.quads import FAST_BYTES
+from statim.kernels.scores import PANEL, corrections, depths, multiply, pack, quantise
 from statim.training import contrastive as module
 from statim.training.contrastive import contrastive
 
-fast = pytest.mark.skipif(not FAST_INT8, reason="the processor has no AVX-512 VNNI")
+fast = pytest.mark.skipif(not FAST_BYTES, reason="the processor has no AVX-512 VNNI")
 
 
 def quantised(vectors, levels):
@@ -75,7 +76,7 @@ def test_the_gradient_stays_near_that_of_float32(threads, least_share):
 
 def test_a_processor_without_the_instruction_takes_bfloat16(monkeypatch):
     problem = random_problem(6, 64, 80, 32, np.float32)
-    monkeypatch.setattr(module, "FAST_INT8", False)
+    monkeypatch.setattr(module, "FAST_BYTES", False)
     runs = [contrastive(*problem, levels=(8, 32), precision=precision) for precision in ("int8", "bf16")]
     assert runs[0][0] == runs[1][0]
     np.testing.assert_array_equal(runs[0][1], runs[1][1])

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
-from numba import config, njit, types
+from llvmlite import ir
+from numba import njit, types
 from numba.extending import intrinsic
 
-from statim.kernels.floats import fetch
+from statim.kernels.floats import prefetch
+from statim.kernels.quads import FAST_BYTES, INTS, LANES, add_products, spread
 
 ROWS = 6  # queries of a tile
-PANEL = 16  # documents of a panel
+PANEL = LANES  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
 AHEAD = 6  # rows under way from memory
@@ -25,36 +26,24 @@ ALL, HALF, FEW = (
     np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL)
 )  # the places of a tile's row
 
-# Has the processor the instruction, and is code compiled for this processor? Else tiles are right, and slow
-FAST_BYTES = bool(binding.get_host_cpu_features().get("avx512vnni")) and not config.CPU_NAME
-
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.int8]
 
 _INT, _LONG, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
-_INTS, _FLOATS = ir.VectorType(_INT, PANEL), ir.VectorType(_FLOAT, PANEL)
-
-
-def _spread(builder: Any, number: Any) -> Any:
-    """A number in every place of a vector."""
-    nothing = ir.Constant(_INTS, ir.Undefined)
-    one = builder.insert_element(nothing, number, _INT(0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(_INTS, [0] * PANEL))
+_FLOATS = ir.VectorType(_FLOAT, PANEL)
 
 
 def _multiplied(builder: Any, total: Any, panel: Any, four: Any) -> Any:
-    """Four unsigned bytes in each place of ``panel`` times the four signed ones in ``four``, added to ``total``."""
+    """Four unsigned bytes in each place of ``panel`` times the four signed ones in ``four``, added to ``total``. Without the instruction it is right, and slow."""
     if FAST_BYTES:
-        kind = ir.FunctionType(_INTS, [_INTS, _INTS, _INTS])
-        function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
-        return builder.call(function, [total, panel, _spread(builder, four)])
+        return add_products(builder, total, panel, spread(builder, four))
     for byte in range(STEP):
         left = builder.and_(
-            builder.lshr(panel, ir.Constant(_INTS, [8 * byte] * PANEL)), ir.Constant(_INTS, [255] * PANEL)
+            builder.lshr(panel, ir.Constant(INTS, [8 * byte] * PANEL)), ir.Constant(INTS, [255] * PANEL)
         )
         right = builder.ashr(builder.shl(four, _INT(24 - 8 * byte)), _INT(24))
-        total = builder.add(total, builder.mul(left, _spread(builder, right)))
+        total = builder.add(total, builder.mul(left, spread(builder, right)))
     return total
 
 
@@ -80,7 +69,7 @@ def _tile_of(panels: int) -> Callable[..., None]:
         queries, documents, begins, scales, out = (data(p, _INT) for p in (0, 1, 4, 5, 7))
         documents = builder.gep(documents, [builder.udiv(args[2], _LONG(STEP))])
         first = [
-            _spread(builder, builder.load(builder.gep(begins, [_LONG(row)])))
+            spread(builder, builder.load(builder.gep(begins, [_LONG(row)])))
             for row in range(ROWS)
             for _ in range(panels)
         ]
@@ -89,10 +78,10 @@ def _tile_of(panels: int) -> Callable[..., None]:
         builder.branch(loop)
         builder.position_at_end(loop)
         step = builder.phi(_LONG)
-        sums = [builder.phi(_INTS) for _ in first]
+        sums = [builder.phi(INTS) for _ in first]
         parts = [
             vector(
-                documents, _INTS, builder.mul(builder.add(step, builder.mul(args[3], _LONG(p))), _LONG(PANEL))
+                documents, INTS, builder.mul(builder.add(step, builder.mul(args[3], _LONG(p))), _LONG(PANEL))
             )
             for p in range(panels)
         ]
@@ -399,10 +388,10 @@ def narrow(
     for q in range(len(queries)):
         query, names = queries[q], kept_names[q]
         for c in range(min(AHEAD, counts[q])):
-            fetch(rows, names[c])
+            prefetch(rows, names[c])
         for c in range(counts[q]):
             if c + AHEAD < counts[q]:
-                fetch(rows, names[c + AHEAD])
+                prefetch(rows, names[c + AHEAD])
             row, total = rows[names[c]], np.int32(0)
             for j in range(len(query)):
                 total = _added(total, query[j], row[j])

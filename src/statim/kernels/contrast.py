@@ -121,6 +121,14 @@ def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Fl
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def add_backward(weights: Floats, factor: Any, more: Floats) -> None:
+    """Weights times ``factor``, and the backward direction's ``more`` where they are not 0 (masked columns are)."""
+    for j in range(len(weights)):
+        x = weights[j]
+        weights[j] = x * factor + (more[j] if x != 0 else x)
+
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def forward_row(
     tile: Products,
     i: int,
@@ -306,8 +314,7 @@ def tile_to_gradient(
                 )
                 if target >= 0:
                     scratch[target] = 0.0
-                for j in range(N):
-                    g[j] = g[j] * factor + (scratch[j] if g[j] != 0 else g[j])  # masked columns are 0
+                add_backward(g, factor, scratch)
                 if target >= 0:
                     g[target] += backward[i, level] - pull
                 factor = inverse_a.dtype.type(1)

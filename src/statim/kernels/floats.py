@@ -42,7 +42,7 @@ def as_bits(_context: Any, _number: Any) -> tuple[Any, Any]:
 
 
 @intrinsic
-def fetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
+def prefetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
     """Begin to bring a row of a matrix into the cache: its memory is far, and wanted soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

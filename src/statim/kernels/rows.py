@@ -245,7 +245,7 @@ def catch_up(
             _drift(table[row], first[row], second[row], move, eps)
 
 
-@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy")
 def fetch(
     table: Floats,
     first: Stored,

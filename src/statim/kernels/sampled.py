@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
-from statim.kernels.contrast import backward_exponentials, forward_row
+from statim.kernels.contrast import add_backward, backward_exponentials, forward_row
 from statim.kernels.hashing import GOLDEN, mixed
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -49,14 +49,6 @@ def _raise(weights: Floats, unit: Any, most: Floats) -> None:
 def _flag(most: Floats, drawn: Floats, flags: npt.NDArray[np.uint8]) -> None:
     for j in range(len(most)):
         flags[j] = np.uint8(1) if most[j] > drawn[j] else np.uint8(0)
-
-
-@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
-def _add_backward(weights: Floats, factor: Any, more: Floats) -> None:
-    """Weights times ``factor``, and the backward direction's ``more`` where they are not 0 (masked columns are)."""
-    for j in range(len(weights)):
-        x = weights[j]
-        weights[j] = x * factor + (more[j] if x != 0 else x)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -135,7 +127,7 @@ def tile_to_entries(
                 )
                 if target >= 0:
                     scratch[target] = 0.0
-                _add_backward(exps[level], pull / total, scratch)
+                add_backward(exps[level], pull / total, scratch)
                 rest *= pull / total
                 units[level] = min(1 / rest, MOST) if pull > 0 else 0
                 steps[level] = 1 / units[level] if pull > 0 else 0

@@ -1,8 +1,7 @@
 """Products of vectors in 8 bits: each block of dimensions at the scale of its largest entry, sums exact, as integers.
 
-The loop is written in LLVM's language around the instruction for 64 products of 8 bits at once (AVX-512 VNNI), which does twice
-as many as that for bfloat16. It multiplies an unsigned with a signed number, so 128 is added to the entries of one side, and
-taken out again by the sum of the other's.
+The loop is written in LLVM's language around the instruction for 64 products at once (quads.py), which does twice as many as that for
+bfloat16.
 """
 
 from collections.abc import Callable
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-FAST_INT8 = bool(binding.get_host_cpu_features().get("avx512vnni"))  # has the processor the instruction?
+from statim.kernels.quads import INTS, LANES, add_products, spread
 
 PANEL = 32  # candidates that lie beside each other, four entries of each
 ROWS = 8  # anchors in a block
@@ -27,8 +25,8 @@ Bytes = npt.NDArray[np.int8]
 Sums = npt.NDArray[np.int32]
 
 I8, I16, I32, I64, F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-LANES, VECTORS = 16, 2
-INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
+VECTORS = PANEL // LANES
+FLOATS = ir.VectorType(F32, LANES)
 
 
 def _block(rows: int) -> Callable[..., None]:
@@ -63,22 +61,14 @@ def _generate(rows: int, context: Any, builder: Any, signature: Any, args: Any) 
     def load(address: Any, kind: Any, align: int) -> Any:
         return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
-    def splat(number: Any, kind: Any) -> Any:
-        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
-        return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
-
     def bytes_of(number: Any, size: int) -> Any:
         return builder.mul(number, ir.Constant(I64, size))
 
-    instruction = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(INTS, [INTS, INTS, INTS]), "llvm.x86.avx512.vpdpbusd.512"
-    )
     stride = builder.extract_value(arrays[0].strides, 0)
     own = [builder.add(i, ir.Constant(I64, row)) for row in range(rows)]
     anchors = [place(0, builder.mul(row, stride), k) for row in own]
     panel = place(3, at)
-    starts = [splat(load(place(6, bytes_of(row, 4)), I32, 4), INTS) for row in own]
+    starts = [spread(builder, load(place(6, bytes_of(row, 4)), I32, 4)) for row in own]
 
     before, loop, done = (
         builder.block,
@@ -97,8 +87,8 @@ def _generate(rows: int, context: Any, builder: Any, signature: Any, args: Any) 
     ]
     added = []
     for row in range(rows):
-        ours = splat(load(builder.add(anchors[row], four), I32, 1), INTS)
-        added.append([builder.call(instruction, [totals[row][v], theirs[v], ours]) for v in range(VECTORS)])
+        ours = spread(builder, load(builder.add(anchors[row], four), I32, 1))
+        added.append([add_products(builder, totals[row][v], theirs[v], ours) for v in range(VECTORS)])
         for v in range(VECTORS):
             totals[row][v].add_incoming(starts[row], before)
             totals[row][v].add_incoming(added[row][v], loop)
@@ -112,7 +102,7 @@ def _generate(rows: int, context: Any, builder: Any, signature: Any, args: Any) 
     ]
     width = builder.extract_value(arrays[10].strides, 0)
     for row in range(rows):
-        scale = splat(load(place(7, bytes_of(own[row], 4)), F32, 4), FLOATS)
+        scale = spread(builder, load(place(7, bytes_of(own[row], 4)), F32, 4), FLOATS)
         for v in range(VECTORS):
             product = builder.fmul(builder.sitofp(added[row][v], FLOATS), builder.fmul(scale, scales[v]))
             address = place(10, builder.mul(own[row], width), bytes_of(j, 2), ir.Constant(I64, 2 * LANES * v))

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import boolean, float32, float64, int16, int32, int64, njit, types, void
 
-from statim.kernels.floats import fetch, load
+from statim.kernels.floats import load, prefetch
 
 CHUNK = 32  # scores looked at together
 AHEAD = 2  # documents under way from memory
@@ -122,10 +122,10 @@ def settle(
         chosen = chosen[np.searchsorted(chosen, 0) :]
         exact = np.empty(len(chosen), np.float32)
         for c in range(min(AHEAD, len(chosen))):
-            fetch(documents, chosen[c])
+            prefetch(documents, chosen[c])
         for c in range(len(chosen)):
             if c + AHEAD < len(chosen):
-                fetch(documents, chosen[c + AHEAD])
+                prefetch(documents, chosen[c + AHEAD])
             document = documents[chosen[c]]
             total = 0.0
             for j in range(queries.shape[1]):

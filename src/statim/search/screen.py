@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int32]
 
 def has_bytes() -> bool:
     """Are products of bytes possible here, and fast?"""
-    from statim.kernels.bytes import FAST_BYTES
+    from statim.kernels.quads import FAST_BYTES
 
     return FAST_BYTES
 

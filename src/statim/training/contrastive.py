@@ -37,8 +37,9 @@ from statim.kernels.contrast import (
     tile_to_totals,
 )
 from statim.kernels.floats import FAST_BFLOAT16
+from statim.kernels.quads import FAST_BYTES
 from statim.kernels.sampled import add_anchors, add_candidates, count, tile_to_entries, turn
-from statim.kernels.scores import FAST_INT8, corrections, depths, multiply, pack, quantise
+from statim.kernels.scores import corrections, depths, multiply, pack, quantise
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
@@ -161,7 +162,7 @@ class _Batch:
         self.bounds = np.array(levels, np.int64)
         single = a.dtype == np.float32
         half = precision != "fp32" and FAST_BFLOAT16 and single
-        eighth = precision == "int8" and FAST_INT8 and single and (half or least > 0)
+        eighth = precision == "int8" and FAST_BYTES and single and (half or least > 0)
         self.inverse_a, self.inverse_p = (
             np.empty((len(a), len(levels)), kind),
             np.empty((len(p), len(levels)), kind),
