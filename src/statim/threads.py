@@ -20,6 +20,7 @@ from statim.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 
+PARTS = 4  # of work for each thread, so that none waits long for another that was interrupted
 PATIENCE = 2.0  # seconds to wait for a thread that was told to stop and may be waiting itself
 
 _pools: dict[

@@ -250,7 +250,7 @@ def _push(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def offer(
+def _offer(
     queries: Ints,
     begins: Ints,
     which: Ints,
@@ -265,23 +265,7 @@ def offer(
     counts: Ints,
     floors: Floats,
 ) -> None:
-    """Multiply some queries with some documents, and keep each query's best.
-
-    Args:
-        queries: (m, w / STEP) int32, which are (m, w) int8.
-        begins: (m,) int32, -128 times the sum of each query's numbers.
-        which: (c,) int32, which queries.
-        panels: From ``to_panels``.
-        scales: (p,) float32 of the documents in panels; NaN where there is none.
-        names: (p,) int32, what is kept of a document.
-        first: The first document in panels, a multiple of PANEL.
-        last: The one after the last, likewise.
-        least: How many are kept in any case, K.
-        kept: (m, L) float32, L > K, written: scores, of which each query's own scale is left out.
-        kept_names: (m, L) int32, written.
-        counts: (m,) int32, how many are kept; begins with 0.
-        floors: (m,) float32, what is not above them is not kept; begins with -inf.
-    """
+    """Multiply queries ``which`` with documents [first, last), and keep each query's best; see ``offer_cells``."""
     steps = queries.shape[1]
     tile, begin = np.empty(steps * ROWS, np.int32), np.empty(ROWS, np.int32)
     out = np.zeros((ROWS, WIDE), np.float32)
@@ -329,11 +313,27 @@ def offer_cells(
     counts: Ints,
     floors: Floats,
 ) -> None:
-    """``offer`` the documents of each cell c, starts[c] to starts[c + 1], to which[offsets[c]:offsets[c + 1]]."""
+    """Multiply the queries of each cell with its documents, and keep each query's best.
+
+    Args:
+        queries: (m, w / STEP) int32, which are (m, w) int8.
+        begins: (m,) int32, -128 times the sum of each query's numbers.
+        which: (c,) int32, which queries, one cell's after the other's.
+        offsets: (C + 1,) those of cell c are which[offsets[c]:offsets[c + 1]].
+        panels: From ``to_panels``.
+        scales: (p,) float32 of the documents in panels; NaN where there is none.
+        names: (p,) int32, what is kept of a document.
+        starts: (C + 1,) the documents of cell c are those at [starts[c], starts[c + 1]), multiples of PANEL.
+        least: How many are kept in any case, K.
+        kept: (m, L) float32, L > K, written: scores, of which each query's own scale is left out.
+        kept_names: (m, L) int32, written.
+        counts: (m,) int32, how many are kept; begins with 0.
+        floors: (m,) float32, what is not above them is not kept; begins with -inf.
+    """
     for cell in range(len(starts) - 1):
         some = which[offsets[cell] : offsets[cell + 1]]
         if len(some) > 0:
-            offer(
+            _offer(
                 queries, begins, some, panels, scales, names, starts[cell], starts[cell + 1], least, kept, kept_names,
                 counts, floors,
             )  # fmt: skip
@@ -341,7 +341,7 @@ def offer_cells(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def tighten(least: int, kept: Floats, kept_names: Ints, counts: Ints, floors: Floats) -> None:
-    """Leave each query the ``least`` best of what it kept; where it has so many, its floor is the lowest of them. See ``offer``."""
+    """Leave each query the ``least`` best of what it kept; where it has so many, its floor is the lowest of them. See ``offer_cells``."""
     for q in range(len(counts)):
         if counts[q] >= least:
             floors[q] = _best_first(kept[q], kept_names[q], counts[q], least)

@@ -109,11 +109,7 @@ class Kept:
 
     def offer(self, documents: Panels, which: Ints, first: int, last: int) -> None:
         """Multiply queries ``which`` with the documents at [first, last), and keep the best."""
-        from statim.kernels.bytes import offer
-
-        offer(
-            self.queries, self.begins, which, documents.data, documents.scales, documents.names, first, last, *self._kept
-        )  # fmt: skip
+        self.offer_cells(documents, np.array([first, last]), which, np.array([0, len(which)]))
 
     def offer_cells(self, documents: Panels, starts: Positions, which: Ints, offsets: Positions) -> None:
         """The same of each cell c, starts[c] to starts[c + 1], with queries which[offsets[c]:offsets[c + 1]]."""

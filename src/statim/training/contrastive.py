@@ -43,7 +43,6 @@ from statim.kernels.scores import corrections, depths, multiply, pack, quantise
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
-PARTS = 4  # of the candidates for each thread
 MOST_ROWS = 1024  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
@@ -258,8 +257,11 @@ class _Batch:
         gradient = self.workspace.take("gradient", (B + N, d), dtype)
         row_sums = np.zeros((B, L), dtype)
         known = len(columns) > 1
-        given = known, tops, totals, aims, column_tops, factors, backward, row_sums
-        results = (self._sampled if self.least > 0 else self._dense)(sweep, shares, given, gradient)
+        given = known, tops, totals, column_tops, factors, backward, row_sums
+        if self.least > 0:
+            results = self._sampled(sweep, shares, (*given, aims), gradient)
+        else:
+            results = self._dense(sweep, shares, given, gradient)
         column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
         ranges = pool.ranges(N, self.threads)
         finish = partial(
@@ -318,7 +320,9 @@ class _Batch:
 
         pool.run([partial(turn_all, *part) for part in levels], self.threads)
         gather = partial(add_candidates, self.factors, self.bounds, starts, rows, turned)
-        pool.run([partial(gather, *part, dp) for part in pool.ranges(N, PARTS * self.threads)], self.threads)
+        pool.run(
+            [partial(gather, *part, dp) for part in pool.ranges(N, pool.PARTS * self.threads)], self.threads
+        )
 
     def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
         """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
@@ -422,8 +426,8 @@ class _Sweep:
         return tops, totals, aims
 
     def entries(
-        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,
-        backward: Floats, row_sums: Floats, da: Floats,
+        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
+        row_sums: Floats, aims: Floats, da: Floats,
     ) -> tuple[float, Floats, list[_Entries]]:  # fmt: skip
         """Write these rows of da; return the forward loss, the column sums of G * S, and what is left of each tile."""
         batch = self.batch
@@ -445,8 +449,8 @@ class _Sweep:
         return loss, column_sums, tiles
 
     def gradient(
-        self, known: bool, tops: Floats, totals: Floats, aims: Floats, column_tops: Floats, column_factors: Floats,  # noqa: ARG002
-        backward: Floats, row_sums: Floats, da: Floats, dp: Floats,
+        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
+        row_sums: Floats, da: Floats, dp: Floats,
     ) -> tuple[float, Floats, Floats]:  # fmt: skip
         """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
         batch = self.batch

@@ -17,7 +17,6 @@ from statim.training.workspace import Workspace
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
 MOST_RATES = 256
-PARTS = 4  # of work for each thread, so that none waits long for another that was interrupted
 
 Floats = npt.NDArray[np.float32]
 
@@ -153,7 +152,7 @@ class SparseAdam:
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         tasks = [
             partial(fetch, *self._state(self.table, plan.rows, bounds), fetched)
-            for bounds in pool.ranges(plan.found, PARTS * self.threads)
+            for bounds in pool.ranges(plan.found, pool.PARTS * self.threads)
         ]
         pool.run(tasks, self.threads)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
@@ -161,7 +160,7 @@ class SparseAdam:
         entries = bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
         tasks = [
             partial(pool_bags, fetched, plan.slots, *entries, *bounds, vectors)
-            for bounds in _even(plan.work, PARTS * self.threads)
+            for bounds in _even(plan.work, pool.PARTS * self.threads)
         ]
         pool.run(tasks, self.threads)
         return vectors
@@ -179,11 +178,11 @@ class SparseAdam:
         gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self._stored)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
-        parts = _even(work, PARTS * self.threads)
+        parts = _even(work, pool.PARTS * self.threads)
         rounded = gradients
         if self._stored != gradients.dtype:
             rounded = self._workspace.take("rounded", gradients.shape, self._stored)
-            ranges = pool.ranges(len(gradients), PARTS * self.threads)
+            ranges = pool.ranges(len(gradients), pool.PARTS * self.threads)
             pool.run([partial(copy, gradients, *bounds, rounded) for bounds in ranges], self.threads)
         entries = plan.row_offsets, plan.positions, plan.shares, rounded
         pool.run([partial(gather, *entries, *part, gathered, squares) for part in parts], self.threads)
