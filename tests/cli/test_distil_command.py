@@ -10,6 +10,7 @@ import pytest
         (["--distil", "nowhere.txt"], ["nowhere.txt"]),
         (["--distil", "pairs.jsonl"], ["pairs.jsonl", "text"]),  # has no column of texts
         (["PAIRS", "--distil-weight", "2"], ["needs both pairs and texts to distil"]),
+        (["PAIRS", "--distil-epochs", "2"], ["need both pairs and texts to distil"]),
         (["PAIRS", "--distil", "pairs", "--distil-weight", "-2"], ["distil weight is -2.0"]),
         (["--distil", "pairs"], ["no pairs were given", "plain texts"]),
         (["--distil", "sentences"], ["no pairs were given", "plain texts"]),

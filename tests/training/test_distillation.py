@@ -29,7 +29,7 @@ from statim.training.objectives import Distillation, Mixed, objective
 from statim.training.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.recipe import Recipe
 from statim.training.sets import TextSet, training_data
-from statim.training.start import unit_scale
+from statim.training.start import unit_scale, with_lengths
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Views
 from statim.training.train import train
@@ -353,6 +353,35 @@ def test_plain_texts_alone_come_closer_to_the_teacher(rows, tmp_path):
 
 
 @pytest.mark.usefixtures("_loaded_once")
+def test_epochs_of_distillation_before_the_pairs_bring_vectors_closer_to_the_teacher(rows, teacher):
+    texts = [a for a, _ in rows]
+    wanted = teacher.encode(texts)
+
+    def off(**options):
+        options = QUICK | {"epochs": 1, "learning_rate": 0.01, "dim": 32} | options
+        result = train(rows, distil={"text": texts}, development=0, **options)
+        found = unit(result.model.encode(texts))
+        assert "distil" in result.seconds or not options.get("distil_epochs")
+        return np.abs(found @ found.T - wanted @ wanted.T).mean()
+
+    assert off(distil_epochs=10) < 0.95 * off()
+    assert off(distil_epochs=0) == off()
+    # rows that must not move do not
+    frozen = train(
+        rows, distil={"text": texts}, distil_epochs=2, freeze=["a"], development=0, **QUICK | {"epochs": 1}
+    ).model
+    before = train(
+        rows,
+        distil={"text": texts},
+        freeze=["a"],
+        development=0,
+        **QUICK | {"epochs": 1, "learning_rate": 1e-9},
+    ).model
+    row = frozen.tokenizer.vocabulary["a"]
+    np.testing.assert_array_equal(frozen.table[row], before.table[row])
+
+
+@pytest.mark.usefixtures("_loaded_once")
 def test_queries_search_the_teachers_documents(rows, teacher, tmp_path, monkeypatch):
     model = train(rows, documents_by="all-MiniLM-L6-v2", out=tmp_path / "m", **QUICK | {"epochs": 6}).model
     loaded = StaticModel.load(tmp_path / "m")
@@ -395,6 +424,12 @@ def test_refusals(rows, tmp_path, minilm):
         train(rows, loss="margin-mse", **QUICK)
     with pytest.raises(InputError, match="needs both pairs and texts"):
         train(rows, distil_weight=1.0, **QUICK)
+    with pytest.raises(
+        InputError, match="epochs of distillation before the pairs are given, which need both"
+    ):
+        train(rows, distil_epochs=2, **QUICK)
+    with pytest.raises(InputError, match="distil epochs is -1"):
+        train(rows, distil="pairs", distil_epochs=-1, **QUICK)
     with pytest.raises(InputError, match="distil weight is -1"):
         train(rows, distil="pairs", distil_weight=-1.0, **QUICK)
     with pytest.raises(InputError, match="no pairs were given"):
@@ -421,8 +456,26 @@ def test_texts_are_read_once_each(tmp_path):
     assert Distillation(TextSet(None, np.arange(3)), Recipe.make(3, 8), 1)._weights == [1.0]
 
 
+def test_lengths_of_rows_to_a_power(pairs):
+    table = np.random.default_rng(0).standard_normal((30, 8)).astype(np.float32) * np.arange(30)[:, None]
+    found = with_lengths(table.astype(np.float32), 0.5)
+    long, short = (np.linalg.norm(one.astype(np.float64), axis=1) for one in (table, found))
+    np.testing.assert_allclose(found[1:] / short[1:, None], table[1:] / long[1:, None], atol=1e-6)
+    np.testing.assert_allclose((short[2:] / short[1:-1]) ** 2, long[2:] / long[1:-1], rtol=1e-5)
+    assert short[1:].mean() == pytest.approx(long[1:].mean())
+    assert not found[0].any()
+    plain, powered = (
+        train(pairs, **QUICK, development=0, length_power=power).model.table for power in (1.0, 0.5)
+    )
+    np.testing.assert_array_equal(powered, with_lengths(plain, 0.5))
+    with pytest.raises(InputError, match="length power is 3"):
+        train(pairs, **QUICK, length_power=3.0)
+
+
 def test_a_preset_gives_what_is_not_given():
-    given = dict.fromkeys(["batch", "epochs", "learning_rate", "distil", "distil_weight"])
+    given = dict.fromkeys(
+        ["batch", "epochs", "learning_rate", "distil", "distil_weight", "distil_epochs", "length_power"]
+    )
     assert preset("general", given)["distil"] == "sentences"
     assert preset("general", given | {"batch": 64}).keys() == given.keys() - {"batch"}
     with pytest.raises(InputError, match="recipe is 'best'; it must be general"):

@@ -99,8 +99,10 @@ def test_a_teachers_vocabulary_grows_by_itself(minilm, documented):
     grown = with_vocabulary(start, documented, **asked)
     assert 50 < len(grown.new_rows) == grown.grown.words < 10_000
     assert grown.words == f"a teacher, {grown.grown.words:,} new words"
-    assert with_vocabulary(start, documented, **asked | {"words": 0}) is start
     few = read_pairs([("a b", "c d"), ("e f", "g h")])
+    both = with_vocabulary(start, few, counted=documented, **asked).grown
+    assert 50 < both.words < len(both)
+    assert with_vocabulary(start, documented, **asked | {"words": 0}) is start
     assert with_vocabulary(start, few, **asked) is start
     with pytest.raises(DataError, match="occurs 5 times"):
         with_vocabulary(start, few, **asked | {"words": 5})

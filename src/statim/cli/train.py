@@ -46,7 +46,7 @@ def train(
     grow_pairs: Annotated[
         int | None,
         typer.Option(
-            help="Give so many of their most frequent pairs of words rows of their own; by default none."
+            help="Give so many of their most frequent pairs of words rows of their own; by default none, with --distil-epochs 20000."
         ),
     ] = None,
     prune_vocabulary: Annotated[
@@ -169,6 +169,15 @@ def train(
     ] = None,
     distil_weight: Annotated[
         float | None, typer.Option(help="How many times that counts beside the pairs' loss (default 20).")
+    ] = None,
+    distil_epochs: Annotated[
+        int | None, typer.Option(help="Epochs over these texts alone before the first pair (default 0).")
+    ] = None,
+    length_power: Annotated[
+        float | None,
+        typer.Option(
+            help="Give the trained table's rows their lengths to this power, like 0.7: rare words count less (default 1)."
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
@@ -335,6 +344,8 @@ def train(
         recipe=recipe,
         distil=distil[0] if distil and len(distil) == 1 else distil or None,
         distil_weight=distil_weight,
+        distil_epochs=distil_epochs,
+        length_power=length_power,
         teacher=teacher,
         documents_by=documents_by,
         precision=precision,

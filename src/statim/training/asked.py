@@ -85,6 +85,11 @@ def _check_lessons(asked: SimpleNamespace) -> None:
         raise InputError(
             "a weight of distillation is given, which needs both pairs and texts to distil (--distil FILE or --distil pairs)"
         )
+    if asked.distil_epochs and not beside and not asked.resume:
+        raise InputError(
+            "epochs of distillation before the pairs are given, which need both pairs and texts to distil (--distil FILE or --distil "
+            "sentences); epochs over texts alone are --epochs"
+        )
     learns = asked.distil is not None or asked.documents_by is not None or asked.loss in TAUGHT
     if learns and (choose(asked.device or "auto").type != "cpu" or distributed.is_distributed()):
         raise InputError(
@@ -124,7 +129,8 @@ def recipe_of(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given
     names = (
         "dim", "batch", "epochs", "learning_rate", "schedule", "warmup", "scale", "both_directions", "precision", "seed",
         "loss", "weights", "triplet_margin", "mix", "false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate",
-        "clip", "row_wise", "hard_negatives", "mine_every", "distil_weight",
+        "clip", "row_wise", "hard_negatives", "mine_every", "distil_weight", "distil_epochs",
+        "length_power",
     )  # fmt: skip
     options = {name: getattr(asked, name) for name in names} | {"levels": asked.matryoshka}
     return Recipe.make(pairs, start_dim, **options | given)

@@ -16,15 +16,18 @@ from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
 from statim.errors import InputError
 from statim.growing import Growing
+from statim.progress import Progress
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
 from statim.training.material import Material
 from statim.training.objectives import check_negatives
+from statim.training.optimizer import SparseAdam
 from statim.training.recipe import TAUGHT, Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Halves, Views, vectors_among
+from statim.training.trainer import begin, fit
 
 Floats = npt.NDArray[np.float32]
 
@@ -148,6 +151,45 @@ def lessons(
     axes = None if recipe.asymmetric else axes_of(vectors, recipe.dim)
     taught = dataclasses.replace(taught, targets=vectors if axes is None else turned(vectors, axes))
     return Lessons(taught if isinstance(data, TextSet) else data, taught, mixed, axes)
+
+
+def distilled_first(
+    table: Floats,
+    texts: TextSet,
+    recipe: Recipe,
+    row_rates: Floats | None,
+    threads: int,
+    progress: bool,
+) -> Floats:
+    """A table after ``distil_epochs`` over a teacher's texts alone.
+
+    Args:
+        table: (V, d), which is trained in place.
+        texts: The texts and their targets.
+        recipe: Of the training that follows, whose rate, precision and seed are taken.
+        row_rates: (V,) what each row's rate is multiplied by; None where all are 1.
+        threads: Threads to use.
+        progress: Show a progress bar on a terminal.
+
+    Returns:
+        (V, d) float32.
+
+    Raises:
+        DivergenceError: The loss is no longer finite.
+    """
+    alone = Recipe.make(
+        len(texts), None, loss="distillation", epochs=recipe.distil_epochs, dim=recipe.dim, levels=recipe.levels,
+        weights=recipe.weights, learning_rate=recipe.learning_rate, clip=recipe.clip, precision=recipe.precision,
+        row_wise=recipe.row_wise, seed=recipe.seed,
+    )  # fmt: skip
+    optimizer = begin(table, texts, alone, threads, row_rates=row_rates)
+    with Progress("distil", total=len(texts) * alone.epochs, unit="texts", show=progress) as bar:
+
+        def on_step(_: SparseAdam, loss: float) -> None:
+            bar.advance(alone.batch, f"loss {loss:.3f}")
+
+        fit(texts, optimizer, alone, on_step=on_step)
+    return optimizer.current()
 
 
 def hash_of(teacher: Teacher | None, plain: PlainTexts | None) -> str:

@@ -34,9 +34,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "general": {
         "batch": 512,
         "epochs": 1,
-        "learning_rate": 0.03,
+        "learning_rate": 0.02,
         "distil": "sentences",
-        "distil_weight": 100.0,
+        "distil_weight": 300.0,
+        "distil_epochs": 1,
+        "length_power": 0.7,
     },
 }
 
@@ -81,6 +83,9 @@ class Recipe:
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.
+        distil_epochs: Passes over the plain texts alone before the first pair; 0 makes none.
+        length_power: The table's rows end with their lengths to this power: below 1 long rows, which are those of rare words, count
+            less beside others in a text's mean; 1 leaves them as they are.
         least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
             right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
@@ -112,6 +117,8 @@ class Recipe:
     hard_negatives: int = 0
     mine_every: int = 1
     distil_weight: float = 0.0
+    distil_epochs: int = 0
+    length_power: float = 1.0
     asymmetric: bool = False
     least_share: float = 0.0
 
@@ -173,6 +180,8 @@ class Recipe:
                 raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
         _check("hard negatives", values.get("hard_negatives", 0), 0, 100, whole=True)
         _check("distil weight", values.get("distil_weight", 0.0), 0.0, 1e6)
+        _check("distil epochs", values.get("distil_epochs", 0), 0, 100_000, whole=True)
+        _check("length power", values.get("length_power", 1.0), 0.0, 2.0)
         _check("mine every", values.get("mine_every", 1), 1, 100_000, whole=True)
         for weight in values.get("set_weights", ()):
             check_weight("a set", weight)

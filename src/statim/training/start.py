@@ -29,6 +29,7 @@ log = logging.getLogger("statim")
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)
 WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabulary.py
+PAIRS = 20_000  # of words, such as "how many", likewise of texts that are distilled before the pairs; see benchmarks/RESULTS.md
 BLOCK = 4096  # vectors that are added to a covariance at a time
 FILL = 0.1  # size of the random columns that widen a table, relative to its own
 
@@ -104,6 +105,17 @@ def unit_scale(table: Floats) -> Floats:
     """The table scaled to entries of root mean square 1, which learning rates are relative to."""
     size = np.sqrt(np.einsum("ij,ij->i", table, table).sum(dtype=np.float64) / table.size)
     return table * np.float32(1 / size if size > 0 else 1)
+
+
+def with_lengths(table: Floats, power: float) -> Floats:
+    """The table (V, d) with the lengths of its rows to a power, and as much in the mean; a zero row stays zero."""
+    if power == 1:
+        return table
+    lengths = np.linalg.norm(table, axis=1)
+    there = lengths > 0
+    wanted = np.where(there, lengths, 1) ** power
+    wanted *= lengths[there].mean() / wanted[there].mean()
+    return np.asarray(table * (wanted / np.where(there, lengths, 1))[:, None], np.float32)
 
 
 @dataclass
@@ -244,18 +256,22 @@ def with_vocabulary(
     pairs: int | None,
     prune: bool | None,
     threads: int,
+    counted: Supervision | None = None,
 ) -> Start:
     """The start with the vocabulary that ``train`` was asked for: a teacher's grows by WORDS where pairs are trained on.
+
+    Where ``counted`` is given, it grows by what is frequent there, and by PAIRS too.
 
     Raises:
         InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
         DataError: No word or pair is frequent, but some were asked for.
     """
     usual = WORDS if start.teacher is not None and isinstance(given, (Pairs, PlainTexts)) else 0
-    more = {"words": usual if words is None else words, "pairs": pairs or 0}
+    usual_pairs = PAIRS if usual and counted is not None else 0
+    more = {"words": usual if words is None else words, "pairs": usual_pairs if pairs is None else pairs}
     if any(more.values()):
         try:
-            start = grow_start(start, given, threads=threads, **more)
+            start = grow_start(start, counted or given, threads=threads, **more)
         except InputError as reason:
             if words or pairs:
                 raise

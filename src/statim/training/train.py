@@ -31,13 +31,13 @@ from statim.training.bags import TrainingSet
 from statim.training.batches import Schedule
 from statim.training.development import MOST, Development
 from statim.training.execution import execute
-from statim.training.lessons import Lessons, find_teacher, hash_of, lessons
+from statim.training.lessons import Lessons, distilled_first, find_teacher, hash_of, lessons
 from statim.training.material import Material, read_material
 from statim.training.mined import Miner
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.sets import TrainingData, training_data
-from statim.training.start import Start, start_from, with_vocabulary
+from statim.training.start import Start, start_from, with_lengths, with_vocabulary
 from statim.training.trainer import DivergenceError
 
 log = logging.getLogger("statim")
@@ -86,6 +86,8 @@ def train(
     new_rows_rate: float | None = None,
     distil: Any = None,
     distil_weight: float | None = None,
+    distil_epochs: int | None = None,
+    length_power: float | None = None,
     teacher: str | Path | None = None,
     documents_by: str | Path | None = None,
     precision: str | None = None,
@@ -123,7 +125,7 @@ def train(
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
         grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own;
             see statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else none.
-        grow_pairs: Likewise for pairs of words; by default none.
+        grow_pairs: Likewise for pairs of words; by default 20,000 where such a vocabulary grows with ``distil_epochs``, else none.
         prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
             by default none.
         anchor: Name of the column of anchors, of the first texts of scored pairs, of texts with labels, or of documents' titles;
@@ -162,6 +164,10 @@ def train(
             see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 drawn from these. Each step takes a batch of them beside the pairs. Without
             pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
         distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
+        distil_epochs: Epochs over these texts alone before the first pair, in which the vocabulary also grows by their words and not
+            the pairs'; 0 by default. A resumed run makes them again.
+        length_power: Give the trained table's rows their lengths to this power, 1 by default: with 0.7 rare words, whose rows are the
+            longest, count less. Evaluations during training are without it.
         teacher: Who teaches, by path or hub name, for ``distil`` and the losses ``margin-mse`` and ``kl``; by default the start's
             teacher, else all-MiniLM-L6-v2.
         documents_by: Train a model for queries alone, against this teacher's vectors of documents, which do not move: of its
@@ -277,6 +283,9 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     begun, table = _table(begun, data, recipe, taught, guide, workers)
     before = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     clock("start")
+    if recipe.distil_epochs and taught is not None and taught.taught is not None:
+        table = distilled_first(table, taught.taught, recipe, row_rates, workers, asked.progress)
+        clock("distil")
     steps = Schedule(data, recipe).steps * recipe.epochs
     _complete(asked, this, out, material, begun, guide, recipe, data, development, steps)
     _say(parts.train, begun, recipe, workers)
@@ -285,7 +294,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     kept, watch = execute(
         asked, this, data, recipe, table, row_rates, development, miner, workers, out, beside
     )
-    model = StaticModel(kept, begun.tokenizer, begun.settings)
+    model = StaticModel(with_lengths(kept, recipe.length_power), begun.tokenizer, begun.settings)
     clock("train")
     history, best = watch.history, watch.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
@@ -317,7 +326,8 @@ def _start(
     train, found = material.parts.train, this.get("found")
     begun = start_from(asked.start, asked.tokenizer, train, asked.progress)
     more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
-    begun = with_vocabulary(begun, train, **more, threads=threads)
+    counted = material.plain if asked.distil_epochs else None
+    begun = with_vocabulary(begun, train, counted=counted, **more, threads=threads)
     guide = find_teacher(asked, begun.teacher)
     if found:
         _refuse_changed(asked.out, this, material.whole, begun, hash_of(guide, material.plain))
