@@ -12,7 +12,7 @@ OLD_SEEDS = range(3)  # rows that were measured before the seed of the choice wa
 HEAD = """# What raises quality
 
 NDCG@10 on held-out test pairs, near-duplicates of training pairs excluded. A row is a training of 3 epochs with one thing changed
-(the package's own default is 300 steps, 3 to 18 epochs, as these rows advise: the rows called `usual`). Its
+(the package's own default is 300 steps, 3 to 18 epochs, since longer trainings gained most: the rows called `usual`). Its
 rate is chosen on development pairs with seed 0, so an arm is not judged at another arm's rate; the figure is the mean on the test pairs of
 three other seeds, so that the choice does not flatter it (with † of seeds 0, 1 and 2), and in brackets their spread (largest minus smallest). **Bold** is better than
 `default`, *italic* worse, each by more than both spreads together; of the rows `usual-...` better or worse than `usual`. "Time" is
