@@ -31,6 +31,7 @@ import numpy.typing as npt
 import league_models
 from league_models import PEERS, MissingError
 from league_sets import FAMILIES, Column, by_bm25, dev_columns, hybrid, test_columns
+from pages import write_between
 from statim import StaticModel
 from statim.evaluation import Encoder, table
 from statim.files import atomic_file
@@ -280,16 +281,6 @@ def differences_table(found: Sequence[dict[str, Any]]) -> tuple[list[str], list[
         for d in found
     ]  # fmt: skip
     return header, body
-
-
-def write_between(path: Path, marks: tuple[str, str], text: str) -> None:
-    """Put text between two marks of a page."""
-    before, found, rest = path.read_text("utf-8").partition(marks[0])
-    _, ends, after = rest.partition(marks[1])
-    if not found or not ends:
-        raise SystemExit(f"{path} has no place for the tables; it needs the lines {marks[0]} and {marks[1]}")
-    with atomic_file(path) as file:
-        file.write(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}".encode())
 
 
 def turn(header: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import league_models
-from league import write_between
+from pages import write_between
 from statim import StaticModel
 from statim.evaluation import Encoder, table
 from statim.teacher import DEFAULT_TEACHER

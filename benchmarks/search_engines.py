@@ -1,39 +1,47 @@
 """Every search engine on the same real vectors: recall@10 against time, building, memory, disk. The last line is JSON.
 
     python benchmarks/search_engines.py DATA [--limit 1000000] [--model MODEL] [--engines exact,scann] [--out out/search-engines]
+        [--only build] [--picture docs/search_engines.svg] [--page docs/search.md]
 
 DATA is a folder (or file) of pairs; the vectors are those of its distinct texts, the queries anchors that are held out of them. They are
 made once, by MODEL or by the default teacher distilled into a table of 384 dimensions, and kept in OUT/vectors.npy and OUT/queries.npy.
-Truth is exact search in float32. Each engine has a process of its own; memory is what that holds besides mapped files after loading
-what was saved. Engines that can look harder are also measured at a quarter to four times of the effort that they chose for themselves.
+Truth is exact search in float32. Each engine is built, and timed, in a process of its own, and what was built and found is kept in OUT: a
+second call does only what is left. Graphs take long to build, so ``--only build`` may run beside other work (seconds of the processor
+stand beside); ``--only time`` wants a quiet machine, and takes one to three minutes an engine for a million vectors.
 
-Times of single queries are best of rounds, after one to warm up, among which the read bandwidth is measured (a bitwise or of all numbers
-by numpy, on as many threads): what exact engines read for a query, over the time, over that. Processor seconds stand beside, since they
-suffer less where the machine is busy. Results are kept in OUT/results.json as they come; OUT/picture.html is the picture.
+Memory is what a process holds besides mapped files after loading what was saved. Engines that can look harder are also measured at a
+quarter to four times of the effort that they chose for themselves. Files are read once before, so that they stand in memory. Times of
+single queries are best of rounds; for exact engines the read bandwidth is measured among them (a bitwise or of all numbers by numpy, on as
+many threads): what they read for a query, over the time, over that.
 """
 
 import argparse
-import html
 import json
-import math
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from chart import COLOURS, Line, chart
+from pages import write_between
 from statim import threads
+from statim.evaluation import table
+from statim.files import atomic_file
 from statim.search.engines import EXACT, NAMES, choose, load, make
 from statim.search.exact import top_k
 
 K, DIM, HELD, SINGLE, ROUNDS = 10, 384, 2000, 40, 5
-DEFAULT = [name for name in NAMES if name != "faiss-flat"] + ["faiss-flat"]
+WARM = 32  # queries
+LOWEST = 0.9  # recall that is drawn
+FAMILIES = {"faiss": "7 4", "scann": "2 3", "usearch": "10 3 2 3", "": "none"}  # and their dashes
+MARKS = ("<!-- engines -->", "<!-- end of engines -->")
 
 
 def main() -> None:
@@ -41,37 +49,54 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model")
     parser.add_argument("--limit", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--engines", default=",".join(DEFAULT))
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--engines", default=",".join(NAMES))
+    parser.add_argument("--only", choices=STAGES)
     parser.add_argument("--out", type=Path, default=Path("out/search-engines"))
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure(asked.one, *vectors(asked), asked.out)))
+        documents, queries = vectors(asked)
+        print(json.dumps(STAGES[asked.only](asked.one, documents, queries, asked.out)))
         return
     asked.out.mkdir(parents=True, exist_ok=True)
     if not (asked.out / "vectors.npy").exists():
         encode(asked)
     documents, queries = vectors(asked)
-    np.save(asked.out / f"truth-{len(documents)}.npy", top_k(queries, documents, K)[1])
-    kept = asked.out / "results.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    own = results.setdefault(str(len(documents)), {})
+    n, found = len(documents), {}
+    if not (asked.out / f"truth-{n}.npy").exists():
+        truth = top_k(np.load(asked.out / "queries.npy"), documents, K, half=True)[1]
+        np.save(asked.out / f"truth-{n}.npy", truth)
     for name in asked.engines.split(","):
-        if name not in own:
-            command = [sys.executable, __file__, *sys.argv[1:], "--one", name]
-            own[name] = json.loads(
-                subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-            )
-            kept.write_text(json.dumps(results, indent=1))
-            (asked.out / "picture.html").write_text(picture(own, len(documents), documents.shape[1]))
-        tell(name, own[name])
+        for stage in [asked.only] if asked.only else STAGES:
+            kept = asked.out / f"{name}-{n}.{stage}.json"
+            if not kept.exists():
+                command = [sys.executable, __file__, *sys.argv[1:], "--only", stage, "--one", name]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                kept.write_text(done.splitlines()[-1])
+            print(name, stage, kept.read_text(), flush=True)
+    for name in NAMES:
+        stages = [asked.out / f"{name}-{n}.{stage}.json" for stage in STAGES]
+        if all(kept.exists() for kept in stages):
+            found[name] = {
+                key: value for kept in stages for key, value in json.loads(kept.read_text()).items()
+            }
+    if found:
+        header, body = rows(found)
+        print(table.plain(header, body))
+        if asked.picture:
+            with atomic_file(asked.picture) as file:
+                file.write(picture(found, *documents.shape).encode())
+        if asked.page:
+            write_between(asked.page, MARKS, table.markdown(header, body))
     print(
         json.dumps(
             {
                 "benchmark": "search_engines", "machine": platform.processor() or platform.machine(), "threads": threads.count(),
-                "vectors": len(documents), "dimensions": documents.shape[1], "queries": len(queries),
-                "default": choose(*documents.shape)._asdict(), "engines": own,
+                "vectors": n, "dimensions": documents.shape[1], "queries": len(queries), "default": choose(*documents.shape)._asdict(),
+                "engines": found,
             }
         )
     )  # fmt: skip
@@ -126,21 +151,29 @@ def distilled(texts: list[str]) -> Any:
     return StaticModel(table, tokenizer)
 
 
-def measure(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any]:
-    """Build, save, load and search, in this process."""
+def build(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any]:  # noqa: ARG001
+    """Build and save, in this process."""
     n, d = documents.shape
-    truth = np.load(out / f"truth-{n}.npy")
     engine, folder = make(name, d), out / f"{name}-{n}"
-    found: dict[str, Any] = {"engine": name}
+    found: dict[str, Any] = {}
     with clock(found, "build"):
         for start in range(0, n, 1 << 16):
             engine.add(documents[start : start + (1 << 16)])
         engine.prepare()
     with clock(found, "save"):
         engine.save(folder)
-    del engine
-    found["disk_megabytes"] = round(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6, 1)
-    before = anonymous()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return found | {"disk_megabytes": round(size / 1e6, 1)}
+
+
+def measure(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any]:
+    """Load what was built and search, in this process."""
+    n, d = documents.shape
+    folder, truth = out / f"{name}-{n}", np.load(out / f"truth-{n}.npy")[: len(queries)]
+    for file in folder.rglob("*"):
+        if file.is_file():
+            np.bitwise_or.reduce(np.memmap(file, np.uint8, "r"))
+    before, found = anonymous(), {}
     with clock(found, "load"):
         loaded = load(name, folder, d)
     loaded.search(queries[:1], K)
@@ -159,11 +192,14 @@ def measure(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any
     return found
 
 
+STAGES = {"build": build, "time": measure}
+
+
 def point(engine: Any, effort: int | None, queries: Any, truth: Any) -> dict[str, Any]:
     """Recall and times at an effort."""
     if effort is not None:
         engine._first.effort = effort
-    engine.search(queries, K)  # warms up
+    engine.search(queries[:WARM], K)
     found: dict[str, Any] = {} if effort is None else {"effort": effort}
     with clock(found, "batch"):
         _, positions = engine.search(queries, K)
@@ -233,81 +269,44 @@ def anonymous() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1000
 
 
-def tell(name: str, found: dict[str, Any]) -> None:
-    print(
-        f"{name:14} recall {found['recall']:.4f}  one query {found['milliseconds']:8.3f} ms ({found['cpu_milliseconds']:.3f} cpu)  "
-        f"batch {found['batch_queries_per_second']:7,}/s ({found['batch_cpu_milliseconds']:.3f} ms cpu)  "
-        f"build {found['build_seconds']:.1f} s ({found['build_cpu_seconds']:.1f} cpu)  memory {found['memory_megabytes']:.0f} MB  "
-        f"disk {found['disk_megabytes']:.0f} MB  "
-        + " ".join(f"{key} {value}" for key, value in found.items() if key.startswith("of_bandwidth")),
-        flush=True,
-    )
+def rows(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The table: one row an engine."""
+    header = [
+        "engine", "recall@10", "one query, ms", "many at once, queries/s", "building, s of the processor", "memory, MB", "disk, MB",
+        "of the bandwidth, one thread", "two threads",
+    ]  # fmt: skip
+    body = []
+    for name, own in found.items():
+        read = [own.get(f"of_bandwidth_{workers}") for workers in (1, 2)]
+        body.append(
+            [name, f"{own['recall']:.4f}", f"{own['milliseconds']:.2f}", f"{own['batch_queries_per_second']:,}",
+             f"{own['build_cpu_seconds']:.0f}", f"{own['memory_megabytes']:,.0f}", f"{own['disk_megabytes']:,.0f}",
+             *("" if part is None else f"{100 * part:.0f} %" for part in read)]
+        )  # fmt: skip
+    return header, body
 
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777")  # Okabe and Ito, 2008
-
-
-def picture(results: dict[str, Any], n: int, d: int) -> str:
-    """Recall@10 over processor time of a query, one line or point an engine, as one HTML file."""
-    width, height, left, top, right, bottom = 860, 460, 60, 20, 170, 46
-    points = {name: curve(found["curve"]) for name, found in results.items()}
-    times = [t for line in points.values() for t, _ in line]
-    low, high = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
-    floor = min(0.95, *(recall for line in points.values() for _, recall in line))
-
-    def place(t: float, recall: float) -> tuple[float, float]:
-        x = left + (math.log10(t) - low) / max(1, high - low) * (width - left - right)
-        return round(x, 1), round(top + (1 - recall) / (1 - floor) * (height - top - bottom), 1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="recall over time">']
-    for power in range(low, high + 1):
-        x, _ = place(10.0**power, 1)
-        parts.append(
-            f'<line x1="{x}" x2="{x}" y1="{top}" y2="{height - bottom}" class="grid"/>'
-            f'<text x="{x}" y="{height - bottom + 16}" text-anchor="middle">{10.0**power:g}</text>'
-        )
-    for recall in np.linspace(floor, 1, 6):
-        _, y = place(10.0**low, recall)
-        parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{y}" y2="{y}" class="grid"/>'
-            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{recall:.3f}</text>'
-        )
-    for number, (name, line) in enumerate(points.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        dashes = ("none", "6 3", "2 3")[number // len(COLOURS) % 3]
-        at = " ".join(f"{x},{y}" for x, y in (place(*each) for each in line))
-        parts.append(
-            f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-        )
-        parts += [
-            f'<circle cx="{x}" cy="{y}" r="3.5" fill="{colour}"><title>{html.escape(name)}: {recall:.4f}, {t:.3f} ms</title></circle>'
-            for t, recall in line
-            for x, y in [place(t, recall)]
+def picture(found: dict[str, Any], n: int, d: int) -> str:
+    """Recall@10 over the time of a query, one line or point an engine; SVG."""
+    lines, kinds = [], dict.fromkeys(FAMILIES, 0)
+    for name, own in found.items():
+        family = next(family for family in FAMILIES if name.startswith(family))
+        points = [
+            (p["milliseconds"], p["recall"], f"{name}: {p['recall']:.4f} in {p['milliseconds']:.2f} ms")
+            for p in sorted(own["curve"], key=lambda p: p["milliseconds"])
+            if p["recall"] >= LOWEST
         ]
-        y = top + 12 + 22 * number
-        parts.append(
-            f'<line x1="{width - right + 12}" x2="{width - right + 40}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" '
-            f'stroke-width="2" stroke-dasharray="{dashes}"/><text x="{width - right + 46}" y="{y}">{html.escape(name)}</text>'
+        chosen = (
+            [point[:2] for point in points].index((own["milliseconds"], own["recall"])) if points else None
         )
-    parts.append(
-        f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">milliseconds of the processor, a query</text>'
-        f'<text x="{left}" y="{top - 6}">recall@10</text></svg>'
-    )
-    style = (
-        ":root{color-scheme:light dark}body{font:15px system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem}"
-        "svg{width:100%;height:auto}svg text{fill:currentColor;font-size:12px}.grid{stroke:#8884}"
-    )
-    title = f"Search engines on {n:,} vectors of {d} dimensions"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style><h1>{title}</h1>'
-        + "\n".join(parts)
-        + "</html>\n"
-    )
-
-
-def curve(points: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
-    """(milliseconds, recall), by time."""
-    return sorted((max(1e-3, p["cpu_milliseconds"]), p["recall"]) for p in points)
+        lines.append(Line(name, COLOURS[kinds[family]], FAMILIES[family], points, chosen))
+        kinds[family] += 1
+    return chart(
+        "Search engines", f"Recall@10 of {n:,} vectors of {d} dimensions", "milliseconds, one query at a time",
+        [(10.0**power, f"{10.0**power:g}") for power in (0, 1, 2)],
+        [(recall, f"{recall:.2f}") for recall in np.linspace(LOWEST, 1, 6).round(2).tolist()],
+        [line for line in lines if line.points], right=140,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,26 +17,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from league import write_between
+from chart import COLOURS, Line, chart
 from league_sets import Column, test_columns
+from pages import write_between
 from statim import StaticModel
 from statim.evaluation import table
 from statim.files import atomic_file
 from statim.quantize import VECTORS, width
-from statim.training.curves import HEIGHT, WIDTH
 
 FAMILIES = ("STS", "classification", "retrieval")
 DIMS = (256, 128, 64, 32)
 MARKS = ("<!-- sizes -->", "<!-- end of sizes -->")
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
 LINES = {
-    "float32": ("#0072b2", "none"),
-    "float16": ("#d55e00", "7 4"),
-    "int8": ("#009e73", "2 3"),
-    "binary": ("#a8457f", "10 3 2 3"),
+    "float32": (COLOURS[0], "none"),
+    "float16": (COLOURS[1], "7 4"),
+    "int8": (COLOURS[2], "2 3"),
+    "binary": (COLOURS[3], "10 3 2 3"),
 }
-LEFT, RIGHT, TOP, BOTTOM = 64, 110, 34, 48  # margins
-"""Colours are those of statim.training.curves; lines differ in their dashes too."""
 
 
 class Sized:
@@ -109,45 +107,22 @@ def measured(
 
 
 def picture(rows: Sequence[dict[str, Any]], families: Sequence[str]) -> str:
-    """The average of the families over the bytes of a vector (a logarithmic axis), one line a type; SVG."""
+    """The average of the families over the bytes of a vector, one line a type; SVG."""
     sizes, scores = [row["vector_bytes"] for row in rows], [row["average"] for row in rows]
-    first, last = np.log2(min(sizes)), np.log2(max(sizes))
-    low, high = 5 * np.floor(min(scores) / 5), 5 * np.ceil(max(scores) / 5)
-
-    def place(size: float, score: float) -> tuple[float, float]:
-        x = LEFT + (np.log2(size) - first) / (last - first) * (WIDTH - LEFT - RIGHT)
-        y = TOP + (high - score) / (high - low) * (HEIGHT - TOP - BOTTOM)
-        return round(float(x), 1), round(float(y), 1)
-
-    drawn = [f'<text x="{LEFT}" y="18" font-size="14">Average of {", ".join(families)} (x 100)</text>']
-    for score in np.arange(low, high + 1, 5):
-        _, y = place(min(sizes), score)
-        drawn.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        drawn.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{score:g}</text>')
-    for power in range(int(np.ceil(first)), int(np.floor(last)) + 1):
-        x, _ = place(2**power, low)
-        drawn.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{2**power:,}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    drawn.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">bytes a vector</text>')
+    powers = range(int(np.ceil(np.log2(min(sizes)))), int(np.floor(np.log2(max(sizes)))) + 1)
+    grid = np.arange(5 * np.floor(min(scores) / 5), 5 * np.ceil(max(scores) / 5) + 1, 5)
+    lines = []
     for dtype, (colour, dashes) in LINES.items():
-        points = [(place(r["vector_bytes"], r["average"]), r) for r in rows if r["dtype"] == dtype]
-        path = " L".join(f"{x} {y}" for (x, y), _ in points)
-        drawn.append(
-            f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-        )
-        for (x, y), row in points:
-            told = f"{dtype}, {row['dim']} dimensions, {row['vector_bytes']:,} bytes: {row['average']:.1f}"
-            drawn.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{colour}"><title>{told}</title></circle>')
-    for number, (dtype, (colour, dashes)) in enumerate(LINES.items()):
-        x, y = WIDTH - RIGHT + 14, TOP + 20 * number + 10
-        drawn.append(
-            f'<line x1="{x}" x2="{x + 28}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-        )
-        drawn.append(f'<text x="{x + 34}" y="{y + 4}">{dtype}</text>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Size against quality" '
-        'font-family="system-ui, sans-serif" font-size="12" fill="#444">\n'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n{chr(10).join(drawn)}\n</svg>\n'
+        points = [
+            (row["vector_bytes"], row["average"],
+             f"{dtype}, {row['dim']} dimensions, {row['vector_bytes']:,} bytes: {row['average']:.1f}")
+            for row in rows
+            if row["dtype"] == dtype
+        ]  # fmt: skip
+        lines.append(Line(dtype, colour, dashes, points))
+    return chart(
+        "Size against quality", f"Average of {', '.join(families)} (x 100)", "bytes a vector",
+        [(2**power, f"{2**power:,}") for power in powers], [(float(score), f"{score:g}") for score in grid], lines,
     )  # fmt: skip
 
 

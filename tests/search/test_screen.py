@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from statim.kernels import bytes as kernel
+from statim.kernels import quads
 from statim.search import exact
 from statim.search.exact import top_k
 from statim.search.screen import Kept, Panels, Rounded, Screen
@@ -48,7 +49,7 @@ def test_what_is_kept_is_the_best_by_whole_numbers(m, n, d, least, seed):
 
 def test_without_the_instruction(monkeypatch):
     """A tile is right on processors that lack it."""
-    monkeypatch.setattr(kernel, "FAST_BYTES", False)
+    monkeypatch.setattr(quads, "FAST_BYTES", False)
     tile = kernel._tile_of(1)
 
     @njit

@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import prefetch
-from statim.kernels.quads import FAST_BYTES, INTS, LANES, add_products, spread
+from statim.kernels.quads import INTS, LANES, add_products, spread
 
 ROWS = 6  # queries of a tile
 PANEL = LANES  # documents of a panel
@@ -32,19 +32,6 @@ Bytes = npt.NDArray[np.int8]
 
 _INT, _LONG, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _FLOATS = ir.VectorType(_FLOAT, PANEL)
-
-
-def _multiplied(builder: Any, total: Any, panel: Any, four: Any) -> Any:
-    """Four unsigned bytes in each place of ``panel`` times the four signed ones in ``four``, added to ``total``. Without the instruction it is right, and slow."""
-    if FAST_BYTES:
-        return add_products(builder, total, panel, spread(builder, four))
-    for byte in range(STEP):
-        left = builder.and_(
-            builder.lshr(panel, ir.Constant(INTS, [8 * byte] * PANEL)), ir.Constant(INTS, [255] * PANEL)
-        )
-        right = builder.ashr(builder.shl(four, _INT(24 - 8 * byte)), _INT(24))
-        total = builder.add(total, builder.mul(left, spread(builder, right)))
-    return total
 
 
 def _tile_of(panels: int) -> Callable[..., None]:
@@ -87,8 +74,8 @@ def _tile_of(panels: int) -> Callable[..., None]:
         ]
         base, new = builder.mul(step, _LONG(ROWS)), []
         for row in range(ROWS):
-            four = builder.load(builder.gep(queries, [builder.add(base, _LONG(row))]))
-            new += [_multiplied(builder, sums[row * panels + p], parts[p], four) for p in range(panels)]
+            four = spread(builder, builder.load(builder.gep(queries, [builder.add(base, _LONG(row))])))
+            new += [add_products(builder, sums[row * panels + p], parts[p], four) for p in range(panels)]
         following = builder.add(step, _LONG(1))
         step.add_incoming(_LONG(0), before)
         step.add_incoming(following, loop)

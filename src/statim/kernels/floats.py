@@ -41,20 +41,26 @@ def as_bits(_context: Any, _number: Any) -> tuple[Any, Any]:
     return types.int32(types.float32), lambda _c, builder, _s, args: builder.bitcast(args[0], ir.IntType(32))
 
 
+def fetch_line(builder: Any, pointer: Any, level: int) -> None:
+    """Begin to bring a line into the cache, 3 into the closest, 2 into the next; where there is no such memory nothing happens."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+    builder.call(function, [builder.bitcast(pointer, byte), number(0), number(level), number(1)])
+
+
 @intrinsic
 def prefetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
     """Begin to bring a row of a matrix into the cache: its memory is far, and wanted soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, number, long = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        byte, long = ir.IntType(8), ir.IntType(64)
         array = context.make_array(signature.args[0])(context, builder, args[0])
         columns = builder.extract_value(array.shape, 1)
         size = builder.mul(columns, array.itemsize)
         start = builder.gep(builder.bitcast(array.data, byte.as_pointer()), [builder.mul(args[1], size)])
-        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
-        function = builder.module.declare_intrinsic("llvm.prefetch", (byte.as_pointer(),), kind)
         with cgutils.for_range_slice(builder, long(0), size, long(LINE)) as (place, _):
-            builder.call(function, [builder.gep(start, [place]), number(0), number(3), number(1)])
+            fetch_line(builder, builder.gep(start, [place]), 3)
         return context.get_dummy_value()
 
     return types.void(_rows, types.int64), generate

@@ -1,7 +1,7 @@
 """One pass over stored vectors for a few queries, which is bound by memory: scores and their selection, nothing kept between; compiled.
 
 float16 numbers are seen as uint16 and int8 ones as they are; both are widened in registers, so that a pass reads half or a quarter
-of the bytes. Bits are compared 64 at a time.
+of the bytes. Widening is what binds int8 then, but not where the query is given in digits of bytes, too. Bits are compared 64 at a time.
 """
 
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import boolean, float32, int8, int64, njit, types, uint16, uint64, void
+from numba import boolean, float32, int8, int64, njit, types, uint16, uint64
 from numba.extending import intrinsic, overload
 
+from statim.kernels.digits import AHEAD, products
+from statim.kernels.floats import prefetch
 from statim.kernels.top_k import FAST, keep
 
 CHUNK = 256  # rows scored before the best are taken: they stay in the cache while one query after another passes by
@@ -19,11 +21,19 @@ CHUNK = 256  # rows scored before the best are taken: they stay in the cache whi
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-_int64s = types.Array(int64, 1, "C", readonly=True)
-_floats = types.Array(float32, 1, "C", readonly=True)
-_queries = types.Array(float32, 2, "C", readonly=True)
-_words = types.Array(uint64, 2, "C", readonly=True)
-_kept = (float32[:, ::1], int64[:, ::1])
+
+def _given(kind: Any, dimensions: int) -> Any:
+    return types.Array(kind, dimensions, "C", readonly=True)
+
+
+# of rows and of queries
+_KINDS = [
+    (_given(float32, 2), _given(float32, 2)),
+    (_given(uint16, 2), _given(float32, 2)),
+    (_given(int8, 2), _given(float32, 2)),
+    (_given(int8, 2), _given(int8, 3)),
+    (_given(uint64, 2), _given(uint64, 2)),
+]
 
 
 @intrinsic
@@ -65,10 +75,43 @@ def _dot(row: Any, query: Floats) -> np.float32:
     return total
 
 
+@njit(nogil=True, error_model="numpy")
+def _dots(rows: Any, query: Floats, out: Floats) -> None:
+    for r in range(len(rows)):
+        out[r] = _dot(rows[r], query)
+
+
+@njit(nogil=True, error_model="numpy")
+def _distances(rows: npt.NDArray[np.uint64], query: npt.NDArray[np.uint64], out: Floats) -> None:
+    ahead = 1 + AHEAD // (8 * len(query))
+    for r in range(len(rows)):
+        prefetch(rows, r + ahead)
+        row = rows[r]
+        differ = np.uint64(0)
+        for w in range(len(query)):
+            differ += _ones(row[w] ^ query[w])
+        out[r] = -np.float32(np.int32(differ))
+
+
+def _compare(rows: Any, query: Any, out: Any) -> None:
+    """Write the scores of rows."""
+
+
+@overload(_compare, inline="always")
+def _compare_kind(rows, query, out):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    if query.dtype == types.uint64:
+        return lambda rows, query, out: _distances(rows, query, out)
+    if query.dtype == types.int8:
+        return lambda rows, query, out: products(rows, query, out)
+    return lambda rows, query, out: _dots(rows, query, out)
+
+
 @njit(
     [
-        boolean(types.Array(kind, 2, "C", readonly=True), _floats, _queries, int64, int64, _int64s, *_kept)
-        for kind in (float32, uint16, int8)
+        boolean(
+            rows, _given(float32, 1), queries, int64, int64, _given(int64, 1), float32[:, ::1], int64[:, ::1]
+        )
+        for rows, queries in _KINDS
     ],
     nogil=True,
     cache=True,
@@ -77,19 +120,20 @@ def _dot(row: Any, query: Floats) -> np.float32:
 def scan(
     rows: Any,
     scales: Floats,
-    queries: Floats,
+    queries: Any,
     first: int,
     last: int,
     excluded: Positions,
     scores: Floats,
     positions: Positions,
 ) -> bool:
-    """Offer rows[first:last] to the heaps of some queries, by their dot products in float32.
+    """Offer rows[first:last] to the heaps of some queries, by their dot products, or by how few of their bits differ.
 
     Args:
-        rows: (n, d) float32, float16 as uint16, or int8.
-        scales: (n,) float32, what each row is multiplied by; empty for 1.
-        queries: (m, d) float32; few, since a chunk of rows is gone through for each.
+        rows: (n, d) float32, float16 as uint16, or int8; or (n, w) uint64, bits.
+        scales: (n,) float32, what each row's score is multiplied by; empty for 1.
+        queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see digits.py); for bits (m, w) uint64, and the score is minus
+            the number of those that differ. Few, since a chunk of rows is gone through for each.
         first: The first row.
         last: The row after the last.
         excluded: Positions to leave out, int64, ascending.
@@ -108,67 +152,14 @@ def scan(
         while end < len(excluded) and excluded[end] < stop:
             end += 1
         for i in range(len(queries)):
+            _compare(rows[start:stop], queries[i], space)
             for r in range(start, stop):
-                score = _dot(rows[r], queries[i])
                 if len(scales) > 0:
-                    score *= scales[r]
-                fine &= np.isfinite(score)
-                space[r - start] = score
+                    space[r - start] *= scales[r]
+                fine &= np.isfinite(space[r - start])
             for e in range(out, end):
                 space[excluded[e] - start] = -np.inf
             block = space[: stop - start].reshape(1, stop - start)
             keep(block, start, scores[i : i + 1], positions[i : i + 1])
         out = end
     return fine
-
-
-@njit(nogil=True, error_model="numpy")
-def _distances(rows: npt.NDArray[np.uint64], query: npt.NDArray[np.uint64], out: Floats) -> None:
-    for r in range(len(rows)):
-        row = rows[r]
-        differ = np.uint64(0)
-        for w in range(len(query)):
-            differ += _ones(row[w] ^ query[w])
-        out[r] = -np.float32(np.int32(differ))
-
-
-@njit(
-    void(_words, _words, int64, int64, _int64s, *_kept),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-)
-def scan_bits(
-    rows: npt.NDArray[np.uint64],
-    queries: npt.NDArray[np.uint64],
-    first: int,
-    last: int,
-    excluded: Positions,
-    scores: Floats,
-    positions: Positions,
-) -> None:
-    """Offer rows[first:last] to the heaps of some queries, by how few of their bits differ: the score is minus that number.
-
-    Args:
-        rows: (n, w) uint64.
-        queries: (m, w) uint64.
-        first: The first row.
-        last: The row after the last.
-        excluded: Positions to leave out, int64, ascending.
-        scores: (m, K) float32 heaps as ``top_k.keep`` wants them.
-        positions: (m, K) int64, the rows of ``scores``.
-    """
-    space = np.empty(CHUNK, np.float32)
-    out = np.searchsorted(excluded, first)
-    for start in range(first, last, CHUNK):
-        stop = min(start + CHUNK, last)
-        end = out
-        while end < len(excluded) and excluded[end] < stop:
-            end += 1
-        for i in range(len(queries)):
-            _distances(rows[start:stop], queries[i], space)
-            for e in range(out, end):
-                space[excluded[e] - start] = -np.inf
-            block = space[: stop - start].reshape(1, stop - start)
-            keep(block, start, scores[i : i + 1], positions[i : i + 1])
-        out = end

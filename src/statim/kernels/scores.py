@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from statim.kernels.quads import INTS, LANES, add_products, spread
+from statim.kernels.quads import INTS, LANES, add_products, all_of, spread
 
 PANEL = 32  # candidates that lie beside each other, four entries of each
 ROWS = 8  # anchors in a block
@@ -113,10 +113,6 @@ def _generate(rows: int, context: Any, builder: Any, signature: Any, args: Any) 
 
 def _rounded(builder: Any, floats: Any) -> Any:
     """Sixteen floats as bfloat16 (to even)."""
-
-    def all_of(number: int) -> Any:
-        return ir.Constant(INTS, [number] * LANES)
-
     bits = builder.bitcast(floats, INTS)
     odd = builder.and_(builder.lshr(bits, all_of(16)), all_of(1))
     bits = builder.lshr(builder.add(builder.add(bits, all_of(0x7FFF)), odd), all_of(16))

@@ -112,9 +112,10 @@ class Bits:
 
     def propose(self, queries: Floats, count: int, threads: int) -> Positions:
         """See First."""
-        from statim.kernels.scan import scan_bits
+        from statim.kernels.scan import scan
 
-        rows, asked, nothing = self._rows, self._bits(queries), np.zeros(0, np.int64)
+        rows, asked = self._rows, self._bits(queries)
+        same, nothing = np.zeros(0, np.float32), np.zeros(0, np.int64)
         ranges = pool.ranges(len(rows), threads)
         out = np.full((len(queries), count), -1, np.int64)
         for start in range(0, len(queries), QUERIES):
@@ -123,7 +124,7 @@ class Bits:
             positions = np.full(scores.shape, -1, np.int64)
 
             tasks = [
-                partial(scan_bits, rows, some, *bounds, nothing, scores[part], positions[part])
+                partial(scan, rows, same, some, *bounds, nothing, scores[part], positions[part])
                 for part, bounds in enumerate(ranges)
             ]
             pool.run(tasks, threads)

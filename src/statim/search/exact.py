@@ -305,7 +305,9 @@ def search_vectors(
         documents
     )
     if passed:
-        unsure = _passed(queries, documents, margins, excluded, pool.count(threads), scores, positions)
+        unsure = _passed(
+            queries, documents, margins, longest, excluded, pool.count(threads), scores, positions
+        )
         if not len(unsure):
             return scores, positions
     with limited(threads), np.errstate(all="ignore"):
@@ -346,6 +348,7 @@ def _passed(
     queries: Floats,
     documents: Vectors,
     margins: npt.NDArray[np.float64],
+    longest: float,
     excluded: Positions,
     workers: int,
     scores: Floats,
@@ -353,7 +356,7 @@ def _passed(
 ) -> Positions:
     """Search a few queries in one pass; gives those whose result is not certain."""
     try:
-        _, kept, worst = one_pass(documents, queries, scores.shape[1], excluded, workers)
+        _, kept, worst = one_pass(documents, queries, scores.shape[1], longest, excluded, workers)
     except FloatingPointError:
         raise InputError(NOT_FINITE) from None
     sure = np.zeros(len(queries), np.bool_)
@@ -480,7 +483,7 @@ def settled(
         Scores and positions, (m, k), best first; -inf and -1 where there are no more.
     """
     scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    if len(queries) <= FEW_QUERIES:
+    if len(queries) <= FEW_QUERIES and "numba" not in sys.modules:  # which takes half a second to load
         for i, query in enumerate(queries):
             _order(query, documents, np.sort(kept[i][kept[i] >= 0]), scores[i], positions[i])
         return scores, positions

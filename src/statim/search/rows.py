@@ -69,7 +69,7 @@ def parts_of(vectors: Vectors) -> tuple[npt.NDArray[Any], Floats]:
 
 
 def one_pass(
-    vectors: Vectors, queries: Floats, k: int, excluded: Positions, threads: int
+    vectors: Vectors, queries: Floats, k: int, longest: float, excluded: Positions, threads: int
 ) -> tuple[Floats, Positions, Floats]:
     """The best of each query by rough scores, all queries in one pass over the vectors.
 
@@ -77,29 +77,37 @@ def one_pass(
         vectors: (n, d).
         queries: (m, d) float32; few.
         k: How many are wanted; some to spare are given.
+        longest: No vector is longer.
         excluded: Positions to leave out, ascending.
         threads: Threads to use.
 
     Returns:
-        Rough scores and positions, (m, K), in no order, -inf and -1 where there are no more; and (m,) the rough score that no
-        vector that is not given exceeds.
+        Rough scores and positions, (m, K), in no order, -inf and -1 where there are no more; and (m,) the score that no vector that
+        is not given exceeds, but for the rounding of float32 sums.
 
     Raises:
         FloatingPointError: A score is not finite.
     """
+    from statim.kernels.digits import BLOCK, WIDEST, to_digits
+    from statim.kernels.quads import FAST_BYTES
     from statim.kernels.scan import scan
 
     data, scales = parts_of(vectors)
+    asked: npt.NDArray[Any] = queries
+    by, lost = np.ones(len(queries)), np.zeros(len(queries))
+    if data.dtype == np.int8 and FAST_BYTES and BLOCK <= data.shape[1] < WIDEST:
+        asked, by, lost = to_digits(queries)
     ranges = pool.ranges(len(vectors), threads)
     spare = min(len(vectors), k + SPARE + k // 8)
     scores = np.full((len(ranges), len(queries), spare), -np.inf, np.float32)
     positions = np.full((len(ranges), len(queries), spare), -1, np.int64)
 
     def work(part: int, first: int, last: int) -> bool:
-        return bool(scan(data, scales, queries, first, last, excluded, scores[part], positions[part]))
+        return bool(scan(data, scales, asked, first, last, excluded, scores[part], positions[part]))
 
     tasks = [partial(work, part, *bounds) for part, bounds in enumerate(ranges)]
     if not all(pool.run(tasks, threads)):
         raise FloatingPointError
-    worst = scores[:, :, 0].max(axis=0)
+    scores *= by[:, None]
+    worst = scores[:, :, 0].max(axis=0) + lost * longest
     return np.concatenate(list(scores), axis=1), np.concatenate(list(positions), axis=1), worst
