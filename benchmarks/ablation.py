@@ -4,8 +4,8 @@
 
 DATA are folders with train.jsonl.gz, files of pairs, or the word python-docs. Sets of more than --limit pairs are cut to as many, drawn at
 random. Each is split once, without near-duplicates across its parts. A row is a training with one thing changed (see
-ablation_rows.py). Its rate is searched on the development pairs with seed 0, from the default rate by factors of two until it
-gets worse; then it is trained with SEEDS other seeds, which decide the order of the pairs and all random numbers but the split. Test
+ablation_rows.py). Its rate is searched on the development pairs with seed 0, by factors of two from the two rates that were best for the
+row it is compared with, until it gets worse; then it is trained with SEEDS other seeds, which decide the order of the pairs and all random numbers but the split. Test
 pairs are only reported. Every training is kept in OUT/NAME.json as soon as it is done, so that an interrupted run goes on, and a row or a set can
 be done by itself; the page shows what is there. BM25 and the teacher itself, untrained, are measured on the same test pairs. With
 --page-only nothing is trained.
@@ -34,9 +34,10 @@ from ablation_rows import ROWS, Arm
 from statim import threads
 from statim.data.own_sentences import own_sentences
 from statim.data.pairs import PYTHON_DOCS, Pairs
+from statim.data.plain import PlainTexts
 from statim.data.python_docs import python_docs
 from statim.data.retrieval import from_pairs
-from statim.data.split import split
+from statim.data.split import Split, split
 from statim.data.supervision import read_supervision
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.files import atomic_file, read_json, write_json
@@ -50,13 +51,14 @@ from statim.training.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.history import NDCG
 from statim.training.lessons import Lessons, lessons
+from statim.training.material import Material
 from statim.training.recipe import TAUGHT, Recipe
 from statim.training.sets import TextSet
 from statim.training.trainer import begin, fit
 
 EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test
-LIMIT = 60_000
+LIMIT = 20_000
 OWN_RATES = ("default", "usual")  # rows that are measured at the default rate, too
 SEEDS = range(1, 4)  # of the figures; the rate is chosen with another
 RATES = [0.1 * 2.0**power for power in range(-4, 5)]
@@ -166,15 +168,23 @@ class Place:
             row = self.state["rows"][name] = {"arm": arm.key(), "runs": {}}
         if arm.time_of:
             row.setdefault("epochs", self.epochs_in_time(arm.time_of))
-        climb(lambda rate: self.run(name, arm, rate, 0)["development"], arm.rates, arm.tries)
-        tried = {key: run["development"] for key, run in row["runs"].items() if key.endswith(" 0")}
-        row["rate"] = float(max(tried, key=tried.__getitem__).split()[0])
+        beside = "usual" if arm.usual or arm.time_of else "default"
+        rates = arm.rates or tuple(self.tried(beside)[:2])
+        climb(lambda rate: self.run(name, arm, rate, 0)["development"], rates, arm.tries)
+        row["rate"] = self.tried(name)[0]
         own = Recipe.make(len(self.parts.train), None if arm.start == "random" else 384).learning_rate
         for rate in {row["rate"], own} if name in OWN_RATES else {row["rate"]}:
             for seed in SEEDS:
                 self.run(name, arm, rate, seed)
         row["own"] = own
         self.keep()
+
+    def tried(self, name: str) -> list[float]:
+        """The rates that a row was tried with, the best first."""
+        runs = self.state["rows"][name]["runs"]
+        keys = [key for key in runs if key.endswith(" 0")]
+        keys.sort(key=lambda key: -runs[key]["development"])
+        return [float(key.split()[0]) for key in keys]
 
     def epochs_in_time(self, name: str) -> int:
         """Epochs of a training without negatives that take as long as another row's trainings did."""
@@ -243,10 +253,7 @@ class Place:
             )
         if arm.recipe.get("loss") in TAUGHT:
             recipe = Recipe.make(len(data), 384, loss=arm.recipe["loss"])
-            lesson = lessons(
-                data, pairs, None, Teacher.load(), begun.tokenizer, recipe, threads.count(), False
-            )
-            data = lesson.data  # type: ignore[assignment]
+            data = taught(data, pairs, None, begun.tokenizer, recipe).data  # type: ignore[assignment]
         self._data = key, data
         return data
 
@@ -258,10 +265,7 @@ class Place:
         if self._lessons is None or self._lessons[0] != arm.distil:
             pairs = self.parts.train
             plain = own_sentences(pairs, most, 0) if kind == "sentences" else None
-            found = lessons(
-                data, pairs, plain, Teacher.load(), begun.tokenizer, recipe, threads.count(), False
-            )
-            self._lessons = arm.distil, found
+            self._lessons = arm.distil, taught(data, pairs, plain, begun.tokenizer, recipe)
         return self._lessons[1]
 
     def starting(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> Floats:
@@ -323,7 +327,7 @@ def several(arm: Arm) -> int:
 
 
 def train(
-    arm: Arm, data: TrainingSet, table: Floats, recipe: Recipe, begun: Any, taught: TextSet | None
+    arm: Arm, data: TrainingSet, table: Floats, recipe: Recipe, begun: Any, beside: TextSet | None
 ) -> Floats:
     """One training of an arm."""
     workers = threads.count()
@@ -334,7 +338,7 @@ def train(
     with guarded(arm.guard):
         miner = mined.Miner(data, recipe, begun.source is not None, workers)
         for stretch, until in miner.stretches(optimizer, lambda: False):
-            fit(stretch, optimizer, recipe, until=until, on_step=tail, taught=taught)
+            fit(stretch, optimizer, recipe, until=until, on_step=tail, taught=beside)
     if tail is not None:
         return tail.table()
     return optimizer.current()
@@ -377,11 +381,21 @@ def guarded(guard: Found) -> Iterator[None]:
     mined.Guards = before  # type: ignore[misc]
 
 
+def taught(
+    data: TrainingSet, pairs: Pairs, plain: PlainTexts | None, tokenizer: Tokenizer, recipe: Recipe
+) -> Lessons:
+    """What the usual teacher gives for pairs, and for plain texts beside them."""
+    nothing = pairs.select([])
+    parts = Split(pairs, nothing, nothing, moved=0, joined=0, returned=0, asked=(0, 0))
+    material = Material(pairs, parts, plain, plain, len(pairs), (), ())
+    return lessons(data, material, Teacher.load(), tokenizer, recipe, threads.count(), False)
+
+
 def by_teacher(pairs: Pairs, count: int, tokenizer: Tokenizer) -> Pairs:
     """Pairs with negatives that the teacher mined; a pair for which it finds none has none."""
     data = TrainingSet.of(pairs, tokenizer, threads=threads.count())
     recipe = Recipe.make(len(data), 384, loss="kl", hard_negatives=count)
-    views: Any = lessons(data, pairs, None, Teacher.load(), tokenizer, recipe, threads.count(), False).data
+    views: Any = taught(data, pairs, None, tokenizer, recipe).data
     vectors = views.views.of_queries(data.anchors), views.views.of_documents(data.candidates[:, 0])
     table = pa.table({"anchor": pairs.anchors, "positive": pairs.positives})
     found = mine_hard_negatives(

@@ -12,7 +12,7 @@ OLD_SEEDS = range(3)  # rows that were measured before the seed of the choice wa
 HEAD = """# What raises quality
 
 NDCG@10 on held-out test pairs, near-duplicates of training pairs excluded. A row is a training of 3 epochs with one thing changed
-(the package's own default is 300 steps, 3 to 18 epochs, as these rows advise: the rows called `usual`). Its
+(the package's own default is 300 steps, 3 to 18 epochs, since longer trainings gained most: the rows called `usual`). Its
 rate is chosen on development pairs with seed 0, so an arm is not judged at another arm's rate; the figure is the mean on the test pairs of
 three other seeds, so that the choice does not flatter it (with † of seeds 0, 1 and 2), and in brackets their spread (largest minus smallest). **Bold** is better than
 `default`, *italic* worse, each by more than both spreads together; of the rows `usual-...` better or worse than `usual`. "Time" is
@@ -20,24 +20,17 @@ processor time of training, mining included and a teacher's reading not, relativ
 
 A row is measured by
 
-    python benchmarks/ablation.py python-docs DATA/debian-descriptions DATA/medquad --only ROW --set SET
-    python benchmarks/ablation.py DATA/msdocs DATA/arxiv --limit 20000 --only ROW --set SET
+    python benchmarks/ablation.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv --only ROW --set SET
 
 where DATA is a folder of pairs; without `--only` and `--set` whatever is missing is measured. Nothing here was chosen by looking at
-the test pairs. A cell with a dash has not been measured.
+the test pairs. A cell with a dash has not been measured. Figures of an earlier machine, with two of the sets at full size, and whether
+self-mined hard negatives pay at equal time, are in benchmarks/RESULTS.md ("Ingredients, at full size").
 """
 
-NEGATIVES = """## Do self-mined hard negatives pay at equal training time?
+NEGATIVES = """## Self-mined hard negatives at equal training time
 
 One negative of each pair, mined once before the first epoch by the table itself, beside as many plain epochs as that time buys: first from
-3 epochs, then from the default number. Rates are tuned in each arm; the seconds are of the processor, both threads together.
-
-**No, or not surely.** Beside 3 epochs alone mining surely gains on medquad and arxiv, but the epochs that its time buys surely gain more on
-medquad, and on python-docs the default number does in a third of the time; elsewhere the two do not differ by more than both spreads. From
-the default number of steps mining gains nothing on debian-descriptions and medquad; on arxiv it is ahead of as long a training by .001, and
-on its development pairs by .003 (.8865 and .8839). Mining compares all pairs with all, so it is the dearer the more there are: that msdocs
-and arxiv are cut favours it here. The default stays none. Where there is a dash, and with the kinds and guards that have no row below, nothing was measured. In
-the last three arms only the rates 0.1 and 0.2 were tried, and so with one negative on msdocs and arxiv.
+3 epochs, then from the default number. Rates are tuned in each arm; the seconds are of the processor.
 
 """
 
@@ -118,9 +111,10 @@ def negatives(sets: list[str], found: dict[str, Found]) -> str:
         ]
         longest = max(plain, key=lambda row: took(place, row), default="epochs-9")
         rows = ("default", "hard-1-once", longest, "usual", "usual-hard-1", "usual-hard-1-time")
-        body.append([name, *(timed(place, row) for row in rows)])
+        if took(place, "hard-1-once"):
+            body.append([name, *(timed(place, row) for row in rows)])
     head = ["set", "3 epochs", "and 1 negative", "more epochs", "by default", "and 1 negative", "more epochs"]
-    return NEGATIVES + table(head, body)
+    return NEGATIVES + table(head, body) if body else ""
 
 
 def timed(place: Found, name: str) -> str:

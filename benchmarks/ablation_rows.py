@@ -18,14 +18,15 @@ class Arm:
         recipe: What differs from the default recipe.
         whole: Train the full dimension alone, without Matryoshka levels.
         masked: Leave an anchor's other known positives out of its negatives.
-        guard: Of hard negatives: ``margin`` (the relative margin), and ``ranks`` (the range).
+        guard: Of hard negatives: ``margin`` (the relative margin), and ``sampling``.
         miner: Who finds hard negatives: ``self`` or ``teacher``.
         shape: What is made of the trained table: a name of ablation.SHAPES, or nothing.
         shape_with: Its number.
         usual: As many epochs as the package trains by default, instead of the 3 of all other rows.
         time_of: As many epochs, counted from the usual ones, as the time of that row buys; for rows without negatives.
         distil: The texts a teacher's vectors are learned of beside the pairs (``pairs`` or ``sentences``), and how many at most.
-        rates: Where the search for the rate begins: two neighbours in the row 0.0125, 0.025, 0.05, 0.1 …
+        rates: Where the search for the rate begins: two neighbours in the row 0.0125, 0.025, 0.05, 0.1 …; by default the two that
+            were best for the row it is compared with.
         slow: Done only if asked for by name.
     """
 
@@ -43,13 +44,13 @@ class Arm:
     usual: bool = False
     time_of: str = ""
     distil: tuple[str, int] = ("", 0)
-    rates: tuple[float, float] = (0.1, 0.2)
+    rates: tuple[float, float] | None = None
     slow: bool = False
 
     @property
     def tries(self) -> int:
         """How many rates are tried at most: of long trainings fewer."""
-        return 2 if self.usual or self.time_of or "hard_negatives" in self.recipe else 4
+        return 2 if self.time_of or "hard_negatives" in self.recipe else 3
 
     def key(self) -> dict[str, Any]:
         """What it is, for the file of results: one that was measured otherwise is measured anew."""
@@ -81,7 +82,7 @@ TEXTS = 9000  # that a teacher reads, where it does not read all
 # What is to be compared stands together; the first is the default
 GROUPS: dict[str, dict[str, Arm]] = {
     "": {
-        "default": Arm("3 epochs, all else by default"),
+        "default": Arm("3 epochs, all else by default", rates=(0.1, 0.2)),
     },
     "Start": {
         "random": Arm("random rows, vocabulary of the corpus", "random", (0, 0), rates=(0.2, 0.4)),
@@ -110,7 +111,7 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "epochs-5": Arm("5 epochs", recipe={"epochs": 5}),
         "epochs-9": Arm("9 epochs", recipe={"epochs": 9}),
         "epochs-18": Arm("18 epochs", recipe={"epochs": 18}),
-        "epochs-36": Arm("36 epochs", recipe={"epochs": 36}),
+        "epochs-36": Arm("36 epochs", recipe={"epochs": 36}, slow=True),
         "cosine": Arm("the rate falls as a cosine", recipe={"schedule": "cosine"}),
         "dropout-0.1": Arm("token dropout 0.1", recipe={"token_dropout": 0.1}),
         "dropout-0.3": Arm("token dropout 0.3", recipe={"token_dropout": 0.3}),
@@ -119,14 +120,14 @@ GROUPS: dict[str, dict[str, Arm]] = {
     "Hard negatives": {
         "hard-1-once": _hard("1 of each pair, mined once at the start", every=3),
         "hard-1": _hard("1 of each pair, mined before every epoch"),
-        "hard-3": _hard("3 of each pair, mined before every epoch", 3),
-        "hard-1-no-margin": _hard("1, no margin to the positive", guard={"margin": None}),
-        "hard-1-margin-0.2": _hard("1, at least 20 % below the positive (default 5 %)", guard={"margin": 0.2}),
-        "hard-1-random-20": _hard("1, any of the 20 closest (default the closest)", guard={"sampling": "random"}),
+        "hard-3": _hard("3 of each pair, mined once", 3, every=3),
+        "hard-1-no-margin": _hard("1, mined once, no margin to the positive", every=3, guard={"margin": None}),
+        "hard-1-margin-0.2": _hard("1, mined once, at least 20 % below the positive (default 5 %)", every=3, guard={"margin": 0.2}),
+        "hard-1-random-20": _hard("1, mined once, any of the 20 closest (default the closest)", every=3, guard={"sampling": "random"}),
         "hard-1-teacher": _hard("1, mined once by the teacher", every=3, miner="teacher", slow=True),
     },
     "Hard negatives at equal time": {
-        "usual": _usual("300 steps, 3 to 18 epochs: the package's default"),
+        "usual": _usual("300 steps, 3 to 18 epochs: the package's default", rates=(0.05, 0.1)),
         "usual-hard-1": _usual("the same, 1 negative of each pair mined once at the start", 1),
         "usual-hard-3": _usual("the same, 3 of each pair", 3),
         "usual-hard-1-time": _usual("no negatives, as many epochs as the time of usual-hard-1 buys", time_of="usual-hard-1"),
@@ -136,7 +137,7 @@ GROUPS: dict[str, dict[str, Arm]] = {
         "distil-pairs-20": _distil("the same, weight 20 (the default of --distil)", "pairs", 0, distil_weight=20.0),
         "distil-pairs-80": _distil("the same, weight 80", "pairs", 0, distil_weight=80.0),
         "distil-sentences-5": _distil(f"the teacher's vectors of {TEXTS:,} sentences, weight 5", "sentences", TEXTS, distil_weight=5.0),
-        "distil-sentences-20": _distil("the same, weight 20", "sentences", TEXTS, distil_weight=20.0),
+        "distil-sentences-20": _distil(f"the teacher's vectors of {TEXTS:,} sentences, weight 20", "sentences", TEXTS, distil_weight=20.0),
         "distil-sentences-80": _distil("the same, weight 80", "sentences", TEXTS, distil_weight=80.0),
         "margin-mse": _hard(
             "MarginMSE instead of the contrastive loss: 3 negatives mined by the teacher, its scores", 3, every=3,

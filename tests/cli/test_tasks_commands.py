@@ -99,6 +99,8 @@ def test_vectors_in_place_of_a_model(statim, tmp_path, model_folder, texts):
         (["{texts}", "--vectors", "{three}"], ["3 vectors", "texts"]),
         (["{texts}", "--vectors", "{object}"], ["object.npy"]),
         (["{texts}", "--vectors", "{texts}"], ["texts.jsonl", ".npy"]),
+        (["--vectors", "{yes}"], ["yes.npy holds bool of the shape (3, 4)", "numbers"]),
+        (["{texts}", "--model", "{model}", "--seed", "-1"], ["--seed", "0"]),
         (["{texts}", "--vectors", "{gone}"], ["gone.npy"]),
         (["{texts}"], ["--model"]),
         ([], ["--model"]),
@@ -112,11 +114,12 @@ def test_vectors_in_place_of_a_model(statim, tmp_path, model_folder, texts):
 def test_what_is_refused(statim, tmp_path, model_folder, texts, verb, given, words):
     np.save(tmp_path / "three.npy", np.ones((3, 4), np.float32))
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "yes.npy", np.ones((3, 4), np.bool_))
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "there.csv").write_text("here")
     names = {
         name.split(".")[0]: tmp_path / name
-        for name in ("three.npy", "object.npy", "gone.npy", "empty.txt", "wrong.xyz", "there.csv")
+        for name in ("three.npy", "object.npy", "yes.npy", "gone.npy", "empty.txt", "wrong.xyz", "there.csv")
     }
     code, out, err = statim(
         verb, *(str(part).format(texts=texts, model=model_folder, **names) for part in given)

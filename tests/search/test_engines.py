@@ -323,6 +323,29 @@ def test_names_and_choice():
     assert choose(10_000_000, 384).name != "exact"
 
 
+@pytest.mark.parametrize("d", [48, 160])
+def test_what_is_chosen_finds_98_of_a_hundred(d, monkeypatch):
+    """Of much, wide and not: vectors in groups, and queries beside some of them."""
+    monkeypatch.setattr(engines, "SCANNED", 0)
+    random = np.random.default_rng(d)
+    spread = np.arange(1, d + 1) ** -0.3
+    centres = random.standard_normal((200, d))
+    vectors = (
+        (centres[random.integers(200, size=6000)] + random.standard_normal((6000, d))) * spread
+    ).astype(np.float32)
+    queries = (vectors[:200] + 0.6 * random.standard_normal((200, d)) * spread).astype(np.float32)
+    name, why = choose(*vectors.shape)
+    assert name in FIRST
+    assert "may miss" in why
+    engine = make(name, d)
+    engine.add(vectors)
+    engine.prepare()
+    _, positions = engine.search(queries, 10)
+    _, truth = closest(queries, unit(vectors), 10)
+    hits = sum(len(set(a) & set(b)) for a, b in zip(positions.tolist(), truth.tolist(), strict=True))
+    assert hits >= 0.98 * truth.size
+
+
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     code = (
         "import sys; from statim.search import engines; engines.make('faiss-hnsw', 8); engines.make('scann', 8)\n"

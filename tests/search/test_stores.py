@@ -18,7 +18,7 @@ from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError, ModelError, StorageError
 from statim.model import StaticModel
-from statim.search import lance, postgres, postgres_server, stores
+from statim.search import engines, lance, postgres, postgres_server, stores
 from statim.search.bm25 import BM25
 from statim.search.index import Index
 
@@ -628,6 +628,15 @@ def test_a_folder_with_mostly_dead_positions_is_written_anew(tmp_path, model, mo
         del held[str(i)]
     assert len(index._store.documents) < 7
     check(index, model, held)
+
+
+def test_an_index_says_what_its_engine_trades(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(engines, "SCANNED", 0)
+    index = Index.build(model, texts_of(40), tmp_path / "i", store="folder")
+    info = index.info()
+    assert (info["engine"], info["trades"]) == engines.choose(40, model.dim)
+    assert "may miss" in info["trades"]
+    assert "trades" not in Index.build(model, texts_of(9), tmp_path / "j", engine="exact").info()
 
 
 @pytest.mark.parametrize("engine", ["int8", "faiss-hnsw", "usearch-f16"])

@@ -203,6 +203,15 @@ def test_what_the_command_line_refuses(files, statim):
     refused(statim("fit", model, one, "--out", head), "'x'", "two labels")
     (files / "gap.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n')
     refused(statim("fit", model, files / "gap.jsonl", "--out", head), "gap.jsonl, row 2", "missing")
+    (files / "gap.csv").write_text("text,label\na,x\nb,\nc,y\n")
+    refused(statim("fit", model, files / "gap.csv", "--out", head), "gap.csv, row 2", "'label' is ''")
+    (files / "lists.jsonl").write_text(
+        '{"text": "a", "labels": ["x", "y"]}\n{"text": "b", "labels": ["x"]}\n'
+    )
+    refused(
+        statim("fit", model, files / "lists.jsonl", "--out", head), "lists.jsonl", "'labels'", "--several"
+    )
+    refused(statim("fit", model, files / "train.jsonl", "--out", head, "--seed", "-1"), "--seed", "0")
     (files / "bare.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
     refused(statim("fit", model, files / "bare.jsonl", "--out", head), "bare.jsonl", "label")
     refused(

@@ -92,13 +92,22 @@ def test_a_missing_text_has_no_vector(model, expected):
         pd.Series(TEXTS),
         pl.Series(TEXTS),
         pa.chunked_array([TEXTS[:2], TEXTS[2:]]),
+        pa.array(TEXTS, pa.large_string()),
+        pa.array(TEXTS, pa.string_view()),
+        pa.array(TEXTS).dictionary_encode(),
+        pa.array(["before", *TEXTS, "after"]).dictionary_encode().slice(1, len(TEXTS)),
+        pl.Series(TEXTS).cast(pl.Categorical),
+        pd.Series(TEXTS).astype("category"),
     ):
         found = encode_column(model, texts)
         assert [row is None for row in found.to_pylist()] == [text is None for text in TEXTS]
         kept = [i for i, text in enumerate(TEXTS) if text is not None]
         np.testing.assert_array_equal(to_numpy(found.drop_null()), expected[kept])
+    assert encode_column(model, pa.nulls(2)).null_count == 2
     with pytest.raises(InputError, match="must hold texts"):
         encode_column(model, [1, 2])
+    with pytest.raises(InputError, match="of one kind"):
+        encode_column(model, pd.Series(["a", 1], dtype=object))
 
 
 def test_data_frames(model):

@@ -63,7 +63,7 @@ def fit(
     text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
-    seed: Annotated[int, typer.Option(help="Decides the parts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the parts.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,

@@ -30,7 +30,7 @@ def cluster(
         typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster."),
     ] = None,
     column: options.Column = None,
-    seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,

@@ -52,7 +52,7 @@ def duplicates(
         ),
     ] = None,
     column: options.Column = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the cells.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample and the cells.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,

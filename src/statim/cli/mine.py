@@ -47,7 +47,7 @@ def mine(
     max_score: Annotated[float | None, typer.Option(help="A negative scores no more.")] = None,
     min_score: Annotated[float | None, typer.Option(help="A negative scores no less.")] = None,
     sampling: Annotated[str, typer.Option(help="top takes the closest, random any in the range.")] = "top",
-    seed: Annotated[int, typer.Option(help="Of the random ones.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random ones.")] = 0,
     query_prompt: Annotated[str | None, typer.Option(help="Text to put before each anchor.")] = None,
     corpus_prompt: Annotated[str | None, typer.Option(help="Text to put before each document.")] = None,
     include_positives: Annotated[

@@ -33,7 +33,9 @@ def teach(
         str | None,
         typer.Option(help="bf16, fp16 (on a GPU) or fp32; by default what the device is quick at."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides what is held out, the order and what is mined.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides what is held out, the order and what is mined.")
+    ] = 0,
     heldout: Annotated[
         str | None,
         typer.Option(help="How many pairs are held out for the table, 0 for none; or a file of pairs."),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.data import columns, tables
 from statim.data.pairs import Report, hash_of
@@ -147,12 +148,23 @@ def read_labelled(source: Any, *, text: str | None = None, label: str | None = N
     """Read texts with labels; columns named or guessed (text, label …).
 
     Raises:
-        DataError: The source cannot be read, a column is not there, or a text or label is missing; the message names the row.
+        DataError: The source cannot be read, a column is not there, a text or label is missing, or a label is empty; the message
+            names the row.
     """
-    table, where = tables.read_table(source), tables.label(source)
+    return labelled_of(tables.read_table(source), tables.label(source), text=text, label=label)
+
+
+def labelled_of(
+    table: pa.Table, where: str, *, text: str | None = None, label: str | None = None
+) -> LabelledTexts:
+    """``read_labelled`` of a table that was read already; ``where`` is what messages call it."""
     names = table.column_names
     texts = _complete(table, columns.pick(names, "text", text, columns.TEXT, where), where)
-    labels = _complete(table, columns.pick(names, "label", label, columns.LABEL, where), where, any_type=True)
+    name = columns.pick(names, "label", label, columns.LABEL, where)
+    labels = _complete(table, name, where, any_type=True)
+    empty = np.asarray(pc.equal(pc.utf8_trim_whitespace(labels), ""))  # what a CSV file has for a missing one
+    if empty.any():
+        raise bad(where, int(np.argmax(empty)), name, "", "given")
     return LabelledTexts(texts, labels)
 
 

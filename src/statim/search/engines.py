@@ -103,7 +103,7 @@ def choose(n: int, d: int) -> Choice:
     if d >= WIDE:
         return Choice(
             "binary",
-            "every vector is compared by one bit a dimension and the best again in float32, which takes a tenth of the time of float32 alone "
+            "every vector is compared by one bit a dimension and the best again in float32, which takes a sixth of the time of float32 alone "
             "and may miss five of a thousand of the ten closest",
         )
     return Choice(

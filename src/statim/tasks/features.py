@@ -90,7 +90,10 @@ def encode_column(
     if not columns.is_text(array.type):
         raise InputError(f"the column holds {array.type}; it must hold texts")
     missing = np.asarray(array.is_null()) if array.null_count else None
-    vectors = model.encode(array.fill_null("") if missing is not None else array, threads=threads, **ways)
+    whole = (
+        array if missing is None else columns.flat(array).fill_null("")
+    )  # not every kind of text can be filled
+    vectors = model.encode(whole, threads=threads, **ways)
     found = to_arrow(vectors)
     if missing is None:
         return found
@@ -227,13 +230,17 @@ def _arrow(column: Any) -> pa.Array:
         array = column.to_arrow()
     elif hasattr(column, "__arrow_c_array__") or hasattr(column, "__arrow_array__"):
         array = pa.array(column)
-    elif hasattr(column, "iloc"):
-        array = pa.array(column.array, from_pandas=True)
     else:
         try:
-            array = pa.array(list(column))
+            array = (
+                pa.array(column.array, from_pandas=True)
+                if hasattr(column, "iloc")
+                else pa.array(list(column))
+            )
         except (pa.ArrowException, TypeError) as error:
-            raise InputError(f"a {type(column).__name__} is no column ({str(error)[:80]})") from None
+            raise InputError(
+                f"a {type(column).__name__} is no column of one kind ({str(error)[:80]})"
+            ) from None
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
     return array.storage if isinstance(array, pa.ExtensionArray) else array

@@ -25,7 +25,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
 }
 MUCH = 1 << 28  # multiplications in a product that is worth several threads
 ROWS = 1 << 15  # vectors that are looked at together
-# Of L-BFGS: it ends when the largest entry of the gradient is this part of what it is where nothing but the biases is fitted
+# Of L-BFGS: it ends when the largest entry of the gradient is this part of what it was at the beginning
 ITERATIONS, TOLERANCE = 300, 1e-3
 
 Doubles = npt.NDArray[np.float64]
@@ -108,7 +108,8 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
     rows = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
     parts = [(inputs.vectors[row], None if sparse is None else sparse[row], targets[row]) for row in rows]
     at = np.zeros((width + 1) * c)
-    at[width * c :] = _prior(targets, several)
+    if several:
+        at[width * c :] = _log_odds(targets)
 
     def objective(flat: Doubles, strength: float) -> tuple[float, Doubles]:
         whole = flat.reshape(width + 1, c)
@@ -128,7 +129,7 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
             gradient[width] += slopes.sum(axis=0, dtype=np.float64)
         return (loss + penalty) / n, gradient.ravel() / n
 
-    # as a measure of what is small: of rare labels, biases of zero would be far too steep a one
+    # at the beginning, as a measure of what is small; with biases of zero, rare labels would make it far too large
     steep = float(np.abs(objective(at, 1.0)[1]).max())
     options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:
@@ -139,10 +140,10 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
         yield Linear(weights[:width].copy(), weights[width].copy())
 
 
-def _prior(targets: Targets, several: bool) -> Doubles:
-    """The biases (c,) that fit n examples best by themselves, half an example added to each label."""
+def _log_odds(targets: Targets) -> Doubles:
+    """Of each label (c,) among n examples, half an example added to either side."""
     counts = targets.sum(axis=0) + 0.5
-    odds: Doubles = np.log(counts) - (np.log(len(targets) + 1 - counts) if several else np.log(counts.sum()))
+    odds: Doubles = np.log(counts / (len(targets) + 1 - counts))
     return odds
 
 

@@ -243,10 +243,8 @@ def _vectors(given: Any) -> npt.NDArray[Any]:
         or found.dtype.kind not in "fi"
         or found.shape[1] == 0
     ):
-        shape = getattr(found, "shape", None)
-        raise InputError(
-            f"{name} has the shape {shape}; vectors must be numbers of the shape (rows, dimensions)"
-        )
+        held = f"{found.dtype} of the shape {found.shape}" if isinstance(found, np.ndarray) else "no array"
+        raise InputError(f"{name} holds {held}; vectors must be numbers of the shape (rows, dimensions)")
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from statim.data import columns, tables
-from statim.data.labelled import bad, read_labelled
+from statim.data.labelled import bad, labelled_of
 from statim.errors import DataError, InputError
 from statim.tasks.heads import Targets
 
@@ -66,10 +66,15 @@ def read_examples(
                 "the examples have one label each and several are wanted, or the other way round"
             )
         return source
-    if not several:
-        read = read_labelled(source, text=text, label=label)
-        return Examples(read.texts, [(name,) for name in read.labels.to_pylist()], False)
     table, where = tables.read_table(source), tables.label(source)
+    if not several:
+        name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
+        if pa.types.is_nested(table.schema.field(name).type):
+            raise DataError(
+                f"{where}: the column {name!r} holds lists; say that texts have several labels (--several), or name a column with one label each"
+            )
+        read = labelled_of(table, where, text=text, label=label)
+        return Examples(read.texts, [(name,) for name in read.labels.to_pylist()], False)
     names = table.column_names
     chosen = columns.pick(names, "text", text, columns.TEXT, where)
     # the plural is the usual name of a column of lists

@@ -13,7 +13,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
-# Small data are trained on for at least so many steps, but not for more epochs; see docs/ablation.md
+# Small data are trained on for at least so many steps, but not for more epochs; see benchmarks/RESULTS.md
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 # Loss -> the kind of data it is for, one of data.supervision.KINDS
 LOSSES = {
