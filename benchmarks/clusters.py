@@ -4,8 +4,8 @@ python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clus
 
 Each method is a process of its own, from vectors in a .npy file to labels; loading of libraries and compiled code is left out by a
 first run on few vectors. Of k-means the mean cosine with the closest centre is given, for both. With files of texts and labels also
-the V-measure of k-means with as many clusters as labels, and the adjusted mutual information of k-means and of dense regions with as many
-clusters as either takes by default: over all texts (those in none are one cluster) and over those that are in some region.
+the V-measure of k-means with as many clusters as labels, and the adjusted mutual information of each method with as many clusters as it
+takes by default: over all texts (those in none are one cluster) and over those that it puts into some.
 """
 
 import argparse
@@ -112,27 +112,26 @@ def labelled(path: Path, model: str) -> dict[str, Any]:
         v_measure_score(labels, MiniBatchKMeans(count, n_init=1, random_state=seed).fit_predict(vectors))
         for seed in range(3)
     ]
-    dense = cluster(vectors=vectors, method="density").labels
-    return {
+    found = {
         "labels": int(count),
         "v_measure": round(float(np.mean(ours)), 4),
         "scikit_learn_v_measure": round(float(np.mean(theirs)), 4),
-        "dense": agreement(labels, dense, dense >= 0),
-        "kmeans": agreement(labels, cluster(vectors=vectors).labels, dense >= 0),
     }
+    for method in ("kmeans", "density", "communities"):
+        found[method] = agreement(labels, cluster(vectors=vectors, method=method).labels)
+    return found
 
 
-def agreement(labels: Any, clusters: Any, some: Any) -> dict[str, Any]:
+def agreement(labels: Any, clusters: Any) -> dict[str, Any]:
     """Adjusted mutual information with the labels."""
     from sklearn.metrics import adjusted_mutual_info_score
 
+    some = clusters >= 0
     return {
-        "clusters": len(np.unique(clusters[clusters >= 0])),
-        "in_none": round(float((clusters < 0).mean()), 3),
+        "clusters": len(np.unique(clusters[some])),
+        "in_none": round(float((~some).mean()), 3),
         "ami": round(float(adjusted_mutual_info_score(labels, clusters)), 4),
-        "ami_of_those_in_some_region": round(
-            float(adjusted_mutual_info_score(labels[some], clusters[some])), 4
-        ),
+        "ami_of_those_in_some": round(float(adjusted_mutual_info_score(labels[some], clusters[some])), 4),
     }
 
 

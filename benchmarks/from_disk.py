@@ -113,7 +113,7 @@ def by_statim(
     clock.lap("start")
     optimizer = begin(table, data, recipe, workers)
     fit(data, optimizer, recipe)
-    model = StaticModel(optimizer.current(), tokenizer)
+    model = StaticModel(optimizer.finish(), tokenizer)
     clock.lap("train")
     score = ndcg(model, folder / "test.jsonl")
     clock.lap("evaluate")

@@ -1,6 +1,6 @@
 """One loss and gradient of a very large batch: seconds, and memory beyond the vectors. The last line is JSON.
 
-python benchmarks/large_batch.py [--batch 65536] [--dim 512]
+python benchmarks/large_batch.py [--batch 65536] [--dim 512] [--precision bf16]
 """
 
 import argparse
@@ -13,14 +13,16 @@ import numpy as np
 
 from statim import threads
 from statim.training.contrastive import Targets, contrastive
+from statim.training.recipe import LEAST_SHARE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--batch", type=int, default=65_536)
     parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--precision", default="bf16", choices=("int8", "bf16", "fp32"))
     arguments = parser.parse_args()
-    B, d, workers = arguments.batch, arguments.dim, threads.count()
+    B, d, workers, precision = arguments.batch, arguments.dim, threads.count(), arguments.precision
     levels = [d // 32, d // 16, d // 8, d // 4, d // 2, d]
     random = np.random.default_rng(0)
     anchors = random.standard_normal((B, d), dtype=np.float32)
@@ -29,8 +31,8 @@ def main() -> None:
 
     def run(rows: int, tile_columns: int | None = None) -> float:
         return contrastive(
-            anchors[:rows], positives[:rows], Targets.plain(rows), levels=levels, precision="bf16", threads=workers,
-            tile_columns=tile_columns,
+            anchors[:rows], positives[:rows], Targets.plain(rows), levels=levels, precision=precision, threads=workers,
+            tile_columns=tile_columns, least_share=LEAST_SHARE if precision == "int8" else 0.0,
         )[0]  # fmt: skip
 
     run(600, 128)  # compiles
@@ -44,7 +46,7 @@ def main() -> None:
     )
     result = {
         "benchmark": "large_batch", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": B, "dim": d,
-        "levels": levels, "seconds": round(seconds, 2), "pairs_per_second": round(B / seconds), "megabytes": round(megabytes),
+        "levels": levels, "precision": precision, "seconds": round(seconds, 2), "pairs_per_second": round(B / seconds), "megabytes": round(megabytes),
         "vectors_megabytes": round((anchors.nbytes + positives.nbytes) / 2**20),
     }  # fmt: skip
     print(json.dumps(result))

@@ -99,7 +99,7 @@ def strided(text: str, copy: int) -> str:
 def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     """One training: seconds and peak memory of each part."""
     anonymous = Anonymous()
-    started = time.perf_counter()
+    started, busy_then = time.perf_counter(), time.process_time()
     from statim import threads
     from statim.data import read_pairs, split
     from statim.training.bags import TrainingSet
@@ -113,9 +113,10 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     parts: dict[str, list[float]] = {}
 
     def lap(name: str) -> None:
-        nonlocal started
-        parts[name] = [round(time.perf_counter() - started, 2), round(peak())]
-        started = time.perf_counter()
+        nonlocal started, busy_then
+        now, busy_now = time.perf_counter(), time.process_time()
+        parts[name] = [round(now - started, 2), round(busy_now - busy_then, 2), round(peak())]
+        started, busy_then = now, busy_now
 
     lap("imports")
     imported, imported_anonymous = peak(), anonymous.now()
@@ -151,7 +152,7 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     return {
         "pairs": len(pairs), "trained": len(kept), "sets": len(kept.names), "texts": len(data.bags.totals), "threads": workers,
         "batch": recipe.batch, "dim": recipe.dim, "levels": list(recipe.levels), "mix": recipe.mix, "steps": steps,
-        "whole_epoch": steps == schedule.steps, "seconds and peak MB": parts, "seconds_of_the_steps": parts["train"][0],
+        "whole_epoch": steps == schedule.steps, "seconds, those of the processors, peak MB": parts, "seconds_of_the_steps": parts["train"][0],
         "pairs_per_second": round(schedule.size / step), "processor_ms_per_step": round(own * 1e3, 1),
         "pairs_per_second_of_all_steps": round(steps * schedule.size / parts["train"][0]),
         "table_and_moments_mb": round(state), "peak_mb": round(peak()), "imports_mb": round(imported),
@@ -191,7 +192,8 @@ def peak() -> float:
 def show(run: dict[str, Any]) -> None:
     """For a person."""
     laps = ", ".join(
-        f"{name} {seconds:.1f} s ({mb:,} MB)" for name, (seconds, mb) in run["seconds and peak MB"].items()
+        f"{name} {seconds:.1f} s ({busy:.1f} of the processors, {mb:,} MB)"
+        for name, (seconds, busy, mb) in run["seconds, those of the processors, peak MB"].items()
     )
     steps = "a whole epoch" if run["whole_epoch"] else f"{run['steps']:,} steps"
     print(f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in {run['seconds_of_the_steps']:.1f} s, "

@@ -1,6 +1,8 @@
 """Where a training step's time goes. The last line is JSON.
 
-python benchmarks/training_step.py [--batch 1024] [--dim 512] [--epochs 3] [--precision int8]
+python benchmarks/training_step.py [FILE ...] [--batch 1024] [--dim 512] [--epochs 3] [--limit 100000] [--precision int8]
+
+Without files, the pairs are the Python documentation of the packages in packages.py.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from typing import Any
 from packages import PACKAGES
 from statim import threads
 from statim.data.python_docs import python_docs
+from statim.data.reading import read_pairs
 from statim.training import objectives, trainer
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler, Schedule
@@ -25,12 +28,15 @@ from statim.vocabulary import learn_wordpiece
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("files", nargs="*")
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=None, help="use only so many pairs")
     parser.add_argument("--precision", default="int8")
     arguments = parser.parse_args()
-    pairs = python_docs(PACKAGES)
+    pairs = read_pairs(arguments.files) if arguments.files else python_docs(PACKAGES)
+    pairs = pairs.select(range(min(arguments.limit or len(pairs), len(pairs))))
     tokenizer = learn_wordpiece([pairs.anchors, pairs.positives])
     workers = threads.count()
     data = TrainingSet.of(pairs, tokenizer, threads=workers)

@@ -20,6 +20,20 @@ from typing import IO, Any
 from statim.errors import InputError, ModelError, StorageError
 
 MARKER = ".statim-partial"
+# what an operating system says to a writer, as a person understands it
+REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EACCES: "permission denied; choose a place you may write to",
+    errno.EPERM: "permission denied; choose a place you may write to",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
+    errno.EEXIST: "a part of this path is a file, not a folder; choose another place",
+    errno.ENOENT: "the folder is gone or cannot be made; choose another place",
+    errno.EISDIR: "this is a folder; name a file",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EFBIG: "the file grew over the limit on a file's size; raise the limit or write less",
+}
 
 
 @contextlib.contextmanager
@@ -34,22 +48,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full; free some space or choose another place",
-            errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
-            errno.EACCES: "permission denied; choose a place you may write to",
-            errno.EPERM: "permission denied; choose a place you may write to",
-            errno.EROFS: "the file system is read-only; choose another place",
-            errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
-            errno.EEXIST: "a part of this path is a file, not a folder; choose another place",
-            errno.ENOENT: "the folder is gone or cannot be made; choose another place",
-            errno.EISDIR: "this is a folder; name a file",
-            errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-            errno.EFBIG: "the file grew over the limit on a file's size; raise the limit or write less",
-        }
-        if error.errno not in reasons or not _concerns(error, path):
+        if error.errno not in REFUSALS or not _concerns(error, path):
             raise
-        raise StorageError(f"cannot write {path}: {reasons[error.errno]}") from error
+        raise StorageError(f"cannot write {path}: {REFUSALS[error.errno]}") from error
 
 
 def _concerns(error: OSError, path: Path) -> bool:
@@ -191,8 +192,12 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
                     shutil.rmtree(aside, ignore_errors=True)
             else:
                 os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(
+                error, StorageError
+            ):  # whoever reads it knows the folder's name, not the temporary one
+                raise StorageError(str(error).replace(str(temporary), str(path))) from None
             raise
         sync_directory(path.parent)
 

@@ -18,7 +18,7 @@ from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError, ModelError, StorageError
 from statim.model import StaticModel
-from statim.search import engines, postgres, postgres_server, stores
+from statim.search import engines, lance, postgres, postgres_server, stores
 from statim.search.bm25 import BM25
 from statim.search.index import Index
 
@@ -513,6 +513,81 @@ def test_a_table_that_is_damaged(tmp_path, model):
             Index.load(copy).search("w01 w02", 3)
         assert "\n" not in str(caught.value)
         shutil.rmtree(copy)
+
+
+def test_files_of_another_length_are_refused_before_lancedb_reads_them(tmp_path, model, monkeypatch):
+    place = Place("lancedb", tmp_path / "index", None)
+    index = place.build(model, texts_of(20))
+    index.delete("3")
+    files = [f for part in ("data", "_deletions") for f in (place.path / "documents.lance" / part).iterdir()]
+    assert len(files) == 2
+    for file in files:
+        whole = file.read_bytes()
+        for damaged in (b"", whole[:-1], whole + b"x", b"a text\n"):
+            file.write_bytes(damaged)
+            with monkeypatch.context() as patch:
+                patch.setattr(lance, "_database", None)
+                with pytest.raises(ModelError, match=f"{len(damaged):,} bytes, not the {len(whole):,}"):
+                    place.load()
+        file.write_bytes(whole)
+    index.compact()  # files that older versions had are gone
+    assert len(place.load().search("w01 w02", 20)) > 0
+
+
+class PanicException(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (PanicException("index out of bounds"), ModelError, ["damaged", "index out of bounds"]),
+        (Exception("rust future panicked: unknown error"), ModelError, ["damaged", "panicked"]),
+        (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"), StorageError, ["disk is full"]),
+        (RuntimeError("Permission denied (os error 13)"), StorageError, ["permission denied"]),
+        (RuntimeError("lance error: LanceError(IO): file size is too small, /root/a.rs:1"), ModelError, ["says file size is too small; build"]),
+    ],
+)  # fmt: skip
+def test_what_lancedb_meets_with_is_one_sentence(tmp_path, model, monkeypatch, error, kind, words):
+    place = Place("lancedb", tmp_path / "index", None)
+    place.build(model, texts_of(5))
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(lance, "_database", fail)
+    with pytest.raises(kind) as caught:
+        place.load()
+    assert all(word in str(caught.value) for word in words)
+
+
+FULL = """
+import resource, sys
+from statim.errors import StorageError
+from statim.search.index import Index
+index = Index.load(sys.argv[1])
+index.search("w01")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # what a full disk does to a write, done by the system itself
+for change in (lambda: index.delete("1"), lambda: index.add(["w03"], ids=["new"])):
+    try:
+        change()
+    except StorageError as error:
+        assert ".statim-partial" not in str(error), error
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "lancedb"])
+def test_a_full_disk_leaves_the_index_as_it_was(kind, tmp_path, model):
+    place = Place(kind, tmp_path / "index", None)
+    index = place.build(model, texts_of(12))
+    before = index.search(["w01 w02", "w05"], 12)
+    script = [sys.executable, "-c", FULL, str(place.path)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout.count("raise the limit or write less") == 2, done.stdout
+    assert place.load().search(["w01 w02", "w05"], 12) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    assert place.load().delete("1") == 1
 
 
 def test_an_index_of_format_1(tmp_path, model):

@@ -61,6 +61,24 @@ def test_logistic_regression_with_several_labels_is_one_for_each(blobs, monkeypa
         np.testing.assert_allclose(scores[:, column], oracle.decision_function(vectors), atol=5e-3)
 
 
+def test_rare_labels_are_fitted_as_strictly_as_frequent_ones():
+    """Where the search ends early, a head along the path is not the one that is fitted in the end, nor are its probabilities."""
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((2500, 12)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    targets = (vectors @ random.standard_normal((12, 30)) + 0.3 * random.standard_normal((2500, 30))) > 2.2
+    assert 0 < targets.mean() < 0.03
+    targets = targets[:, targets.any(axis=0)]
+    inputs, grid = Inputs(vectors), fitting.GRIDS["logistic"]
+    for value, head in zip(grid, fitting.path("logistic", inputs, targets, grid, several=True), strict=True):
+        alone = only("logistic", inputs, targets, value, several=True)
+        np.testing.assert_allclose(head.scores(inputs).std(), alone.scores(inputs).std(), rtol=0.05)
+    fitted = fit_head("logistic", inputs, targets, several=True)
+    assert len(set(fitted.tried.values())) == len(fitted.tried)
+    p = fitted.calibration(fitted.head.scores(inputs), True)
+    assert abs(p.sum() / targets.sum() - 1) < 0.1
+
+
 def test_ridge_is_scikit_learns(blobs):
     vectors, codes = blobs
     for several in (False, True):

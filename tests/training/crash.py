@@ -1,6 +1,6 @@
 """Train, be killed with SIGKILL again and again, go on, and be done: run by test_crash.py in a process of its own.
 
-    python crash.py PAIRS FOLDER SEED KILLS
+    python crash.py PAIRS FOLDER SEED KILLS PRECISION
 
 A fresh child is forked for every attempt, so that none pays for the imports. Half of the children are killed a moment after some
 steps, the others at a random one of their calls to the file system, before or after it. FOLDER then holds ``whole``, trained without a
@@ -63,7 +63,7 @@ def child(pairs: Path, out: Path, resume: bool, call: int, before: bool) -> None
     checkpoint.finish = keep_last
     if call:
         die_at(call, before)
-    train(out=out, resume=True) if resume else train(pairs, out=out, **OPTIONS)
+    train(out=out, resume=True) if resume else train(pairs, out=out, precision=sys.argv[5], **OPTIONS)
 
 
 def attempt(pairs: Path, out: Path, steps: int, delay: float, call: int, before: bool) -> bool:

@@ -17,12 +17,12 @@ def log_without_times(path):
     return entries
 
 
-def crash(pairs, folder, seed, kills):
+def crash(pairs, folder, seed, kills, precision="bf16"):
     """Kill and resume; gives the steps from which it went on, all results compared."""
     folder.mkdir(exist_ok=True)
     script = Path(__file__).with_name("crash.py")
     done = subprocess.run(
-        [sys.executable, script, pairs, folder, str(seed), str(kills)], capture_output=True, text=True, timeout=280
+        [sys.executable, script, pairs, folder, str(seed), str(kills), precision], capture_output=True, text=True, timeout=280
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -41,8 +41,9 @@ def crash(pairs, folder, seed, kills):
     return found["steps"]
 
 
-def test_killed_and_resumed_gives_the_same_bits(pairs_file, tmp_path):
-    steps = crash(pairs_file, tmp_path, seed=1, kills=5)
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_killed_and_resumed_gives_the_same_bits(pairs_file, tmp_path, precision):
+    steps = crash(pairs_file, tmp_path, seed=1, kills=5, precision=precision)
     assert len(steps) >= 4  # times it was killed before it was done
     assert max(steps) > 0  # in the midst of training, too
 

@@ -121,6 +121,9 @@ def test_current_leaves_the_training_alone_and_threads_do_not_change_a_bit():
         tables.append(sparse.current())
     np.testing.assert_array_equal(tables[0], tables[1])
     np.testing.assert_array_equal(tables[0], tables[2])
+    finished = sparse.finish()
+    np.testing.assert_array_equal(finished, tables[2])
+    assert finished is sparse.table
 
 
 def test_an_empty_batch_of_tokens_changes_nothing():

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from statim import StaticModel, train
 from statim.data.labelled import LabelledTexts
 from statim.data.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.settings import Settings
+from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
 from statim.training.checkpoint import Checkpoints
 from statim.training.recipe import Recipe
@@ -89,6 +91,24 @@ def test_new_words_as_the_teacher_reads_them(minilm, documented):
     np.testing.assert_allclose(table[: len(right)], right, atol=1e-5)
     for number, pieces in enumerate(pairs, len(right)):
         np.testing.assert_allclose(table[number], right[pieces].sum(axis=0), atol=1e-5)
+
+
+def test_a_teachers_vectors_are_rotated_once(minilm, documented, tmp_path, monkeypatch):
+    """By the eigenvectors of their covariance; then the rotated ones are read from the cache, and give the same table."""
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
+    vectors = (
+        np.random.default_rng(1).standard_normal((30522, 16)).astype(np.float32) * np.arange(1, 17)[::-1]
+    )
+    start = Start("a teacher", Tokenizer(minilm), Settings(), vectors.astype(np.float32), Teacher())
+    first = table_of(start, documented)
+    exact = PCA(16).fit_transform(vectors.astype(np.float64))
+    (kept,) = (tmp_path / "starts").iterdir()
+    found = load_tensors(kept)[0]["vectors"]
+    np.testing.assert_allclose(np.abs(found), np.abs(exact), atol=1e-3)
+    save_tensors(kept, {"vectors": 2 * found}, {})
+    np.testing.assert_allclose(table_of(start, documented), first, rtol=1e-5)  # the table's scale is its own
+    kept.write_bytes(b"damaged")
+    np.testing.assert_array_equal(table_of(start, documented), first)
 
 
 def test_a_teachers_vocabulary_grows_by_itself(minilm, documented):

@@ -15,6 +15,8 @@ vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes f
 
 import contextlib
 import datetime
+import errno
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.errors import DataError, DependencyError, InputError, ModelError, StatimError
-from statim.files import atomic_directory, locked, storage_errors, write_json
+from statim.errors import DataError, DependencyError, InputError, ModelError, StatimError, StorageError
+from statim.files import REFUSALS, atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.search import lance_index, words
@@ -44,6 +46,7 @@ from statim.search.store import (
     model_hash,
     origin,
     read_manifest,
+    sizes,
 )
 from statim.search.where import Among, read
 from statim.search.where_lance import to_sql
@@ -55,6 +58,8 @@ SCANNED = 10_000  # documents for each query that are read as quickly as the ind
 SPARE = 16  # more than asked for, among which the exact scores choose
 KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
 NAMES = 1 << 14  # ids named in one deletion
+READ = ("data", "_deletions", "_indices")  # folders of files that are written once
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
 class Lance:
@@ -81,6 +86,7 @@ class Lance:
             raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
         self._latest, self._version, self._built = found is versions[-1], found, lance_index.told(found)
         self.manifest: Mapping[str, Any] = {**self._manifest, "documents": found["documents"]}
+        _check_files(path, self._manifest.get("files", {}))
         with _errors(self.place):
             self._table = _database(path).open_table(TABLE)
             self._table.checkout(found["lance"])
@@ -136,6 +142,7 @@ class Lance:
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
                 "versions": [_told(1, version, rows.count, "build", built)],
+                "files": _files(folder),
             }
             write_json(folder / MANIFEST, manifest)
 
@@ -278,7 +285,8 @@ class Lance:
             lance = table.version
         new = _told(self._version["version"] + 1, lance, count, what, built)
         versions = lance_index.named([*before, new], KEPT, DAYS)
-        write_json(self.path / MANIFEST, {**self._manifest, "documents": count, "versions": versions})
+        said = {"documents": count, "versions": versions, "files": _files(self.path)}
+        write_json(self.path / MANIFEST, {**self._manifest, **said})
 
     def compact(self, keep: int) -> None:
         """Join the table's files, complete its index, and remove what only older versions than the last ``keep`` need; see Store."""
@@ -297,7 +305,8 @@ class Lance:
         size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
         index = {} if self._built is None else {"index": self._built._asdict()}
-        return {"path": self.place, **self.manifest, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+        known = {name: value for name, value in self.manifest.items() if name != "files"}
+        return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
 
 
 class _Vectors:
@@ -384,6 +393,28 @@ def _is_version(value: Any) -> bool:
     return isinstance(value, dict) and all(type(value.get(name)) is kind for name, kind in kinds.items())
 
 
+def _files(path: Path) -> dict[str, int]:
+    """The bytes of the table's files, by their names in its folder."""
+    return {name: size for name, size in sizes(path / f"{TABLE}.lance").items() if name.split("/")[0] in READ}
+
+
+def _check_files(path: Path, said: Any) -> None:
+    """Refuse files that are not as long as they were written, before LanceDB reads them.
+
+    One that is missing may have been of older versions; LanceDB says so where it needs it.
+
+    Raises:
+        ModelError: One is of another length.
+    """
+    if not isinstance(said, dict) or not all(type(size) is int for size in said.values()):
+        raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
+    for name, size in said.items():
+        file = path / f"{TABLE}.lance" / name
+        with contextlib.suppress(FileNotFoundError):
+            if (found := file.stat().st_size) != size:
+                raise ModelError(f"{file} has {found:,} bytes, not the {size:,} it was written with; build it anew")  # fmt: skip
+
+
 def _database(path: Path) -> Any:
     try:
         import lancedb
@@ -399,13 +430,23 @@ def _errors(place: str) -> Iterator[None]:
         yield
     except (StatimError, KeyboardInterrupt, MemoryError):
         raise
-    except OSError as error:
-        if error.errno is not None:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ModelError(f"{place} is damaged: LanceDB says {_first(error)}; build the index anew") from None
-    except (ValueError, RuntimeError, pa.ArrowException, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{place} is damaged: LanceDB says {_first(error)}; build the index anew") from None
+        raise _refusal(place, error) from None
+    except BaseException as error:  # a panic of Rust is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _refusal(place, error) from None
 
 
-def _first(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]
+def _refusal(place: str, error: BaseException) -> StatimError:
+    """What LanceDB met with: the operating system's refusal, whose number it tells in words, or else damaged files."""
+    said = " ".join(str(error).split())
+    number = re.search(r"\(os error (\d+)\)", said)
+    if number and int(number[1]) in REFUSED:
+        return StorageError(f"cannot read or write {place}: {REFUSALS[int(number[1])]}")
+    said = re.sub(r"lance error: |LanceError\(\w+\): ", "", said).split(", /")[
+        0
+    ]  # less its source files' names
+    return ModelError(f"{place} is damaged: LanceDB says {said[:160]}; build the index anew")

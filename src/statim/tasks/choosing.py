@@ -26,7 +26,7 @@ class Fitted:
         head: Fitted to all examples but those of a development set.
         calibration: From its scores to probabilities.
         strength: The regularisation, or the number of neighbours.
-        tried: Strengths, up to the first that is worse than the one before, and the log loss on examples that were not fitted
+        tried: Strengths, up to the first that is no better than the one before, and the log loss on examples that were not fitted
             to; empty where there were none.
         heldout: How it was judged: ``development``, ``5 folds``, ``a fifth`` or ``nothing``.
     """
@@ -93,8 +93,8 @@ def fit_head(
         scores = np.concatenate([given for _, given in found])
         calibration = calibrate(scores, known, several)
         tried[float(value)] = log_loss(calibration(scores, several), known, several)
-        if best is not None and tried[float(value)] > tried[best[0]]:
-            break  # it falls and then rises
+        if best is not None and tried[float(value)] >= tried[best[0]]:
+            break  # it falls and then rises; of equals the first is regularised the most
         best = float(value), calibration, found[0][0]
     assert best is not None
     value, calibration, head = best

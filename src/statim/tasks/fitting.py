@@ -25,7 +25,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
 }
 MUCH = 1 << 28  # multiplications in a product that is worth several threads
 ROWS = 1 << 15  # vectors that are looked at together
-# Of L-BFGS: it ends when the largest entry of the gradient is this part of what it was at the beginning
+# Of L-BFGS: it ends when the largest entry of the gradient is this part of what it is where nothing but the biases is fitted
 ITERATIONS, TOLERANCE = 300, 1e-3
 
 Doubles = npt.NDArray[np.float64]
@@ -108,6 +108,7 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
     rows = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
     parts = [(inputs.vectors[row], None if sparse is None else sparse[row], targets[row]) for row in rows]
     at = np.zeros((width + 1) * c)
+    at[width * c :] = _prior(targets, several)
 
     def objective(flat: Doubles, strength: float) -> tuple[float, Doubles]:
         whole = flat.reshape(width + 1, c)
@@ -127,7 +128,8 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
             gradient[width] += slopes.sum(axis=0, dtype=np.float64)
         return (loss + penalty) / n, gradient.ravel() / n
 
-    steep = float(np.abs(objective(at, 1.0)[1]).max())  # at the beginning, as a measure of what is small
+    # as a measure of what is small: of rare labels, biases of zero would be far too steep a one
+    steep = float(np.abs(objective(at, 1.0)[1]).max())
     options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:
         # threads that share small products wait for each other longer than they work
@@ -135,6 +137,13 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
             at = minimize(objective, at, args=(value,), jac=True, method="L-BFGS-B", options=options).x
         weights = at.reshape(width + 1, c).astype(np.float32)
         yield Linear(weights[:width].copy(), weights[width].copy())
+
+
+def _prior(targets: Targets, several: bool) -> Doubles:
+    """The biases (c,) that fit n examples best by themselves, half an example added to each label."""
+    counts = targets.sum(axis=0) + 0.5
+    odds: Doubles = np.log(counts) - (np.log(len(targets) + 1 - counts) if several else np.log(counts.sum()))
+    return odds
 
 
 def _cross_entropy(scores: Floats, targets: Targets, several: bool) -> tuple[float, Floats]:

@@ -93,7 +93,7 @@ def _fit(
         watch.begin(optimizer)
         for data, until in miner.stretches(optimizer, lambda: watch.stops):
             fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
-        return optimizer.current()
+        return optimizer.finish()
     with distributed.joined(device) as group:
         there = DeviceAdam(optimizer, device, half=recipe.precision != "fp32")
         watch.begin(there)

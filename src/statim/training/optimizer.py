@@ -201,11 +201,23 @@ class SparseAdam:
         Args:
             out: (V, d) to write it to; fresh memory by default, which takes longer than the copying.
         """
-        table = np.empty_like(self.table) if out is None else out
-        np.copyto(table, self.table)
+        return self._brought(np.empty_like(self.table) if out is None else out)
+
+    def finish(self) -> Floats:
+        """The table itself, every row brought up to the present step, which is the last: there is no training on from here."""
+        return self._brought(self.table)
+
+    def _brought(self, table: Floats) -> Floats:
+        """Set every row to what it is at the present step."""
         rows = np.arange(len(table), dtype=np.int32)
-        parts = pool.ranges(len(table), self.threads)
-        pool.run([partial(catch_up, *self._state(table, rows, part)) for part in parts], self.threads)
+
+        def bring(start: int, end: int) -> None:
+            if table is not self.table:
+                table[start:end] = self.table[start:end]
+            catch_up(*self._state(table, rows, (start, end)))
+
+        parts = pool.ranges(len(table), pool.PARTS * self.threads)
+        pool.run([partial(bring, *part) for part in parts], self.threads)
         return table
 
 

@@ -123,7 +123,7 @@ def fit_sentence_transformer(
     rows = min(recipe.batch, len(data))
     with Progress("train", total=(len(optimizer.rates) - 1) * rows, unit=given.unit, show=progress) as bar:
         fit(data, optimizer, recipe, on_step=lambda _, value: bar.advance(rows, f"loss {value:.3f}"))
-    trained = optimizer.current() * np.float32(size)
+    trained = optimizer.finish() * np.float32(size)
     trained[optimizer.last == 0] = table[optimizer.last == 0]  # what never occurred stays, to the bit
     written = torch.from_numpy(trained).to(embedding.weight.dtype)
     if not torch.isfinite(written).all():

@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,24 @@ def random_table(vocabulary: int, dim: int, seed: int) -> Floats:
 
 def token_vectors(teacher: Teacher, *, progress: bool = False) -> Floats:
     """The teacher's vector of each token of its vocabulary by itself, (V, teacher's d) float32; computed once, then cached."""
-    path = cache.folder("starts") / f"{hashlib.sha256(teacher.hash.encode()).hexdigest()[:32]}.safetensors"
+
+    def compute() -> Floats:
+        size = max(teacher.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        return teacher.embed_tokens(np.arange(size), progress=progress)
+
+    return _cached(teacher, "", compute)
+
+
+def _cached(teacher: Teacher, kind: str, compute: Callable[[], Floats]) -> Floats:
+    """What is made of a teacher once: from the cache, memory-mapped, or computed and put there."""
+    name = hashlib.sha256(f"{teacher.hash}{kind}".encode()).hexdigest()[:32]
+    path = cache.folder("starts") / f"{name}.safetensors"
     if path.exists():
         try:
             return np.asarray(load_tensors(path)[0]["vectors"], np.float32)
         except (ModelError, KeyError):  # a damaged cache is no error: compute anew
             path.unlink()
-    size = max(teacher.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    vectors = teacher.embed_tokens(np.arange(size), progress=progress)
+    vectors = compute()
     save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name})
     return vectors
 
@@ -61,6 +72,16 @@ def principal_axes(moment: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # an eigenvector's sign is arbitrary: fix it, so that machines agree
     signs = np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
     return np.asarray(axes * signs)
+
+
+def rotated(vectors: Floats) -> Floats:
+    """Vectors (V, D), centred and rotated to their principal axes, those of the largest variance first."""
+    centred = vectors - vectors.mean(axis=0)
+    covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start in range(0, len(centred), BLOCK):
+        block = centred[start : start + BLOCK]
+        covariance += block.T @ block
+    return np.asarray(centred @ principal_axes(covariance / len(centred)).astype(np.float32))
 
 
 def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: int, seed: int) -> Floats:
@@ -78,15 +99,13 @@ def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: 
     Returns:
         (V, d) float32 with entries of root mean square 1.
     """
-    centred = vectors - vectors.mean(axis=0)
-    covariance = np.zeros((vectors.shape[1], vectors.shape[1]))
-    for start in range(0, len(centred), BLOCK):
-        block = centred[start : start + BLOCK]
-        covariance += block.T @ block
-    axes = principal_axes(covariance / len(centred))
-    table = centred @ axes[:, :dim].astype(np.float32)
+    return _weighted(rotated(vectors), frequencies, dim, seed)
+
+
+def _weighted(turned: Floats, frequencies: npt.NDArray[np.float64], dim: int, seed: int) -> Floats:
+    """``distilled_table`` of vectors that are rotated already."""
     probabilities = (frequencies + 0.5) / (frequencies + 0.5).sum()
-    table *= (SIF / (SIF + probabilities))[:, None].astype(np.float32)
+    table = turned[:, :dim] * (SIF / (SIF + probabilities))[:, None].astype(np.float32)
     return widen(unit_scale(table), dim, seed)
 
 
@@ -169,9 +188,9 @@ class Start:
         else:
             frequencies = np.zeros(whole)
             frequencies[kept] = data.bags.frequencies(len(kept))
-            source = self.source if grown is None else self._with_words(self.source, grown)
-            before = frequencies if grown is None else grown.as_before(frequencies, len(source))
-            table = distilled_table(source, before, recipe.dim, recipe.seed)
+            turned = self._turned(self.source, grown)
+            before = frequencies if grown is None else grown.as_before(frequencies, len(turned))
+            table = _weighted(turned, before, recipe.dim, recipe.seed)
         if grown is not None:
             table = grown.extended(table)
         if self.pruned is not None:
@@ -205,12 +224,13 @@ class Start:
         rates[[known[token] for token in freeze]] = 0
         return rates
 
-    def _with_words(self, vectors: Floats, grown: Growth) -> Floats:
-        """The teacher's vectors of tokens, and as long ones of the new words, which it reads whole; about 1 ms a word, then cached."""
-        if self.teacher is None or not grown.words:
-            return vectors
+    def _turned(self, vectors: Floats, grown: Growth | None) -> Floats:
+        """The teacher's vectors of tokens, and as long ones of the new words, which it reads whole (1 ms a word, then cached); rotated."""
+        assert self.teacher is not None
+        if grown is None or not grown.words:
+            return _cached(self.teacher, " rotated", partial(rotated, vectors))
         words = np.asarray(self.teacher.encode(grown.texts[: grown.words]), np.float32)
-        return np.concatenate([vectors, words * np.linalg.norm(vectors, axis=1).mean()])
+        return rotated(np.concatenate([vectors, words * np.linalg.norm(vectors, axis=1).mean()]))
 
 
 def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:
