@@ -545,7 +545,7 @@ class PanicException(BaseException):
         (Exception("rust future panicked: unknown error"), ModelError, ["damaged", "panicked"]),
         (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"), StorageError, ["disk is full"]),
         (RuntimeError("Permission denied (os error 13)"), StorageError, ["permission denied"]),
-        (RuntimeError("lance error: LanceError(IO): file size is too small, /root/a.rs:1"), ModelError, ["says file size is too small; build"]),
+        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError, ["says file size is too small; build"]),
     ],
 )  # fmt: skip
 def test_what_lancedb_meets_with_is_one_sentence(tmp_path, model, monkeypatch, error, kind, words):
