@@ -189,7 +189,7 @@ def distilled_first(
             bar.advance(alone.batch, f"loss {loss:.3f}")
 
         fit(texts, optimizer, alone, on_step=on_step)
-    return optimizer.current()
+    return optimizer.finish()
 
 
 def hash_of(teacher: Teacher | None, plain: PlainTexts | None) -> str:
