@@ -94,25 +94,31 @@ class Clock:
         }
 
 
-def statim(path: Path, model: str, threshold: float, out: Path) -> dict[str, Any]:
-    """Everything, cell by cell; the pairs of a fresh sample are written into ``out``."""
+def deduplicated(
+    path: Path, model: str, threshold: float, *, exact: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """What statim finds, cell by cell or everything compared, and what it took; a first run compiles and loads."""
     from statim.tasks import join
-    from statim.tasks.duplicates import _recall, find_duplicates
-    from statim.tasks.join import Sample
+    from statim.tasks.duplicates import find_duplicates
 
-    join.FEW, few = 0, join.FEW
-    find_duplicates([f"a text of number {i} and word {i % 7}" for i in range(200)], model)  # compiles, loads
+    few = join.FEW
+    join.FEW = few if exact else 0
+    find_duplicates([f"a text of number {i} and word {i % 7}" for i in range(200)], model, exact=exact)
     join.FEW = few
     clock = Clock()
-    result = find_duplicates(path, model, threshold=threshold)
-    found = clock.read(result.items.rows)
-    figures = result.to_dict()
-    found |= {
-        name: figures[name]
-        for name in ("rows", "different_vectors", "pairs", "groups", "kept", "recall_on_sample", "seconds")
-        if name != "seconds"
-    }
-    found["phases"] = figures["seconds"]
+    result = find_duplicates(path, model, threshold=threshold, exact=exact)
+    return result, clock.read(result.items.rows)
+
+
+def statim(path: Path, model: str, threshold: float, out: Path) -> dict[str, Any]:
+    """Everything, cell by cell; the pairs of a fresh sample are written into ``out``."""
+    from statim.tasks.duplicates import _recall
+    from statim.tasks.join import Sample
+
+    result, found = deduplicated(path, model, threshold)
+    told = result.to_dict()
+    names = ("rows", "different_vectors", "pairs", "groups", "kept", "recall_on_sample")
+    found |= {name: told[name] for name in names} | {"phases": told["seconds"]}
     fresh = Sample(result.items, None, threshold, seed=12345)
     found["recall"] = round(_recall(fresh, result.pairs, threshold) or 0.0, 5)
     found["recall_pairs"] = len(fresh.pairs.left)
@@ -122,30 +128,18 @@ def statim(path: Path, model: str, threshold: float, out: Path) -> dict[str, Any
 
 def exhaustive(path: Path, model: str, threshold: float, out: Path) -> dict[str, Any]:
     """A part with everything compared; its pairs are written into ``out``."""
-    from statim.tasks.duplicates import find_duplicates
-
-    find_duplicates([f"a text of number {i} and word {i % 7}" for i in range(200)], model, exact=True)
-    clock = Clock()
-    result = find_duplicates(path, model, threshold=threshold, exact=True)
-    found = clock.read(result.items.rows) | figures(result)
+    result, found = deduplicated(path, model, threshold, exact=True)
     np.savez(out, items=result.items.items_of, left=result.pairs.left, right=result.pairs.right)
-    return found
+    return found | figures(result)
 
 
 def cells(path: Path, model: str, threshold: float, truth: Path) -> dict[str, Any]:
     """The same part by statim, as it does it by itself: cell by cell."""
-    from statim.tasks import join
-    from statim.tasks.duplicates import find_duplicates
-
-    join.FEW, few = 0, join.FEW
-    find_duplicates([f"a text of number {i} and word {i % 7}" for i in range(200)], model)  # compiles, loads
-    join.FEW = few
-    clock = Clock()
-    result = find_duplicates(path, model, threshold=threshold)
-    found = clock.read(result.items.rows) | figures(result)
+    result, found = deduplicated(path, model, threshold)
     left = left_over(result.items.text(result.stays).to_pylist(), model, threshold)
     with np.load(truth) as true:  # all pairs that are found are true
-        return found | {"recall": round(len(result.pairs.left) / len(true["left"]), 5), "left": left}
+        recall = round(len(result.pairs.left) / len(true["left"]), 5)
+    return found | figures(result) | {"recall": recall, "left": left}
 
 
 def figures(result: Any) -> dict[str, Any]:

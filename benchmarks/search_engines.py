@@ -39,6 +39,7 @@ from statim.search.exact import top_k
 from statim.search.rows import Rows
 
 K, DIM, HELD, SINGLE, ROUNDS = 10, 384, 2000, 40, 5
+STAGES = ("build", "time")
 WARM = 32  # queries
 LOWEST = 0.9  # recall that is drawn
 FAMILIES = {"faiss": "7 4", "scann": "2 3", "usearch": "10 3 2 3", "": "none"}  # and their dashes
@@ -60,7 +61,13 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.one:
         documents, queries = vectors(asked)
-        print(json.dumps(STAGES[asked.only](asked.one, documents, queries, asked.out)))
+        building = asked.only == "build"
+        own = (
+            build(asked.one, documents, asked.out)
+            if building
+            else measure(asked.one, documents, queries, asked.out)
+        )
+        print(json.dumps(own))
         return
     asked.out.mkdir(parents=True, exist_ok=True)
     if not (asked.out / "vectors.npy").exists():
@@ -152,7 +159,7 @@ def distilled(texts: list[str]) -> Any:
     return StaticModel(table, tokenizer)
 
 
-def build(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any]:  # noqa: ARG001
+def build(name: str, documents: Any, out: Path) -> dict[str, Any]:
     """Build and save, in this process."""
     n, d = documents.shape
     engine, folder = make(name, d), out / f"{name}-{n}"
@@ -191,9 +198,6 @@ def measure(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any
     if name in EXACT:
         found |= bandwidth(loaded, queries)
     return found
-
-
-STAGES = {"build": build, "time": measure}
 
 
 def point(engine: Any, effort: int | None, queries: Any, truth: Any) -> dict[str, Any]:

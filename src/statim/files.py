@@ -194,9 +194,8 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
                 os.replace(temporary, path)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if isinstance(
-                error, StorageError
-            ):  # whoever reads it knows the folder's name, not the temporary one
+            if isinstance(error, StorageError):
+                # whoever reads it knows the folder's name, not the temporary one
                 raise StorageError(str(error).replace(str(temporary), str(path))) from None
             raise
         sync_directory(path.parent)

@@ -7,10 +7,11 @@ from sklearn.decomposition import PCA
 from statim import StaticModel, train
 from statim.data.labelled import LabelledTexts
 from statim.data.reading import read_pairs
-from statim.errors import DataError, InputError
+from statim.errors import DataError, InputError, StorageError
 from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
+from statim.training import start as starts
 from statim.training.checkpoint import Checkpoints
 from statim.training.recipe import Recipe
 from statim.training.sets import training_data
@@ -108,6 +109,13 @@ def test_a_teachers_vectors_are_rotated_once(minilm, documented, tmp_path, monke
     save_tensors(kept, {"vectors": 2 * found}, {})
     np.testing.assert_allclose(table_of(start, documented), first, rtol=1e-5)  # the table's scale is its own
     kept.write_bytes(b"damaged")
+    np.testing.assert_array_equal(table_of(start, documented), first)
+
+    def refuse(*_):
+        raise StorageError("cannot write")
+
+    kept.unlink()
+    monkeypatch.setattr(starts, "save_tensors", refuse)
     np.testing.assert_array_equal(table_of(start, documented), first)
 
 

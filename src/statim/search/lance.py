@@ -446,7 +446,6 @@ def _refusal(place: str, error: BaseException) -> StatimError:
     number = re.search(r"\(os error (\d+)\)", said)
     if number and int(number[1]) in REFUSED:
         return StorageError(f"cannot read or write {place}: {REFUSALS[int(number[1])]}")
-    said = re.sub(r"lance error: |LanceError\(\w+\): ", "", said).split(", /")[
-        0
-    ]  # less its source files' names
+    said = re.sub(r"lance error: |LanceError\(\w+\): ", "", said)
+    said, *_ = said.split(", /")  # less its source files' names
     return ModelError(f"{place} is damaged: LanceDB says {said[:160]}; build the index anew")

@@ -1,5 +1,6 @@
 """Where a table starts: random numbers, a teacher's view of each token, or an earlier model."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -16,7 +17,7 @@ from statim import cache
 from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
-from statim.errors import InputError, ModelError
+from statim.errors import InputError, ModelError, StorageError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
@@ -62,7 +63,8 @@ def _cached(teacher: Teacher, kind: str, compute: Callable[[], Floats]) -> Float
         except (ModelError, KeyError):  # a damaged cache is no error: compute anew
             path.unlink()
     vectors = compute()
-    save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name})
+    with contextlib.suppress(StorageError):  # a cache that cannot be written costs time, not the result
+        save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name})
     return vectors
 
 
