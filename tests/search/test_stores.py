@@ -414,7 +414,7 @@ def test_stores_without_versions_are_not_compacted(place, model):
             index.compact()
 
 
-@pytest.mark.parametrize("dim", [8, 12])
+@pytest.mark.parametrize("dim", [8, 12, 64])
 def test_the_index_inside_lancedb(tmp_path, monkeypatch, dim):
     from statim.search import lance_index
 

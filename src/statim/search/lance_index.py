@@ -2,7 +2,7 @@
 
 Vectors lie in cells of k-means (IVF); in the cells that are closest to a query one bit a dimension is compared (RaBitQ: Gao and Long,
 2024), and the best are compared again as they are. It is built in seconds, unlike a graph (HNSW). LanceDB makes it of dimensions
-that 8 divides; others have a byte each. Rows that the index does not hold yet are compared exactly beside it.
+that 8 divides; others have a byte each, as have few dimensions, whose bits would say too little. Rows that the index does not hold yet are compared exactly beside it.
 """
 
 import datetime
@@ -18,6 +18,7 @@ from statim.search.tuning import DEPTH, least_effort
 
 LEAST = 50_000  # rows from which on there is an index
 CELL = 4096  # rows in a cell
+NARROW = 64  # dimensions below which there are too few bits
 OVER = 8  # candidates for each result that are compared as they are
 AIM = 0.995  # of what is closest to a sample is found; queries lie further out, and miss more
 SAMPLE = 64  # rows that are asked for, to choose how many cells to look into
@@ -79,7 +80,7 @@ def _made(table: Any, count: int, dim: int) -> Built:
     from lancedb.index import IvfRq, IvfSq
 
     cells = -(-count // CELL)
-    kind = IvfSq if dim % 8 else IvfRq
+    kind = IvfSq if dim % 8 or dim < NARROW else IvfRq
     table.create_index(VECTOR, config=kind(distance_type="cosine", num_partitions=cells), replace=True)
     queries, truth = _sample(table, count)
 
