@@ -56,7 +56,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     """The process's pool of so many threads, made on first use."""
     pool = _pools.get(threads)
     if pool is None:
-        pool = ThreadPoolExecutor(threads, "statim", initializer=setattr, initargs=(_here, "inside", True))
+        pool = ThreadPoolExecutor(threads, "statim", initializer=do_alone)
         pool = _pools.setdefault(threads, pool)
     return pool
 
@@ -65,7 +65,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork: the child makes its own
 
 
-def _alone(threads: int) -> bool:
+def do_alone() -> None:
+    """This thread's own work is done one part after the other from now on, as on a thread of the pools."""
+    _here.inside = True
+
+
+def alone(threads: int) -> bool:
+    """Is work for so many threads done here, one part after the other: on one, or on a thread of the pools?"""
     return threads == 1 or getattr(_here, "inside", False)
 
 
@@ -74,7 +80,7 @@ def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
 
     The first error is raised once every thread has come to rest; tasks that had not begun by then are not begun.
     """
-    if _alone(threads) or len(tasks) <= 1:
+    if alone(threads) or len(tasks) <= 1:
         return [task() for task in tasks]
     results: dict[int, R] = {}
     failed = threading.Event()
@@ -105,7 +111,7 @@ def stream(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iter
 
     However it ends (an error, an interrupt, a consumer that has seen enough), nothing runs on afterwards.
     """
-    if _alone(threads):
+    if alone(threads):
         yield from map(function, items)
         return
     process = os.getpid()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from problems import random_problem
 
+from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.quads import FAST_BYTES
 from statim.kernels.scores import PANEL, corrections, depths, multiply, pack, quantise
 from statim.training import contrastive as module
@@ -71,7 +72,11 @@ def test_the_gradient_stays_near_that_of_float32(threads, least_share):
         anchors, candidates, targets, precision="int8", least_share=least_share, **given
     )
     assert loss == pytest.approx(exact_loss, rel=1e-2)
-    assert 0 < np.linalg.norm(gradient - exact) < 0.05 * np.linalg.norm(exact)
+    differs = np.linalg.norm(gradient - exact) / np.linalg.norm(exact)
+    if FAST_BFLOAT16 or (FAST_BYTES and least_share):
+        assert 0 < differs < 0.05
+    else:
+        assert differs == 0  # nothing is rounded where the processor gains nothing by it
 
 
 def test_a_processor_without_the_instruction_takes_bfloat16(monkeypatch):

@@ -14,12 +14,14 @@ from numba import njit
 from statim.kernels.blocks import add_rows
 from statim.kernels.floats import load, store, store_random
 from statim.kernels.hashing import FIRST, GOLDEN, mixed
+from statim.kernels.waiting import Numbers, all_done, done, take
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.uint16]
 Groups = npt.NDArray[np.uint8]
+Parts = npt.NDArray[np.int64]
 Stored = npt.NDArray[Any]  # floats, or bfloat16 seen as int16
 
 SUMS = {"reassoc", "contract", "nsz"}
@@ -71,7 +73,7 @@ def bag(
     return written
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def pool_bags(
     fetched: Stored,
     slots: Ints,
@@ -245,7 +247,7 @@ def catch_up(
             _drift(table[row], first[row], second[row], move, eps)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def fetch(
     table: Floats,
     first: Stored,
@@ -266,6 +268,73 @@ def fetch(
     for u in range(start, end):
         catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon, groups, shrinks)
         _copy(table[rows[u]], out[u])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def read(
+    numbers: Numbers,
+    row_parts: Parts,
+    text_parts: Parts,
+    table: Floats,
+    first: Stored,
+    second: Stored,
+    last: Ints,
+    rows: Ints,
+    step: int,
+    drift: Floats,
+    ratio: float,
+    epsilon: float,
+    groups: Groups,
+    shrinks: Floats,
+    fetched: Stored,
+    slots: Ints,
+    ids: Ints,
+    counts: Counts,
+    offsets: Offsets,
+    totals: Ints,
+    texts: Offsets,
+    out: Floats,
+) -> None:
+    """``fetch`` all rows, then ``pool_bags`` of all texts; several threads at once may call it.
+
+    Args:
+        numbers: Of two phases, see ``waiting``.
+        row_parts: (parts, 2) rows from and to.
+        text_parts: (parts, 2) positions in ``texts`` likewise.
+        table: See ``fetch``; as are all up to ``fetched``, and ``pool_bags`` for those after it.
+    """
+    while True:
+        part = take(numbers, 0)
+        if part >= len(row_parts):
+            break
+        start, end = row_parts[part, 0], row_parts[part, 1]
+        fetch(
+            table,
+            first,
+            second,
+            last,
+            rows,
+            start,
+            end,
+            step,
+            drift,
+            ratio,
+            epsilon,
+            groups,
+            shrinks,
+            fetched,
+        )
+        done(numbers, 0)
+    if not all_done(numbers, 0, len(row_parts)):
+        return
+    while True:
+        part = take(numbers, 1)
+        if part >= len(text_parts):
+            break
+        start, end = text_parts[part, 0], text_parts[part, 1]
+        pool_bags(fetched, slots, ids, counts, offsets, totals, texts, start, end, out)
+        done(numbers, 1)
+    all_done(numbers, 1, len(text_parts))
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
@@ -289,7 +358,7 @@ def _square(x: Floats) -> Any:
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def gather(
     row_offsets: Offsets,
     positions: Ints,
@@ -341,7 +410,7 @@ def _adam_of_row(w: Floats, m: Stored, gradient: Stored, old: Any, new: Any, rat
         w[j] -= rate * mean
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def adam(
     table: Floats,
     first: Stored,
@@ -422,3 +491,80 @@ def adam(
                 eps,
                 mixed(np.uint32(np.uint32(row) * GOLDEN + np.uint32(step))),
             )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def update(
+    numbers: Numbers,
+    vector_parts: Parts,
+    row_parts: Parts,
+    vectors: Floats,
+    rounded: Stored,
+    row_offsets: Offsets,
+    positions: Ints,
+    shares: Floats,
+    gathered: Stored,
+    squares: npt.NDArray[np.float64],
+    counted: npt.NDArray[np.bool_],
+    clip: float,
+    table: Floats,
+    first: Stored,
+    second: Stored,
+    last: Ints,
+    rows: Ints,
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    groups: Groups,
+    multipliers: npt.NDArray[np.float64],
+    decay: float,
+) -> None:
+    """``copy`` the vectors' gradients, ``gather`` those of all rows, and take the step of ``adam``; several threads at once may call it.
+
+    Args:
+        numbers: Of three phases, see ``waiting``.
+        vector_parts: (parts, 2) vectors to copy, from and to; (0, 2) where they need no copy.
+        row_parts: (parts, 2) rows likewise.
+        vectors: (m, d) the gradients of the pooled vectors.
+        rounded: (m, d) written: their copy.
+        row_offsets: See ``gather``; as are positions, shares, ``gathered`` (its out) and squares.
+        counted: (rows that occur,) whether each counts where the norm is clipped.
+        clip: The norm that the whole gradient is scaled down to, if it is larger.
+        table: See ``adam``, as are all that follow.
+    """
+    while True:
+        part = take(numbers, 0)
+        if part >= len(vector_parts):
+            break
+        start, end = vector_parts[part, 0], vector_parts[part, 1]
+        copy(vectors, start, end, rounded)
+        done(numbers, 0)
+    if not all_done(numbers, 0, len(vector_parts)):
+        return
+    while True:
+        part = take(numbers, 1)
+        if part >= len(row_parts):
+            break
+        start, end = row_parts[part, 0], row_parts[part, 1]
+        gather(row_offsets, positions, shares, rounded, start, end, gathered, squares)
+        done(numbers, 1)
+    if not all_done(numbers, 1, len(row_parts)):
+        return
+    total = 0.0  # each thread finds it for itself
+    for u in range(len(squares)):
+        total += squares[u] if counted[u] else 0.0
+    norm = np.sqrt(total)
+    factor = min(1.0, clip / norm) if norm > 0 else 1.0
+    while True:
+        part = take(numbers, 2)
+        if part >= len(row_parts):
+            break
+        start, end = row_parts[part, 0], row_parts[part, 1]
+        adam(
+            table, first, second, last, rows, gathered, squares, start, end, factor, step, rate, beta1, beta2, epsilon, groups,
+            multipliers, decay,
+        )  # fmt: skip
+        done(numbers, 2)
+    all_done(numbers, 2, len(row_parts))

@@ -52,6 +52,53 @@ def _flag(most: Floats, drawn: Floats, flags: npt.NDArray[np.uint8]) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _chosen(flags: npt.NDArray[np.uint8], out: Ints) -> int:
+    """Write the columns that are flagged, without branches, which nobody could foresee; return how many."""
+    found = 0
+    for j in range(len(flags)):
+        out[found] = j
+        found += flags[j]
+    return found
+
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def _weigh(
+    chosen: Ints, exps: Floats, unit: Any, step: Any, drawn: Floats, target: int, own: Any, cosines: Floats, inverse: Any,
+    others: Floats, along: Floats, above: Floats,
+) -> None:  # fmt: skip
+    """Of one row and level and the columns chosen: set ``along`` to G * S, and add H to ``above``."""
+    one, nothing = exps.dtype.type(1), exps.dtype.type(0)
+    for k in range(len(chosen)):
+        j = chosen[k]
+        share = exps[j] * unit
+        g = max(share, one) * step if share > drawn[j] else nothing
+        g = own + share * step if j == target else g
+        along[k] = g * cosines[j]
+        above[k] += g * (inverse * others[j])
+
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def _put_down(
+    chosen: Ints,
+    along: Floats,
+    above: Floats,
+    column: int,
+    sums: Floats,
+    columns: Ints,
+    coefficients: Floats,
+    at: int,
+) -> tuple[Any, int]:
+    """Add ``along`` to the columns' sums; write what is not 0 of ``above`` from ``at``. The sum of ``along``, and the end."""
+    total = along.dtype.type(0)
+    for k in range(len(chosen)):
+        total += along[k]
+        sums[chosen[k]] += along[k]
+        columns[at], coefficients[at] = column + chosen[k], above[k]
+        at += 1 if above[k] != 0 else 0
+    return total, at
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def tile_to_entries(
     tile: Products,
     inverse_a: Floats,
@@ -77,6 +124,8 @@ def tile_to_entries(
     key: np.uint64,
     row: int,
     column: int,
+    columns: Ints,
+    coefficients: Floats,
 ) -> tuple[float, Offsets, Ints, Floats]:
     """The coefficients of a tile's gradient that are left.
 
@@ -87,21 +136,22 @@ def tile_to_entries(
         key: Decides what stays of the smaller ones.
         row: The tile's first row in the batch.
         column: The tile's first column in the batch.
+        columns: (L, at least N) room for the last but one that is returned.
+        coefficients: Of the same shape, for the last.
 
     Returns:
         The forward loss of the tile's targets. (L, R + 1) where each row's coefficients of each level begin; their columns in the
-        batch, (L, most of a level), ascending in a row; and the coefficients themselves, those of the sum over levels m >= l of H_m.
+        batch, (L, at least as many as a level has), ascending in a row; and the coefficients themselves, those of the sum over levels
+        m >= l of H_m. The last two are in the room that was given, or in more.
     """
     (L, R), N = tile.shape[:2], inverse_p.shape[1]
-    kind = inverse_a.dtype.type
     cosines, exps = buffers[:L], buffers[L : 2 * L]
     products, scratch, most = buffers[2 * L], buffers[2 * L + 1], buffers[2 * L + 2]
-    flags = np.zeros(-(-N // 8) * 8, np.uint8)
-    eights = flags.view(np.uint64)
+    flags, places = np.empty(N, np.uint8), np.empty(N + 1, np.int32)
+    along, above = np.empty(N, inverse_a.dtype), np.empty(N, inverse_a.dtype)
     drawn, fresh = np.empty(N, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     units, steps = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     offsets = np.zeros((L, R + 1), np.int64)
-    columns, coefficients = np.empty((L, N + 64 * R), np.int32), np.empty((L, N + 64 * R), inverse_a.dtype)
     loss = 0.0
     for i in range(R):
         target = targets[i]
@@ -139,31 +189,18 @@ def tile_to_entries(
         _flag(most, drawn, flags)
         if target >= 0:
             flags[target] = 1
-        columns, coefficients = _room(columns, coefficients, offsets[:, i].max() + N)
-        offsets[:, i + 1] = offsets[:, i]
-        for eight in range(len(eights)):
-            if eights[eight] == 0:
-                continue
-            for j in range(8 * eight, 8 * eight + 8):
-                if flags[j] == 0:
-                    continue
-                above = kind(0)
-                for level in range(L - 1, -1, -1):
-                    pull, share = scale * weights[level], exps[level, j] * units[level]
-                    g = kind(0)
-                    if j == target:
-                        g = share * steps[level] - pull + backward[i, level]
-                    elif share > drawn[j]:
-                        g = max(share, kind(1)) * steps[level]
-                    if g != 0:
-                        along = g * cosines[level, j]
-                        row_sums[i, level] += along
-                        column_sums[level, j] += along
-                        above += g * (inverse_a[i, level] * inverse_p[level, j])
-                    if above != 0:
-                        at = offsets[level, i + 1]
-                        columns[level, at], coefficients[level, at] = column + j, above
-                        offsets[level, i + 1] = at + 1
+        chosen = places[: _chosen(flags, places)]
+        columns, coefficients = _room(columns, coefficients, offsets[:, i].max() + len(chosen) + 1)
+        above[: len(chosen)] = 0.0
+        for level in range(L - 1, -1, -1):
+            _weigh(
+                chosen, exps[level], units[level], steps[level], drawn, target, backward[i, level] - scale * weights[level],
+                cosines[level], inverse_a[i, level], inverse_p[level], along, above,
+            )  # fmt: skip
+            more, offsets[level, i + 1] = _put_down(
+                chosen, along, above, column, column_sums[level], columns[level], coefficients[level], offsets[level, i]
+            )  # fmt: skip
+            row_sums[i, level] += more
     return loss, offsets, columns, coefficients
 
 

@@ -40,17 +40,24 @@ from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.quads import FAST_BYTES
 from statim.kernels.sampled import add_anchors, add_candidates, count, tile_to_entries, turn
 from statim.kernels.scores import corrections, depths, multiply, pack, quantise
+from statim.training import phases
+from statim.training.phases import Phase
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
 MOST_ROWS = 1024  # in one tile; with more, products are no faster
 MOST_COLUMNS = 8192  # in one tile; a row of more is cut, which costs its products a second time
 CUT_COLUMNS = 4096  # of such tiles
+USUAL = 1.5  # times 1 / least: coefficients that are left of a row; more find room, too
 PADDING = (
     64  # columns are filled up to a multiple of it, so that products have few shapes, each prepared once
 )
 
 Floats = npt.NDArray[np.floating[Any]]
+Sweeps = Callable[[list[tuple[int, int]], int], "_Sweep"]  # of a share, and its number
+Given = tuple[
+    bool, Floats, Floats, "_Backward", Floats
+]  # are tops and totals known, these, the backward direction, row sums
 Shares = list[list[tuple[int, int]]]  # of each thread the rows of its tiles, from and to
 
 
@@ -166,37 +173,42 @@ class _Batch:
             np.empty((len(a), len(levels)), kind),
             np.empty((len(p), len(levels)), kind),
         )
-        self.stored = np.dtype(np.int16 if half else kind)  # of factors and products; bfloat16 as int16
+        # of factors and products; bfloat16 as int16, also where only sums of a few of them are made
+        self.stored = np.dtype(np.int16 if half or eighth else kind)
         self.tiled = np.dtype(np.int16) if eighth else self.stored  # of tiles
         factors = workspace.take("factors", (len(a) + _padded(len(p)), a.shape[1]), self.stored)
         factors[len(a) + len(p) :] = 0
         self.factors = factors
-        self.eighth = self._quantised() if eighth else None
-        self._prepare(factors)
         self.torch_a, torch_p = _floats(factors[: len(a)]), _floats(factors[len(a) :])
-        self.limits = np.full(len(a), np.nan, kind)
-        if margin is not None:
-            margins(
-                a, p, targets.columns, self.inverse_a[:, -1], self.inverse_p[:, -1], kind(margin), self.limits
-            )
-        self.others = np.ascontiguousarray(self.inverse_p.T)
+        self.limits, self.margin = np.full(len(a), np.nan, kind), None if margin is None else kind(margin)
+        self.others = np.empty((len(levels), len(p)), kind)
+        self.in_bytes = eighth
+        self.eighth: tuple[npt.NDArray[Any], ...] | None = None
         self.a_blocks = [self.torch_a[:, block] for block in self.blocks]
         self.p_blocks = [torch_p[:, block] for block in self.blocks]
 
-    def _prepare(self, factors: npt.NDArray[Any]) -> None:
-        """Set the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
-        tasks = [
-            partial(prepare, vectors, self.bounds, *part, inverse, out)
-            for vectors, inverse, out in (
-                (self.a, self.inverse_a, factors),
-                (self.p, self.inverse_p, factors[len(self.a) :]),
-            )
-            for part in pool.ranges(len(vectors), self.threads)
-        ]
-        pool.run(tasks, self.threads)
+    def _prepared(self) -> list[Phase]:
+        """What sets the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
+        tasks: list[Callable[[], None]] = []
+        if self.in_bytes:
+            self.eighth, tasks = self._quantised()
+        for vectors, inverse, out in (
+            (self.a, self.inverse_a, self.factors),
+            (self.p, self.inverse_p, self.factors[len(self.a) :]),
+        ):
+            for part in pool.ranges(len(vectors), self.threads):
+                tasks.append(partial(prepare, vectors, self.bounds, *part, inverse, out))
+        return [(len(tasks), lambda task: tasks[task]()), (1, self._settle)]
 
-    def _quantised(self) -> tuple[npt.NDArray[Any], ...]:
-        """All that ``scores.multiply`` takes of the batch."""
+    def _settle(self, _: int) -> None:
+        """What follows from all inverse norms."""
+        self.others[:] = self.inverse_p.T
+        if self.margin is not None:
+            last = self.inverse_a[:, -1], self.inverse_p[:, -1]
+            margins(self.a, self.p, self.targets.columns, *last, self.margin, self.limits)
+
+    def _quantised(self) -> tuple[tuple[npt.NDArray[Any], ...], list[Callable[[], None]]]:
+        """All that ``scores.multiply`` takes of the batch, and what sets it."""
         (B, N, L), places = (len(self.a), len(self.p), len(self.blocks)), depths(self.bounds)
         take, padded = self.workspace.take, _padded(N)
         a, p = (
@@ -215,11 +227,9 @@ class _Batch:
             quantise(self.p, self.bounds, places, start, min(end, N), scales_p, p)
             pack(p, places, start, end, packed)
 
-        tasks = [partial(anchors, *part) for part in pool.ranges(B, self.threads)]
-        pool.run(
-            tasks + [partial(candidates, *part) for part in pool.ranges(padded, self.threads)], self.threads
-        )
-        return a, sums, scales_a, packed, scales_p, places
+        tasks: list[Callable[[], None]] = [partial(anchors, *part) for part in pool.ranges(B, self.threads)]
+        tasks += [partial(candidates, *part) for part in pool.ranges(padded, self.threads)]
+        return (a, sums, scales_a, packed, scales_p, places), tasks
 
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
         (B, d), N, L = self.a.shape, len(self.p), len(self.blocks)
@@ -229,117 +239,66 @@ class _Batch:
         rows = [(start, min(start + R, B)) for start in range(0, B, R)]
         columns = [(start, min(start + C, N)) for start in range(0, N, C)]
         shares = [rows[first :: self.threads] for first in range(min(self.threads, len(rows)))]
-        sweep = partial(_Sweep, self, columns, R, _padded(min(C, N)))
+        sweep: Sweeps = partial(_Sweep, self, columns, R, _padded(min(C, N)))
 
         dtype = self.a.dtype
         tops = np.full((B, L), -np.inf if self.find else self.scale, dtype)
         totals, aims = np.zeros((B, L), dtype), np.zeros((B, L), dtype)
+        row_sums, gradient = np.zeros((B, L), dtype), self.workspace.take("gradient", (B + N, d), dtype)
+        backward = _Backward(self, len(shares))
+        steps = self._prepared()
         if len(columns) > 1:
-            pool.run(
-                [
-                    partial(sweep(share, index).totals, tops, totals, aims)
-                    for index, share in enumerate(shares)
-                ],
-                self.threads,
-            )
-        loss_back, column_tops, factors, backward = (
-            0.0,
-            np.zeros((0, 0), dtype),
-            np.zeros((0, 0), dtype),
-            np.zeros((B, L), dtype),
-        )
+            steps.append((len(shares), lambda index: sweep(shares[index], index).totals(tops, totals, aims)))
         if self.both:
-            found = pool.run(
-                [sweep(share, index).column_totals for index, share in enumerate(shares)], self.threads
-            )
-            loss_back, column_tops, factors, backward = self._backward_direction(*zip(*found, strict=True))
-
-        gradient = self.workspace.take("gradient", (B + N, d), dtype)
-        row_sums = np.zeros((B, L), dtype)
-        known = len(columns) > 1
-        given = known, tops, totals, column_tops, factors, backward, row_sums
+            steps.append((len(shares), lambda index: backward.add(index, sweep(shares[index], index))))
+            steps.append((1, backward.finish))
+        given = len(columns) > 1, tops, totals, backward, row_sums
+        last: _Sampled | _Dense
         if self.least > 0:
-            results = self._sampled(sweep, shares, (*given, aims), gradient)
+            last = _Sampled(self, shares, sweep, given, aims, gradient)
         else:
-            results = self._dense(sweep, shares, given, gradient)
-        column_sums = np.ascontiguousarray(np.sum([result[1] for result in results], axis=0).T)
-        ranges = pool.ranges(N, self.threads)
-        finish = partial(
-            self._finish, gradient[B:], [more for result in results[1:] for more in result[2:]], column_sums
-        )
-        tasks = [partial(finish, *part) for part in ranges] + [
-            partial(remove_radial, gradient[:B], self.a, row_sums, self.inverse_a, self.bounds, *part)
-            for part in pool.ranges(B, self.threads)
-        ]
-        pool.run(tasks, self.threads)
-        return loss_back + math.fsum(result[0] for result in results), gradient
+            last = _Dense(self, shares, sweep, given, gradient)
+        phases.run(steps + last.steps(), self.threads)
+        return backward.loss + math.fsum(last.losses), gradient
 
-    def _dense(
-        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
-    ) -> list[tuple[Any, ...]]:  # fmt: skip
-        """Of each thread the loss, the column sums and its share of the candidates' gradient; the first writes that in place."""
-        B, (N, d) = len(self.a), self.p.shape
-        tasks = [
-            partial(
-                sweep(share, index).gradient, *given, gradient[:B],
-                gradient[B:] if index == 0 else self.workspace.take(f"candidates {index}", (N, d), gradient.dtype),
-            )
-            for index, share in enumerate(shares)
-        ]  # fmt: skip
-        return pool.run(tasks, self.threads)
+    def remove_radial_of_anchors(self, da: Floats, sums: Floats, start: int, end: int) -> None:
+        """Of rows whose sums (B, L) of G * S are complete."""
+        remove_radial(da, self.a, sums, self.inverse_a, self.bounds, start, end)
 
-    def _sampled(
-        self, sweep: Callable[..., Any], shares: Shares, given: tuple[Any, ...], gradient: Floats
-    ) -> list[tuple[Any, ...]]:  # fmt: skip
-        """Write the gradient, but for its radial part; of each thread the loss and the column sums."""
-        da, dp = gradient[: len(self.a)], gradient[len(self.a) :]
-        tasks = [partial(sweep(share, index).entries, *given, da) for index, share in enumerate(shares)]
-        parts = pool.run(tasks, self.threads)
-        self._candidates([tile for *_, tiles in parts for tile in tiles], dp)
-        return [(loss, sums) for loss, sums, _ in parts]
+    def remove_radial_of_candidates(self, dp: Floats, sums: list[Floats], start: int, end: int) -> None:
+        """Of columns whose sums of G * S, (L, N) of each share, are complete."""
+        own = np.zeros((end - start, len(self.bounds)), dp.dtype)
+        for share in sums:
+            own += share[:, start:end].T
+        columns = slice(start, end)
+        remove_radial(dp[columns], self.p[columns], own, self.inverse_p[columns], self.bounds, 0, end - start)
 
-    def _candidates(self, tiles: list["_Entries"], dp: Floats) -> None:
-        """Set the candidates' gradient, but for its radial part, from what all tiles have left."""
-        L, N = len(self.blocks), len(dp)
-        counts = np.zeros((L, N), np.int64)
-        starts = np.zeros(L * N + 1, np.int64)
-        levels = pool.ranges(L, self.threads)
 
-        def add_up(start: int, end: int) -> None:
-            for tile in tiles:
-                count(tile.offsets, tile.columns, start, end, counts)
+class _Backward:
+    """The direction from candidates to anchors: the softmax of each positive over all anchors. Nothing until it is finished.
 
-        pool.run([partial(add_up, *part) for part in levels], self.threads)
-        np.cumsum(counts.ravel(), out=starts[1:])
-        rows, turned = np.empty(starts[-1], np.int32), np.empty(starts[-1], dp.dtype)
-        ends = starts[:-1].reshape(L, N).copy()
+    Attributes:
+        loss: Of this direction.
+        tops: (L, N) the shift of each column's logits; (0, 0) where there is no such direction.
+        factors: (L, N) what each column's shifted exponentials are multiplied by in G.
+        own: (B, L) G at the positives themselves.
+    """
 
-        def turn_all(start: int, end: int) -> None:
-            for tile in tiles:
-                turn(tile.row, tile.offsets, tile.columns, tile.coefficients, start, end, ends, rows, turned)
+    def __init__(self, batch: _Batch, shares: int) -> None:
+        self._batch = batch
+        self._found: list[tuple[Floats, ...]] = [()] * shares
+        nothing = np.zeros((0, 0), batch.a.dtype)
+        self.loss, self.tops, self.factors = 0.0, nothing, nothing
+        self.own = np.zeros((len(batch.a), len(batch.blocks)), batch.a.dtype)
 
-        pool.run([partial(turn_all, *part) for part in levels], self.threads)
-        gather = partial(add_candidates, self.factors, self.bounds, starts, rows, turned)
-        pool.run(
-            [partial(gather, *part, dp) for part in pool.ranges(N, pool.PARTS * self.threads)], self.threads
-        )
+    def add(self, index: int, sweep: "_Sweep") -> None:
+        """A share of the rows."""
+        self._found[index] = sweep.column_totals()
 
-    def _finish(self, dp: Floats, others: list[Floats], sums: Floats, start: int, end: int) -> None:
-        """Add the threads' shares of the candidates' gradient [start, end), in order, and take out the radial part."""
-        for other in others:
-            add(other[start:end], False, dp[start:end])
-        remove_radial(dp, self.p, sums, self.inverse_p, self.bounds, start, end)
-
-    def _backward_direction(
-        self, tops: tuple[Floats, ...], sums: tuple[Floats, ...], aims: tuple[Floats, ...]
-    ) -> tuple[float, Floats, Floats, Floats]:
-        """The softmax of each positive over all anchors, from the sweep over all tiles.
-
-        Returns:
-            The loss; the shift (L, N) of each column's logits; the factor (L, N) of each column's shifted exponentials in G; and
-            G (B, L) at the positives themselves.
-        """
-        columns, dtype = self.targets.columns, self.a.dtype
+    def finish(self, _: int) -> None:
+        """All of them have been added."""
+        batch, (tops, sums, aims) = self._batch, zip(*self._found, strict=True)
+        columns, dtype = batch.targets.columns, batch.a.dtype
         top = np.max(tops, axis=0)
         total = np.zeros_like(top)
         for part_top, part in zip(tops, sums, strict=True):
@@ -347,12 +306,95 @@ class _Batch:
         aim = (np.sum(aims, axis=0) - top[:, columns].T).astype(np.float64)
         own = np.exp(aim)
         whole = own + total[:, columns].T
-        pull = (self.scale * self.weights).astype(np.float64)
+        pull = (batch.scale * batch.weights).astype(np.float64)
         factors = np.zeros(top.shape, np.float64)
         for level in range(len(pull)):
             np.add.at(factors[level], columns, pull[level] / whole[:, level])
-        loss = float(np.sum(self.weights * (np.log(whole) - aim)))
-        return loss, top, factors.astype(dtype), (pull * (own / whole - 1)).astype(dtype)
+        self.loss = float(np.sum(batch.weights * (np.log(whole) - aim)))
+        self.tops, self.factors = top, factors.astype(dtype)
+        self.own = (pull * (own / whole - 1)).astype(dtype)
+
+
+class _Dense:
+    """The gradient by products with all coefficients; each share has a sum of its own for the candidates, the first in place."""
+
+    def __init__(self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, gradient: Floats) -> None:
+        self._batch, self._shares, self._sweep, self._given = batch, shares, sweep, given
+        self._gradient, self.losses, (B, (N, d)) = (
+            gradient,
+            [0.0] * len(shares),
+            (len(batch.a), batch.p.shape),
+        )
+        take, kind = batch.workspace.take, gradient.dtype
+        self._sums = [np.zeros((len(batch.blocks), N), kind) for _ in shares]
+        self._parts = [
+            gradient[B:] if index == 0 else take(f"candidates {index}", (N, d), kind)
+            for index in range(len(shares))
+        ]
+        self._ranges = pool.ranges(N, pool.PARTS * batch.threads)
+
+    def steps(self) -> list[Phase]:
+        """All that is to be done."""
+        return [(len(self._shares), self._share), (len(self._ranges), self._finish)]
+
+    def _share(self, index: int) -> None:
+        sweep, da = self._sweep(self._shares[index], index), self._gradient[: len(self._batch.a)]
+        self.losses[index] = sweep.gradient(*self._given, self._sums[index], da, self._parts[index])
+
+    def _finish(self, part: int) -> None:
+        start, end = self._ranges[part]
+        dp = self._parts[0]
+        for other in self._parts[1:]:
+            add(other[start:end], False, dp[start:end])
+        self._batch.remove_radial_of_candidates(dp, self._sums, start, end)
+
+
+class _Sampled:
+    """The gradient by sums of the few vectors whose coefficients are left."""
+
+    def __init__(self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, aims: Floats, gradient: Floats) -> None:  # fmt: skip
+        self._batch, self._shares, self._sweep, self._given, self._aims = batch, shares, sweep, given, aims
+        self._gradient, self.losses = gradient, [0.0] * len(shares)
+        self._levels, self._n = len(batch.blocks), len(batch.p)
+        self._sums = [np.zeros((self._levels, self._n), gradient.dtype) for _ in shares]
+        self._counts = np.zeros((len(shares), self._levels, self._n), np.int64)
+        self._tiles: list[list[_Entries]] = [[] for _ in shares]
+        self._ranges = pool.ranges(self._n, pool.PARTS * batch.threads)
+
+    def steps(self) -> list[Phase]:
+        """All that is to be done."""
+        first, last = (len(self._shares), self._share), (len(self._ranges), self._finish)
+        return [first, (1, self._lay_out), (self._levels, self._turn), last]
+
+    def _share(self, index: int) -> None:
+        sweep, da = self._sweep(self._shares[index], index), self._gradient[: len(self._batch.a)]
+        self.losses[index], self._tiles[index] = sweep.entries(
+            *self._given, self._sums[index], self._counts[index], self._aims, da
+        )
+
+    def _lay_out(self, _: int) -> None:
+        """Where the coefficients of each level, candidate and share begin, once they are turned."""
+        ends = np.cumsum(
+            self._counts.reshape(len(self._shares), -1).T
+        )  # of a candidate's, one share's after the other's
+        self._starts = np.concatenate([[0], ends[len(self._shares) - 1 :: len(self._shares)]])
+        before = np.concatenate([[0], ends[:-1]]).reshape(-1, len(self._shares)).T
+        self._places = np.ascontiguousarray(before).reshape(self._counts.shape)
+        take, kept = self._batch.workspace.take, int(ends[-1])
+        self._rows = take("rows of candidates", (kept,), np.int32)
+        self._turned = take("coefficients of candidates", (kept,), self._gradient.dtype)
+
+    def _turn(self, level: int) -> None:
+        for places, tiles in zip(self._places, self._tiles, strict=True):
+            for tile in tiles:
+                own = tile.row, tile.offsets, tile.columns, tile.coefficients
+                turn(*own, level, level + 1, places, self._rows, self._turned)
+
+    def _finish(self, part: int) -> None:
+        (start, end), batch = self._ranges[part], self._batch
+        dp = self._gradient[len(batch.a) :]
+        add_candidates(batch.factors, batch.bounds, self._starts, self._rows, self._turned, start, end, dp)
+        batch.remove_radial_of_candidates(dp, self._sums, start, end)
 
 
 @dataclass(frozen=True)
@@ -405,6 +447,18 @@ class _Sweep:
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
 
+    def _room(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[npt.NDArray[np.int32], Floats]:
+        """For the coefficients that are left of a tile, of usual size."""
+        L, n, tile = len(self.batch.blocks), columns[1] - columns[0], f"{rows[0]}, {columns[0]}"
+        most, take = (
+            n + int(min(n, USUAL / self.batch.least) * (rows[1] - rows[0])),
+            self.batch.workspace.take,
+        )
+        return (
+            take(f"columns of {tile}", (L, most), np.int32),
+            take(f"coefficients of {tile}", (L, most), self.batch.a.dtype),
+        )
+
     def totals(self, tops: Floats, totals: Floats, aims: Floats) -> None:
         for rows, columns, _, shared in self._tiles():
             at = slice(*rows)
@@ -426,35 +480,36 @@ class _Sweep:
         return tops, totals, aims
 
     def entries(
-        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
-        row_sums: Floats, aims: Floats, da: Floats,
-    ) -> tuple[float, Floats, list[_Entries]]:  # fmt: skip
-        """Write these rows of da; return the forward loss, the column sums of G * S, and what is left of each tile."""
+        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats,
+        counts: npt.NDArray[np.int64], aims: Floats, da: Floats,
+    ) -> tuple[float, list[_Entries]]:  # fmt: skip
+        """Write these rows of da, add to the column sums of G * S and to the counts; return the loss and what is left of each tile."""
         batch = self.batch
-        column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
         candidates = batch.factors[len(batch.a) :]
         loss, tiles = 0.0, []
         for rows, columns, _, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)
             sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
             more, *left = tile_to_entries(
-                *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(column_tops, columns),
-                _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
-                batch.least, np.uint64(batch.targets.key), rows[0], columns[0],
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(backward.tops, columns),
+                _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
+                batch.least, np.uint64(batch.targets.key), rows[0], columns[0], *self._room(rows, columns),
             )  # fmt: skip
             loss += more
             column_sums[:, of] += sums
             add_anchors(candidates, batch.bounds, *left, columns[0] == 0, da[at])
+            count(left[0], left[1], 0, len(counts), counts)
+            if columns == self.columns[-1]:
+                batch.remove_radial_of_anchors(da, row_sums, *rows)
             tiles.append(_Entries(rows[0], *left))
-        return loss, column_sums, tiles
+        return loss, tiles
 
     def gradient(
-        self, known: bool, tops: Floats, totals: Floats, column_tops: Floats, column_factors: Floats, backward: Floats,
-        row_sums: Floats, da: Floats, dp: Floats,
-    ) -> tuple[float, Floats, Floats]:  # fmt: skip
-        """Write these rows of da, and this share of dp; return the forward loss, the column sums of G * S, and dp."""
+        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats, da: Floats,
+        dp: Floats,
+    ) -> float:  # fmt: skip
+        """Write these rows of da, and this share of dp; add to the column sums of G * S; return the forward loss."""
         batch = self.batch
-        column_sums = np.zeros((len(batch.blocks), len(batch.p)), batch.a.dtype)
         product = self._tensor(
             "product", (max(self.most_rows, self.most_columns), batch.a.shape[1]), batch.stored
         )
@@ -464,8 +519,8 @@ class _Sweep:
             padded = slice(columns[0], columns[0] + tile.shape[2])
             sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
             loss += tile_to_gradient(
-                *shared, batch.weights, known, batch.find, tops[at], totals[at], _cut(column_tops, columns),
-                _cut(column_factors, columns), backward[at], sums, row_sums[at], self._buffers(columns),
+                *shared, batch.weights, known, batch.find, tops[at], totals[at], _cut(backward.tops, columns),
+                _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
             )  # fmt: skip
             column_sums[:, of] += sums
             for level, block in enumerate(batch.blocks):
@@ -474,7 +529,9 @@ class _Sweep:
             for level, block in enumerate(batch.blocks):
                 torch.mm(tile[level].T, batch.a_blocks[level][at], out=product[: tile.shape[2], block])
             add(_bits(product[: tile.shape[2]]), rows == self.rows[0], dp[of])
-        return loss, column_sums, dp
+            if columns == self.columns[-1]:
+                batch.remove_radial_of_anchors(da, row_sums, *rows)
+        return loss
 
 
 def _even(rows: int, most: int, threads: int) -> int:

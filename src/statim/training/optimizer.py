@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import InputError
-from statim.kernels.rows import adam, catch_up, copy, fetch, gather, pool_bags, sort_by_row
+from statim.kernels.rows import catch_up, read, sort_by_row, update
+from statim.kernels.waiting import Numbers
+from statim.training import phases
 from statim.training.bags import Bags
 from statim.training.recipe import check_decay
 from statim.training.workspace import Workspace
@@ -17,6 +19,7 @@ from statim.training.workspace import Workspace
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
 MOST_RATES = 256
+PLANS = 2  # that are valid at once: one is made ahead
 
 Floats = npt.NDArray[np.float32]
 
@@ -103,6 +106,7 @@ class SparseAdam:
         self._starts = np.empty(len(self.table) + 1, np.int32)
         self._stored = np.dtype(np.int16) if self.precision != "fp32" else self.table.dtype
         self._workspace = Workspace()
+        self._plans, self._planned = [Workspace() for _ in range(PLANS + 1)], 0
 
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.rows.catch_up``.
@@ -126,11 +130,23 @@ class SparseAdam:
         return drift, shrinks if self.decay > 0 else shrinks[:, :0].copy()
 
     def plan(self, bags: Bags, texts: npt.NDArray[np.int64]) -> "Plan":
-        """Sort a batch's entries by row; this reads nothing of the table, so it can be done ahead, by one thread at a time."""
+        """Sort a batch's entries by row; this reads nothing of the table, so it can be done ahead, by one thread at a time.
+
+        The plan is valid until PLANS more have been made.
+        """
         work = np.concatenate([[0], np.cumsum(bags.offsets[texts + 1] - bags.offsets[texts])])
         entries, V = int(work[-1]), len(self.table)
-        rows, slots, row_offsets = np.empty(V, np.int32), np.empty(V, np.int32), np.empty(V + 1, np.int64)
-        positions, shares = np.empty(entries, np.int32), np.empty(entries, self.table.dtype)
+        self._planned += 1
+        take = self._plans[self._planned % len(self._plans)].take
+        rows, slots, row_offsets = (
+            take("rows", (V,), np.int32),
+            take("slots", (V,), np.int32),
+            take("row offsets", (V + 1,), np.int64),
+        )
+        positions, shares = (
+            take("positions", (entries,), np.int32),
+            take("shares", (entries,), self.table.dtype),
+        )
         found = sort_by_row(
             bags.ids,
             bags.counts,
@@ -148,21 +164,19 @@ class SparseAdam:
 
     def read(self, plan: "Plan") -> Floats:
         """The pooled vectors of the plan's texts, (m, d), from rows brought up to date; valid until the next call."""
-        d = self.table.shape[1]
+        d, bags = self.table.shape[1], plan.bags
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
-        tasks = [
-            partial(fetch, *self._state(self.table, plan.rows, bounds), fetched)
-            for bounds in pool.ranges(plan.found, pool.PARTS * self.threads)
-        ]
-        pool.run(tasks, self.threads)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
-        bags = plan.bags
-        entries = bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
-        tasks = [
-            partial(pool_bags, fetched, plan.slots, *entries, *bounds, vectors)
-            for bounds in _even(plan.work, pool.PARTS * self.threads)
-        ]
-        pool.run(tasks, self.threads)
+        most = pool.PARTS * self.threads
+        parts = _parts(pool.ranges(plan.found, most)), _parts(_even(plan.work, most))
+        entries = plan.slots, bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
+        state = self.table, self.first, self.second, self.last, plan.rows, self.step
+        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
+
+        def go(numbers: Numbers) -> None:
+            read(numbers, *parts, *state, *series, fetched, *entries, vectors)
+
+        phases.together(go, 2, self.threads)
         return vectors
 
     def _state(self, table: Floats, rows: npt.NDArray[np.int32], bounds: tuple[int, int]) -> tuple[Any, ...]:
@@ -178,22 +192,41 @@ class SparseAdam:
         gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self._stored)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
-        parts = _even(work, pool.PARTS * self.threads)
-        rounded = gradients
+        most, rounded = pool.PARTS * self.threads, gradients
         if self._stored != gradients.dtype:
             rounded = self._workspace.take("rounded", gradients.shape, self._stored)
-            ranges = pool.ranges(len(gradients), pool.PARTS * self.threads)
-            pool.run([partial(copy, gradients, *bounds, rounded) for bounds in ranges], self.threads)
-        entries = plan.row_offsets, plan.positions, plan.shares, rounded
-        pool.run([partial(gather, *entries, *part, gathered, squares) for part in parts], self.threads)
-        if self.row_rates is not None:
-            squares[self.row_rates[plan.rows[:found]] == 0] = 0
-        norm = float(np.sqrt(squares.sum()))
-        factor = min(1.0, self.clip / norm) if self.clip is not None and norm > 0 else 1.0
-        state = self.table, self.first, self.second, self.last, plan.rows, gathered, squares
-        numbers = factor, self.step, self.rates[self.step], BETA1, BETA2, EPSILON
-        own = self._groups, self._multipliers, self.decay
-        pool.run([partial(adam, *state, *part, *numbers, *own) for part in parts], self.threads)
+        copied = pool.ranges(0 if rounded is gradients else len(gradients), most)
+        parts = _parts(copied), _parts(_even(work, most))
+        counted = (
+            np.ones(found, np.bool_) if self.row_rates is None else self.row_rates[plan.rows[:found]] != 0
+        )
+        entries = (
+            gradients,
+            rounded,
+            plan.row_offsets,
+            plan.positions,
+            plan.shares,
+            gathered,
+            squares,
+            counted,
+        )
+        clip = np.inf if self.clip is None else float(self.clip)
+        state = self.table, self.first, self.second, self.last, plan.rows
+        numbers = (
+            self.step,
+            self.rates[self.step],
+            BETA1,
+            BETA2,
+            EPSILON,
+            self._groups,
+            self._multipliers,
+            self.decay,
+        )
+
+        def go(phase: Numbers) -> None:
+            update(phase, *parts, *entries, clip, *state, *numbers)
+
+        phases.together(go, 3, self.threads)
 
     def current(self, out: Floats | None = None) -> Floats:
         """A copy of the table with every row brought up to the present step; the training itself is not touched.
@@ -231,6 +264,11 @@ def _groups(
     if len(multipliers) > MOST_RATES:
         raise InputError(f"rows have {len(multipliers):,} different rates; at most {MOST_RATES} are possible")
     return multipliers.astype(np.float64), groups.astype(np.uint8)
+
+
+def _parts(ranges: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """(n, 2), as compiled code takes them."""
+    return np.array(ranges, np.int64).reshape(-1, 2)
 
 
 def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:

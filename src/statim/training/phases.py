@@ -1,0 +1,134 @@
+"""Work in phases that several threads do together: all of a phase before any of the next, without going to sleep between them.
+
+Nor between one piece of work and the next, if that comes soon: a step of a training takes so few milliseconds that waking threads,
+which takes longest on a virtual machine, would be much of it.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from statim import threads as pool
+from statim.kernels.waiting import SPACING, SPINS, Numbers, add, all_done, done, take, wait_for
+
+Phase = tuple[int, Callable[[int], object]]  # how many parts, and what does one
+
+PATIENCE = 2 * SPINS  # looks, a millisecond or two, before a thread without work goes to sleep
+
+
+def run(phases: Sequence[Phase], threads: int) -> None:
+    """Do the parts of each phase on at most ``threads`` threads, this one included; whoever is free takes the next.
+
+    A thread only waits for parts that others are doing, so nothing is lost where these come late.
+
+    The first error is raised once every thread has come to rest; parts that had not begun by then are not begun.
+    """
+    if pool.alone(threads):
+        for parts, act in phases:
+            for part in range(parts):
+                act(part)
+        return
+
+    def go(numbers: Numbers) -> None:
+        for phase, (parts, act) in enumerate(phases):
+            while not numbers[0] and (part := take(numbers, phase)) < parts:
+                act(part)
+                done(numbers, phase)
+            if not all_done(numbers, phase, parts):
+                return
+
+    together(go, len(phases), threads)
+
+
+def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None:
+    """Let all threads go through some phases.
+
+    Args:
+        go: What each does: of every phase, it takes parts while there are any, and waits until all are done, with the functions of
+            ``kernels.waiting`` and the numbers that it is given.
+        phases: How many.
+        threads: Threads to use, this one included. Errors are raised as by ``run``.
+    """
+    work = _Work(go, phases)
+    helpers = _helpers.get(threads) or _helpers.setdefault(threads, _Helpers(threads - 1))
+    if pool.alone(threads):
+        work()
+    elif helpers.lock.acquire(blocking=False):
+        try:
+            helpers.help(work)
+        finally:
+            helpers.lock.release()
+    else:  # they are at another thread's work
+        pool.run([work] * threads, threads)
+    work.finish()
+
+
+class _Work:
+    """What any number of threads may do together; each returns when there is nothing left to do."""
+
+    def __init__(self, go: Callable[[Numbers], object], phases: int) -> None:
+        self._go, self._errors = go, list[BaseException]()
+        # a failure, the phases; then threads that have come, and left, and nothing
+        self._came, self._left, self._never = (SPACING * (2 * phases + place) for place in (1, 2, 3))
+        self._numbers = np.zeros(self._never + SPACING, np.int64)
+
+    def __call__(self) -> None:
+        add(self._numbers, self._came, 1)
+        try:
+            self._go(self._numbers)
+        except BaseException as error:
+            self._errors.append(error)
+            add(self._numbers, 0, 1)
+        finally:
+            add(self._numbers, self._left, 1)
+
+    def finish(self) -> None:
+        """Raise the first error, when all threads have left."""
+        if self._errors:
+            wait_for(self._numbers, self._left, int(self._numbers[self._came]), self._never)
+            raise self._errors[0]
+
+
+class _Helpers:
+    """Threads that wait for work, awake for a while; whoever holds the lock may give them some."""
+
+    def __init__(self, count: int) -> None:
+        self.lock, self._count, self._started = threading.Lock(), count, False
+        self._bell, self._given = threading.Condition(), 0
+        self._work: _Work | None = None
+        self._numbers = np.zeros(2 * SPACING, np.int64)  # pieces of work given; never a failure
+
+    def help(self, work: _Work) -> None:
+        """Do the work together with them."""
+        if not self._started:
+            self._started = True
+            for _ in range(self._count):
+                threading.Thread(target=self._wait, name="statim-phases", daemon=True).start()
+        self._work = work
+        with self._bell:
+            self._given += 1
+            self._bell.notify_all()
+        add(self._numbers, 0, 1)
+        work()
+        self._work = None  # who comes late has nothing to do, and what it held is free
+
+    def _wait(self) -> None:
+        pool.do_alone()
+        seen = 0
+        while True:
+            if not wait_for(self._numbers, 0, seen + 1, SPACING, PATIENCE):
+                with self._bell:
+                    while self._given == seen:
+                        self._bell.wait()
+            seen, work = self._given, self._work
+            if work is not None:
+                work()
+            del work
+
+
+_helpers: dict[int, _Helpers] = {}  # by number of threads
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.clear)  # threads do not survive a fork

@@ -1,0 +1,120 @@
+"""Threads that do phases together: order, errors, and who may call them when."""
+
+import multiprocessing
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from statim import threads as pool
+from statim.kernels.waiting import all_done, done, take
+from statim.training import phases
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_every_part_is_done_once_and_no_phase_begins_before_the_one_before_has_ended(threads):
+    sizes, lock, seen = (7, 0, 1, 16, 3), threading.Lock(), []
+
+    def act(phase, part):
+        time.sleep(0.001 * (part % 3))
+        with lock:
+            seen.append((phase, part))
+
+    for _ in range(5):
+        seen.clear()
+        phases.run(
+            [(parts, lambda part, phase=phase: act(phase, part)) for phase, parts in enumerate(sizes)],
+            threads,
+        )
+        assert sorted(seen) == [(phase, part) for phase, parts in enumerate(sizes) for part in range(parts)]
+        assert [phase for phase, _ in seen] == sorted(phase for phase, _ in seen)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_error_is_raised_when_all_have_come_to_rest_and_what_follows_is_not_begun(threads):
+    running, later = [], []
+
+    def act(part):
+        running.append(part)
+        if part == 1:
+            raise ValueError("the second part")
+        time.sleep(0.05)
+        running.remove(part)
+
+    with pytest.raises(ValueError, match="the second part"):
+        phases.run([(4, act), (4, later.append)], threads)
+    assert running == [1]
+    assert later == []
+    phases.run([(4, later.append)], threads)  # and all is well afterwards
+    assert sorted(later) == [0, 1, 2, 3]
+
+
+def test_several_callers_at_once_each_get_their_own_work_done():
+    found = {}
+
+    def call(number):
+        own = np.zeros(200, np.int64)
+        for _ in range(20):
+            phases.run([(100, lambda part: own.__setitem__(part, own[part] + 1))] * 2, 2)
+        found[number] = own[:100].tolist()
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all(found[number] == [40] * 100 for number in range(4))
+
+
+def test_on_a_thread_of_the_pools_it_is_done_alone():
+    here = []
+    pool.run([lambda: phases.run([(5, lambda _: here.append(threading.get_ident()))], 2)] * 2, 2)
+    assert len(here) == 10
+    assert len(set(here)) <= 2
+
+
+def test_it_waits_for_threads_that_sleep_and_come_late():
+    phases.run([(2, lambda _: None)], 2)
+    time.sleep(0.1)  # the helper has gone to sleep
+    names = set()
+
+    def act(_):
+        names.add(threading.current_thread().name)
+        time.sleep(0.02)
+
+    phases.run([(8, act)], 2)
+    assert len(names) == 2
+
+
+def test_compiled_code_takes_parts_by_the_same_numbers():
+    taken = []
+
+    def go(numbers):
+        while (part := take(numbers, 0)) < 10:
+            taken.append(part)
+            done(numbers, 0)
+        assert all_done(numbers, 0, 10)
+
+    phases.together(go, 1, 3)
+    assert sorted(taken) == list(range(10))
+
+
+def _child(results):
+    total = np.zeros(6)
+    phases.run([(6, lambda part: total.__setitem__(part, part))], 2)
+    results.put(total.sum())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own():
+    phases.run([(2, lambda _: None)], 2)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_child, args=(results,))
+    child.start()
+    assert results.get(timeout=60) == 15
+    child.join(60)
+    assert child.exitcode == 0
