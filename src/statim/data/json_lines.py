@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from statim import threads as pool
@@ -155,8 +156,13 @@ def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
     from pyarrow import json as arrow_json
 
     data = text.encode().rstrip(b"\r\n")
-    ends = data.count(b"\n")
-    if data[:1] != b"{" or data[-1:] != b"}" or data.count(b"}\n{") + data.count(b"}\r\n{") != ends:
+    if data[:1] != b"{" or data[-1:] != b"}":
+        return None
+    letters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    before = letters[ends - 1]
+    before = np.where(before == ord("\r"), letters[ends - 2], before)
+    if not ((before == ord("}")) & (letters[ends + 1] == ord("{"))).all():
         return None
     try:
         found = arrow_json.read_json(
@@ -167,7 +173,7 @@ def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
         found.validate(full=True)
     except pa.ArrowException:
         return None
-    return found if len(found) == ends + 1 else None
+    return found if len(found) == len(ends) + 1 else None
 
 
 def _arrow_texts(text: str, name: str) -> pa.Array | None:

@@ -1,8 +1,13 @@
 """Which texts are equal: 128-bit hashes of texts, and numbers for them by an open-addressing table."""
 
+import sys
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -24,16 +29,25 @@ def _mixed(h: np.uint64) -> np.uint64:
     return h ^ (h >> np.uint64(33))
 
 
+@intrinsic
+def _eight(_context: Any, data: Any, _start: Any) -> tuple[Any, Any]:
+    """Eight bytes, little-endian, from any place."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, word = context.make_array(signature.args[0])(context, builder, args[0]), ir.IntType(64)
+        place = builder.bitcast(builder.gep(array.data, [args[1]]), word.as_pointer())
+        found = builder.load(place, align=1)
+        return found if sys.byteorder == "little" else builder.bswap(found)
+
+    return types.uint64(data, types.int64), generate
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
-def _word(data: Bytes, start: int, stop: int) -> np.uint64:
-    """Eight bytes, little-endian; zeros beyond the stop."""
+def _rest(data: Bytes, start: int, stop: int) -> np.uint64:
+    """At most eight bytes, little-endian; zeros beyond the stop."""
     word = np.uint64(0)
-    if start + 8 <= stop:
-        for j in range(8):
-            word |= np.uint64(data[start + j]) << np.uint64(8 * j)
-    else:
-        for j in range(stop - start):
-            word |= np.uint64(data[start + j]) << np.uint64(8 * j)
+    for j in range(min(stop - start, 8)):
+        word |= np.uint64(data[start + j]) << np.uint64(8 * j)
     return word
 
 
@@ -54,20 +68,16 @@ def fingerprints(data: Bytes, offsets: Offsets) -> Hashes:
         start, stop = offsets[i], offsets[i + 1]
         a, b = np.uint64(0), np.uint64(0)
         position = start
-        while position < stop:
-            whole = position + 16 <= stop
-            k = _rotated(_word(data, position, stop) * FIRST, 31) * SECOND
-            a ^= k
-            if whole or position + 8 < stop:
-                k = _rotated(_word(data, position + 8, stop) * SECOND, 33) * FIRST
-            else:
-                k = np.uint64(0)
-            if whole:
-                a = (_rotated(a, 27) + b) * np.uint64(5) + np.uint64(0x52DCE729)
-                b = (_rotated(b ^ k, 31) + a) * np.uint64(5) + np.uint64(0x38495AB5)
-            else:
-                b ^= k
+        while position + 16 <= stop:
+            a ^= _rotated(_eight(data, position) * FIRST, 31) * SECOND
+            a = (_rotated(a, 27) + b) * np.uint64(5) + np.uint64(0x52DCE729)
+            b ^= _rotated(_eight(data, position + 8) * SECOND, 33) * FIRST
+            b = (_rotated(b, 31) + a) * np.uint64(5) + np.uint64(0x38495AB5)
             position += 16
+        if position < stop:
+            a ^= _rotated(_rest(data, position, stop) * FIRST, 31) * SECOND
+        if position + 8 < stop:
+            b ^= _rotated(_rest(data, position + 8, stop) * SECOND, 33) * FIRST
         a, b = a ^ np.uint64(stop - start), b ^ np.uint64(stop - start)
         a += b
         b += a

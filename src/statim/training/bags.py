@@ -237,10 +237,11 @@ class _Texts:
 
     def add(self, texts: pa.LargeStringArray) -> npt.NDArray[np.int32]:
         """The numbers of texts, -1 for missing ones; new ones are tokenized."""
-        present = texts.drop_null()
+        present = texts.drop_null() if texts.null_count else texts  # copies are dear: fresh memory is slow
         ids, firsts = self._seen(fingerprints(*buffers(present)))
         if len(firsts):
-            tokens = self._tokenizer(present.take(pa.array(firsts)), threads=self._threads)
+            new = present if len(firsts) == len(present) else present.take(pa.array(firsts))
+            tokens = self._tokenizer(new, threads=self._threads)
             vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
             bags = Bags.of(tokens, vocabulary, frozen=frozen, threads=self._threads)
             self._ids.append(bags.ids)
