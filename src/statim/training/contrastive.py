@@ -16,6 +16,7 @@ needs each column's sum, hence another such sweep.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -192,20 +193,23 @@ class _Batch:
         tasks: list[Callable[[], None]] = []
         if self.in_bytes:
             self.eighth, tasks = self._quantised()
-        for vectors, inverse, out in (
-            (self.a, self.inverse_a, self.factors),
-            (self.p, self.inverse_p, self.factors[len(self.a) :]),
-        ):
-            for part in pool.ranges(len(vectors), self.threads):
-                tasks.append(partial(prepare, vectors, self.bounds, *part, inverse, out))
-        return [(len(tasks), lambda task: tasks[task]()), (1, self._settle)]
-
-    def _settle(self, _: int) -> None:
-        """What follows from all inverse norms."""
-        self.others[:] = self.inverse_p.T
+        tasks += [partial(self._prepare_anchors, *part) for part in pool.ranges(len(self.a), self.threads)]
+        tasks += [partial(self._prepare_candidates, *part) for part in pool.ranges(len(self.p), self.threads)]
+        steps: list[Phase] = [(len(tasks), lambda task: tasks[task]())]
         if self.margin is not None:
-            last = self.inverse_a[:, -1], self.inverse_p[:, -1]
-            margins(self.a, self.p, self.targets.columns, *last, self.margin, self.limits)
+            steps.append((1, self._find_limits))
+        return steps
+
+    def _prepare_anchors(self, start: int, end: int) -> None:
+        prepare(self.a, self.bounds, start, end, self.inverse_a, self.factors)
+
+    def _prepare_candidates(self, start: int, end: int) -> None:
+        prepare(self.p, self.bounds, start, end, self.inverse_p, self.factors[len(self.a) :])
+        self.others[:, start:end] = self.inverse_p[start:end].T
+
+    def _find_limits(self, _: int) -> None:
+        last = self.inverse_a[:, -1], self.inverse_p[:, -1]
+        margins(self.a, self.p, self.targets.columns, *last, self.margin, self.limits)
 
     def _quantised(self) -> tuple[tuple[npt.NDArray[Any], ...], list[Callable[[], None]]]:
         """All that ``scores.multiply`` takes of the batch, and what sets it."""
@@ -359,20 +363,25 @@ class _Sampled:
         self._sums = [np.zeros((self._levels, self._n), gradient.dtype) for _ in shares]
         self._counts = np.zeros((len(shares), self._levels, self._n), np.int64)
         self._tiles: list[list[_Entries]] = [[] for _ in shares]
+        self._left, self._lock = len(shares), threading.Lock()
         self._ranges = pool.ranges(self._n, pool.PARTS * batch.threads)
 
     def steps(self) -> list[Phase]:
         """All that is to be done."""
-        first, last = (len(self._shares), self._share), (len(self._ranges), self._finish)
-        return [first, (1, self._lay_out), (self._levels, self._turn), last]
+        last = (len(self._ranges), self._finish)
+        return [(len(self._shares), self._share), (self._levels, self._turn), last]
 
     def _share(self, index: int) -> None:
         sweep, da = self._sweep(self._shares[index], index), self._gradient[: len(self._batch.a)]
         self.losses[index], self._tiles[index] = sweep.entries(
             *self._given, self._sums[index], self._counts[index], self._aims, da
         )
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._lay_out()
 
-    def _lay_out(self, _: int) -> None:
+    def _lay_out(self) -> None:
         """Where the coefficients of each level, candidate and share begin, once they are turned."""
         ends = np.cumsum(
             self._counts.reshape(len(self._shares), -1).T
