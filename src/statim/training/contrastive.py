@@ -456,17 +456,13 @@ class _Sweep:
     def _buffers(self, columns: tuple[int, int]) -> Floats:
         return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
 
-    def _room(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[npt.NDArray[np.int32], Floats]:
+    def _room(self) -> tuple[npt.NDArray[np.int32], Floats]:
         """For the coefficients that are left of a tile, of usual size."""
-        L, n, tile = len(self.batch.blocks), columns[1] - columns[0], f"{rows[0]}, {columns[0]}"
-        most, take = (
-            n + int(min(n, USUAL / self.batch.least) * (rows[1] - rows[0])),
-            self.batch.workspace.take,
-        )
-        return (
-            take(f"columns of {tile}", (L, most), np.int32),
-            take(f"coefficients of {tile}", (L, most), self.batch.a.dtype),
-        )
+        L, n, take = len(self.batch.blocks), self.most_columns, self.batch.workspace.take
+        most = n + self.most_rows * int(min(n, USUAL / self.batch.least))
+        kinds: tuple[npt.DTypeLike, ...] = np.int32, self.batch.a.dtype
+        columns, coefficients = (take(f"{kind} left {self.index}", (L, most), kind) for kind in kinds)
+        return columns, coefficients
 
     def totals(self, tops: Floats, totals: Floats, aims: Floats) -> None:
         for rows, columns, _, shared in self._tiles():
@@ -494,15 +490,15 @@ class _Sweep:
     ) -> tuple[float, list[_Entries]]:  # fmt: skip
         """Write these rows of da, add to the column sums of G * S and to the counts; return the loss and what is left of each tile."""
         batch = self.batch
-        candidates = batch.factors[len(batch.a) :]
-        loss, tiles = 0.0, []
+        candidates, room = batch.factors[len(batch.a) :], self._room()
+        loss, tiles, several = 0.0, [], len(self.rows) * len(self.columns) > 1
         for rows, columns, _, shared in self._tiles():
             at, of = slice(*rows), slice(*columns)
             sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
             more, *left = tile_to_entries(
                 *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(backward.tops, columns),
                 _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
-                batch.least, np.uint64(batch.targets.key), rows[0], columns[0], *self._room(rows, columns),
+                batch.least, np.uint64(batch.targets.key), rows[0], columns[0], *room,
             )  # fmt: skip
             loss += more
             column_sums[:, of] += sums
@@ -510,6 +506,8 @@ class _Sweep:
             count(left[0], left[1], 0, len(counts), counts)
             if columns == self.columns[-1]:
                 batch.remove_radial_of_anchors(da, row_sums, *rows)
+            if several:  # the next one needs the room
+                left[1:] = [part[:, : left[0][:, -1].max()].copy() for part in left[1:]]
             tiles.append(_Entries(rows[0], *left))
         return loss, tiles
 
