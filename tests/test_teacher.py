@@ -1,6 +1,7 @@
 """The teacher gives the vectors that sentence-transformers gives, from the real all-MiniLM-L6-v2."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from statim import cache, teacher
+from statim import cache, files, teacher
 from statim.errors import DependencyError, InputError, ModelError
 from statim.evaluation.encoders import load_encoder
 from statim.teacher import Teacher, is_transformer, resolve_teacher
@@ -293,3 +294,27 @@ def test_importing_the_teacher_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_weights_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "teacher"
+    shutil.copytree(FOLDER, folder)
+    for path in folder.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    whole, read = Teacher.load(folder).hash, []
+    monkeypatch.setattr(teacher, "hash_file", lambda path: read.append(path) or files.hash_file(path))
+    assert Teacher.load(folder).hash == whole
+    assert not read
+    config = folder / "config.json"
+    config.write_text(config.read_text().rstrip() + " \n")
+    changed = Teacher.load(folder).hash
+    assert changed != whole
+    assert read
+    read.clear()
+    assert Teacher.load(folder).hash == changed
+    assert read  # a file that was just written may be so again within its time's resolution
+    for damaged in (tmp_path / "cache").rglob("*.sha256"):
+        damaged.write_bytes(b"{")
+    os.utime(config, (1_000_000_000, 1_000_000_000))
+    assert Teacher.load(folder).hash == changed

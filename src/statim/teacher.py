@@ -62,6 +62,7 @@ ABOUT = {
     "most": int | None,
     "bfloat16": bool,
 }
+SETTLED = 5_000_000_000  # nanoseconds since a file was written, after which its time would tell that it is written again
 PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")  # it depends on their versions
 
 Floats = npt.NDArray[np.float32]
@@ -172,11 +173,32 @@ class Teacher:
 
     @functools.cached_property
     def hash(self) -> str:
-        """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies."""
-        digest = hashlib.sha256()
+        """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies.
+
+        It is kept beside the teachers' vectors, under the files' places, sizes and times, since reading the weights takes a while.
+        """
+        seen, files, newest = hashlib.sha256(), [], 0
         for path in sorted(self.folder.rglob("*")):
             if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.is_file():
-                digest.update(f"{path.relative_to(self.folder).as_posix()}\0{hash_file(path)}\0".encode())
+                about = path.stat()
+                seen.update(
+                    f"{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ino}\0".encode()
+                )
+                newest = max(newest, about.st_mtime_ns)
+                files.append(path)
+        kept = caches.folder("teachers") / f"{seen.hexdigest()[:32]}.sha256"
+        with contextlib.suppress(ModelError):  # it is not there, or damaged
+            found = read_json(kept)
+            if isinstance(found, str) and len(found) == 2 * seen.digest_size:
+                return found
+        digest = hashlib.sha256()
+        for path in files:
+            digest.update(f"{path.relative_to(self.folder).as_posix()}\0{hash_file(path)}\0".encode())
+        if time.time_ns() - newest > SETTLED:
+            with contextlib.suppress(
+                StorageError
+            ):  # a cache that cannot be written costs time, not the result
+                write_json(kept, digest.hexdigest())
         return digest.hexdigest()
 
     @functools.cached_property

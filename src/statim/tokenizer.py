@@ -81,6 +81,10 @@ class Tokenizer:
 
     def to_json(self) -> str:
         """The contents of a ``tokenizer.json`` that cuts the same way."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
         return str(self._backend.to_str(pretty=False))
 
     @property
@@ -116,21 +120,21 @@ class Tokenizer:
     @cached_property
     def phrases(self) -> int:
         """How many of its tokens are pairs of words; see vocabulary.grow."""
-        return sum(map(is_phrase, json.loads(self.to_json())["added_tokens"]))
+        return sum(map(is_phrase, json.loads(self._json)["added_tokens"]))
 
     @cached_property
     def unknown_id(self) -> int | None:
         """The id that stands for what the vocabulary does not hold, if there is one."""
-        model = json.loads(self.to_json())["model"]
-        if model.get("unk_token") is not None:
-            return self.vocabulary.get(model["unk_token"])
-        identifier: int | None = model.get("unk_id")
-        return identifier
+        if self.kind == "Unigram":
+            identifier: int | None = json.loads(self._json)["model"].get("unk_id")
+            return identifier
+        token: str | None = self._backend.model.unk_token
+        return None if token is None else self._backend.token_to_id(token)
 
     @cached_property
     def hash(self) -> str:
         """A hash of everything that decides the ids, hexadecimal."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(self._json.encode()).hexdigest()
 
     def __call__(
         self,
@@ -214,7 +218,7 @@ class Tokenizer:
             ):  # a fork: its locks may be held by threads that are not here to let go
                 import nanotoken
 
-                twin = nanotoken.WordPieceTokenizer.from_json(self._backend.to_str())
+                twin = nanotoken.WordPieceTokenizer.from_json(self._json)
                 self._fast, self._process = twin, os.getpid()
             ids, offsets = self._fast.encode_batch(
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
@@ -263,7 +267,7 @@ class Tokenizer:
         import nanotoken
 
         try:
-            fast = nanotoken.WordPieceTokenizer.from_json(self._backend.to_str())
+            fast = nanotoken.WordPieceTokenizer.from_json(self._json)
         except ValueError:  # it says so of what it does not know
             return None
         ids, offsets = fast.encode_batch(list(PROBE), add_special_tokens=False, parallel=False)
@@ -285,12 +289,12 @@ class Tokenizer:
     @cached_property
     def _has_phrases(self) -> bool:
         """Is it WordPiece with the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
-        return self.kind == "WordPiece" and WordPiecePhrases.fits(json.loads(self.to_json()), self._normalize)
+        return self.kind == "WordPiece" and WordPiecePhrases.fits(json.loads(self._json), self._normalize)
 
     @cached_property
     def _phrases(self) -> Any:
         """What finds phrases, or None: there are none, or they are found in another way."""
-        description = json.loads(self.to_json())
+        description = json.loads(self._json)
         phrases: Any
         if self._has_phrases:
             phrases = WordPiecePhrases(description, self._normalize)
@@ -316,7 +320,7 @@ class Tokenizer:
     @cached_property
     def _memo(self) -> Any:
         """What remembers words, or None: the kind is fast without it, cannot be cut into words, or differs on the probe."""
-        cut = None if self.is_fast else boundaries(json.loads(self.to_json()))
+        cut = None if self.is_fast else boundaries(json.loads(self._json))
         if cut is None:
             return None
         from statim.memo import Memo

@@ -334,7 +334,9 @@ def _from_model(model: StaticModel, words: str) -> Start:
 def _from_teacher(teacher: Teacher, progress: bool) -> Start:
     vectors = token_vectors(teacher, progress=progress)
     settings = Settings(base_model=teacher.name)
-    return Start(f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer), settings, vectors, teacher)
+    return Start(
+        f"{teacher.name}, distilled", Tokenizer(teacher.tokenizer, copied=False), settings, vectors, teacher
+    )
 
 
 def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
