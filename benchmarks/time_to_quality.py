@@ -437,7 +437,7 @@ def trial(place: Place, length: float, take: int, words: str) -> State:
             )
         development = ndcg(model, place.folder / "development.jsonl")
         runs.append((clock, development, test))
-    middle = sorted(runs, key=lambda one: one[0].now())[len(runs) // 2][0]
+    middle = sorted(runs, key=lambda one: sum(one[0].phases.values()))[len(runs) // 2][0]
     return {
         "length": length, "pairs": take, "recipe": words, "batch": recipe.batch, "rate": recipe.learning_rate,
         "epochs": recipe.epochs, "dim": recipe.dim,
