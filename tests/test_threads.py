@@ -41,6 +41,22 @@ def test_count_of_the_processors_at_hand():
         os.sched_setaffinity(0, mine)
 
 
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [("max 100000", None), ("100000 100000", 1), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", None), ("", None)],
+)  # fmt: skip
+def test_count_of_a_containers_share(said, allowed, tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")
+    threads.QUOTA.write_text(said)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    threads._share.cache_clear()
+    try:
+        assert threads.count() == (allowed or 64)
+        assert threads.count(7) == 7
+    finally:
+        threads._share.cache_clear()
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, 2.0, True, "many", [], float("inf")])
 def test_count_of_nonsense(wrong):
     with pytest.raises(InputError, match=r"^threads is .*; it must be a whole number of at least 1$"):

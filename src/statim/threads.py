@@ -1,24 +1,32 @@
 """Pools of threads for the whole process; kernels release the interpreter lock, so threads are enough.
 
-The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use. Work is cut
+The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use (a container may have a
+share of them by time: of that so many as it makes whole, rounded up). Work is cut
 into the same parts in the same order for a given number of threads, so results do not depend on timing.
 
 Nothing here can wait for itself: work that is already on one of these threads does its own parts one after the other.
 """
 
+import functools
 import itertools
+import math
 import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TypeVar, cast
 
 from statim.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+QUOTA = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of Linux's control groups: microseconds of processors, and in how many
 
 PARTS = 4  # of work for each thread, so that none waits long for another that was interrupted
 PATIENCE = 2.0  # seconds to wait for a thread that was told to stop and may be waiting itself
@@ -40,9 +48,8 @@ def count(threads: int | None = None) -> int:
     if threads is None:
         given, where = os.environ.get("STATIM_NUM_THREADS") or None, "STATIM_NUM_THREADS"
     if given is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return int(min(cores, _share()))
     try:
         number = int(given)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
@@ -50,6 +57,16 @@ def count(threads: int | None = None) -> int:
     if number < 1 or isinstance(given, (bool, float)):
         raise InputError(f"{where} is {given!r}; it must be a whole number of at least 1")
     return int(number)
+
+
+@functools.cache
+def _share() -> float:
+    """The processors that this container's share of time makes, at least 1; infinity where it has no limit."""
+    try:
+        quota, period = QUOTA.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # there is no such file, or it says "max"
+        return math.inf
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
