@@ -190,9 +190,8 @@ def measure(name: str, documents: Any, queries: Any, out: Path) -> dict[str, Any
     efforts: list[int | None] = [None]
     if first is not None and first.efforts()[0] != first.efforts()[1]:
         chosen, most = first.effort, first.efforts()[1]
-        efforts = sorted({min(most, max(1, round(chosen * factor))) for factor in (0.25, 0.5, 1, 2, 4)})
-        efforts.remove(chosen)
-        efforts.insert(0, chosen)
+        others = {min(most, max(1, round(chosen * factor))) for factor in (0.25, 0.5, 2, 4)}
+        efforts = [chosen, *sorted(others - {chosen})]
     points = [point(loaded, effort, queries, truth) for effort in efforts]
     found |= points[0] | {"curve": points}
     if name in EXACT:

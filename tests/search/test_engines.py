@@ -90,6 +90,10 @@ def test_recall_scores_and_loading(name, clustered, saved, tmp_path):
     for some in (queries[:1], queries[:5]):  # few go other ways than many
         np.testing.assert_array_equal(engine.search(some, 10)[0], scores[: len(some)])
     again = load(name, folder, D)
+    if name not in EXACT:
+        first, loaded = engine._first, again._first
+        assert loaded.effort == first.effort
+        assert loaded.efforts() == first.efforts()
     assert len(again) == N
     for threads in (1, 2):
         found = again.search(queries, 10, threads=threads)

@@ -33,15 +33,20 @@ class ScannIndex:
     def __init__(self, dim: int) -> None:
         self.effort, self._dim = 1, dim
         self._searcher: Any = None
-        self._count = self._leaves = 0
+        self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def _leaves(self) -> int:
+        """Clusters."""
+        return max(1, 2 ** round(math.log2(1.2 * math.sqrt(max(1, self._count)))))
+
     def build(self, vectors: Picked, threads: int) -> None:
         """See First."""
         module, n = package(MODULE), len(vectors)
-        self._count, self._leaves = n, max(1, 2 ** round(math.log2(1.2 * math.sqrt(n))))
+        self._count = n
         builder = module.builder(np.ascontiguousarray(vectors[0:n]), 10, "dot_product")
         builder.set_n_training_threads(threads).tree(
             num_leaves=self._leaves, num_leaves_to_search=1, training_sample_size=min(n, 40 * self._leaves),
