@@ -41,7 +41,7 @@ class ScannIndex:
     @property
     def _leaves(self) -> int:
         """Clusters."""
-        return max(1, 2 ** round(math.log2(1.2 * math.sqrt(max(1, self._count)))))
+        return int(max(1, 2 ** round(math.log2(1.2 * math.sqrt(max(1, self._count))))))
 
     def build(self, vectors: Picked, threads: int) -> None:
         """See First."""
