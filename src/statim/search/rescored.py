@@ -147,7 +147,7 @@ class Rescored:
         if len(left) < self._first.least:
             return
         fresh = left[np.searchsorted(left, self._end) :]
-        dead = int(among(self._positions, self._store.excluded).sum())
+        dead = int(among(self._store.excluded, self._positions).sum())
         if (
             not self._built
             or dead > DEAD * self.held
@@ -252,7 +252,7 @@ class Rescored:
         """Candidates that are not deleted, (m, c), and which queries have fewer than they should."""
         if not self._built:
             return np.zeros((len(asked), 0), np.int64), np.zeros(len(asked), np.bool_)
-        dead = int(among(self._positions, self._store.excluded).sum()) if len(self._store.excluded) else 0
+        dead = int(among(self._store.excluded, self._positions).sum())
         alive = self.held - dead
         if alive == 0:
             return np.zeros((len(asked), 0), np.int64), np.zeros(len(asked), np.bool_)
