@@ -51,6 +51,23 @@ def test_an_error_is_raised_when_all_have_come_to_rest_and_what_follows_is_not_b
     assert sorted(later) == [0, 1, 2, 3]
 
 
+def test_nobody_goes_on_alone_after_an_interrupt():
+    parts = []
+
+    def act(part):
+        parts.append(part)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.02)
+
+    with pytest.raises(KeyboardInterrupt):
+        phases.run([(50, act), (50, act)], 2)
+    begun = len(parts)
+    assert begun <= 4
+    time.sleep(0.1)
+    assert len(parts) == begun
+
+
 def test_several_callers_at_once_each_get_their_own_work_done():
     found = {}
 

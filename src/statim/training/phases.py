@@ -70,22 +70,31 @@ class _Work:
 
     def __init__(self, go: Callable[[Numbers], object], phases: int) -> None:
         self._go, self._errors = go, list[BaseException]()
-        # a failure, the phases; then threads that have come, and left, and nothing
+        # a failure, the phases; then helpers that have come, and left, and nothing
         self._came, self._left, self._never = (SPACING * (2 * phases + place) for place in (1, 2, 3))
         self._numbers = np.zeros(self._never + SPACING, np.int64)
 
     def __call__(self) -> None:
-        add(self._numbers, self._came, 1)
+        """Take part. No error comes out, but ``finish`` raises it."""
         try:
             self._go(self._numbers)
         except BaseException as error:
-            self._errors.append(error)
-            add(self._numbers, 0, 1)
-        finally:
-            add(self._numbers, self._left, 1)
+            self.fail(error)
+
+    def help(self) -> None:
+        """Take part as a helper, whom ``finish`` waits for after a failure."""
+        add(self._numbers, self._came, 1)
+        if not self._errors:  # looked at after coming, so that whoever fails waits for who has not seen it
+            self()
+        add(self._numbers, self._left, 1)
+
+    def fail(self, error: BaseException) -> None:
+        """Let nobody begin another part."""
+        self._errors.append(error)
+        add(self._numbers, 0, 1)
 
     def finish(self) -> None:
-        """Raise the first error, when all threads have left."""
+        """Raise the first error, when all helpers have left."""
         if self._errors:
             wait_for(self._numbers, self._left, int(self._numbers[self._came]), self._never)
             raise self._errors[0]
@@ -106,13 +115,17 @@ class _Helpers:
             self._started = True
             for _ in range(self._count):
                 threading.Thread(target=self._wait, name="statim-phases", daemon=True).start()
-        self._work = work
-        with self._bell:
-            self._given += 1
-            self._bell.notify_all()
-        add(self._numbers, 0, 1)
-        work()
-        self._work = None  # who comes late has nothing to do, and what it held is free
+        try:
+            self._work = work
+            with self._bell:
+                self._given += 1
+                self._bell.notify_all()
+            add(self._numbers, 0, 1)
+            work()
+        except BaseException as error:  # an interrupt, anywhere: the helpers must not go on alone
+            work.fail(error)
+        finally:
+            self._work = None  # who comes late has nothing to do, and what it held is free
 
     def _wait(self) -> None:
         pool.do_alone()
@@ -124,7 +137,7 @@ class _Helpers:
                         self._bell.wait()
             seen, work = self._given, self._work
             if work is not None:
-                work()
+                work.help()
             del work
 
 
