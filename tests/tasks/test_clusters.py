@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 import statim
 from statim.errors import DataError, InputError
@@ -108,7 +108,10 @@ def test_dense_regions(kind, monkeypatch):
     found = cluster(vectors=np.concatenate([vectors, noise]), method="density")
     clustered = found.labels[:900] >= 0
     assert clustered.mean() > 0.8
-    assert adjusted_rand_score(labels[clustered], found.labels[:900][clustered]) > 0.95
+    both = labels[clustered], found.labels[:900][clustered]
+    assert homogeneity_score(*both) > 0.99
+    # evoc cuts one or two of the six blobs into regions, and which follows from the processor's rounding
+    assert adjusted_rand_score(*both) > (0.9 if kind == "evoc" else 0.95)
     # evoc may take noise for a region of its own; none of it belongs to a blob
     alone = (
         found.labels[900:] < 0
