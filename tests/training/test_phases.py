@@ -86,10 +86,18 @@ def test_several_callers_at_once_each_get_their_own_work_done():
 
 
 def test_on_a_thread_of_the_pools_it_is_done_alone():
-    here = []
-    pool.run([lambda: phases.run([(5, lambda _: here.append(threading.get_ident()))], 2)] * 2, 2)
-    assert len(here) == 10
-    assert len(set(here)) <= 2
+    found, both = {}, threading.Barrier(2)
+
+    def call():
+        both.wait(60)  # one of the two is here, the other on a thread of the pool
+        used = []
+        phases.run([(5, lambda _: used.append(threading.current_thread()))], 2)
+        found[threading.current_thread()] = used
+
+    pool.run([call] * 2, 2)
+    assert all(len(used) == 5 for used in found.values())
+    [inside] = found.keys() - {threading.current_thread()}
+    assert set(found[inside]) == {inside}
 
 
 def test_it_waits_for_threads_that_sleep_and_come_late():

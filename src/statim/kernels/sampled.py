@@ -244,9 +244,9 @@ def add_anchors(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count(offsets: Offsets, columns: Ints, start: int, end: int, counts: Offsets) -> None:
-    """Add how many coefficients of levels [start, end) a tile has in each column to ``counts``, (L, N)."""
-    for level in range(start, end):
+def count(offsets: Offsets, columns: Ints, counts: Offsets) -> None:
+    """Add how many coefficients of each level a tile has in each column to ``counts``, (L, N)."""
+    for level in range(len(counts)):
         for e in range(offsets[level, -1]):
             counts[level, columns[level, e]] += 1
 
@@ -257,29 +257,26 @@ def turn(
     offsets: Offsets,
     columns: Ints,
     coefficients: Floats,
-    start: int,
-    end: int,
+    level: int,
     ends: Offsets,
     rows: Ints,
     turned: Floats,
 ) -> None:
-    """Put a tile's coefficients of levels [start, end) behind those of earlier tiles, column by column.
+    """Put a tile's coefficients of a level behind those of earlier tiles, column by column.
 
     Args:
         row: The tile's first row in the batch.
         offsets: From ``tile_to_entries``, as are columns and coefficients.
-        start: First level.
-        end: One past the last.
+        level: Which.
         ends: (L, N) where each column's next one goes, updated.
         rows: Written: the row of each.
         turned: Written: the coefficients.
     """
-    for level in range(start, end):
-        for i in range(offsets.shape[1] - 1):
-            for e in range(offsets[level, i], offsets[level, i + 1]):
-                at = ends[level, columns[level, e]]
-                ends[level, columns[level, e]] = at + 1
-                rows[at], turned[at] = row + i, coefficients[level, e]
+    for i in range(offsets.shape[1] - 1):
+        for e in range(offsets[level, i], offsets[level, i + 1]):
+            at = ends[level, columns[level, e]]
+            ends[level, columns[level, e]] = at + 1
+            rows[at], turned[at] = row + i, coefficients[level, e]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

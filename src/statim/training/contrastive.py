@@ -397,7 +397,7 @@ class _Sampled:
         for places, tiles in zip(self._places, self._tiles, strict=True):
             for tile in tiles:
                 own = tile.row, tile.offsets, tile.columns, tile.coefficients
-                turn(*own, level, level + 1, places, self._rows, self._turned)
+                turn(*own, level, places, self._rows, self._turned)
 
     def _finish(self, part: int) -> None:
         (start, end), batch = self._ranges[part], self._batch
@@ -503,7 +503,7 @@ class _Sweep:
             loss += more
             column_sums[:, of] += sums
             add_anchors(candidates, batch.bounds, *left, columns[0] == 0, da[at])
-            count(left[0], left[1], 0, len(counts), counts)
+            count(left[0], left[1], counts)
             if columns == self.columns[-1]:
                 batch.remove_radial_of_anchors(da, row_sums, *rows)
             if several:  # the next one needs the room

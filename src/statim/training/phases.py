@@ -25,11 +25,6 @@ def run(phases: Sequence[Phase], threads: int) -> None:
 
     The first error is raised once every thread has come to rest; parts that had not begun by then are not begun.
     """
-    if pool.alone(threads):
-        for parts, act in phases:
-            for part in range(parts):
-                act(part)
-        return
 
     def go(numbers: Numbers) -> None:
         for phase, (parts, act) in enumerate(phases):
@@ -52,10 +47,12 @@ def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None
         threads: Threads to use, this one included. Errors are raised as by ``run``.
     """
     work = _Work(go, phases)
-    helpers = _helpers.get(threads) or _helpers.setdefault(threads, _Helpers(threads - 1))
     if pool.alone(threads):
         work()
-    elif helpers.lock.acquire(blocking=False):
+        work.finish()
+        return
+    helpers = _helpers.get(threads) or _helpers.setdefault(threads, _Helpers(threads - 1))
+    if helpers.lock.acquire(blocking=False):
         try:
             helpers.help(work)
         finally:
