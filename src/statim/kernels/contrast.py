@@ -25,7 +25,14 @@ Offsets = npt.NDArray[np.int64]
 # Sums may be reordered (once and for all, when compiled: the same bits every run); NaN stays NaN.
 SUMS = {"reassoc", "contract", "nsz"}
 
+APART = 48  # floats between the rows of a buffer: beside each other at whole pages, they would push each other out of the first cache
+
 FIXED = 40.0  # up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
+
+
+def buffers(levels: int, columns: int, dtype: npt.DTypeLike) -> Floats:
+    """Scratch for the rows of a tile, one after the other: (2 L + 4, more than N)."""
+    return np.empty((2 * levels + 4, -(-columns // 16) * 16 + APART), dtype)
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
@@ -158,29 +165,36 @@ def forward_row(
         find: Find the tops, instead of using those given.
         tops: (L,) the shift of the exponents.
         totals: (L,) written.
-        cosines: (L, N) written.
-        exps: (L, N) written.
+        cosines: (L, at least N) written.
+        exps: (L, at least N) written.
         products: (N,) scratch.
         scratch: (N,) scratch.
     """
-    L, N = cosines.shape
+    L, N = len(cosines), inverse_p.shape[1]
     products[:] = 0.0
     for level in range(L):
         inverse, others = inverse_a[i, level], inverse_p[level]
         if find:
-            _cosines(tile[level, i, :N], inverse, others, products, cosines[level])
+            _cosines(tile[level, i, :N], inverse, others, products, cosines[level, :N])
             for e in range(len(masked)):
                 cosines[level, masked[e]] = -1.0
-            tops[level] = scale * maximum(cosines[level], scratch)
-            totals[level] = _exponentials(cosines[level], scale, tops[level], exps[level])
+            tops[level] = scale * maximum(cosines[level, :N], scratch)
+            totals[level] = _exponentials(cosines[level, :N], scale, tops[level], exps[level, :N])
         else:
             totals[level] = _cosines_and_exponentials(
-                tile[level, i, :N], inverse, others, scale, tops[level], products, cosines[level], exps[level]
+                tile[level, i, :N],
+                inverse,
+                others,
+                scale,
+                tops[level],
+                products,
+                cosines[level, :N],
+                exps[level, :N],
             )
         if len(masked) > 0:
             for e in range(len(masked)):
                 exps[level, masked[e]] = 0.0
-            totals[level] = _sum(exps[level])
+            totals[level] = _sum(exps[level, :N])
     if not np.isnan(limit):
         full = cosines[L - 1]
         for j in range(N):
@@ -188,7 +202,7 @@ def forward_row(
                 for level in range(L):
                     exps[level, j] = 0.0
         for level in range(L):
-            totals[level] = _sum(exps[level])
+            totals[level] = _sum(exps[level, :N])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -217,14 +231,14 @@ def tile_to_totals(
         totals: (R, L) updated; start at 0.
         aims: (R, L) written where the target is in this tile: the logits of the positives.
     """
-    L, R = tile.shape[:2]
+    (L, R), N = tile.shape[:2], inverse_p.shape[1]
     cosines, exps = buffers[:L], buffers[L : 2 * L]
     fresh_tops, fresh = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     for i in range(R):
         fresh_tops[:] = tops[i]
         forward_row(
             tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], targets[i], find,
-            fresh_tops, fresh, cosines, exps, buffers[2 * L], buffers[2 * L + 1],
+            fresh_tops, fresh, cosines, exps, buffers[2 * L, :N], buffers[2 * L + 1, :N],
         )  # fmt: skip
         for level in range(L):
             if targets[i] >= 0:
@@ -283,11 +297,11 @@ def tile_to_gradient(
         backward: (R, L) the backward direction's G at each row's target.
         column_sums: (L, N) added to: column sums of G * S.
         row_sums: (R, L) added to: row sums of G * S.
-        buffers: (2 L + 3, N) scratch.
+        buffers: From ``buffers``, scratch.
     """
     (L, R), N = tile.shape[:2], inverse_p.shape[1]
     cosines, exps = buffers[:L], buffers[L : 2 * L]
-    products, scratch, above = buffers[2 * L], buffers[2 * L + 1], buffers[2 * L + 2]
+    products, scratch, above = buffers[2 * L, :N], buffers[2 * L + 1, :N], buffers[2 * L + 2, :N]
     fresh = np.empty(L, inverse_a.dtype)
     loss = 0.0
     for i in range(R):
@@ -300,7 +314,7 @@ def tile_to_gradient(
             totals[i] = fresh
         above[:] = 0.0
         for level in range(L - 1, -1, -1):
-            g, pull, total = exps[level], scale * weights[level], totals[i, level]
+            g, pull, total = exps[level, :N], scale * weights[level], totals[i, level]
             factor = pull / total
             if target >= 0:
                 aim = np.float64(scale * cosines[level, target] - tops[i, level])
@@ -310,7 +324,7 @@ def tile_to_gradient(
                     g[target] -= total
             else:
                 backward_exponentials(
-                    cosines[level], scale, column_tops[level], column_factors[level], scratch
+                    cosines[level, :N], scale, column_tops[level], column_factors[level], scratch
                 )
                 if target >= 0:
                     scratch[target] = 0.0
@@ -319,7 +333,7 @@ def tile_to_gradient(
                     g[target] += backward[i, level] - pull
                 factor = inverse_a.dtype.type(1)
             row_sums[i, level] += _coefficients(
-                g, factor, cosines[level], inverse_a[i, level], inverse_p[level], column_sums[level], above, tile[level, i, :N]
+                g, factor, cosines[level, :N], inverse_a[i, level], inverse_p[level], column_sums[level], above, tile[level, i, :N]
             )  # fmt: skip
     return loss
 
@@ -360,23 +374,23 @@ def tile_to_column_totals(
         totals: (L, N) updated: sum of exp(logit - top) over the negatives so far; start at 0.
         aims: (R, L) written where the target is in this tile: the logits of the positives.
     """
-    L, R = tile.shape[:2]
+    (L, R), N = tile.shape[:2], inverse_p.shape[1]
     cosines, exps = buffers[:L], buffers[L : 2 * L]
     shifts, fresh = np.full(L, scale, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     for i in range(R):
         target = targets[i]
         forward_row(
             tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], target, False,
-            shifts, fresh, cosines, exps, buffers[2 * L], buffers[2 * L + 1],
+            shifts, fresh, cosines, exps, buffers[2 * L, :N], buffers[2 * L + 1, :N],
         )  # fmt: skip
         for level in range(L):
             if target >= 0:
                 aims[i, level] = scale * cosines[level, target]
                 exps[level, target] = 0.0
-            _rise(cosines[level], scale, exps[level], tops[level], totals[level])
+            _rise(cosines[level, :N], scale, exps[level, :N], tops[level], totals[level])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _square(x: Floats) -> Any:
     squares = x.dtype.type(0)
     for j in range(len(x)):
@@ -397,7 +411,7 @@ def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: F
             out[i, level] = 1 / np.sqrt(squares) if squares != 0 else 0  # NaN stays NaN
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def prepare(
     vectors: Floats, levels: Offsets, start: int, end: int, inverse: Floats, factors: Products
 ) -> None:
@@ -433,13 +447,13 @@ def add(products: Products, fresh: bool, out: Floats) -> None:
                 target[j] += load(source, j)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _subtract(target: Floats, factor: Any, row: Floats) -> None:
     for j in range(len(target)):
         target[j] -= factor * row[j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def remove_radial(
     gradient: Floats, vectors: Floats, sums: Floats, inverse: Floats, levels: Offsets, start: int, end: int
 ) -> None:

@@ -63,42 +63,53 @@ def _chosen(flags: npt.NDArray[np.uint8], out: Ints) -> int:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _weigh(
-    chosen: Ints, exps: Floats, unit: Any, step: Any, drawn: Floats, target: int, own: Any, cosines: Floats, inverse: Any,
-    others: Floats, along: Floats, above: Floats,
+    chosen: Ints, drawn: Floats, exps: Floats, units: Floats, steps: Floats, cosines: Floats, inverse: Floats, others: Floats,
+    above: Floats, column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints, coefficients: Floats,
 ) -> None:  # fmt: skip
-    """Of one row and level and the columns chosen: set ``along`` to G * S, and add H to ``above``."""
-    one, nothing = exps.dtype.type(1), exps.dtype.type(0)
-    for k in range(len(chosen)):
-        j = chosen[k]
-        share = exps[j] * unit
-        g = max(share, one) * step if share > drawn[j] else nothing
-        g = own + share * step if j == target else g
-        along[k] = g * cosines[j]
-        above[k] += g * (inverse * others[j])
+    """Of row i, all levels, and the columns chosen: add G * S to both sums; write down the sums of H over this level and those above.
+
+    Arrays are indexed, not cut: a cut of one costs more here than what is done with it.
+    """
+    L, one, nothing = len(units), exps.dtype.type(1), exps.dtype.type(0)
+    above[: len(chosen)] = nothing
+    for q in range(L):
+        level = np.uintp(L - 1 - q)
+        unit, step, own = units[level], steps[level], inverse[i, level]
+        at, total = np.uintp(offsets[level, i]), nothing
+        for k in range(len(chosen)):
+            j = np.uintp(chosen[k])
+            share = exps[level, j] * unit
+            g = max(share, one) * step if share > drawn[j] else nothing
+            along = g * cosines[level, j]
+            total += along
+            sums[level, j] += along
+            h = above[k] + g * (own * others[level, j])
+            above[k] = h
+            columns[level, at], coefficients[level, at] = column + np.int32(j), h
+            at += np.uintp(1) if h != nothing else np.uintp(0)
+        row_sums[i, level] += total
+        offsets[level, i + 1] = np.int64(at)
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
-def _put_down(
-    chosen: Ints,
-    along: Floats,
-    above: Floats,
-    column: int,
-    sums: Floats,
-    columns: Ints,
-    coefficients: Floats,
-    at: int,
-) -> tuple[Any, int]:
-    """Add ``along`` to the columns' sums; write what is not 0 of ``above`` from ``at``. The sum of ``along``, and the end."""
-    total = along.dtype.type(0)
-    for k in range(len(chosen)):
-        total += along[k]
-        sums[chosen[k]] += along[k]
-        columns[at], coefficients[at] = column + chosen[k], above[k]
-        at += 1 if above[k] != 0 else 0
-    return total, at
+def _weigh_positive(
+    target: int, exps: Floats, units: Floats, steps: Floats, pulls: Floats, cosines: Floats, inverse: Floats, others: Floats,
+    column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints, coefficients: Floats,
+) -> None:  # fmt: skip
+    """The same of the row's positive, which always stays and comes after the others."""
+    above = exps.dtype.type(0)
+    for q in range(len(units)):
+        level = len(units) - 1 - q
+        g = pulls[level] + exps[level, target] * units[level] * steps[level]
+        along, at = g * cosines[level, target], offsets[level, i + 1]
+        row_sums[i, level] += along
+        sums[level, target] += along
+        above += g * (inverse[i, level] * others[level, target])
+        columns[level, at], coefficients[level, at] = column + target, above
+        offsets[level, i + 1] += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def tile_to_entries(
     tile: Products,
     inverse_a: Floats,
@@ -124,9 +135,11 @@ def tile_to_entries(
     key: np.uint64,
     row: int,
     column: int,
+    begin: int,
+    offsets: Offsets,
     columns: Ints,
     coefficients: Floats,
-) -> tuple[float, Offsets, Ints, Floats]:
+) -> tuple[float, int]:
     """The coefficients of a tile's gradient that are left.
 
     Args:
@@ -136,83 +149,73 @@ def tile_to_entries(
         key: Decides what stays of the smaller ones.
         row: The tile's first row in the batch.
         column: The tile's first column in the batch.
-        columns: (L, at least N) room for the last but one that is returned.
-        coefficients: Of the same shape, for the last.
+        begin: The row of the tile to begin with.
+        offsets: (L, R + 1) where each row's coefficients of each level begin; given for row ``begin``, and written for those after it.
+        columns: (L, room) written: the coefficients' columns in the batch.
+        coefficients: (L, room) written: those of the sum over levels m >= l of H_m.
 
     Returns:
-        The forward loss of the tile's targets. (L, R + 1) where each row's coefficients of each level begin; their columns in the
-        batch, (L, at least as many as a level has), ascending in a row; and the coefficients themselves, those of the sum over levels
-        m >= l of H_m. The last two are in the room that was given, or in more.
+        The forward loss of these rows' targets, and the row before which the room was too small, or R.
     """
     (L, R), N = tile.shape[:2], inverse_p.shape[1]
     cosines, exps = buffers[:L], buffers[L : 2 * L]
-    products, scratch, most = buffers[2 * L], buffers[2 * L + 1], buffers[2 * L + 2]
-    flags, places = np.empty(N, np.uint8), np.empty(N + 1, np.int32)
-    along, above = np.empty(N, inverse_a.dtype), np.empty(N, inverse_a.dtype)
-    drawn, fresh = np.empty(N, inverse_a.dtype), np.empty(L, inverse_a.dtype)
+    products, scratch = buffers[2 * L, :N], buffers[2 * L + 1, :N]
+    most, drawn = buffers[2 * L + 2, :N], buffers[2 * L + 3, :N]
+    flags, places, above = np.empty(N, np.uint8), np.empty(N + 1, np.int32), np.empty(N, inverse_a.dtype)
+    fresh, pulls = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     units, steps = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
-    offsets = np.zeros((L, R + 1), np.int64)
     loss = 0.0
-    for i in range(R):
+    for i in range(begin, R):
         target = targets[i]
         forward_row(
             tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], target,
             find and not known, tops[i], fresh, cosines, exps, products, scratch,
         )  # fmt: skip
-        if not known:
-            totals[i] = fresh
         most[:] = 0.0
         for level in range(L):
-            total, pull = totals[i, level], scale * weights[level]
+            if not known:
+                totals[i, level] = fresh[level]
             if target >= 0:
                 aims[i, level] = scale * cosines[level, target]
-                loss += weights[level] * (
-                    np.log(np.float64(total)) - np.float64(aims[i, level] - tops[i, level])
-                )
+            total, pull = totals[i, level], scale * weights[level]
             own = np.exp(aims[i, level] - tops[i, level])
             rest = least * max(np.float64(total - own), SMALLEST * total)
+            factor = pull / total
             if len(column_tops) > 0:
                 backward_exponentials(
-                    cosines[level], scale, column_tops[level], column_factors[level], scratch
+                    cosines[level, :N], scale, column_tops[level], column_factors[level], scratch
                 )
                 if target >= 0:
                     scratch[target] = 0.0
-                add_backward(exps[level], pull / total, scratch)
-                rest *= pull / total
-                units[level] = min(1 / rest, MOST) if pull > 0 else 0
-                steps[level] = 1 / units[level] if pull > 0 else 0
-            else:
-                units[level] = min(1 / rest, MOST) if pull > 0 else 0
-                steps[level] = pull / total / units[level] if pull > 0 else 0
-            _raise(exps[level], units[level], most)
+                add_backward(exps[level, :N], factor, scratch)
+                rest *= factor
+                factor = 1.0
+            units[level] = min(1 / rest, MOST) if pull > 0 else 0
+            steps[level] = factor / units[level] if pull > 0 else 0
+            pulls[level] = backward[i, level] - pull
+            _raise(exps[level, :N], units[level], most)
         _draw(key, row + i, column, drawn)
         _flag(most, drawn, flags)
         if target >= 0:
-            flags[target] = 1
+            flags[target] = 0
         chosen = places[: _chosen(flags, places)]
-        columns, coefficients = _room(columns, coefficients, offsets[:, i].max() + len(chosen) + 1)
-        above[: len(chosen)] = 0.0
-        for level in range(L - 1, -1, -1):
-            _weigh(
-                chosen, exps[level], units[level], steps[level], drawn, target, backward[i, level] - scale * weights[level],
-                cosines[level], inverse_a[i, level], inverse_p[level], along, above,
+        if offsets[:, i].max() + len(chosen) + 2 > columns.shape[1]:
+            return loss, i
+        for level in range(L):
+            if target >= 0:
+                loss += weights[level] * (
+                    np.log(np.float64(totals[i, level])) - np.float64(aims[i, level] - tops[i, level])
+                )
+        _weigh(
+            chosen, drawn, exps, units, steps, cosines, inverse_a, inverse_p, above, column, column_sums, row_sums, i, offsets,
+            columns, coefficients,
+        )  # fmt: skip
+        if target >= 0:
+            _weigh_positive(
+                target, exps, units, steps, pulls, cosines, inverse_a, inverse_p, column, column_sums, row_sums, i, offsets,
+                columns, coefficients,
             )  # fmt: skip
-            more, offsets[level, i + 1] = _put_down(
-                chosen, along, above, column, column_sums[level], columns[level], coefficients[level], offsets[level, i]
-            )  # fmt: skip
-            row_sums[i, level] += more
-    return loss, offsets, columns, coefficients
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _room(columns: Ints, coefficients: Floats, needed: int) -> tuple[Ints, Floats]:
-    """Both, or longer copies of them where they hold less than is needed."""
-    L, size = columns.shape
-    if needed <= size:
-        return columns, coefficients
-    more, longer = np.empty((L, 2 * needed), np.int32), np.empty((L, 2 * needed), coefficients.dtype)
-    more[:, :size], longer[:, :size] = columns, coefficients
-    return more, longer
+    return loss, R
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -244,11 +247,28 @@ def add_anchors(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count(offsets: Offsets, columns: Ints, counts: Offsets) -> None:
-    """Add how many coefficients of each level a tile has in each column to ``counts``, (L, N)."""
-    for level in range(len(counts)):
-        for e in range(offsets[level, -1]):
-            counts[level, columns[level, e]] += 1
+def count(level: int, offsets: Offsets, columns: Ints, starts: Offsets) -> None:
+    """Add how many coefficients of a level a tile has in each column to the place after it in ``starts``, (L, N + 1)."""
+    own, row = starts[level], columns[level]
+    for e in range(offsets[level, -1]):
+        own[np.uintp(row[e]) + np.uintp(1)] += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def lay_out(level: int, first: int, starts: Offsets, ends: Offsets) -> None:
+    """Turn counts into where each column's coefficients begin, all of the level's from ``first`` on.
+
+    Args:
+        level: Which.
+        first: Where this level's begin.
+        starts: (L, N + 1) in: from ``count``; out: where each begins, and the last ends.
+        ends: (L, N) written: the same, for ``turn``.
+    """
+    at = first
+    for j in range(ends.shape[1]):
+        at += starts[level, j]
+        starts[level, j] = ends[level, j] = at
+    starts[level, -1] += at
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -272,11 +292,13 @@ def turn(
         rows: Written: the row of each.
         turned: Written: the coefficients.
     """
+    own, theirs, values = ends[level], columns[level], coefficients[level]
     for i in range(offsets.shape[1] - 1):
         for e in range(offsets[level, i], offsets[level, i + 1]):
-            at = ends[level, columns[level, e]]
-            ends[level, columns[level, e]] = at + 1
-            rows[at], turned[at] = row + i, coefficients[level, e]
+            j = np.uintp(theirs[e])
+            at = np.uintp(own[j])
+            own[j] += 1
+            rows[at], turned[at] = row + i, values[e]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -295,16 +317,17 @@ def add_candidates(
     Args:
         vectors: (at least B, d) the batch's anchors; bfloat16 as int16.
         levels: (L,) ascending dimensions.
-        starts: (L N + 1,) where each level's coefficients of each candidate begin.
+        starts: (L, N + 1) from ``lay_out``.
         rows: From ``turn``, as are coefficients.
         start: First candidate.
         end: One past the last.
         out: (N, d) written at [start, end).
     """
-    N = len(out)
     for j in range(start, end):
         begin = 0
         for level in range(len(levels)):
-            block, at = slice(begin, levels[level]), level * N + j
-            add_rows(vectors[:, block], rows, coefficients, starts[at], starts[at + 1], out[j, block])
+            block = slice(begin, levels[level])
+            add_rows(
+                vectors[:, block], rows, coefficients, starts[level, j], starts[level, j + 1], out[j, block]
+            )
             begin = levels[level]

@@ -143,7 +143,7 @@ def _quantise(x: Floats, factor: Any, out: Bytes) -> None:
         out[j] = np.int8(np.int32(np.rint(x[j] * factor)))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def quantise(
     vectors: Floats, levels: Offsets, places: Offsets, start: int, end: int, scales: Floats, out: Bytes
 ) -> None:  # fmt: skip

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from statim import threads as pool
 from statim.kernels.contrast import (
     FIXED,
     add,
+    buffers,
     margins,
     prepare,
     remove_radial,
@@ -39,10 +40,12 @@ from statim.kernels.contrast import (
 )
 from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.quads import FAST_BYTES
-from statim.kernels.sampled import add_anchors, add_candidates, count, tile_to_entries, turn
+from statim.kernels.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
 from statim.kernels.scores import corrections, depths, multiply, pack, quantise
 from statim.training import phases
 from statim.training.phases import Phase
+from statim.training.sampled import MOST_COLUMNS as BY_THREADS
+from statim.training.sampled import sampled
 from statim.training.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
@@ -55,6 +58,7 @@ PADDING = (
 )
 
 Floats = npt.NDArray[np.floating[Any]]
+G = TypeVar("G", bound=np.generic)
 Sweeps = Callable[[list[tuple[int, int]], int], "_Sweep"]  # of a share, and its number
 Given = tuple[
     bool, Floats, Floats, "_Backward", Floats
@@ -143,6 +147,18 @@ def contrastive(
     Returns:
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
+    whole = len(candidates) <= BY_THREADS and not (
+        both_directions or margin is not None or tile_rows or tile_columns
+    )
+    if precision == "int8" and FAST_BYTES and anchors.dtype == np.float32 and least_share > 0 and whole:
+        own = np.asarray([1.0] * len(levels) if weights is None else weights) / len(anchors)
+        found = sampled(
+            anchors, candidates, targets.columns, targets.masked, targets.masked_offsets, targets.key,
+            levels=np.array(levels, np.int64), weights=own.astype(np.float32), scale=scale, least_share=least_share,
+            threads=threads, workspace=workspace or Workspace(),
+        )  # fmt: skip
+        if found is not None:
+            return found
     batch = _Batch(
         anchors, candidates, targets, levels, weights, scale, both_directions, margin, precision, least_share,
         threads, workspace or Workspace(),
@@ -359,45 +375,44 @@ class _Sampled:
     def __init__(self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, aims: Floats, gradient: Floats) -> None:  # fmt: skip
         self._batch, self._shares, self._sweep, self._given, self._aims = batch, shares, sweep, given, aims
         self._gradient, self.losses = gradient, [0.0] * len(shares)
-        self._levels, self._n = len(batch.blocks), len(batch.p)
-        self._sums = [np.zeros((self._levels, self._n), gradient.dtype) for _ in shares]
-        self._counts = np.zeros((len(shares), self._levels, self._n), np.int64)
+        L, N = len(batch.blocks), len(batch.p)
+        self._sums = [np.zeros((L, N), gradient.dtype) for _ in shares]
+        self._starts, self._ends = np.zeros((L, N + 1), np.int64), np.empty((L, N), np.int64)
         self._tiles: list[list[_Entries]] = [[] for _ in shares]
         self._left, self._lock = len(shares), threading.Lock()
-        self._ranges = pool.ranges(self._n, pool.PARTS * batch.threads)
+        self._ranges = pool.ranges(N, pool.PARTS * batch.threads)
 
     def steps(self) -> list[Phase]:
         """All that is to be done."""
         last = (len(self._ranges), self._finish)
-        return [(len(self._shares), self._share), (self._levels, self._turn), last]
+        return [(len(self._shares), self._share), (len(self._starts), self._turn), last]
 
     def _share(self, index: int) -> None:
         sweep, da = self._sweep(self._shares[index], index), self._gradient[: len(self._batch.a)]
         self.losses[index], self._tiles[index] = sweep.entries(
-            *self._given, self._sums[index], self._counts[index], self._aims, da
+            *self._given, self._sums[index], self._aims, da
         )
         with self._lock:
             self._left -= 1
             if not self._left:
-                self._lay_out()
+                self._make_room()
 
-    def _lay_out(self) -> None:
-        """Where the coefficients of each level, candidate and share begin, once they are turned."""
-        ends = np.cumsum(
-            self._counts.reshape(len(self._shares), -1).T
-        )  # of a candidate's, one share's after the other's
-        self._starts = np.concatenate([[0], ends[len(self._shares) - 1 :: len(self._shares)]])
-        before = np.concatenate([[0], ends[:-1]]).reshape(-1, len(self._shares)).T
-        self._places = np.ascontiguousarray(before).reshape(self._counts.shape)
-        take, kept = self._batch.workspace.take, int(ends[-1])
+    def _make_room(self) -> None:
+        """For the coefficients of all levels, once they are turned."""
+        sizes = np.sum([tile.offsets[:, -1] for tiles in self._tiles for tile in tiles], axis=0)
+        self._first = np.append(0, np.cumsum(sizes))
+        take, kept = self._batch.workspace.take, int(self._first[-1])
         self._rows = take("rows of candidates", (kept,), np.int32)
         self._turned = take("coefficients of candidates", (kept,), self._gradient.dtype)
 
     def _turn(self, level: int) -> None:
-        for places, tiles in zip(self._places, self._tiles, strict=True):
-            for tile in tiles:
-                own = tile.row, tile.offsets, tile.columns, tile.coefficients
-                turn(*own, level, places, self._rows, self._turned)
+        tiles = [tile for tiles in self._tiles for tile in tiles]
+        for tile in tiles:
+            count(level, tile.offsets, tile.columns, self._starts)
+        lay_out(level, self._first[level], self._starts, self._ends)
+        for tile in tiles:
+            own = tile.row, tile.offsets, tile.columns, tile.coefficients
+            turn(*own, level, self._ends, self._rows, self._turned)
 
     def _finish(self, part: int) -> None:
         (start, end), batch = self._ranges[part], self._batch
@@ -454,7 +469,7 @@ class _Sweep:
         return _floats(self.batch.workspace.take(f"{name} {self.index}", shape, dtype))
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
-        return np.empty((2 * len(self.batch.blocks) + 3, columns[1] - columns[0]), self.batch.a.dtype)
+        return buffers(len(self.batch.blocks), columns[1] - columns[0], self.batch.a.dtype)
 
     def _room(self) -> tuple[npt.NDArray[np.int32], Floats]:
         """For the coefficients that are left of a tile, of usual size."""
@@ -485,30 +500,35 @@ class _Sweep:
         return tops, totals, aims
 
     def entries(
-        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats,
-        counts: npt.NDArray[np.int64], aims: Floats, da: Floats,
+        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats, aims: Floats,
+        da: Floats,
     ) -> tuple[float, list[_Entries]]:  # fmt: skip
-        """Write these rows of da, add to the column sums of G * S and to the counts; return the loss and what is left of each tile."""
+        """Write these rows of da, add to the column sums of G * S; return the loss and what is left of each tile."""
         batch = self.batch
-        candidates, room = batch.factors[len(batch.a) :], self._room()
+        candidates, (places, values) = batch.factors[len(batch.a) :], self._room()
         loss, tiles, several = 0.0, [], len(self.rows) * len(self.columns) > 1
         for rows, columns, _, shared in self._tiles():
-            at, of = slice(*rows), slice(*columns)
+            at, of, R = slice(*rows), slice(*columns), rows[1] - rows[0]
             sums = np.zeros((len(batch.blocks), columns[1] - columns[0]), batch.a.dtype)
-            more, *left = tile_to_entries(
-                *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(backward.tops, columns),
-                _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
-                batch.least, np.uint64(batch.targets.key), rows[0], columns[0], *room,
-            )  # fmt: skip
-            loss += more
+            offsets, begin = np.zeros((len(batch.blocks), R + 1), np.int64), 0
+            while begin < R:
+                more, stopped = tile_to_entries(
+                    *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(backward.tops, columns),
+                    _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
+                    batch.least, np.uint64(batch.targets.key), rows[0], columns[0], begin, offsets, places, values,
+                )  # fmt: skip
+                loss, begin = loss + more, stopped
+                if begin < R:
+                    places, values = _doubled(places), _doubled(values)
+            add_anchors(candidates, batch.bounds, offsets, places, values, columns[0] == 0, da[at])
             column_sums[:, of] += sums
-            add_anchors(candidates, batch.bounds, *left, columns[0] == 0, da[at])
-            count(left[0], left[1], counts)
             if columns == self.columns[-1]:
                 batch.remove_radial_of_anchors(da, row_sums, *rows)
+            used = int(offsets[:, -1].max())
             if several:  # the next one needs the room
-                left[1:] = [part[:, : left[0][:, -1].max()].copy() for part in left[1:]]
-            tiles.append(_Entries(rows[0], *left))
+                tiles.append(_Entries(rows[0], offsets, places[:, :used].copy(), values[:, :used].copy()))
+            else:
+                tiles.append(_Entries(rows[0], offsets, places, values))
         return loss, tiles
 
     def gradient(
@@ -565,3 +585,9 @@ def _floats(array: npt.NDArray[Any]) -> torch.Tensor:
     """The array as a tensor; int16 as bfloat16."""
     tensor = torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if array.dtype == np.int16 else tensor
+
+
+def _doubled(array: npt.NDArray[G]) -> npt.NDArray[G]:
+    """Room for twice as much, and what is there."""
+    longer: npt.NDArray[G] = np.concatenate([array, np.empty_like(array)], axis=1)
+    return longer

@@ -1,0 +1,101 @@
+"""The contrastive loss and its sampled gradient, scores in 8 bits, by threads that need no interpreter: see ``kernels.sampled_batch``."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from statim import threads as pool
+from statim.kernels.contrast import FIXED, buffers
+from statim.kernels.sampled_batch import PHASES, gradient
+from statim.kernels.scores import PANEL, ROWS, depths
+from statim.kernels.waiting import Numbers
+from statim.training import phases
+from statim.training.workspace import Workspace
+
+MOST_COLUMNS = 8192  # of a batch whose strips of anchors are still worth their name
+STRIP_BYTES = 1 << 20  # of scores of all levels: half of a usual second cache
+STRIPS = 16  # at least, so that several threads have equally much to do
+MOST_OF_A_ROW = 8  # times 1 / least: coefficients of a row and level that there is room for
+MOST_OF_A_BATCH = 4  # the same on average
+
+Floats = npt.NDArray[np.float32]
+
+
+def sampled(
+    anchors: Floats,
+    candidates: Floats,
+    columns: npt.NDArray[np.int32],
+    masked: npt.NDArray[np.int32],
+    masked_offsets: npt.NDArray[np.int64],
+    key: int,
+    *,
+    levels: npt.NDArray[np.int64],
+    weights: Floats,
+    scale: float,
+    least_share: float,
+    threads: int,
+    workspace: Workspace,
+) -> tuple[float, Floats] | None:
+    """What ``contrastive.contrastive`` gives for precision int8 and float32 vectors, of one direction and without a margin.
+
+    Args:
+        anchors: (B, d); for it and the others see there.
+        candidates: (N, d), N at most MOST_COLUMNS.
+        columns: Of the targets, as are masked, masked_offsets and key.
+        masked: See ``contrastive.Targets``.
+        masked_offsets: Likewise.
+        key: Likewise.
+        levels: Likewise.
+        weights: (L,) each level's, divided by B.
+        scale: Likewise.
+        least_share: Likewise, above 0.
+        threads: Likewise; here results do not depend on it.
+        workspace: Likewise.
+
+    Returns:
+        The loss and its gradient, or None if more coefficients are left than there is room for.
+    """
+    (B, d), N, L, take = anchors.shape, len(candidates), len(levels), workspace.take
+    padded, find = -(-N // PANEL) * PANEL, scale > FIXED
+    most = pool.PARTS * threads
+    R = min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS * ROWS or ROWS
+    strips = np.array([(start, min(start + R, B)) for start in range(0, B, R)], np.int64)
+    S, of_row, of_batch = (
+        len(strips),
+        *(min(N, int(m / least_share) + 1) for m in (MOST_OF_A_ROW, MOST_OF_A_BATCH)),
+    )
+    places = depths(levels)
+    scratch = np.stack([buffers(L, N, np.float32)] * threads)
+    tops = np.full((B, L), -np.inf if find else scale, np.float32)
+    losses, full, out = np.zeros(S), np.zeros(S + 1, np.uint8), take("gradient", (B + N, d), np.float32)
+    arrays = (
+        take("factors", (B + N, d), np.int16),
+        take("inverse of a", (B, L), np.float32), take("inverse of p", (N, L), np.float32), take("inverse by level", (L, N), np.float32),
+        take("a in 8 bits", (B, int(places[-1])), np.int8), take("sums of a", (L, B), np.int32), take("scales of a", (L, B), np.float32),
+        take("p in 8 bits", (padded, int(places[-1])), np.int8), take("packed", (padded * int(places[-1]) // 4,), np.int32),
+        take("scales of p", (L, padded), np.float32),
+        take("tiles", (threads, L * R * padded), np.int16), scratch,
+        np.full(B, np.nan, np.float32), tops, *(take(name, (B, L), np.float32) for name in ("totals", "aims")),
+        np.zeros((B, L), np.float32), take("row sums", (B, L), np.float32), take("column sums", (S, L, N), np.float32), losses,
+        take("offsets", (S, L * (R + 1)), np.int64),
+        *(take(f"{kind.__name__} of strips", (S, L, R * of_row + N), kind) for kind in (np.int32, np.float32)),
+        take("starts", (L, N + 1), np.int64), take("ends", (L, N), np.int64),
+        *(take(f"{kind.__name__} of candidates", (B * L * of_batch,), kind) for kind in (np.int32, np.float32)),
+        full, out,
+    )  # fmt: skip
+    parts = _parts(B, most), _parts(padded, most), strips
+    given = columns, masked, masked_offsets, np.float32(scale), weights, find, least_share, np.uint64(key)
+
+    def go(numbers: Numbers) -> None:
+        gradient(numbers, *parts, anchors, candidates, levels, places, *given, *arrays)
+
+    phases.together(go, PHASES, threads)
+    return None if full.any() else (math.fsum(losses), out)
+
+
+def _parts(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Ranges of equal size, (parts, 2)."""
+    found: npt.NDArray[Any] = np.array(pool.ranges(count, most), np.int64).reshape(-1, 2)
+    return found
