@@ -168,11 +168,13 @@ class Tokenizer:
             )
 
         given = Texts.of(texts)
-        if (given.length is not None and given.length <= FEW) or not (self.is_fast or self.is_remembering):
-            workers_here = 1
-        else:
-            workers_here = workers
+        few = given.length is not None and given.length <= FEW
+        workers_here = 1 if few else self.workers(workers)
         return Tokens.concatenate(list(pool.stream(cut, given.chunks(CHUNK), workers_here)))
+
+    def workers(self, threads: int) -> int:
+        """How many of so many threads should each call ``chunk``; where it uses all processors by itself, 1."""
+        return threads if self.is_fast or self.is_remembering else 1
 
     def forget(self) -> None:
         """Give back the memory in which words are remembered, tens of megabytes a thread; after many texts, before other work."""

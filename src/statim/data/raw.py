@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from statim.errors import DataError
@@ -98,16 +99,17 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
             part, first = part.removeprefix(b"\xef\xbb\xbf"), False
         if b"\0" in part:
             raise DataError(f"{name} is a binary file, not text (it has a zero byte)")
-        carry += part
-        cut = carry.rfind(b"\n") + 1 if part else len(carry)
-        if cut:
-            whole, carry = carry[:cut], carry[cut:]
+        cut = part.rfind(b"\n") + 1
+        if cut or (carry and not part):
+            whole, carry = b"".join((carry, memoryview(part)[:cut])), part[cut:]
             try:
                 yield line, whole.decode()
             except UnicodeDecodeError as error:
                 number = line + whole.count(b"\n", 0, error.start)
                 raise DataError(f"{name}, line {number}: not UTF-8; save the file as UTF-8") from None
-            line += whole.count(b"\n")
+            line += int(np.count_nonzero(np.frombuffer(whole, np.uint8) == ord("\n")))
+        else:
+            carry += part
         if len(carry) > LINE_LIMIT:
             raise DataError(f"{name}, line {line}: longer than {LINE_LIMIT:,} bytes, which no text should be")
         if not part:

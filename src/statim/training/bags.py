@@ -5,6 +5,7 @@ Mean pooling ignores order, so a bag holds all that training needs of a text, at
 
 import contextlib
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ from statim.kernels.dropout import drop
 from statim.kernels.identity import fingerprints
 from statim.kernels.rows import bag, pool_bags
 from statim.tensors import load_tensors, save_tensors
-from statim.tokenizer import Tokenizer
+from statim.texts import Texts
+from statim.tokenizer import CHUNK, Tokenizer
 from statim.tokens import Tokens
 from statim.training.teacher_vectors import Views
 
@@ -202,9 +204,14 @@ class TrainingSet:
         texts = _Texts(tokenizer, threads)
         columns = [pairs.anchors, pairs.positives, *pairs.negatives]
         ids = np.empty((len(columns), len(pairs)), np.int32)
-        for start, stop in pairs.bounds():
-            for column, out in zip(columns, ids, strict=True):
-                out[start:stop] = texts.add(column.slice(start, stop - start))
+
+        def fresh() -> Iterator[pa.LargeStringArray]:
+            for start, stop in pairs.bounds():
+                for column, out in zip(columns, ids, strict=True):
+                    out[start:stop], new = texts.numbers(column.slice(start, stop - start))
+                    yield new
+
+        texts.add(fresh())
         anchors, candidates = ids[0].copy(), np.ascontiguousarray(ids[1:].T)
         known, known_offsets = known_texts(anchors, ids[1], len(texts))
         return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets, pairs.names, pairs.sets)
@@ -235,22 +242,27 @@ class _Texts:
     def __len__(self) -> int:
         return len(self._totals)
 
-    def add(self, texts: pa.LargeStringArray) -> npt.NDArray[np.int32]:
-        """The numbers of texts, -1 for missing ones; new ones are tokenized."""
+    def numbers(self, texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int32], pa.LargeStringArray]:
+        """The numbers of texts, -1 for missing ones; and those of them that are new, which are to be added."""
         present = texts.drop_null() if texts.null_count else texts  # copies are dear: fresh memory is slow
         ids, firsts = self._seen(fingerprints(*buffers(present)))
-        if len(firsts):
-            new = present if len(firsts) == len(present) else present.take(pa.array(firsts))
-            tokens = self._tokenizer(new, threads=self._threads)
-            vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
-            bags = Bags.of(tokens, vocabulary, frozen=frozen, threads=self._threads)
+        numbers = np.full(len(texts), -1, np.int32)
+        numbers[np.asarray(texts.is_valid())] = ids
+        return numbers, present if len(firsts) == len(present) else present.take(pa.array(firsts))
+
+    def add(self, blocks: Iterable[pa.LargeStringArray]) -> None:
+        """Tokenize new texts, some of them while the next are being found."""
+        vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
+
+        def made(chunk: list[str]) -> Bags:
+            return Bags.of(self._tokenizer.chunk(chunk, threads=self._threads), vocabulary, frozen=frozen)
+
+        chunks = (chunk for block in blocks for _, chunk in Texts.of(block).chunks(CHUNK))
+        for bags in pool.stream(made, chunks, self._tokenizer.workers(self._threads)):
             self._ids.append(bags.ids)
             self._counts.append(bags.counts)
             self._sizes.append(np.diff(bags.offsets))
             self._totals.append(bags.totals)
-        numbers = np.full(len(texts), -1, np.int32)
-        numbers[np.asarray(texts.is_valid())] = ids
-        return numbers
 
     def finish(self) -> Bags:
         """All of them."""
