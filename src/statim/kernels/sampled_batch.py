@@ -24,6 +24,7 @@ Offsets = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 Parts = npt.NDArray[np.int64]
 
+APART = 32  # places between the rows of a tile: at whole pages from each other, writing one would delay reading others
 PHASES = 5  # of which the last has no parts: its number says which buffers are a thread's own
 
 
@@ -98,7 +99,7 @@ def gradient(
         inverse_p: (N, L) written: likewise.
         others: (L, N) written: the same.
         bytes_a: Written, see ``scores.multiply``; as are corrected, scales_a, packed (from bytes_p) and scales_p.
-        tiles: (threads, L, rows of a strip, N in full panels) scratch.
+        tiles: (threads, L * rows of a strip * (N in full panels + APART)) scratch.
         buffers: (threads, ...) scratch, see ``contrast.buffers``.
         limits: (B,) NaN.
         tops: (B, L) the shift of the exponents; written if ``find``.
@@ -142,7 +143,7 @@ def gradient(
     if not all_done(numbers, 0, len(anchor_parts) + len(candidate_parts)):
         return
 
-    own = take(numbers, PHASES - 1)
+    own, width = take(numbers, PHASES - 1), len(bytes_p) + APART
     nothing = others[:0, :0]
     while True:
         part = take(numbers, 1)
@@ -150,7 +151,7 @@ def gradient(
             break
         start, end = strips[part, 0], strips[part, 1]
         R, sums = end - start, column_sums[part]
-        tile = tiles[own][: L * R * len(bytes_p)].reshape(L, R, len(bytes_p))
+        tile = tiles[own][: L * R * width].reshape(L, R, width)
         at = offsets[part][: L * (R + 1)].reshape(L, R + 1)
         multiply(
             bytes_a, corrected, scales_a, packed, scales_p, places, (start, end), (0, len(bytes_p)), tile

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.kernels.contrast import FIXED, buffers
-from statim.kernels.sampled_batch import PHASES, gradient
+from statim.kernels.sampled_batch import APART, PHASES, gradient
 from statim.kernels.scores import PANEL, ROWS, depths
 from statim.kernels.waiting import Numbers
 from statim.training import phases
@@ -76,7 +76,7 @@ def sampled(
         take("a in 8 bits", (B, int(places[-1])), np.int8), take("sums of a", (L, B), np.int32), take("scales of a", (L, B), np.float32),
         take("p in 8 bits", (padded, int(places[-1])), np.int8), take("packed", (padded * int(places[-1]) // 4,), np.int32),
         take("scales of p", (L, padded), np.float32),
-        take("tiles", (threads, L * R * padded), np.int16), scratch,
+        take("tiles", (threads, L * R * (padded + APART)), np.int16), scratch,
         np.full(B, np.nan, np.float32), tops, *(take(name, (B, L), np.float32) for name in ("totals", "aims")),
         np.zeros((B, L), np.float32), take("row sums", (B, L), np.float32), take("column sums", (S, L, N), np.float32), losses,
         take("offsets", (S, L * (R + 1)), np.int64),

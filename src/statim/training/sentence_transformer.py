@@ -199,8 +199,9 @@ class _AsItCuts(Tokenizer):
         unknown = super().unknown_id
         self._frozen = None if unknown is None or table[unknown].any() else unknown
 
-    def __call__(self, texts: Any, **options: Any) -> Tokens:
-        return super().__call__(texts, **({"max_tokens": self._most} | options))
+    def chunk(self, texts: list[str], *, max_tokens: int | None = None, **options: Any) -> Tokens:
+        """As any tokenizer, but never more than so many tokens of a text."""
+        return super().chunk(texts, max_tokens=max_tokens or self._most, **options)
 
     @property
     def unknown_id(self) -> int | None:
