@@ -1,6 +1,7 @@
 """Threads that do phases together: order, errors, and who may call them when."""
 
 import multiprocessing
+import subprocess
 import sys
 import threading
 import time
@@ -143,3 +144,22 @@ def test_a_forked_child_has_threads_of_its_own():
     assert results.get(timeout=60) == 15
     child.join(60)
     assert child.exitcode == 0
+
+
+END = """
+import atexit, threading
+from statim.training import phases
+def alive():
+    print(sum(thread.name == "statim-phases" for thread in threading.enumerate()))
+phases.run([(8, lambda _: None)] * 3, 3)
+alive()
+atexit._run_exitfuncs()
+alive()
+phases.run([(8, lambda part: print(part, end=" "))], 3)
+"""
+
+
+def test_at_the_end_of_the_interpreter_no_thread_is_left_that_could_come_back():
+    done = subprocess.run([sys.executable, "-c", END], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["2", "0", *map(str, range(8))]

@@ -4,6 +4,7 @@ Nor between one piece of work and the next, if that comes soon: a step of a trai
 which takes longest on a virtual machine, would be much of it.
 """
 
+import atexit
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from statim.kernels.waiting import SPACING, SPINS, Numbers, add, all_done, done,
 
 Phase = tuple[int, Callable[[int], object]]  # how many parts, and what does one
 
+LEAVING = 5.0  # seconds to wait, at the interpreter's end, for a thread that is at work
 PATIENCE = 2 * SPINS  # looks, a millisecond or two, before a thread without work goes to sleep
 
 
@@ -101,33 +103,43 @@ class _Helpers:
     """Threads that wait for work, awake for a while; whoever holds the lock may give them some."""
 
     def __init__(self, count: int) -> None:
-        self.lock, self._count, self._started = threading.Lock(), count, False
-        self._bell, self._given = threading.Condition(), 0
+        self.lock, self._threads = threading.Lock(), list[threading.Thread]()
+        self._count = count
+        self._bell, self._given, self._over = threading.Condition(), 0, False
         self._work: _Work | None = None
         self._numbers = np.zeros(2 * SPACING, np.int64)  # pieces of work given; never a failure
 
     def help(self, work: _Work) -> None:
         """Do the work together with them."""
-        if not self._started:
-            self._started = True
-            for _ in range(self._count):
-                threading.Thread(target=self._wait, name="statim-phases", daemon=True).start()
+        while len(self._threads) < self._count and not self._over:
+            self._threads.append(threading.Thread(target=self._wait, name="statim-phases", daemon=True))
+            self._threads[-1].start()
         try:
             self._work = work
-            with self._bell:
-                self._given += 1
-                self._bell.notify_all()
-            add(self._numbers, 0, 1)
+            self._ring()
             work()
         except BaseException as error:  # an interrupt, anywhere: the helpers must not go on alone
             work.fail(error)
         finally:
             self._work = None  # who comes late has nothing to do, and what it held is free
 
+    def leave(self) -> None:
+        """Let the threads end: one that came back from compiled code after the interpreter's end would bring the process down."""
+        self._over = True
+        self._ring()
+        for thread in self._threads:
+            thread.join(LEAVING)
+
+    def _ring(self) -> None:
+        with self._bell:
+            self._given += 1
+            self._bell.notify_all()
+        add(self._numbers, 0, 1)
+
     def _wait(self) -> None:
         pool.do_alone()
         seen = 0
-        while True:
+        while not self._over:
             if not wait_for(self._numbers, 0, seen + 1, SPACING, PATIENCE):
                 with self._bell:
                     while self._given == seen:
@@ -139,6 +151,13 @@ class _Helpers:
 
 
 _helpers: dict[int, _Helpers] = {}  # by number of threads
+
+
+@atexit.register
+def _leave() -> None:
+    for helpers in _helpers.values():
+        helpers.leave()
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.clear)  # threads do not survive a fork

@@ -17,6 +17,7 @@ from statim.training.workspace import Workspace
 MOST_COLUMNS = 8192  # of a batch whose strips of anchors are still worth their name
 STRIP_BYTES = 1 << 20  # of scores of all levels: half of a usual second cache
 STRIPS = 16  # at least, so that several threads have equally much to do
+MOST_STRIPS = 128  # since each has sums of all columns
 MOST_OF_A_ROW = 8  # times 1 / least: coefficients of a row and level that there is room for
 MOST_OF_A_BATCH = 4  # the same on average
 
@@ -60,7 +61,7 @@ def sampled(
     (B, d), N, L, take = anchors.shape, len(candidates), len(levels), workspace.take
     padded, find = -(-N // PANEL) * PANEL, scale > FIXED
     most = pool.PARTS * threads
-    R = min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS * ROWS or ROWS
+    R = max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)), -(-B // MOST_STRIPS), ROWS) // ROWS * ROWS
     strips = np.array([(start, min(start + R, B)) for start in range(0, B, R)], np.int64)
     S, of_row, of_batch = (
         len(strips),
