@@ -13,11 +13,13 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from statim.kernels.floats import as_bits, as_float
 from statim.kernels.quads import INTS, LANES, add_products, all_of, spread
 
 PANEL = 32  # candidates that lie beside each other, four entries of each
 ROWS = 8  # anchors in a block
 TOP = 127
+MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 
 Floats = npt.NDArray[np.floating[Any]]
 Offsets = npt.NDArray[np.int64]
@@ -128,13 +130,14 @@ def depths(levels: Offsets) -> Offsets:
     return np.concatenate([[0], np.cumsum(-(-widths // 4) * 4)]).astype(np.int64)
 
 
-@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _largest(x: Floats) -> Any:
-    top = x.dtype.type(0)
+    """The largest magnitude, NaN if there is one. It is found among the bits, where the order is the same: of floats it would be no vectors' work."""
+    top = np.int32(0)
     for j in range(len(x)):
-        y = abs(x[j])
-        top = y if y > top else top
-    return top
+        bits = as_bits(x[j]) & MAGNITUDE
+        top = bits if bits > top else top
+    return as_float(top)
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
