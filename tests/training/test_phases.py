@@ -114,6 +114,24 @@ def test_it_waits_for_threads_that_sleep_and_come_late():
     assert len(names) == 2
 
 
+def test_after_a_failure_compiled_code_is_given_no_more_parts():
+    taken, failed = [], threading.Event()
+
+    def go(numbers):
+        if threading.current_thread() is threading.main_thread():
+            failed.set()
+            raise KeyboardInterrupt
+        failed.wait(60)
+        while not numbers[0]:
+            time.sleep(0.001)
+        taken.append(take(numbers, 0))
+        assert not all_done(numbers, 0, 5)
+
+    with pytest.raises(KeyboardInterrupt):
+        phases.together(go, 1, 2)
+    assert all(part >= 5 for part in taken)
+
+
 def test_compiled_code_takes_parts_by_the_same_numbers():
     taken = []
 

@@ -30,9 +30,9 @@ APART = 48  # floats between the rows of a buffer: beside each other at whole pa
 FIXED = 40.0  # up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
 
 
-def buffers(levels: int, columns: int, dtype: npt.DTypeLike) -> Floats:
-    """Scratch for the rows of a tile, one after the other: (2 L + 4, more than N)."""
-    return np.empty((2 * levels + 4, -(-columns // 16) * 16 + APART), dtype)
+def buffer_shape(levels: int, columns: int) -> tuple[int, int]:
+    """Of the scratch for the rows of a tile, one after the other: (2 L + 4, more than N)."""
+    return 2 * levels + 4, -(-columns // 16) * 16 + APART
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
@@ -297,7 +297,7 @@ def tile_to_gradient(
         backward: (R, L) the backward direction's G at each row's target.
         column_sums: (L, N) added to: column sums of G * S.
         row_sums: (R, L) added to: row sums of G * S.
-        buffers: From ``buffers``, scratch.
+        buffers: Scratch of ``buffer_shape``.
     """
     (L, R), N = tile.shape[:2], inverse_p.shape[1]
     cosines, exps = buffers[:L], buffers[L : 2 * L]

@@ -161,7 +161,7 @@ def tile_to_entries(
     cosines, exps = buffers[:L], buffers[L : 2 * L]
     products, scratch = buffers[2 * L, :N], buffers[2 * L + 1, :N]
     most, drawn = buffers[2 * L + 2, :N], buffers[2 * L + 3, :N]
-    flags, places, above = np.empty(N, np.uint8), np.empty(N + 1, np.int32), np.empty(N, inverse_a.dtype)
+    flags, places, above = np.empty(N, np.uint8), np.empty(N, np.int32), np.empty(N, inverse_a.dtype)
     fresh, pulls = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     units, steps = np.empty(L, inverse_a.dtype), np.empty(L, inverse_a.dtype)
     loss = 0.0

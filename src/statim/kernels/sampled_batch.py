@@ -2,7 +2,7 @@
 
 The same functions as ``training.contrastive`` calls one by one: a step of a small batch takes a few milliseconds, and threads that
 ask the interpreter what to do next would spend half of them waiting for each other. Scores are products in 8 bits; a strip of
-anchors, few enough that its scores stay in the second cache, goes from products to coefficients at once. Whoever is free takes the
+anchors, of usual batches so few that its scores stay in the second cache, goes from products to coefficients at once. Whoever is free takes the
 next strip, and each has sums of its own, so results do not depend on who did what, nor on how many threads there are.
 """
 
@@ -100,7 +100,7 @@ def gradient(
         others: (L, N) written: the same.
         bytes_a: Written, see ``scores.multiply``; as are corrected, scales_a, packed (from bytes_p) and scales_p.
         tiles: (threads, L * rows of a strip * (N in full panels + APART)) scratch.
-        buffers: (threads, ...) scratch, see ``contrast.buffers``.
+        buffers: (threads, ...) scratch, see ``contrast.buffer_shape``.
         limits: (B,) NaN.
         tops: (B, L) the shift of the exponents; written if ``find``.
         totals: (B, L) written, as are aims: see ``tile_to_entries``.

@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 SPINS = 2_000  # that a waiting thread looks at a number, some tens of microseconds, before it lets others run each time
+NONE = 1 << 62
 SPACING = 16  # numbers that are changed apart from each other stand two cache lines apart
 
 Numbers = npt.NDArray[np.int64]
@@ -98,7 +99,9 @@ def wait_for(numbers: Numbers, at: int, least: int, stop: int, most: int = 0) ->
 
 @njit(nogil=True, cache=True)
 def take(numbers: Numbers, phase: int) -> int:
-    """The number of the next part."""
+    """The number of the next part; after a failure, one that no part has."""
+    if _read(numbers, 0) != 0:
+        return NONE
     part: int = _add(numbers, SPACING * (2 * phase + 1), 1)
     return part
 

@@ -28,7 +28,7 @@ from statim.kernels.identity import fingerprints
 from statim.kernels.rows import bag, pool_bags
 from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
-from statim.tokenizer import CHUNK, Tokenizer
+from statim.tokenizer import CHUNK, FEW, Tokenizer
 from statim.tokens import Tokens
 from statim.training.teacher_vectors import Views
 
@@ -211,7 +211,7 @@ class TrainingSet:
                     out[start:stop], new = texts.numbers(column.slice(start, stop - start))
                     yield new
 
-        texts.add(fresh())
+        texts.add(fresh(), few=len(pairs) <= FEW)
         anchors, candidates = ids[0].copy(), np.ascontiguousarray(ids[1:].T)
         known, known_offsets = known_texts(anchors, ids[1], len(texts))
         return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets, pairs.names, pairs.sets)
@@ -250,15 +250,17 @@ class _Texts:
         numbers[np.asarray(texts.is_valid())] = ids
         return numbers, present if len(firsts) == len(present) else present.take(pa.array(firsts))
 
-    def add(self, blocks: Iterable[pa.LargeStringArray]) -> None:
-        """Tokenize new texts, some of them while the next are being found."""
+    def add(self, blocks: Iterable[pa.LargeStringArray], *, few: bool) -> None:
+        """Tokenize new texts, some of them while the next are being found; a few are not worth loading code for."""
+        workers = 1 if few else self._tokenizer.workers(self._threads)
         vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
 
         def made(chunk: list[str]) -> Bags:
-            return Bags.of(self._tokenizer.chunk(chunk, threads=self._threads), vocabulary, frozen=frozen)
+            tokens = self._tokenizer.chunk(chunk, threads=self._threads)
+            return Bags.of(tokens, vocabulary, frozen=frozen, threads=self._threads)
 
         chunks = (chunk for block in blocks for _, chunk in Texts.of(block).chunks(CHUNK))
-        for bags in pool.stream(made, chunks, self._tokenizer.workers(self._threads)):
+        for bags in pool.stream(made, chunks, workers):
             self._ids.append(bags.ids)
             self._counts.append(bags.counts)
             self._sizes.append(np.diff(bags.offsets))

@@ -30,7 +30,7 @@ from statim import threads as pool
 from statim.kernels.contrast import (
     FIXED,
     add,
-    buffers,
+    buffer_shape,
     margins,
     prepare,
     remove_radial,
@@ -44,7 +44,7 @@ from statim.kernels.sampled import add_anchors, add_candidates, count, lay_out, 
 from statim.kernels.scores import corrections, depths, multiply, pack, quantise
 from statim.training import phases
 from statim.training.phases import Phase
-from statim.training.sampled import MOST_COLUMNS as BY_THREADS
+from statim.training.sampled import MOST as BY_THREADS
 from statim.training.sampled import sampled
 from statim.training.workspace import Workspace
 
@@ -147,7 +147,7 @@ def contrastive(
     Returns:
         The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
     """
-    whole = len(candidates) <= BY_THREADS and not (
+    whole = max(len(anchors), len(candidates)) <= BY_THREADS and not (
         both_directions or margin is not None or tile_rows or tile_columns
     )
     if precision == "int8" and FAST_BYTES and anchors.dtype == np.float32 and least_share > 0 and whole:
@@ -469,7 +469,8 @@ class _Sweep:
         return _floats(self.batch.workspace.take(f"{name} {self.index}", shape, dtype))
 
     def _buffers(self, columns: tuple[int, int]) -> Floats:
-        return buffers(len(self.batch.blocks), columns[1] - columns[0], self.batch.a.dtype)
+        shape = buffer_shape(len(self.batch.blocks), columns[1] - columns[0])
+        return np.empty(shape, self.batch.a.dtype)
 
     def _room(self) -> tuple[npt.NDArray[np.int32], Floats]:
         """For the coefficients that are left of a tile, of usual size."""

@@ -112,8 +112,9 @@ class _Helpers:
     def help(self, work: _Work) -> None:
         """Do the work together with them."""
         while len(self._threads) < self._count and not self._over:
-            self._threads.append(threading.Thread(target=self._wait, name="statim-phases", daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._wait, name="statim-phases", daemon=True)
+            thread.start()
+            self._threads.append(thread)
         try:
             self._work = work
             self._ring()

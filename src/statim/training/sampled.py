@@ -7,19 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.contrast import FIXED, buffers
+from statim.kernels.contrast import FIXED, buffer_shape
 from statim.kernels.sampled_batch import APART, PHASES, gradient
 from statim.kernels.scores import PANEL, ROWS, depths
 from statim.kernels.waiting import Numbers
 from statim.training import phases
 from statim.training.workspace import Workspace
 
-MOST_COLUMNS = 8192  # of a batch whose strips of anchors are still worth their name
+MOST = 8192  # anchors, and candidates: beyond, threads spend their time in large products anyway
 STRIP_BYTES = 1 << 20  # of scores of all levels: half of a usual second cache
-STRIPS = 16  # at least, so that several threads have equally much to do
-MOST_STRIPS = 128  # since each has sums of all columns
-MOST_OF_A_ROW = 8  # times 1 / least: coefficients of a row and level that there is room for
-MOST_OF_A_BATCH = 4  # the same on average
+STRIPS = 16  # about so many at least, so that several threads have equally much to do
+MOST_STRIPS = 128  # since each has sums of all columns; of very large batches strips are larger than STRIP_BYTES therefore
+ROOM = 2.0  # times as many coefficients as are expected at most, of all rows of a strip, and of the batch
 
 Floats = npt.NDArray[np.float32]
 
@@ -42,8 +41,8 @@ def sampled(
     """What ``contrastive.contrastive`` gives for precision int8 and float32 vectors, of one direction and without a margin.
 
     Args:
-        anchors: (B, d); for it and the others see there.
-        candidates: (N, d), N at most MOST_COLUMNS.
+        anchors: (B, d), B at most MOST; for it and the others see there.
+        candidates: (N, d), N at most MOST.
         columns: Of the targets, as are masked, masked_offsets and key.
         masked: See ``contrastive.Targets``.
         masked_offsets: Likewise.
@@ -61,14 +60,14 @@ def sampled(
     (B, d), N, L, take = anchors.shape, len(candidates), len(levels), workspace.take
     padded, find = -(-N // PANEL) * PANEL, scale > FIXED
     most = pool.PARTS * threads
-    R = max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)), -(-B // MOST_STRIPS), ROWS) // ROWS * ROWS
-    strips = np.array([(start, min(start + R, B)) for start in range(0, B, R)], np.int64)
-    S, of_row, of_batch = (
-        len(strips),
-        *(min(N, int(m / least_share) + 1) for m in (MOST_OF_A_ROW, MOST_OF_A_BATCH)),
+    R = (
+        max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS, -(-B // (MOST_STRIPS * ROWS)), 1)
+        * ROWS
     )
-    places = depths(levels)
-    scratch = np.stack([buffers(L, N, np.float32)] * threads)
+    strips = np.array([(start, min(start + R, B)) for start in range(0, B, R)], np.int64)
+    S, places = len(strips), depths(levels)
+    # of a row each level chooses 1 / least at most in the mean, and all that is chosen at it or above it is left of it
+    of_first, of_level = (int(min(N, ROOM * chosen / least_share + 1)) for chosen in (L, (L + 1) / 2))
     tops = np.full((B, L), -np.inf if find else scale, np.float32)
     losses, full, out = np.zeros(S), np.zeros(S + 1, np.uint8), take("gradient", (B + N, d), np.float32)
     arrays = (
@@ -77,13 +76,14 @@ def sampled(
         take("a in 8 bits", (B, int(places[-1])), np.int8), take("sums of a", (L, B), np.int32), take("scales of a", (L, B), np.float32),
         take("p in 8 bits", (padded, int(places[-1])), np.int8), take("packed", (padded * int(places[-1]) // 4,), np.int32),
         take("scales of p", (L, padded), np.float32),
-        take("tiles", (threads, L * R * (padded + APART)), np.int16), scratch,
+        take("tiles", (threads, L * R * (padded + APART)), np.int16),
+        take("buffers", (threads, *buffer_shape(L, N)), np.float32),
         np.full(B, np.nan, np.float32), tops, *(take(name, (B, L), np.float32) for name in ("totals", "aims")),
         np.zeros((B, L), np.float32), take("row sums", (B, L), np.float32), take("column sums", (S, L, N), np.float32), losses,
         take("offsets", (S, L * (R + 1)), np.int64),
-        *(take(f"{kind.__name__} of strips", (S, L, R * of_row + N), kind) for kind in (np.int32, np.float32)),
+        *(take(f"{kind.__name__} of strips", (S, L, R * of_first + N), kind) for kind in (np.int32, np.float32)),
         take("starts", (L, N + 1), np.int64), take("ends", (L, N), np.int64),
-        *(take(f"{kind.__name__} of candidates", (B * L * of_batch,), kind) for kind in (np.int32, np.float32)),
+        *(take(f"{kind.__name__} of candidates", (B * L * of_level,), kind) for kind in (np.int32, np.float32)),
         full, out,
     )  # fmt: skip
     parts = _parts(B, most), _parts(padded, most), strips

@@ -201,7 +201,8 @@ class _AsItCuts(Tokenizer):
 
     def chunk(self, texts: list[str], *, max_tokens: int | None = None, **options: Any) -> Tokens:
         """As any tokenizer, but never more than so many tokens of a text."""
-        return super().chunk(texts, max_tokens=max_tokens or self._most, **options)
+        limits = [limit for limit in (max_tokens, self._most) if limit is not None]
+        return super().chunk(texts, max_tokens=min(limits, default=None), **options)
 
     @property
     def unknown_id(self) -> int | None:
