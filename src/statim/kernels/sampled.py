@@ -201,16 +201,15 @@ def tile_to_entries(
         chosen = places[: _chosen(flags, places)]
         if offsets[:, i].max() + len(chosen) + 2 > columns.shape[1]:
             return loss, i
-        for level in range(L):
-            if target >= 0:
-                loss += weights[level] * (
-                    np.log(np.float64(totals[i, level])) - np.float64(aims[i, level] - tops[i, level])
-                )
         _weigh(
             chosen, drawn, exps, units, steps, cosines, inverse_a, inverse_p, above, column, column_sums, row_sums, i, offsets,
             columns, coefficients,
         )  # fmt: skip
         if target >= 0:
+            for level in range(L):
+                loss += weights[level] * (
+                    np.log(np.float64(totals[i, level])) - np.float64(aims[i, level] - tops[i, level])
+                )
             _weigh_positive(
                 target, exps, units, steps, pulls, cosines, inverse_a, inverse_p, column, column_sums, row_sums, i, offsets,
                 columns, coefficients,

@@ -108,7 +108,7 @@ def gradient(
         row_sums: (B, L) written: row sums of G * S.
         column_sums: (S, L, N) written: column sums of each strip.
         losses: (S,) written.
-        offsets: (S, L, rows of a strip + 1) written, see ``tile_to_entries``.
+        offsets: (S, L, rows of a strip + 1) written, of the last strip as far as it goes: see ``tile_to_entries``.
         columns: (S, L, room) written.
         coefficients: (S, L, room) written.
         starts: (L, N + 1) written.
@@ -152,7 +152,7 @@ def gradient(
         start, end = strips[part, 0], strips[part, 1]
         R, sums = end - start, column_sums[part]
         tile = tiles[own][: L * R * width].reshape(L, R, width)
-        at = offsets[part][: L * (R + 1)].reshape(L, R + 1)
+        at = offsets[part, :, : R + 1]
         multiply(
             bytes_a, corrected, scales_a, packed, scales_p, places, (start, end), (0, len(bytes_p)), tile
         )
@@ -175,8 +175,7 @@ def gradient(
     for level in range(L):
         first[level + 1] = first[level]
         for part in range(len(strips)):
-            R = strips[part, 1] - strips[part, 0]
-            first[level + 1] += offsets[part][level * (R + 1) + R]
+            first[level + 1] += offsets[part, level, strips[part, 1] - strips[part, 0]]
     if first[L] > len(rows):
         full[len(strips)] = 1
         return
@@ -187,13 +186,13 @@ def gradient(
             break
         starts[level] = 0
         for part in range(len(strips)):
-            R = strips[part, 1] - strips[part, 0]
-            count(level, offsets[part][: L * (R + 1)].reshape(L, R + 1), columns[part], starts)
+            start, end = strips[part, 0], strips[part, 1]
+            count(level, offsets[part, :, : end - start + 1], columns[part], starts)
         lay_out(level, first[level], starts, ends)
         for part in range(len(strips)):
-            R = strips[part, 1] - strips[part, 0]
-            at = offsets[part][: L * (R + 1)].reshape(L, R + 1)
-            turn(strips[part, 0], at, columns[part], coefficients[part], level, ends, rows, turned)
+            start, end = strips[part, 0], strips[part, 1]
+            at = offsets[part, :, : end - start + 1]
+            turn(start, at, columns[part], coefficients[part], level, ends, rows, turned)
         done(numbers, 2)
     if not all_done(numbers, 2, L):
         return

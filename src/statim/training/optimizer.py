@@ -168,7 +168,7 @@ class SparseAdam:
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
         most = pool.PARTS * self.threads
-        parts = _parts(pool.ranges(plan.found, most)), _parts(_even(plan.work, most))
+        parts = phases.spans(pool.ranges(plan.found, most)), phases.spans(_even(plan.work, most))
         entries = plan.slots, bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
         state = self.table, self.first, self.second, self.last, plan.rows, self.step
         series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
@@ -196,7 +196,7 @@ class SparseAdam:
         if self._stored != gradients.dtype:
             rounded = self._workspace.take("rounded", gradients.shape, self._stored)
         copied = pool.ranges(0 if rounded is gradients else len(gradients), most)
-        parts = _parts(copied), _parts(_even(work, most))
+        parts = phases.spans(copied), phases.spans(_even(work, most))
         counted = (
             np.ones(found, np.bool_) if self.row_rates is None else self.row_rates[plan.rows[:found]] != 0
         )
@@ -264,11 +264,6 @@ def _groups(
     if len(multipliers) > MOST_RATES:
         raise InputError(f"rows have {len(multipliers):,} different rates; at most {MOST_RATES} are possible")
     return multipliers.astype(np.float64), groups.astype(np.uint8)
-
-
-def _parts(ranges: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """(n, 2), as compiled code takes them."""
-    return np.array(ranges, np.int64).reshape(-1, 2)
 
 
 def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from statim import threads as pool
 from statim.kernels.waiting import SPACING, SPINS, Numbers, add, all_done, done, take, wait_for
@@ -18,6 +19,11 @@ Phase = tuple[int, Callable[[int], object]]  # how many parts, and what does one
 
 LEAVING = 5.0  # seconds to wait, at the interpreter's end, for a thread that is at work
 PATIENCE = 2 * SPINS  # looks, a millisecond or two, before a thread without work goes to sleep
+
+
+def spans(ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """Ranges, from and to, as compiled code takes them: (n, 2)."""
+    return np.array(ranges, np.int64).reshape(-1, 2)
 
 
 def run(phases: Sequence[Phase], threads: int) -> None:
@@ -30,7 +36,7 @@ def run(phases: Sequence[Phase], threads: int) -> None:
 
     def go(numbers: Numbers) -> None:
         for phase, (parts, act) in enumerate(phases):
-            while not numbers[0] and (part := take(numbers, phase)) < parts:
+            while (part := take(numbers, phase)) < parts:
                 act(part)
                 done(numbers, phase)
             if not all_done(numbers, phase, parts):

@@ -1,7 +1,6 @@
 """The contrastive loss and its sampled gradient, scores in 8 bits, by threads that need no interpreter: see ``kernels.sampled_batch``."""
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,7 @@ def sampled(
         max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS, -(-B // (MOST_STRIPS * ROWS)), 1)
         * ROWS
     )
-    strips = np.array([(start, min(start + R, B)) for start in range(0, B, R)], np.int64)
+    strips = phases.spans([(start, min(start + R, B)) for start in range(0, B, R)])
     S, places = len(strips), depths(levels)
     # of a row each level chooses 1 / least at most in the mean, and all that is chosen at it or above it is left of it
     of_first, of_level = (int(min(N, ROOM * chosen / least_share + 1)) for chosen in (L, (L + 1) / 2))
@@ -80,13 +79,13 @@ def sampled(
         take("buffers", (threads, *buffer_shape(L, N)), np.float32),
         np.full(B, np.nan, np.float32), tops, *(take(name, (B, L), np.float32) for name in ("totals", "aims")),
         np.zeros((B, L), np.float32), take("row sums", (B, L), np.float32), take("column sums", (S, L, N), np.float32), losses,
-        take("offsets", (S, L * (R + 1)), np.int64),
+        take("offsets", (S, L, R + 1), np.int64),
         *(take(f"{kind.__name__} of strips", (S, L, R * of_first + N), kind) for kind in (np.int32, np.float32)),
         take("starts", (L, N + 1), np.int64), take("ends", (L, N), np.int64),
         *(take(f"{kind.__name__} of candidates", (B * L * of_level,), kind) for kind in (np.int32, np.float32)),
         full, out,
     )  # fmt: skip
-    parts = _parts(B, most), _parts(padded, most), strips
+    parts = *(phases.spans(pool.ranges(count, most)) for count in (B, padded)), strips
     given = columns, masked, masked_offsets, np.float32(scale), weights, find, least_share, np.uint64(key)
 
     def go(numbers: Numbers) -> None:
@@ -94,9 +93,3 @@ def sampled(
 
     phases.together(go, PHASES, threads)
     return None if full.any() else (math.fsum(losses), out)
-
-
-def _parts(count: int, most: int) -> npt.NDArray[np.int64]:
-    """Ranges of equal size, (parts, 2)."""
-    found: npt.NDArray[Any] = np.array(pool.ranges(count, most), np.int64).reshape(-1, 2)
-    return found
