@@ -8,7 +8,7 @@ from numba import njit
 
 from statim.kernels import bytes as kernel
 from statim.kernels import quads
-from statim.search import exact
+from statim.search import exact, screen
 from statim.search.exact import top_k
 from statim.search.screen import Kept, Panels, Rounded, Screen
 
@@ -53,18 +53,18 @@ def test_without_the_instruction(monkeypatch):
     tile = kernel._tile_of(1)
 
     @njit
-    def run(queries, panels, steps, begins, scales, out):
-        tile(queries, panels, 0, steps, begins, scales, 0, out)
+    def run(queries, begins, which, panels, scales, steps, out):
+        tile(queries, begins, which, 0, panels, scales, 0, steps, out)
 
     random = np.random.default_rng(0)
     rows, asked = (random.integers(-127, 128, (n, 20)).astype(np.int8) for n in (kernel.PANEL, kernel.ROWS))
     panels, out = np.empty(rows.size, np.uint8), np.zeros((kernel.ROWS, kernel.WIDE), np.float32)
     kernel.to_panels(rows, np.arange(len(rows), dtype=np.int32), panels)
     begins = -128 * asked.sum(axis=1, dtype=np.int32)
-    words = np.ascontiguousarray(asked.view(np.int32).T).reshape(-1)
+    which = np.random.default_rng(1).permutation(len(asked)).astype(np.int32)
     scales = np.ones(len(rows), np.float32)
-    run(words, panels, 5, begins, scales, out)
-    expected = asked.astype(np.int64) @ rows.T.astype(np.int64)
+    run(asked.view(np.int32), begins, which, panels, scales, 5, out)
+    expected = asked[which].astype(np.int64) @ rows.T.astype(np.int64)
     np.testing.assert_array_equal(out[:, : kernel.PANEL], expected)
     assert (out[:, kernel.PANEL :] == 0).all()
 
@@ -95,7 +95,7 @@ def test_the_screen_loses_nothing(kind, k):
         documents[:, 0] *= 40
         queries[:, 0] *= 0.01
     excluded = np.arange(0, 4000, 7)
-    places, worst, error = Screen(documents, excluded)(queries, k)
+    places, worst, error = Screen(documents, excluded)(queries, k, 96)
     truth = queries.astype(np.float64) @ documents.T.astype(np.float64)
     truth[:, excluded] = -np.inf
     some = 0
@@ -120,9 +120,9 @@ def test_top_k_by_bytes_is_the_same(monkeypatch):
     seen = []
     screened = exact._screened
 
-    def spy(*arguments):
-        left = screened(*arguments)
-        seen.append(len(left))
+    def spy(screen, spare, *arguments):
+        left = screened(screen, spare, *arguments)
+        seen.append((spare, len(left)))
         return left
 
     monkeypatch.setattr(exact, "_screened", spy)
@@ -131,8 +131,10 @@ def test_top_k_by_bytes_is_the_same(monkeypatch):
         found = top_k(queries, documents, 20, half=True, threads=threads)
         np.testing.assert_array_equal(found[0], expected[0])
         np.testing.assert_array_equal(found[1], expected[1])
-    assert seen[0] == seen[1]
-    assert 2 <= seen[0] < 20  # those two at least cannot be certain
+    assert seen[:2] == seen[2:]  # the same with one thread
+    (first, some), (then, fewer) = seen[:2]
+    assert first < then
+    assert 1 <= fewer < some < 60  # at first not the two, of the second pass not the query of zero
     scores, positions = brute_force(queries, documents, 20)
     np.testing.assert_array_equal(found[1], positions)
     np.testing.assert_allclose(found[0], scores, rtol=1e-6)
@@ -147,3 +149,18 @@ def test_large_documents_are_not_all_held(monkeypatch):
     np.testing.assert_array_equal(
         top_k(queries, documents, 5, half=True)[1], brute_force(queries, documents, 5)[1]
     )
+
+
+def test_a_sample_that_misleads(monkeypatch):
+    """Where floors are too high, no query is certain, and results are the same."""
+    queries, documents = vectors(40, 24, 8), vectors(3000, 24, 9)
+    documents[:300] = 3 * queries[np.arange(300) % 40]  # what is sampled is far closer than the rest
+    monkeypatch.setattr(exact, "FEW", -1)
+    expected = top_k(queries, documents, 30)
+    monkeypatch.setattr(screen, "sampled", lambda there: screen.filled(there[:300]))
+    places, _, _ = Screen(documents, np.zeros(0, np.int64))(queries, 30, 10)
+    assert ((places >= 0).sum(axis=1) < 30).all()
+    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    found = top_k(queries, documents, 30, half=True)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])

@@ -37,9 +37,9 @@ _FLOATS = ir.VectorType(_FLOAT, PANEL)
 def _tile_of(panels: int) -> Callable[..., None]:
     """A function for tiles of so many panels.
 
-    It takes ROWS queries (int32, the first four numbers of each, then the next four), all documents' panels (uint8), where this tile's
-    begin in them and the number of steps, what each query's sums begin with (int32), all documents' scales (float32) and the first
-    document, and writes (ROWS, WIDE) float32 sums times scales.
+    It takes all queries (int32, four numbers in one), what each one's sums begin with (int32), which queries are asked and the place of
+    the tile's first among these, ROWS following; all documents' panels (uint8) and scales (float32), the tile's first document and the
+    number of steps; and writes (ROWS, WIDE) float32 sums times scales.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -53,12 +53,16 @@ def _tile_of(panels: int) -> Callable[..., None]:
             found.align = 4
             return found
 
-        queries, documents, begins, scales, out = (data(p, _INT) for p in (0, 1, 4, 5, 7))
-        documents = builder.gep(documents, [builder.udiv(args[2], _LONG(STEP))])
-        first = [
-            spread(builder, builder.load(builder.gep(begins, [_LONG(row)])))
+        queries, begins, which, documents, scales, out = (data(p, _INT) for p in (0, 1, 2, 4, 5, 8))
+        start, place, steps = args[3], args[6], args[7]
+        documents = builder.gep(documents, [builder.mul(place, steps)])
+        asked = [
+            builder.sext(builder.load(builder.gep(which, [builder.add(start, _LONG(row))])), _LONG)
             for row in range(ROWS)
-            for _ in range(panels)
+        ]
+        rows = [builder.gep(queries, [builder.mul(query, steps)]) for query in asked]
+        first = [
+            spread(builder, builder.load(builder.gep(begins, [query]))) for query in asked for _ in range(panels)
         ]
         before = builder.basic_block
         loop, end = builder.append_basic_block("step"), builder.append_basic_block("end")
@@ -68,13 +72,13 @@ def _tile_of(panels: int) -> Callable[..., None]:
         sums = [builder.phi(INTS) for _ in first]
         parts = [
             vector(
-                documents, INTS, builder.mul(builder.add(step, builder.mul(args[3], _LONG(p))), _LONG(PANEL))
+                documents, INTS, builder.mul(builder.add(step, builder.mul(steps, _LONG(p))), _LONG(PANEL))
             )
             for p in range(panels)
         ]
-        base, new = builder.mul(step, _LONG(ROWS)), []
+        new = []
         for row in range(ROWS):
-            four = spread(builder, builder.load(builder.gep(queries, [builder.add(base, _LONG(row))])))
+            four = spread(builder, builder.load(builder.gep(rows[row], [step])))
             new += [add_products(builder, sums[row * panels + p], parts[p], four) for p in range(panels)]
         following = builder.add(step, _LONG(1))
         step.add_incoming(_LONG(0), before)
@@ -82,10 +86,10 @@ def _tile_of(panels: int) -> Callable[..., None]:
         for total, start, later in zip(sums, first, new, strict=True):
             total.add_incoming(start, before)
             total.add_incoming(later, loop)
-        builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, end)
+        builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
         builder.position_at_end(end)
         for p in range(panels):
-            scale = vector(scales, _FLOATS, builder.add(args[6], _LONG(PANEL * p)))
+            scale = vector(scales, _FLOATS, builder.add(place, _LONG(PANEL * p)))
             for row in range(ROWS):
                 score = builder.fmul(builder.sitofp(new[row * panels + p], _FLOATS), scale)
                 there = builder.gep(out, [_LONG(row * WIDE + p * PANEL)])
@@ -94,9 +98,9 @@ def _tile_of(panels: int) -> Callable[..., None]:
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        _context, queries, panels, place, steps, begins, scales, first, out
+        _context, queries, begins, which, start, panels, scales, place, steps, out
     ):
-        return types.void(queries, panels, place, steps, begins, scales, first, out), generate
+        return types.void(queries, begins, which, start, panels, scales, place, steps, out), generate
 
     return tile  # type: ignore[no-any-return]
 
@@ -218,25 +222,6 @@ def _best_first(scores: Floats, names: Ints, count: int, least: int) -> np.float
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _push(
-    row: Floats, hits: Any, names: Ints, first: int, least: int, kept: Floats, kept_names: Ints, count: int, floor: Any
-) -> tuple[int, np.float32]:  # fmt: skip
-    """Keep what hits; where there is no room, all but the best make some, and the floor rises."""
-    while hits:
-        j = _lowest(hits)
-        hits &= hits - np.uint64(1)
-        if row[j] > floor:
-            if count == len(kept):
-                floor = _best_first(kept, kept_names, count, least)
-                count = least
-                if not row[j] > floor:
-                    continue
-            kept[count], kept_names[count] = row[j], names[first + j]
-            count += 1
-    return count, floor
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
 def _offer(
     queries: Ints,
     begins: Ints,
@@ -253,35 +238,34 @@ def _offer(
     floors: Floats,
 ) -> None:
     """Multiply queries ``which`` with documents [first, last), and keep each query's best; see ``offer_cells``."""
-    steps = queries.shape[1]
-    tile, begin = np.empty(steps * ROWS, np.int32), np.empty(ROWS, np.int32)
+    steps, m = queries.shape[1], len(which)
+    asked = np.empty(-(-m // ROWS) * ROWS, np.int32)
+    asked[:m], asked[m:] = which, which[m - 1]
     out = np.zeros((ROWS, WIDE), np.float32)
-    for start in range(0, len(which), ROWS):
-        rows = min(ROWS, len(which) - start)
-        for i in range(ROWS):
-            q = which[start + min(i, rows - 1)]
-            begin[i] = begins[q]
-            for t in range(steps):
-                tile[t * ROWS + i] = queries[q, t]
-        place = first
-        while place < last:
-            if place + WIDE <= last:
-                _four(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
-                wide, there = WIDE, ALL
-            elif place + WIDE // 2 <= last:
-                _two(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
-                wide, there = WIDE // 2, HALF
+    place = first
+    while place < last:  # a tile's documents stay in the first cache while all queries go by
+        left = last - place
+        wide, there = (WIDE, ALL) if left >= WIDE else (WIDE // 2, HALF) if left >= WIDE // 2 else (PANEL, FEW)
+        for start in range(0, m, ROWS):
+            if wide == WIDE:
+                _four(queries, begins, asked, start, panels, scales, place, steps, out)
+            elif wide == WIDE // 2:
+                _two(queries, begins, asked, start, panels, scales, place, steps, out)
             else:
-                _one(tile, panels, place * steps * STEP, steps, begin, scales, place, out)
-                wide, there = PANEL, FEW
-            for i in range(rows):
-                q = which[start + i]
+                _one(queries, begins, asked, start, panels, scales, place, steps, out)
+            for i in range(min(ROWS, m - start)):
+                q = asked[start + i]
                 hits = _above(out, i, floors[q]) & there
-                if hits:
-                    counts[q], floors[q] = _push(
-                        out[i], hits, names, place, least, kept[q], kept_names[q], counts[q], floors[q]
-                    )
-            place += wide
+                while hits:
+                    j = _lowest(hits)
+                    hits &= hits - np.uint64(1)
+                    if counts[q] == kept.shape[1]:  # all but the best make room, and the floor rises
+                        floors[q] = _best_first(kept[q], kept_names[q], counts[q], least)
+                        counts[q] = least
+                    if out[i, j] > floors[q]:
+                        kept[q, counts[q]], kept_names[q, counts[q]] = out[i, j], names[place + j]
+                        counts[q] += 1
+        place += wide
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -17,7 +17,7 @@ from statim import threads as pool
 from statim.search.cells import beside, kmeans, nearest, own_threads
 from statim.search.engine import Floats, Positions
 from statim.search.exact import settled, top_k
-from statim.search.screen import Kept, Panels, Rounded
+from statim.search.screen import Kept, Panels, Rounded, floors, sampled
 from statim.search.tuning import DEPTH, RECALL
 
 SAMPLE = 1024  # queries
@@ -61,8 +61,10 @@ class Approximate:
         own, _ = nearest(few, self._centres, threads=threads)
         self._whole = Rounded(documents, threads=threads)
         order, self._starts = in_cells(own, cells, PANEL)
-        self._panels = Panels(Rounded(few, threads=threads), order, threads=threads)
-        del few
+        rounded = Rounded(few, threads=threads)
+        self._panels = Panels(rounded, order, threads=threads)
+        self._sample = Panels(rounded, sampled(np.arange(len(few), dtype=np.int32)), threads=threads)
+        del few, rounded
         self._coarse, self._margin = k + COARSE, 0.0
         self.recall = self._tune(sample, k, own)
 
@@ -92,13 +94,11 @@ class Approximate:
         """Documents that may be the k best of (b, d) queries, (b, c) int64; -1 for none."""
         from statim.kernels.bytes import narrow
 
-        own, rows, cells = beside(few, self._centres, self._margin, threads=1)
-        kept = Kept(Rounded(few, threads=1), self._coarse)
-        is_own = own[rows] == cells
-        for some in (is_own, ~is_own):  # the closest first, so that few others are above what they leave
-            which, offsets = by_cell(rows[some], cells[some], len(self._centres))
-            kept.offer_cells(self._panels, self._starts, which, offsets)
-            kept.tighten()
+        _, rows, cells = beside(few, self._centres, self._margin, threads=1)
+        rounded = Rounded(few, threads=1)
+        kept = Kept(rounded, self._coarse, floors(rounded, self._sample, self._coarse))
+        kept.offer_cells(self._panels, self._starts, *by_cell(rows, cells, len(self._centres)))
+        kept.tighten()
         places = np.empty((len(queries), min(k + FINE, self._coarse)), np.int64)
         asked = Rounded(queries, threads=1)
         narrow(asked.rows, self._whole.rows, self._whole.scales, kept.names, kept.counts, places)

@@ -37,6 +37,7 @@ NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too larg
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
 NARROW_PASS = 1 << 22  # where it is loaded already, or numpy would be slow
+SPARES = (96, 768)  # candidates beyond those asked for that products of bytes leave, at first and then of queries not certain
 SETTLED = 128  # queries whose candidates are widened together
 LONGEST = 2.0  # no vector of length 1 is longer when its numbers are rounded to int8
 SAVED = 1 << 14  # rows written at a time
@@ -315,7 +316,10 @@ def search_vectors(
             workers = pool.count(threads)
             if half and not isinstance(documents, Rows) and documents.size <= MOST and has_bytes():
                 screen = Screen(documents, excluded, threads=workers)
-                unsure = _screened(screen, queries, documents, margins, workers, scores, positions)
+                for spare in SPARES:
+                    unsure = _screened(
+                        screen, spare, queries, documents, margins, workers, scores, positions, unsure
+                    )
             much = len(unsure) * documents.shape[1] * len(documents) >= MUCH
             if half and not isinstance(documents, Rows) and much and has_half():
                 with torch_threads(workers):
@@ -369,27 +373,31 @@ def _passed(
 
 def _screened(
     screen: Screen,
+    spare: int,
     queries: Floats,
     documents: Floats,
     margins: npt.NDArray[np.float64],
     workers: int,
     scores: Floats,
     positions: Positions,
+    which: Positions,
 ) -> Positions:
-    """Search by products of bytes first; gives the queries whose result is not certain."""
+    """Search the queries at ``which`` by products of bytes first; gives those whose result is not certain."""
     from statim.kernels.top_k import settle
 
-    sure = np.zeros(len(queries), np.bool_)
+    sure, size = np.zeros(len(which), np.bool_), max(1, min(QUERIES, -(-len(which) // workers)))
 
     def search(start: int) -> None:
-        part = slice(start, start + QUERIES)
-        places, worst, error = screen(queries[part], scores.shape[1])
+        part = which[start : start + size]
+        asked, some_scores, some_positions = queries[part], scores[part], positions[part]  # copies
+        places, worst, error = screen(asked, scores.shape[1], spare)
         settle(
-            queries[part], documents, worst, places, margins[part] + error, scores[part], positions[part], sure[part]
+            asked, documents, worst, places, margins[part] + error, some_scores, some_positions, sure[start : start + size]
         )  # fmt: skip
+        scores[part], positions[part] = some_scores, some_positions
 
-    pool.run([partial(search, start) for start in range(0, len(queries), QUERIES)], workers)
-    return np.flatnonzero(~sure)
+    pool.run([partial(search, start) for start in range(0, len(which), size)], workers)
+    return which[~sure]
 
 
 def _in_blocks(

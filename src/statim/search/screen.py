@@ -12,7 +12,10 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.search.engine import Floats, Positions
 
-DOCUMENTS = 1 << 10  # multiplied at a time: they stay in the cache
+DOCUMENTS = 1 << 10  # whose lengths are taken together
+SAMPLE = 24  # one of so many documents tells where a query's best begin
+RANK = 8  # of the sample, at least: so many and more are counted on
+HOPED = 1.6  # times what is kept in any case: so many are hoped to be above where they begin
 MOST = 1 << 29  # bytes of documents, of which all are held
 SLACK = 1 + 1e-5  # for the rounding of lengths and scales
 LEAST = (
@@ -98,14 +101,16 @@ class Kept:
 
     Args:
         queries: Of each.
-        least: How many are kept in any case.
+        least: How many are kept in any case, of those above the floor.
+        floors: (m,) float32, from ``floors``; everything is kept by default.
     """
 
-    def __init__(self, queries: Rounded, least: int) -> None:
+    def __init__(self, queries: Rounded, least: int, floors: Floats | None = None) -> None:
         m = len(queries.rows)
         self.least, self.queries, self.begins = least, queries.words, queries.begins
         self.scores, self.names = np.empty((m, 2 * least), np.float32), np.empty((m, 2 * least), np.int32)
-        self.counts, self.floors = np.zeros(m, np.int32), np.full(m, -np.inf, np.float32)
+        self.counts = np.zeros(m, np.int32)
+        self.floors = np.full(m, -np.inf, np.float32) if floors is None else floors
 
     def offer(self, documents: Panels, which: Ints, first: int, last: int) -> None:
         """Multiply queries ``which`` with the documents at [first, last), and keep the best."""
@@ -130,6 +135,30 @@ class Kept:
         return self.least, self.scores, self.names, self.counts, self.floors
 
 
+def sampled(there: Ints, *, seed: int = 0) -> Ints:
+    """Some of the documents, filled up for ``Panels``."""
+    random = np.random.default_rng(seed)
+    return filled(np.sort(random.choice(there, len(there) // SAMPLE, replace=False)))
+
+
+def filled(order: Ints) -> Ints:
+    """Filled up with -1 to whole panels."""
+    from statim.kernels.bytes import PANEL
+
+    return np.append(order, np.full(-len(order) % PANEL, -1, np.int32))
+
+
+def floors(queries: Rounded, sample: Panels, least: int) -> Floats:
+    """Scores that about HOPED times ``least`` documents exceed, by those that the best of a sample have, (m,) float32.
+
+    What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high: that shows.
+    """
+    kept = Kept(queries, max(RANK, round(HOPED * least / SAMPLE)))
+    kept.offer(sample, np.arange(len(queries.rows), dtype=np.int32), 0, len(sample.names))
+    kept.tighten()
+    return kept.floors
+
+
 class Screen:
     """All documents, and those of them that may be among a query's best.
 
@@ -140,8 +169,6 @@ class Screen:
         threads: Threads to use.
     """
 
-    spare = 96  # candidates beyond those asked for
-
     def __init__(
         self,
         documents: Floats,
@@ -150,20 +177,20 @@ class Screen:
         *,
         threads: int | None = None,
     ) -> None:
-        from statim.kernels.bytes import PANEL
-
         rounded = rounded or Rounded(documents, threads=threads)
         there = np.delete(np.arange(len(documents), dtype=np.int32), excluded)
-        order = np.concatenate([there, np.full(-len(there) % PANEL, -1, np.int32)])
-        self._panels = Panels(rounded, order, threads=threads)
+        self._panels = Panels(rounded, filled(there), threads=threads)
+        self._sample = Panels(rounded, sampled(there), threads=threads)
         self._most_lost, self._longest = float(rounded.lost.max(initial=0.0)) * SLACK, 0.0
         for start in range(0, len(documents), DOCUMENTS):
             part = slice(start, start + DOCUMENTS)
             long = np.linalg.norm(documents[part], axis=1) + rounded.lost[part]
             self._longest = max(self._longest, float(long.max()) * SLACK)
 
-    def __call__(self, queries: Floats, k: int) -> tuple[Positions, Floats, npt.NDArray[np.float64]]:
-        """The candidates for the k best documents of (b, d) queries.
+    def __call__(
+        self, queries: Floats, k: int, spare: int
+    ) -> tuple[Positions, Floats, npt.NDArray[np.float64]]:
+        """The candidates for the k best documents of (b, d) queries, and ``spare`` more of each.
 
         Returns:
             (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document exceeds, but by the error; and (b,)
@@ -172,10 +199,9 @@ class Screen:
         from statim.kernels.bytes import likely
 
         asked = Rounded(queries, threads=1)
-        kept = Kept(asked, k + self.spare + k // 8)
-        which, last = np.arange(len(queries), dtype=np.int32), len(self._panels.names)
-        for start in range(0, last, DOCUMENTS):
-            kept.offer(self._panels, which, start, min(start + DOCUMENTS, last))
+        least = k + spare + k // 8
+        kept = Kept(asked, least, floors(asked, self._sample, least))
+        kept.offer(self._panels, np.arange(len(queries), dtype=np.int32), 0, len(self._panels.names))
         kept.tighten()
         long = np.linalg.norm(queries.astype(np.float64), axis=1)
         error = (asked.lost * self._longest + long * self._most_lost) * SLACK + LEAST
