@@ -50,11 +50,11 @@ def test_what_is_kept_is_the_best_by_whole_numbers(m, n, d, least, seed):
 def test_without_the_instruction(monkeypatch):
     """A tile is right on processors that lack it."""
     monkeypatch.setattr(quads, "FAST_BYTES", False)
-    tile = kernel._tile_of(1)
+    tile = kernel._tile_of(kernel.ROWS, 1)
 
     @njit
-    def run(queries, begins, which, panels, scales, steps, out):
-        tile(queries, begins, which, 0, panels, scales, 0, steps, out)
+    def run(queries, begins, which, panels, scales, steps, floors, out, hits):
+        tile(queries, begins, which, 0, panels, scales, 0, steps, floors, out, hits)
 
     random = np.random.default_rng(0)
     rows, asked = (random.integers(-127, 128, (n, 20)).astype(np.int8) for n in (kernel.PANEL, kernel.ROWS))
@@ -63,8 +63,12 @@ def test_without_the_instruction(monkeypatch):
     begins = -128 * asked.sum(axis=1, dtype=np.int32)
     which = np.random.default_rng(1).permutation(len(asked)).astype(np.int32)
     scales = np.ones(len(rows), np.float32)
-    run(asked.view(np.int32), begins, which, panels, scales, 5, out)
+    floors, hits = np.linspace(-1e5, 1e5, len(asked)).astype(np.float32), np.zeros(len(asked), np.uint64)
+    run(asked.view(np.int32), begins, which, panels, scales, 5, floors, out, hits)
     expected = asked[which].astype(np.int64) @ rows.T.astype(np.int64)
+    above = expected > floors[which][:, None]
+    assert above.any()
+    np.testing.assert_array_equal(hits, (above * 2 ** np.arange(len(rows))).sum(axis=1))
     np.testing.assert_array_equal(out[:, : kernel.PANEL], expected)
     assert (out[:, kernel.PANEL :] == 0).all()
 

@@ -2,7 +2,7 @@
 
 Documents lie in panels of 16: the first four numbers of each, then the next four, so that one instruction (AVX512-VNNI's vpdpbusd)
 multiplies four numbers of 16 documents with four of a query, and adds up. It takes one side unsigned: documents have 128 added, which
-each query takes off again at the begin. A tile is ROWS queries times up to four panels. No score is written anywhere but in the cache.
+each query takes off again at the begin. A tile is some queries times up to four panels. No score is written anywhere but in the cache.
 """
 
 from collections.abc import Callable
@@ -12,19 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from statim.kernels.floats import prefetch
+from statim.kernels.floats import LINE, largest, prefetch
 from statim.kernels.quads import INTS, LANES, add_products, spread
 
-ROWS = 6  # queries of a tile
+ROWS = 12  # queries of a tile, or half as many of a whole one: 24 sums fit into registers
 PANEL = LANES  # documents of a panel
 WIDE = 64  # documents of a whole tile
 STEP = 4  # numbers multiplied by one instruction
 AHEAD = 6  # rows under way from memory
-ALL, HALF, FEW = (
-    np.uint64((1 << width) - 1) for width in (WIDE, WIDE // 2, PANEL)
-)  # the places of a tile's row
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -34,12 +32,13 @@ _INT, _LONG, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _FLOATS = ir.VectorType(_FLOAT, PANEL)
 
 
-def _tile_of(panels: int) -> Callable[..., None]:
-    """A function for tiles of so many panels.
+def _tile_of(size: int, panels: int) -> Callable[..., None]:
+    """A function for tiles of so many queries and panels.
 
     It takes all queries (int32, four numbers in one), what each one's sums begin with (int32), which queries are asked and the place of
-    the tile's first among these, ROWS following; all documents' panels (uint8) and scales (float32), the tile's first document and the
-    number of steps; and writes (ROWS, WIDE) float32 sums times scales.
+    the tile's first among these; all documents' panels (uint8) and scales (float32), the tile's first document and the number of steps;
+    and the floors of all queries (float32). It writes (size, WIDE) float32 sums times scales, and which of them are above their query's
+    floor: (size,) uint64, a bit for each document.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -53,16 +52,20 @@ def _tile_of(panels: int) -> Callable[..., None]:
             found.align = 4
             return found
 
-        queries, begins, which, documents, scales, out = (data(p, _INT) for p in (0, 1, 2, 4, 5, 8))
+        queries, begins, which, documents, scales, floors, out, hits = (
+            data(p, _INT) for p in (0, 1, 2, 4, 5, 8, 9, 10)
+        )
         start, place, steps = args[3], args[6], args[7]
         documents = builder.gep(documents, [builder.mul(place, steps)])
         asked = [
             builder.sext(builder.load(builder.gep(which, [builder.add(start, _LONG(row))])), _LONG)
-            for row in range(ROWS)
+            for row in range(size)
         ]
         rows = [builder.gep(queries, [builder.mul(query, steps)]) for query in asked]
         first = [
-            spread(builder, builder.load(builder.gep(begins, [query]))) for query in asked for _ in range(panels)
+            spread(builder, builder.load(builder.gep(begins, [query])))
+            for query in asked
+            for _ in range(panels)
         ]
         before = builder.basic_block
         loop, end = builder.append_basic_block("step"), builder.append_basic_block("end")
@@ -77,7 +80,7 @@ def _tile_of(panels: int) -> Callable[..., None]:
             for p in range(panels)
         ]
         new = []
-        for row in range(ROWS):
+        for row in range(size):
             four = spread(builder, builder.load(builder.gep(rows[row], [step])))
             new += [add_products(builder, sums[row * panels + p], parts[p], four) for p in range(panels)]
         following = builder.add(step, _LONG(1))
@@ -88,52 +91,70 @@ def _tile_of(panels: int) -> Callable[..., None]:
             total.add_incoming(later, loop)
         builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
         builder.position_at_end(end)
-        for p in range(panels):
-            scale = vector(scales, _FLOATS, builder.add(place, _LONG(PANEL * p)))
-            for row in range(ROWS):
-                score = builder.fmul(builder.sitofp(new[row * panels + p], _FLOATS), scale)
+        theirs = [vector(scales, _FLOATS, builder.add(place, _LONG(PANEL * p))) for p in range(panels)]
+        hits = builder.bitcast(hits, _LONG.as_pointer())
+        for row, query in enumerate(asked):
+            floor = builder.bitcast(builder.load(builder.gep(floors, [query])), _FLOAT)
+            floor, above = spread(builder, floor, _FLOATS), _LONG(0)
+            for p in range(panels):
+                score = builder.fmul(builder.sitofp(new[row * panels + p], _FLOATS), theirs[p])
                 there = builder.gep(out, [_LONG(row * WIDE + p * PANEL)])
                 builder.store(score, builder.bitcast(there, _FLOATS.as_pointer())).align = 4
+                bits = builder.bitcast(builder.fcmp_ordered(">", score, floor), ir.IntType(PANEL))
+                above = builder.or_(above, builder.shl(builder.zext(bits, _LONG), _LONG(PANEL * p)))
+            builder.store(above, builder.gep(hits, [_LONG(row)]))
         return context.get_dummy_value()
 
     @intrinsic
     def tile(  # type: ignore[no-untyped-def]
-        _context, queries, begins, which, start, panels, scales, place, steps, out
+        _context, queries, begins, which, start, panels, scales, place, steps, floors, out, hits
     ):
-        return types.void(queries, begins, which, start, panels, scales, place, steps, out), generate
+        return types.void(
+            queries, begins, which, start, panels, scales, place, steps, floors, out, hits
+        ), generate
 
     return tile  # type: ignore[no-any-return]
 
 
-_four, _two, _one = _tile_of(WIDE // PANEL), _tile_of(WIDE // PANEL // 2), _tile_of(1)
+_four, _two, _one = _tile_of(ROWS // 2, 4), _tile_of(ROWS, 2), _tile_of(ROWS, 1)
 
 
 @intrinsic
-def _added(_context: Any, _total: Any, _left: Any, _right: Any) -> tuple[Any, Any]:
-    """Total + left * right of int8 in int32; numba's own would be int64."""
+def _dot(_context: Any, _shifted: Any, _rows: Any, _row: Any, _start: Any) -> tuple[Any, Any]:
+    """The dot product of a query with a row of (n, w) int8, ``start`` included: w / LINE steps of LINE bytes, what is left of w apart.
 
-    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        left, right = (builder.sext(byte, _INT) for byte in args[1:])
-        return builder.add(args[0], builder.mul(left, right))
-
-    return types.int32(types.int32, types.int8, types.int8), generate
-
-
-@intrinsic
-def _above(_context: Any, _rows: Any, _row: Any, _floor: Any) -> tuple[Any, Any]:
-    """Which of the WIDE scores of a tile's row are above a floor: a bit for each."""
+    The query is uint8 and has 128 added.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind, bits = ir.VectorType(_FLOAT, WIDE), ir.IntType(WIDE)
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        row = builder.gep(array.data, [builder.mul(args[1], _LONG(WIDE))])
-        scores = builder.load(builder.bitcast(row, kind.as_pointer()))
-        scores.align = 4
-        floor = builder.insert_element(ir.Constant(kind, ir.Undefined), args[2], _INT(0))
-        floor = builder.shuffle_vector(floor, floor, ir.Constant(ir.VectorType(_INT, WIDE), [0] * WIDE))
-        return builder.bitcast(builder.fcmp_ordered(">", scores, floor), bits)
+        arrays = [
+            context.make_array(kind)(context, builder, a)
+            for kind, a in zip(signature.args, args[:2], strict=False)
+        ]
+        width = builder.extract_value(arrays[1].shape, 1)
+        left = arrays[0].data
+        right = builder.gep(arrays[1].data, [builder.mul(args[2], width)])
+        total = cgutils.alloca_once_value(builder, ir.Constant(INTS, None))
 
-    return types.uint64(_rows, types.int64, types.float32), generate
+        def vector(pointer: Any, place: Any) -> Any:
+            return builder.load(builder.bitcast(builder.gep(pointer, [place]), INTS.as_pointer()), align=1)
+
+        whole = builder.mul(builder.udiv(width, _LONG(LINE)), _LONG(LINE))
+        with cgutils.for_range_slice(builder, _LONG(0), whole, _LONG(LINE)) as (place, _):
+            new = add_products(builder, builder.load(total), vector(left, place), vector(right, place))
+            builder.store(new, total)
+        kind = ir.FunctionType(_INT, [INTS])
+        add = builder.module.declare_intrinsic("llvm.vector.reduce.add.v16i32", (), kind)
+        dot = cgutils.alloca_once_value(
+            builder, builder.add(args[3], builder.call(add, [builder.load(total)]))
+        )
+        with cgutils.for_range_slice(builder, whole, width, _LONG(1)) as (place, _):
+            ours = builder.zext(builder.load(builder.gep(left, [place])), _INT)
+            theirs = builder.sext(builder.load(builder.gep(right, [place])), _INT)
+            builder.store(builder.add(builder.load(dot), builder.mul(ours, theirs)), dot)
+        return builder.load(dot)
+
+    return types.int32(_shifted, _rows, types.int64, types.int32), generate
 
 
 @intrinsic
@@ -144,6 +165,18 @@ def _lowest(_context: Any, _bits: Any) -> tuple[Any, Any]:
         return builder.cttz(args[0], ir.IntType(1)(1))
 
     return types.int64(types.uint64), generate
+
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _round(vector: Floats, inverse: Any, scale: Any, row: Bytes) -> Any:
+    """Write a vector's bytes; gives the square of the length of what that takes."""
+    total = 0.0
+    for j in range(len(vector)):
+        number = min(max(np.rint(vector[j] * inverse), -127.0), 127.0)
+        row[j] = np.int8(np.int32(number))
+        miss = vector[j] - number * scale
+        total += miss * miss
+    return total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -157,20 +190,9 @@ def to_bytes(vectors: Floats, rows: Bytes, scales: Floats, lost: npt.NDArray[np.
         lost: (n,) float64, written: the lengths of what rounding took.
     """
     for i in range(len(vectors)):
-        vector = vectors[i]
-        most = np.float32(0)
-        for j in range(len(vector)):
-            most = max(most, abs(vector[j]))
-        scale = np.float32(most / np.float32(127))
-        wide = np.float64(scale)
-        inverse = 1 / wide if wide > 0 else 0.0
-        total = 0.0
-        for j in range(len(vector)):
-            number = min(max(np.rint(vector[j] * inverse), -127.0), 127.0)
-            rows[i, j] = np.int8(number)
-            miss = vector[j] - number * wide
-            total += miss * miss
-        scales[i], lost[i] = scale, np.sqrt(total)
+        scales[i] = largest(vectors[i]) / np.float32(127)
+        scale = np.float64(scales[i])
+        lost[i] = np.sqrt(_round(vectors[i], 1 / scale if scale > 0 else 0.0, scale, rows[i]))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -241,21 +263,20 @@ def _offer(
     steps, m = queries.shape[1], len(which)
     asked = np.empty(-(-m // ROWS) * ROWS, np.int32)
     asked[:m], asked[m:] = which, which[m - 1]
-    out = np.zeros((ROWS, WIDE), np.float32)
+    out, above = np.zeros((ROWS, WIDE), np.float32), np.zeros(ROWS, np.uint64)
     place = first
     while place < last:  # a tile's documents stay in the first cache while all queries go by
-        left = last - place
-        wide, there = (WIDE, ALL) if left >= WIDE else (WIDE // 2, HALF) if left >= WIDE // 2 else (PANEL, FEW)
-        for start in range(0, m, ROWS):
+        wide = WIDE if last - place >= WIDE else WIDE // 2 if last - place >= WIDE // 2 else PANEL
+        size = ROWS // 2 if wide == WIDE else ROWS
+        for start in range(0, m, size):
             if wide == WIDE:
-                _four(queries, begins, asked, start, panels, scales, place, steps, out)
+                _four(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
             elif wide == WIDE // 2:
-                _two(queries, begins, asked, start, panels, scales, place, steps, out)
+                _two(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
             else:
-                _one(queries, begins, asked, start, panels, scales, place, steps, out)
-            for i in range(min(ROWS, m - start)):
-                q = asked[start + i]
-                hits = _above(out, i, floors[q]) & there
+                _one(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
+            for i in range(min(size, m - start)):
+                q, hits = asked[start + i], above[i]
                 while hits:
                     j = _lowest(hits)
                     hits &= hits - np.uint64(1)
@@ -343,7 +364,13 @@ def likely(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def narrow(
-    queries: Bytes, rows: Bytes, scales: Floats, kept_names: Ints, counts: Ints, places: npt.NDArray[np.int64]
+    queries: Bytes,
+    rows: Bytes,
+    scales: Floats,
+    begins: Ints,
+    kept_names: Ints,
+    counts: Ints,
+    places: npt.NDArray[np.int64],
 ) -> None:
     """The best of some candidates by the dot products of their bytes.
 
@@ -351,22 +378,23 @@ def narrow(
         queries: (m, w) int8.
         rows: (n, w) int8, all documents.
         scales: (n,) float32.
+        begins: (n,) int32, -128 times the sum of each document's numbers.
         kept_names: (m, L) int32, the candidates; their order changes.
         counts: (m,) int32, how many there are.
         places: (m, c) int64, written: the best, in any order; -1 where there are fewer.
     """
-    scores = np.empty(kept_names.shape[1], np.float32)
+    scores, shifted = np.empty(kept_names.shape[1], np.float32), np.empty(rows.shape[1], np.uint8)
     for q in range(len(queries)):
-        query, names = queries[q], kept_names[q]
+        names = kept_names[q]
+        for j in range(len(shifted)):
+            shifted[j] = np.uint8(np.int32(queries[q, j]) + 128)
         for c in range(min(AHEAD, counts[q])):
             prefetch(rows, names[c])
         for c in range(counts[q]):
+            name = names[c]
             if c + AHEAD < counts[q]:
                 prefetch(rows, names[c + AHEAD])
-            row, total = rows[names[c]], np.int32(0)
-            for j in range(len(query)):
-                total = _added(total, query[j], row[j])
-            scores[c] = np.float32(total) * scales[names[c]]
+            scores[c] = np.float32(_dot(shifted, rows, name, begins[name])) * scales[name]
         found = min(counts[q], places.shape[1])
         if found > 0:
             _best_first(scores, names, counts[q], found)

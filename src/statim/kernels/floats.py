@@ -7,6 +7,7 @@ loads and stores are plain, and float64 has the exact exponential.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
@@ -26,6 +27,7 @@ LEAST = np.float32(-126)  # 2**-126 is the smallest normal number
 ROUND = np.float32(
     3 << 22
 )  # added to a small number, it leaves that rounded to a whole one in the lowest bits
+MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 HALF, LOWEST, SIXTEEN, MANTISSA = np.int32(0x7FFF), np.int32(1), np.int32(16), np.int32(23)
 
 
@@ -64,6 +66,16 @@ def prefetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
         return context.get_dummy_value()
 
     return types.void(_rows, types.int64), generate
+
+
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def largest(x: npt.NDArray[np.float32]) -> Any:
+    """The largest magnitude, NaN if there is one. It is found among the bits, where the order is the same: of floats it would be no vectors' work."""
+    top = np.int32(0)
+    for j in range(len(x)):
+        bits = as_bits(x[j]) & MAGNITUDE
+        top = bits if bits > top else top
+    return as_float(top)
 
 
 # not inlined by numba, which would give it its caller's leave to reorder sums; LLVM inlines it as it is

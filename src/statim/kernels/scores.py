@@ -13,13 +13,12 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from statim.kernels.floats import as_bits, as_float
+from statim.kernels.floats import largest
 from statim.kernels.quads import INTS, LANES, add_products, all_of, spread
 
 PANEL = 32  # candidates that lie beside each other, four entries of each
 ROWS = 8  # anchors in a block
 TOP = 127
-MAGNITUDE = np.int32(0x7FFFFFFF)  # all bits of a float32 but its sign
 
 Floats = npt.NDArray[np.floating[Any]]
 Offsets = npt.NDArray[np.int64]
@@ -131,16 +130,6 @@ def depths(levels: Offsets) -> Offsets:
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
-def _largest(x: Floats) -> Any:
-    """The largest magnitude, NaN if there is one. It is found among the bits, where the order is the same: of floats it would be no vectors' work."""
-    top = np.int32(0)
-    for j in range(len(x)):
-        bits = as_bits(x[j]) & MAGNITUDE
-        top = bits if bits > top else top
-    return as_float(top)
-
-
-@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _quantise(x: Floats, factor: Any, out: Bytes) -> None:
     for j in range(len(x)):
         out[j] = np.int8(np.int32(np.rint(x[j] * factor)))
@@ -165,7 +154,7 @@ def quantise(
         begin = 0
         for level in range(len(levels)):
             block = vectors[i, begin : levels[level]]
-            top = _largest(block)
+            top = largest(block)
             scales[level, i] = top / np.float32(TOP)
             row = out[i, places[level] : places[level + 1]]
             _quantise(block, np.float32(TOP) / top if top > 0 else np.float32(0), row)

@@ -138,7 +138,9 @@ def settle(
             positions[i, rank] = chosen[order[rank]]
         scores[i, found:] = -np.inf
         positions[i, found:] = -1
-        worst = kept_scores[i, 0]  # -inf where all were kept; an error of zero means that kept scores are exact, ties included
+        worst = kept_scores[
+            i, 0
+        ]  # -inf where all were kept; an error of zero means that kept scores are exact, ties included
         sure[i] = worst == -np.inf or (
             found == k and (margins[i] == 0.0 or exact[order[k - 1]] > worst + margins[i])
         )

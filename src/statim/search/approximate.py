@@ -60,6 +60,7 @@ class Approximate:
         self._centres = kmeans(few, few, cells, each=LEARNED_EACH, spread=False, threads=threads)
         own, _ = nearest(few, self._centres, threads=threads)
         self._whole = Rounded(documents, threads=threads)
+        self._begins = self._whole.begins
         order, self._starts = in_cells(own, cells, PANEL)
         rounded = Rounded(few, threads=threads)
         self._panels = Panels(rounded, order, threads=threads)
@@ -101,7 +102,8 @@ class Approximate:
         kept.tighten()
         places = np.empty((len(queries), min(k + FINE, self._coarse)), np.int64)
         asked = Rounded(queries, threads=1)
-        narrow(asked.rows, self._whole.rows, self._whole.scales, kept.names, kept.counts, places)
+        whole = self._whole
+        narrow(asked.rows, whole.rows, whole.scales, self._begins, kept.names, kept.counts, places)
         return places
 
     def _few(self, vectors: Floats) -> Floats:

@@ -37,7 +37,10 @@ NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too larg
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
 NARROW_PASS = 1 << 22  # where it is loaded already, or numpy would be slow
-SPARES = (96, 768)  # candidates beyond those asked for that products of bytes leave, at first and then of queries not certain
+SPARES = (
+    96,
+    768,
+)  # candidates beyond those asked for that products of bytes leave, at first and then of queries not certain
 SETTLED = 128  # queries whose candidates are widened together
 LONGEST = 2.0  # no vector of length 1 is longer when its numbers are rounded to int8
 SAVED = 1 << 14  # rows written at a time
