@@ -244,10 +244,15 @@ def dev_columns(data: Path, heldout: Sequence[Path]) -> list[Column]:
         *(Column(f"{name}-dev", "classification", _file(folder, f"{name}_{part}"), _file(folder, f"{name}_train"))
           for name, part in probes.items()),
         *(Column(f"{name}-dev", "retrieval", data / "retrieval" / name) for name in ("pubmedqa", "xquad-en")),
-        *(Column(path.name.split(".")[0] if path.parent.name == "heldout" else path.parent.name, "retrieval", path, home=True)
-          for path in heldout),
+        *(Column(_named(path), "retrieval", path, home=True) for path in heldout),
         Column("rqe-dev", "pairs", _file(data / "pairclass", "rqe_train")),
     ]  # fmt: skip
+
+
+def _named(path: Path) -> str:
+    """arxiv of heldout/arxiv.jsonl.gz and of arxiv/heldout.jsonl.gz."""
+    stem = path.name.split(".")[0]
+    return path.resolve().parent.name if stem == "heldout" else stem
 
 
 def _file(folder: Path, stem: str) -> Path:
