@@ -250,7 +250,7 @@ def dev_columns(data: Path, heldout: Sequence[Path]) -> list[Column]:
 
 
 def _named(path: Path) -> str:
-    """arxiv of heldout/arxiv.jsonl.gz and of arxiv/heldout.jsonl.gz."""
+    """The set: arxiv for heldout/arxiv.jsonl.gz and for arxiv/heldout.jsonl.gz."""
     stem = path.name.split(".")[0]
     return path.resolve().parent.name if stem == "heldout" else stem
 
