@@ -8,7 +8,7 @@ from numba import njit
 
 from statim.kernels import bytes as kernel
 from statim.kernels import quads
-from statim.search import exact, screen
+from statim.search import approximate, exact, screen
 from statim.search.exact import top_k
 from statim.search.screen import Kept, Panels, Rounded, Screen
 
@@ -168,3 +168,67 @@ def test_a_sample_that_misleads(monkeypatch):
     found = top_k(queries, documents, 30, half=True)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("width", [4, 60, 64, 68, 132, 4096])
+def test_narrowing_goes_by_whole_numbers(width):
+    random = np.random.default_rng(width)
+    queries, rows = (random.integers(-127, 128, (n, width)).astype(np.int8) for n in (3, 40))
+    queries[2], rows[5], rows[6] = 127, 127, -127
+    scales, begins = np.ones(40, np.float32), -128 * rows.sum(axis=1, dtype=np.int32)
+    names, counts = (
+        np.array([random.permutation(40) for _ in range(3)], np.int32),
+        np.array([40, 0, 7], np.int32),
+    )
+    asked = names[2, :7].tolist()
+    places = np.empty((3, 9), np.int64)
+    kernel.narrow(queries, rows, scales, begins, names, counts, places)
+    truth = (queries.astype(np.int64) @ rows.T.astype(np.int64)).astype(np.float32)
+    np.testing.assert_array_equal(np.sort(truth[0, places[0]]), np.sort(truth[0])[-9:])
+    assert (places[1] == -1).all()
+    assert sorted(places[2].tolist()) == sorted([*asked, -1, -1])
+
+
+def test_many_copies_and_zero_queries_are_found_by_the_index(monkeypatch):
+    """Floors that are foreseen from copies leave room for these copies; no query falls back on exact search."""
+    documents = vectors(4000, 32, 3)
+    documents[:1000] = documents[0]
+    documents /= np.linalg.norm(documents, axis=1, keepdims=True)
+    queries = documents[0] + 0.05 * vectors(200, 32, 4)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    queries[:20] = 0
+    index = approximate.Approximate(documents, queries[20:], 10)
+    monkeypatch.setattr(approximate, "top_k", None)
+    scores, positions = index(queries, 10)
+    assert (positions >= 0).all()
+    assert (positions[20:] < 1000).mean() > 0.9
+    assert (scores[:20] == 0).all()
+
+
+def test_vectors_that_are_exact_in_bytes(monkeypatch):
+    """Nothing is lost by rounding vectors then, but scores are rounded still."""
+    random = np.random.default_rng(7)
+    documents = random.integers(-127, 128, (800, 512)).astype(np.float32)
+    documents[:, 0] = 127
+    documents *= np.exp2(random.integers(-2, 2, (800, 1))).astype(np.float32)
+    queries = random.integers(-127, 128, (40, 512)).astype(np.float32)
+    monkeypatch.setattr(exact, "FEW", -1)
+    expected = top_k(queries, documents, 10)
+    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    found = top_k(queries, documents, 10, half=True)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize(("documents_by", "queries_by"), [(1e20, 1.0), (1e37, 1e-10), (1e-25, 1e-3)])
+def test_lengths_that_float32_hardly_holds(monkeypatch, documents_by, queries_by):
+    documents, queries = (
+        vectors(300, 8, 1) * np.float32(documents_by),
+        vectors(12, 8, 2) * np.float32(queries_by),
+    )
+    monkeypatch.setattr(exact, "FEW", -1)
+    expected = top_k(queries, documents, 30)
+    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    found = top_k(queries, documents, 30, half=True)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])

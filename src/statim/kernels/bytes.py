@@ -86,8 +86,8 @@ def _tile_of(size: int, panels: int) -> Callable[..., None]:
         following = builder.add(step, _LONG(1))
         step.add_incoming(_LONG(0), before)
         step.add_incoming(following, loop)
-        for total, start, later in zip(sums, first, new, strict=True):
-            total.add_incoming(start, before)
+        for total, begin, later in zip(sums, first, new, strict=True):
+            total.add_incoming(begin, before)
             total.add_incoming(later, loop)
         builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
         builder.position_at_end(end)
@@ -316,11 +316,11 @@ def offer_cells(
         scales: (p,) float32 of the documents in panels; NaN where there is none.
         names: (p,) int32, what is kept of a document.
         starts: (C + 1,) the documents of cell c are those at [starts[c], starts[c + 1]), multiples of PANEL.
-        least: How many are kept in any case, K.
+        least: How many are kept in any case, of those above the floor, K.
         kept: (m, L) float32, L > K, written: scores, of which each query's own scale is left out.
         kept_names: (m, L) int32, written.
         counts: (m,) int32, how many are kept; begins with 0.
-        floors: (m,) float32, what is not above them is not kept; begins with -inf.
+        floors: (m,) float32, what is not above them is not kept; they begin with -inf, or with what is foreseen.
     """
     for cell in range(len(starts) - 1):
         some = which[offsets[cell] : offsets[cell + 1]]

@@ -109,7 +109,7 @@ def settle(
     Args:
         queries: (m, d) float32.
         documents: (n, d) float32.
-        kept_scores: (m, K) float32, as ``keep`` leaves them; not exact.
+        kept_scores: (m, at least 1) float32, not exact; at [:, 0] what no document that was not kept exceeds, -inf where all were kept.
         kept_positions: (m, K) int64; -1 where fewer than K documents were kept.
         margins: (m,) float64, by how much a kept score may be wrong.
         scores: (m, k) float32, k <= K, written; -inf where there is no document.
@@ -138,9 +138,8 @@ def settle(
             positions[i, rank] = chosen[order[rank]]
         scores[i, found:] = -np.inf
         positions[i, found:] = -1
-        worst = kept_scores[
-            i, 0
-        ]  # -inf where all were kept; an error of zero means that kept scores are exact, ties included
+        # an error of zero means that kept scores are exact, ties included
+        worst = kept_scores[i, 0]
         sure[i] = worst == -np.inf or (
             found == k and (margins[i] == 0.0 or exact[order[k - 1]] > worst + margins[i])
         )

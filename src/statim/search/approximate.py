@@ -64,7 +64,7 @@ class Approximate:
         order, self._starts = in_cells(own, cells, PANEL)
         rounded = Rounded(few, threads=threads)
         self._panels = Panels(rounded, order, threads=threads)
-        self._sample = Panels(rounded, sampled(np.arange(len(few), dtype=np.int32)), threads=threads)
+        self._foresight = Panels(rounded, sampled(np.arange(len(few), dtype=np.int32)), threads=threads)
         del few, rounded
         self._coarse, self._margin = k + COARSE, 0.0
         self.recall = self._tune(sample, k, own)
@@ -97,7 +97,7 @@ class Approximate:
 
         _, rows, cells = beside(few, self._centres, self._margin, threads=1)
         rounded = Rounded(few, threads=1)
-        kept = Kept(rounded, self._coarse, floors(rounded, self._sample, self._coarse))
+        kept = Kept(rounded, self._coarse, floors(rounded, self._foresight, self._coarse))
         kept.offer_cells(self._panels, self._starts, *by_cell(rows, cells, len(self._centres)))
         kept.tighten()
         places = np.empty((len(queries), min(k + FINE, self._coarse)), np.int64)

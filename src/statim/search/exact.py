@@ -6,7 +6,7 @@ had or what else was asked; equal vectors have equal scores; and ties go to the 
 documents could not rule out the rest (dozens of near-copies at the border) is searched once more by itself.
 
 Where products of bytes or bfloat16 are faster, they may come first (``half``): with a bound of what rounding does to a score (see screen.py
-and products.py) most queries are settled by them, for good, and the others are searched again in float32.
+and products.py) most queries are settled by them, for good; the others are screened once more with more room, then searched in float32.
 
 A few queries over much are one compiled pass at the speed of memory (see rows.py), and are then scored again in the same way.
 """
@@ -37,10 +37,10 @@ NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too larg
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
 NARROW_PASS = 1 << 22  # where it is loaded already, or numpy would be slow
-SPARES = (
-    96,
-    768,
-)  # candidates beyond those asked for that products of bytes leave, at first and then of queries not certain
+# Candidates beyond those asked for that products of bytes leave, at first and then of queries that are not certain
+SPARES = (96, 768)
+WIDEST = 1 << 16  # dimensions of which sums of products of bytes are whole numbers of 32 bits
+HUGE = 1e15  # lengths from which products of bytes, scaled, might be too large for float32
 SETTLED = 128  # queries whose candidates are widened together
 LONGEST = 2.0  # no vector of length 1 is longer when its numbers are rounded to int8
 SAVED = 1 << 14  # rows written at a time
@@ -317,7 +317,8 @@ def search_vectors(
     with limited(threads), np.errstate(all="ignore"):
         if not passed and len(queries) > 1 and queries.size * len(documents) > FEW:
             workers = pool.count(threads)
-            if half and not isinstance(documents, Rows) and documents.size <= MOST and has_bytes():
+            safe = documents.shape[1] <= WIDEST and max(longest, float(long.max())) < HUGE
+            if half and not isinstance(documents, Rows) and documents.size <= MOST and safe and has_bytes():
                 screen = Screen(documents, excluded, threads=workers)
                 for spare in SPARES:
                     unsure = _screened(
@@ -500,7 +501,7 @@ def settled(
         return scores, positions
     from statim.kernels.top_k import settle
 
-    rough = np.zeros(kept.shape, np.float32)
+    rough = np.zeros((len(queries), 1), np.float32)
     margins, sure = np.zeros(len(queries)), np.empty(len(queries), np.bool_)  # mean nothing here
     workers = pool.count(threads)
 

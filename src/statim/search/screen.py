@@ -18,6 +18,7 @@ RANK = 8  # of the sample, at least: so many and more are counted on
 HOPED = 1.6  # times what is kept in any case: so many are hoped to be above where they begin
 MOST = 1 << 29  # bytes of documents, of which all are held
 SLACK = 1 + 1e-5  # for the rounding of lengths and scales
+ROUGH = 2.0**-21  # of both lengths: what float32 rounds of a sum, its scale and a floor
 LEAST = (
     1e-30  # error: which of equal scores are kept is left to chance, so an error of 0 would promise too much
 )
@@ -102,7 +103,7 @@ class Kept:
     Args:
         queries: Of each.
         least: How many are kept in any case, of those above the floor.
-        floors: (m,) float32, from ``floors``; everything is kept by default.
+        floors: (m,) float32, from ``floors``; -inf by default.
     """
 
     def __init__(self, queries: Rounded, least: int, floors: Floats | None = None) -> None:
@@ -149,14 +150,14 @@ def filled(order: Ints) -> Ints:
 
 
 def floors(queries: Rounded, sample: Panels, least: int) -> Floats:
-    """Scores that about HOPED times ``least`` documents exceed, by those that the best of a sample have, (m,) float32.
+    """Scores that about HOPED times ``least`` documents reach, by those that the best of a sample have, (m,) float32.
 
     What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high: that shows.
     """
     kept = Kept(queries, max(RANK, round(HOPED * least / SAMPLE)))
     kept.offer(sample, np.arange(len(queries.rows), dtype=np.int32), 0, len(sample.names))
     kept.tighten()
-    return kept.floors
+    return np.nextafter(kept.floors, np.float32(-np.inf))  # copies of what lies there are kept, too
 
 
 class Screen:
@@ -184,7 +185,7 @@ class Screen:
         self._most_lost, self._longest = float(rounded.lost.max(initial=0.0)) * SLACK, 0.0
         for start in range(0, len(documents), DOCUMENTS):
             part = slice(start, start + DOCUMENTS)
-            long = np.linalg.norm(documents[part], axis=1) + rounded.lost[part]
+            long = np.linalg.norm(documents[part].astype(np.float64), axis=1) + rounded.lost[part]
             self._longest = max(self._longest, float(long.max()) * SLACK)
 
     def __call__(
@@ -193,8 +194,8 @@ class Screen:
         """The candidates for the k best documents of (b, d) queries, and ``spare`` more of each.
 
         Returns:
-            (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document exceeds, but by the error; and (b,)
-            float64, that error.
+            (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document that may belong to the best exceeds, but
+            by the error; and (b,) float64, that error.
         """
         from statim.kernels.bytes import likely
 
@@ -205,6 +206,7 @@ class Screen:
         kept.tighten()
         long = np.linalg.norm(queries.astype(np.float64), axis=1)
         error = (asked.lost * self._longest + long * self._most_lost) * SLACK + LEAST
+        error += ROUGH * long * self._longest
         scales = asked.scales.astype(np.float64)
         slack = np.where(scales > 0, 2 * error / np.where(scales > 0, scales, 1) * SLACK, 0).astype(
             np.float32
