@@ -266,8 +266,10 @@ def _offer(
     out, above = np.zeros((ROWS, WIDE), np.float32), np.zeros(ROWS, np.uint64)
     place = first
     while place < last:  # a tile's documents stay in the first cache while all queries go by
-        wide = WIDE if last - place >= WIDE else WIDE // 2 if last - place >= WIDE // 2 else PANEL
-        size = ROWS // 2 if wide == WIDE else ROWS
+        if last - place >= WIDE:
+            wide, size = WIDE, ROWS // 2
+        else:
+            wide, size = (WIDE // 2 if last - place >= WIDE // 2 else PANEL), ROWS
         for start in range(0, m, size):
             if wide == WIDE:
                 _four(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)

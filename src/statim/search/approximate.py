@@ -17,7 +17,7 @@ from statim import threads as pool
 from statim.search.cells import beside, kmeans, nearest, own_threads
 from statim.search.engine import Floats, Positions
 from statim.search.exact import settled, top_k
-from statim.search.screen import Kept, Panels, Rounded, floors, sampled
+from statim.search.screen import Kept, Panels, Rounded, sampled
 from statim.search.tuning import DEPTH, RECALL
 
 SAMPLE = 1024  # queries
@@ -96,8 +96,7 @@ class Approximate:
         from statim.kernels.bytes import narrow
 
         _, rows, cells = beside(few, self._centres, self._margin, threads=1)
-        rounded = Rounded(few, threads=1)
-        kept = Kept(rounded, self._coarse, floors(rounded, self._foresight, self._coarse))
+        kept = Kept(Rounded(few, threads=1), self._coarse, self._foresight)
         kept.offer_cells(self._panels, self._starts, *by_cell(rows, cells, len(self._centres)))
         kept.tighten()
         places = np.empty((len(queries), min(k + FINE, self._coarse)), np.int64)

@@ -103,15 +103,15 @@ class Kept:
     Args:
         queries: Of each.
         least: How many are kept in any case, of those above the floor.
-        floors: (m,) float32, from ``floors``; -inf by default.
+        sample: Some of the documents, by which floors are foreseen; by default they begin with -inf.
     """
 
-    def __init__(self, queries: Rounded, least: int, floors: Floats | None = None) -> None:
+    def __init__(self, queries: Rounded, least: int, sample: Panels | None = None) -> None:
         m = len(queries.rows)
         self.least, self.queries, self.begins = least, queries.words, queries.begins
         self.scores, self.names = np.empty((m, 2 * least), np.float32), np.empty((m, 2 * least), np.int32)
         self.counts = np.zeros(m, np.int32)
-        self.floors = np.full(m, -np.inf, np.float32) if floors is None else floors
+        self.floors = np.full(m, -np.inf, np.float32) if sample is None else foreseen(queries, sample, least)
 
     def offer(self, documents: Panels, which: Ints, first: int, last: int) -> None:
         """Multiply queries ``which`` with the documents at [first, last), and keep the best."""
@@ -149,7 +149,7 @@ def filled(order: Ints) -> Ints:
     return np.append(order, np.full(-len(order) % PANEL, -1, np.int32))
 
 
-def floors(queries: Rounded, sample: Panels, least: int) -> Floats:
+def foreseen(queries: Rounded, sample: Panels, least: int) -> Floats:
     """Scores that about HOPED times ``least`` documents reach, by those that the best of a sample have, (m,) float32.
 
     What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high: that shows.
@@ -201,7 +201,7 @@ class Screen:
 
         asked = Rounded(queries, threads=1)
         least = k + spare + k // 8
-        kept = Kept(asked, least, floors(asked, self._sample, least))
+        kept = Kept(asked, least, self._sample)
         kept.offer(self._panels, np.arange(len(queries), dtype=np.int32), 0, len(self._panels.names))
         kept.tighten()
         long = np.linalg.norm(queries.astype(np.float64), axis=1)
