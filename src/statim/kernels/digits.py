@@ -1,7 +1,7 @@
 """A query of 16-bit numbers times a row of bytes: a whole number, exact, for which the row is read once.
 
 A number of the query is 256 times a signed byte and another, its two digits, and each digit has sums of products of bytes (quads.py)
-of its own. The row's bytes have 128 added for that, which the sum of the digits takes off again. Sums wrap around at 2^32, but what they
+of its own. The row's bytes have SHIFT added for that, which the sum of the digits takes off again. Sums wrap around at 2^32, but what they
 come to is at most 2^7 * 2^7 * d, which fits for d below WIDEST, so nothing is lost. The last 64 bytes are read from the row's end back;
 where that reads some twice, digits are 0.
 """
@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import fetch_line
-from statim.kernels.quads import INTS, LANES, add_products, all_of
+from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, add_products, all_of
 
 AHEAD = 1 << 12  # bytes that memory is fetched ahead: the processor by itself stops at each page
 BLOCK = 4 * LANES  # bytes read at once; no row is shorter
@@ -75,7 +75,7 @@ def _product(_context: Any, _rows: Any, _row: Any, _digits: Any, _first: Any, _s
         at = builder.select(builder.icmp_signed("<", place, last), place, last)
         own = builder.add(start, at)
         fetch_line(builder, builder.gep(rows.data, [builder.add(own, _LONG(AHEAD))]), 2)
-        unsigned = builder.xor(block(rows, own), all_of(-0x7F7F7F80))  # 128 more in each byte
+        unsigned = builder.xor(block(rows, own), all_of(SHIFTS))
         added = [
             add_products(builder, sums[0], unsigned, block(digits, place)),
             add_products(builder, sums[1], unsigned, block(digits, builder.add(w, place))),
@@ -114,4 +114,4 @@ def products(rows: Digits, digits: Digits, out: npt.NDArray[np.float32]) -> None
         first += np.int32(digits[0, j])
         second += np.int32(digits[1, j])
     for r in range(len(rows)):
-        out[r] = np.float32(_product(rows, r, digits, np.int32(-128 * first), np.int32(-128 * second)))
+        out[r] = np.float32(_product(rows, r, digits, np.int32(-SHIFT * first), np.int32(-SHIFT * second)))

@@ -14,10 +14,9 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import largest
-from statim.kernels.quads import INTS, LANES, add_products, all_of, spread
+from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, VNNI, add_products, all_of, spread
 
-PANEL = 32  # candidates that lie beside each other, four entries of each
-ROWS = 8  # anchors in a block
+PANEL, ROWS = (32, 8) if VNNI else (16, 4)  # candidates that lie beside each other, four entries of each; and anchors in a block
 TOP = 127
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -164,13 +163,13 @@ def quantise(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def corrections(quantised: Bytes, places: Offsets, start: int, end: int, out: Sums) -> None:
-    """Set out (L, n) at anchors [start, end) to -128 times the sum of each block's entries."""
+    """Set out (L, n) at anchors [start, end) to -SHIFT times the sum of each block's entries."""
     for i in range(start, end):
         for level in range(len(places) - 1):
             total = np.int32(0)
             for k in range(places[level], places[level + 1]):
                 total += np.int32(quantised[i, k])
-            out[level, i] = -128 * total
+            out[level, i] = -SHIFT * total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -180,7 +179,7 @@ def pack(
     """Lay candidates [start, end) out in panels.
 
     Args:
-        quantised: (n, places[-1]) from ``quantise``, n a multiple of PANEL; 128 is added here.
+        quantised: (n, places[-1]) from ``quantise``, n a multiple of PANEL; SHIFT is added here.
         places: From ``depths``.
         start: First candidate.
         end: One past the last.
@@ -194,7 +193,7 @@ def pack(
             first, depth = places[level] // 4, (places[level + 1] - places[level]) // 4
             at = first * n + panel * depth * PANEL + lane
             for k in range(depth):
-                out[at + k * PANEL] = fours[first + k] ^ np.int32(-0x7F7F7F80)  # 128 more of each byte
+                out[at + k * PANEL] = fours[first + k] ^ np.int32(SHIFTS)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
