@@ -1,7 +1,9 @@
 """Sums of table rows, a block of columns at a time, the sums held in registers while the rows pass by.
 
-Numba keeps arrays in memory, never in registers, so this inner loop is written in LLVM's language; it is the same on every
-processor. int8 rows are multiplied with 15-bit factors and summed as integers, which processors do two at a time.
+Where registers are few and rows long, so little of a row would be read at a time that memory keeps the processor waiting: there some
+whole rows are added at once, to sums in the first cache. Both give the same bits.
+
+Numba keeps arrays in memory, never in registers, so these inner loops are written in LLVM's language. int8 rows are multiplied with 15-bit factors and summed as integers, which processors do two at a time.
 """
 
 from collections.abc import Callable
@@ -9,12 +11,14 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16  # columns in a vector of LLVM's, which cuts it to the processor's size
-WIDE = (
-    8 if binding.get_host_cpu_features().get("avx512f") else 4
-)  # vectors in a block: as many as registers hold
+MANY_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))
+WIDE = 8 if MANY_REGISTERS else 4  # vectors in a block: as many as registers hold
+LONG = 1 << 62 if MANY_REGISTERS else 384  # columns from which on whole rows are added
+AT_ONCE = 4  # rows
 
 MOST = 512  # int8 rows that can be added before an int32 could overflow: 512 * 127 * 32767 < 2**31
 TOP = 32767  # the largest factor of an int8 row
@@ -56,7 +60,7 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
     column, start, stop = args[1], args[4], args[5]
     stored, size, summed, factored = KINDS[signature.args[0].dtype]
     sums = ir.VectorType(summed, lanes)
-    nothing, undefined = ir.Constant(sums, [0] * lanes), ir.Constant(sums, ir.Undefined)
+    nothing = ir.Constant(sums, [0] * lanes)
     stride = builder.extract_value(table.strides, 0)
     first = builder.add(builder.ptrtoint(table.data, I64), builder.mul(column, ir.Constant(I64, size)))
 
@@ -72,28 +76,14 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
     factor = builder.load(builder.gep(factors.data, [i]))
     if factored == I16:  # seen to be 15 bits, so that LLVM takes the instruction for pairs of 16
         factor = builder.and_(builder.zext(factor, I32), ir.Constant(I32, TOP))
-    factor = builder.insert_element(undefined, factor, ir.Constant(I32, 0))
-    factor = builder.shuffle_vector(factor, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+    factor = _everywhere(builder, factor, sums)
     added = []
     for k, total in enumerate(totals):
         address = builder.add(place, ir.Constant(I64, k * lanes * size))
         values = builder.load(
             builder.inttoptr(address, ir.VectorType(stored, lanes).as_pointer()), align=size
         )
-        if summed == I32:
-            added.append(builder.add(total, builder.mul(builder.sext(values, sums), factor)))
-        elif stored == I16:  # bfloat16 is the upper half of a float32
-            upper = builder.shl(
-                builder.zext(values, ir.VectorType(I32, lanes)),
-                ir.Constant(ir.VectorType(I32, lanes), [16] * lanes),
-            )
-            product = builder.fmul(builder.bitcast(upper, sums), factor, flags=["contract"])
-            added.append(builder.fadd(total, product, flags=["contract"]))
-        elif stored == summed:
-            added.append(builder.fadd(total, builder.fmul(values, factor)))  # two roundings, as in numpy
-        else:  # a half float times a count loses nothing in float32, so one rounding is as good
-            product = builder.fmul(builder.fpext(values, sums), factor, flags=["contract"])
-            added.append(builder.fadd(total, product, flags=["contract"]))
+        added.append(_added(builder, total, values, factor))
         total.add_incoming(nothing, before)
         total.add_incoming(added[-1], loop)
     following = builder.add(i, ir.Constant(I64, 1))
@@ -114,6 +104,80 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
     return context.get_dummy_value()
 
 
+def _everywhere(builder: Any, factor: Any, kind: Any) -> Any:
+    """A factor in every place of a vector."""
+    undefined, places = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), None)
+    return builder.shuffle_vector(
+        builder.insert_element(undefined, factor, ir.Constant(I32, 0)), undefined, places
+    )
+
+
+def _added(builder: Any, total: Any, values: Any, factor: Any) -> Any:
+    """``total`` and ``factor`` times the values of a row, as they are stored."""
+    sums, stored = total.type, values.type.element
+    if sums.element == I32:
+        return builder.add(total, builder.mul(builder.sext(values, sums), factor))
+    if stored == sums.element:
+        return builder.fadd(total, builder.fmul(values, factor))  # two roundings, as in numpy
+    if stored == I16:  # bfloat16 is the upper half of a float32
+        fours = ir.VectorType(I32, sums.count)
+        upper = builder.shl(builder.zext(values, fours), ir.Constant(fours, [16] * sums.count))
+        wide = builder.bitcast(upper, sums)
+    else:  # a half float times a count loses nothing in float32, so one rounding is as good
+        wide = builder.fpext(values, sums)
+    return builder.fadd(total, builder.fmul(wide, factor, flags=["contract"]), flags=["contract"])
+
+
+@intrinsic
+def _whole(
+    _context: Any, table: Any, rows: Any, factors: Any, start: Any, stop: Any, out: Any
+) -> tuple[Any, Any]:
+    """Write the sums of as many columns as whole vectors have, see ``add_rows``; return how many: none if sums are not float32."""
+    signature = types.int64(table, rows, factors, start, stop, out)
+    if (factors.dtype, out.dtype) != (types.float32, types.float32):
+        return signature, lambda *_: ir.Constant(I64, 0)
+    return signature, _generate_whole
+
+
+def _generate_whole(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    table, rows, factors, out = (
+        context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 1, 2, 5)
+    )
+    start, stop = args[3], args[4]
+    stored, size = KINDS[signature.args[0].dtype][:2]
+    sums, lanes = ir.VectorType(F32, LANES), ir.Constant(I64, LANES)
+    first, stride = builder.ptrtoint(table.data, I64), builder.extract_value(table.strides, 0)
+    width = builder.mul(builder.udiv(builder.extract_value(out.shape, 0), lanes), lanes)
+
+    def sums_at(column: Any) -> Any:
+        return builder.bitcast(builder.gep(out.data, [column]), sums.as_pointer())
+
+    def add(entry: Any, count: int) -> None:
+        places, weights = [], []
+        for i in range(count):
+            at = builder.add(entry, ir.Constant(I64, i))
+            row = builder.sext(builder.load(builder.gep(rows.data, [at])), I64)
+            places.append(builder.add(first, builder.mul(row, stride)))
+            weights.append(_everywhere(builder, builder.load(builder.gep(factors.data, [at])), sums))
+        with cgutils.for_range_slice(builder, ir.Constant(I64, 0), width, lanes) as (column, _):
+            total = builder.load(sums_at(column), align=4)
+            for place, factor in zip(places, weights, strict=True):
+                address = builder.add(place, builder.mul(column, ir.Constant(I64, size)))
+                pointer = builder.inttoptr(address, ir.VectorType(stored, LANES).as_pointer())
+                total = _added(builder, total, builder.load(pointer, align=size), factor)
+            builder.store(total, sums_at(column), align=4)
+
+    with cgutils.for_range_slice(builder, ir.Constant(I64, 0), width, lanes) as (column, _):
+        builder.store(ir.Constant(sums, [0] * LANES), sums_at(column), align=4)
+    many = ir.Constant(I64, AT_ONCE)
+    whole = builder.add(start, builder.mul(builder.sdiv(builder.sub(stop, start), many), many))
+    with cgutils.for_range_slice(builder, start, whole, many) as (entry, _):
+        add(entry, AT_ONCE)
+    with cgutils.for_range_slice(builder, whole, stop, ir.Constant(I64, 1)) as (entry, _):
+        add(entry, 1)
+    return width
+
+
 _wide, _half, _vector, _one = _block(WIDE), _block(WIDE // 2), _block(1), _block(1, 1)
 _WIDE, _HALF = WIDE * LANES, WIDE // 2 * LANES
 
@@ -130,7 +194,8 @@ def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: An
         stop: The end of those to add.
         out: (dim,) float32 (of float64 such), dim at most d.
     """
-    column, dim = 0, len(out)
+    dim = len(out)
+    column = _whole(table, rows, factors, start, stop, out) if dim >= LONG else 0
     while column < dim:
         left = dim - column
         if left > _HALF and dim >= _WIDE:
