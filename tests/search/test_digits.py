@@ -12,7 +12,7 @@ from statim.search import exact
 from statim.search.exact import Exact
 from statim.search.rows import Rows, one_pass
 
-TOP = 32639
+TOP = 32512
 DIMENSIONS = (64, 65, 100, 127, 128, 129, 383, 384, 385, 1000)
 
 
@@ -53,8 +53,8 @@ def test_extremes_do_not_overflow(d):
     rows = np.repeat(np.array([-128, 127, -127], np.int8)[:, None], d, axis=1)
     rows = np.concatenate([rows, np.where(np.arange(d) % 2, 127, -128)[None].astype(np.int8)])
     ones = np.ones(d, np.float32)
-    # digits are 127 and 127, -127 and -127, and (the number 32384) 127 and -128
-    low = np.float32(32384 / TOP) * ones
+    # digits are 127 and 127, -127 and -127, and (the number 32258) 127 and -127
+    low = np.float32(32258 / TOP) * ones
     low[0] = 1
     signs = np.where(np.arange(d) % 2, 1, -1).astype(np.float32)
     check(rows, np.stack([ones, -ones, low, -low, signs]))

@@ -42,7 +42,7 @@ def test_each_block_is_rounded_at_the_scale_of_its_largest_entry():
 @pytest.mark.parametrize(("rows", "columns"), [((0, 37), (0, 128)), ((5, 9), (64, 96)), ((36, 37), (32, 64))])
 def test_products_equal_those_of_integers(rows, columns):
     rng, levels = np.random.default_rng(1), np.array([10, 24, 96])
-    a, p = (rng.standard_normal((n, 96)).astype(np.float32) for n in (37, 4 * PANEL))
+    a, p = (rng.standard_normal((n, 96)).astype(np.float32) for n in (37, 128))
     a[3, 10:24] = -np.abs(a[3, 10:24]).max()  # the largest sums of one sign
     p[70, 10:24] = a[3, 10:24]
     places, own, scales_a = quantised(a, levels)

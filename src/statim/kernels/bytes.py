@@ -1,8 +1,8 @@
 """Vectors of one byte a number: their products in tiles that stay in registers, and the best of each query kept as they go by; compiled.
 
-Documents lie in panels of 16: the first four numbers of each, then the next four, so that one instruction (AVX512-VNNI's vpdpbusd)
-multiplies four numbers of 16 documents with four of a query, and adds up. It takes one side unsigned: documents have 128 added, which
-each query takes off again at the begin. A tile is some queries times up to four panels. No score is written anywhere but in the cache.
+Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step (quads.py) multiplies four numbers of
+16 documents with four of a query, and adds up. Documents have SHIFT added for that, which each query takes off again at the begin. A tile
+is some queries times up to four panels. No score is written anywhere but in the cache.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from statim.kernels.floats import LINE, largest, prefetch
-from statim.kernels.quads import INTS, LANES, add_products, spread
+from statim.kernels.quads import INTS, LANES, SHIFT, VNNI, add_products, spread
 
-ROWS = 12  # queries of a tile, or half as many of a whole one: 24 sums fit into registers
 PANEL = LANES  # documents of a panel
-WIDE = 64  # documents of a whole tile
+# Queries of a tile, those of a whole one, and documents of a whole one: as many sums as fit into registers
+ROWS, FEW, WIDE = (12, 6, 4 * PANEL) if VNNI else (4, 4, PANEL)
 STEP = 4  # numbers multiplied by one instruction
 AHEAD = 6  # rows under way from memory
 
@@ -116,14 +116,15 @@ def _tile_of(size: int, panels: int) -> Callable[..., None]:
     return tile  # type: ignore[no-any-return]
 
 
-_four, _two, _one = _tile_of(ROWS // 2, 4), _tile_of(ROWS, 2), _tile_of(ROWS, 1)
+HALF = max(WIDE // 2, PANEL)
+_whole, _half, _one = _tile_of(FEW, WIDE // PANEL), _tile_of(ROWS, HALF // PANEL), _tile_of(ROWS, 1)
 
 
 @intrinsic
 def _dot(_context: Any, _shifted: Any, _rows: Any, _row: Any, _start: Any) -> tuple[Any, Any]:
     """The dot product of a query with a row of (n, w) int8, ``start`` included: w / LINE steps of LINE bytes, what is left of w apart.
 
-    The query is uint8 and has 128 added.
+    The query is uint8 and has SHIFT added.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -149,7 +150,7 @@ def _dot(_context: Any, _shifted: Any, _rows: Any, _row: Any, _start: Any) -> tu
             builder, builder.add(args[3], builder.call(add, [builder.load(total)]))
         )
         with cgutils.for_range_slice(builder, whole, width, _LONG(1)) as (place, _):
-            ours = builder.zext(builder.load(builder.gep(left, [place])), _INT)
+            ours = (builder.zext if SHIFT else builder.sext)(builder.load(builder.gep(left, [place])), _INT)
             theirs = builder.sext(builder.load(builder.gep(right, [place])), _INT)
             builder.store(builder.add(builder.load(dot), builder.mul(ours, theirs)), dot)
         return builder.load(dot)
@@ -211,7 +212,7 @@ def to_panels(rows: Bytes, order: Ints, panels: npt.NDArray[np.uint8]) -> None:
             base = start * width + place * STEP
             for j in range(width):
                 number = np.int64(rows[name, j]) if name >= 0 else 0
-                panels[base + j // STEP * PANEL * STEP + j % STEP] = np.uint8(number + 128)
+                panels[base + j // STEP * PANEL * STEP + j % STEP] = np.uint8(number + SHIFT)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -267,14 +268,14 @@ def _offer(
     place = first
     while place < last:  # a tile's documents stay in the first cache while all queries go by
         if last - place >= WIDE:
-            wide, size = WIDE, ROWS // 2
+            wide, size = WIDE, FEW
         else:
-            wide, size = (WIDE // 2 if last - place >= WIDE // 2 else PANEL), ROWS
+            wide, size = (HALF if last - place >= HALF else PANEL), ROWS
         for start in range(0, m, size):
             if wide == WIDE:
-                _four(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
-            elif wide == WIDE // 2:
-                _two(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
+                _whole(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
+            elif wide == HALF:
+                _half(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
             else:
                 _one(queries, begins, asked, start, panels, scales, place, steps, floors, out, above)
             for i in range(min(size, m - start)):
@@ -311,7 +312,7 @@ def offer_cells(
 
     Args:
         queries: (m, w / STEP) int32, which are (m, w) int8.
-        begins: (m,) int32, -128 times the sum of each query's numbers.
+        begins: (m,) int32, -SHIFT times the sum of each query's numbers.
         which: (c,) int32, which queries, one cell's after the other's.
         offsets: (C + 1,) those of cell c are which[offsets[c]:offsets[c + 1]].
         panels: From ``to_panels``.
@@ -380,7 +381,7 @@ def narrow(
         queries: (m, w) int8.
         rows: (n, w) int8, all documents.
         scales: (n,) float32.
-        begins: (n,) int32, -128 times the sum of each document's numbers.
+        begins: (n,) int32, -SHIFT times the sum of each document's numbers.
         kept_names: (m, L) int32, the candidates; their order changes.
         counts: (m,) int32, how many there are.
         places: (m, c) int64, written: the best, in any order; -1 where there are fewer.
@@ -389,7 +390,7 @@ def narrow(
     for q in range(len(queries)):
         names = kept_names[q]
         for j in range(len(shifted)):
-            shifted[j] = np.uint8(np.int32(queries[q, j]) + 128)
+            shifted[j] = np.uint8(np.int32(queries[q, j]) + SHIFT)
         for c in range(min(AHEAD, counts[q])):
             prefetch(rows, names[c])
         for c in range(counts[q]):

@@ -1,6 +1,6 @@
 """A query of 16-bit numbers times a row of bytes: a whole number, exact, for which the row is read once.
 
-A number of the query is 256 times a signed byte and another, its two digits, and each digit has sums of products of bytes (quads.py)
+A number of the query is 255 times a signed byte and another, its two digits, neither -128, and each digit has sums of products of bytes (quads.py)
 of its own. The row's bytes have SHIFT added for that, which the sum of the digits takes off again. Sums wrap around at 2^32, but what they
 come to is at most 2^7 * 2^7 * d, which fits for d below WIDEST, so nothing is lost. The last 64 bytes are read from the row's end back;
 where that reads some twice, digits are 0.
@@ -20,7 +20,8 @@ from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, add_products, all_o
 AHEAD = 1 << 12  # bytes that memory is fetched ahead: the processor by itself stops at each page
 BLOCK = 4 * LANES  # bytes read at once; no row is shorter
 WIDEST = 1 << 17  # dimensions, which are fewer
-TOP = 127 * 256 + 127  # the largest number of two digits
+BASE = 255
+TOP = 127 * BASE + 127  # the largest number of two digits
 
 Digits = npt.NDArray[np.int8]
 
@@ -44,10 +45,10 @@ def to_digits(queries: npt.NDArray[np.float32]) -> tuple[Digits, npt.NDArray[np.
     numbers = np.rint(wide / scales[:, None])
     lost = np.linalg.norm(wide - numbers * scales[:, None], axis=1)
     whole = numbers.astype(np.int32)
-    low = ((whole + 128) & 255) - 128
+    low = (whole + 127) % BASE - 127
     rest = (d - 1) % BLOCK + 1  # of the last block
     digits = np.zeros((m, 2, -(-d // BLOCK) * BLOCK), np.int8)
-    for place, digit in enumerate(((whole - low) >> 8, low)):
+    for place, digit in enumerate(((whole - low) // BASE, low)):
         digits[:, place, : d - rest] = digit[:, : d - rest]
         digits[:, place, -rest:] = digit[:, d - rest :]
     return digits, scales, lost
@@ -95,7 +96,7 @@ def _product(_context: Any, _rows: Any, _row: Any, _digits: Any, _first: Any, _s
             builder.sext(builder.add(builder.call(reduce, [total]), begin), _LONG)
             for total, begin in zip(added, args[3:], strict=True)
         )
-        return builder.add(builder.shl(high, _LONG(8)), low)
+        return builder.add(builder.mul(high, _LONG(BASE)), low)
 
     return types.int64(_rows, types.int64, _digits, types.int32, types.int32), generate
 

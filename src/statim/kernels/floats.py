@@ -68,6 +68,18 @@ def prefetch(_context: Any, _rows: Any, _row: Any) -> tuple[Any, Any]:
     return types.void(_rows, types.int64), generate
 
 
+@intrinsic
+def prefetch_at(_context: Any, _numbers: Any, _i: Any) -> tuple[Any, Any]:
+    """Begin to bring numbers[i] and its neighbours into the cache."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        fetch_line(builder, builder.gep(array.data, [args[1]]), 3)
+        return context.get_dummy_value()
+
+    return types.void(_numbers, types.int64), generate
+
+
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def largest(x: npt.NDArray[np.float32]) -> Any:
     """The largest magnitude, NaN if there is one. It is found among the bits, where the order is the same: of floats it would be no vectors' work."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.blocks import add_rows
-from statim.kernels.floats import load, store, store_random
+from statim.kernels.floats import LINE, load, prefetch_at, store, store_random
 from statim.kernels.hashing import FIRST, GOLDEN, mixed
 from statim.kernels.waiting import Numbers, all_done, done, take
 
@@ -25,6 +25,7 @@ Parts = npt.NDArray[np.int64]
 Stored = npt.NDArray[Any]  # floats, or bfloat16 seen as int16
 
 SUMS = {"reassoc", "contract", "nsz"}
+AHEAD = 6  # texts under way from memory
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -117,6 +118,15 @@ def pool_bags(
         add_rows(fetched, rows, shares, 0, size, out[i])
 
 
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def _expect(ids: Ints, counts: Counts, start: int, end: int) -> None:
+    """Begin to bring a text's entries into the cache."""
+    for e in range(start, end, LINE // 4):
+        prefetch_at(ids, e)
+    for e in range(start, end, LINE // 2):
+        prefetch_at(counts, e)
+
+
 @njit(nogil=True, cache=True, error_model="numpy")
 def sort_by_row(
     ids: Ints,
@@ -136,36 +146,34 @@ def sort_by_row(
     Args:
         ids: See ``pool_bags``; as are counts, offsets, totals and texts.
         starts: (V + 1,) scratch.
-        rows: Written: the rows that occur, ascending.
-        slots: (V,) written at the rows that occur: their position in ``rows``.
+        rows: (V,) written: the rows that occur, ascending; behind them anything.
+        slots: (V,) written: of the rows that occur, their position in ``rows``.
         row_offsets: Written: entries of rows[u] are [row_offsets[u], row_offsets[u + 1]).
         positions: Written: for each entry, the position of its text in the batch (ascending within a row).
         shares: Written: for each entry, count / total.
     """
     starts[:] = 0
     for i in range(len(texts)):
+        if i + AHEAD < len(texts):  # texts lie anywhere, so memory is far
+            _expect(ids, counts, offsets[texts[i + AHEAD]], offsets[texts[i + AHEAD] + 1])
         for e in range(offsets[texts[i]], offsets[texts[i] + 1]):
-            starts[ids[e]] += 1
-    found = 0
-    position = 0
-    for row in range(len(starts) - 1):
+            starts[np.uintp(ids[np.uintp(e)])] += np.int32(1)
+    found, position = 0, np.int32(0)
+    for row in range(len(starts) - 1):  # without branches, which nobody could foresee
         count = starts[row]
         starts[row] = position
-        if count > 0:
-            rows[found] = row
-            slots[row] = found
-            row_offsets[found] = position
-            found += 1
-            position += count
+        rows[found], slots[row], row_offsets[found] = row, found, position
+        found += np.int64(count > 0)
+        position += count
     row_offsets[found] = position
     for i in range(len(texts)):
         text = texts[i]
         share = 1 / np.float64(max(totals[text], 1))
         for e in range(offsets[text], offsets[text + 1]):
-            at = starts[ids[e]]
-            starts[ids[e]] = at + 1
-            positions[at] = i
-            shares[at] = counts[e] * share
+            row = np.uintp(ids[np.uintp(e)])
+            at = np.uintp(starts[row])
+            starts[row] += np.int32(1)
+            positions[at], shares[at] = i, counts[np.uintp(e)] * share
     return found
 
 

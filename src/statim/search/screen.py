@@ -62,8 +62,10 @@ class Rounded:
 
     @property
     def begins(self) -> Ints:
-        """What sums begin with, since documents have 128 added, (n,) int32."""
-        begins: Ints = np.int32(-128) * self.rows.sum(axis=1, dtype=np.int32)
+        """What sums begin with, since documents have ``quads.SHIFT`` added, (n,) int32."""
+        from statim.kernels.quads import SHIFT
+
+        begins: Ints = np.int32(-SHIFT) * self.rows.sum(axis=1, dtype=np.int32)
         return begins
 
 
