@@ -6,7 +6,7 @@ from problems import random_problem
 
 from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.quads import FAST_BYTES
-from statim.kernels.scores import PANEL, corrections, depths, multiply, pack, quantise
+from statim.kernels.scores import corrections, depths, multiply, pack, quantise
 from statim.training import contrastive as module
 from statim.training.contrastive import contrastive
 

@@ -59,16 +59,17 @@ def _by_pairs(builder: Any, left: Any, right: Any) -> Any:
 
     def part(four: Any, first: int) -> Any:
         places = ir.Constant(fours, list(range(first, first + LANES // 2)))
-        return builder.bitcast(
-            builder.shuffle_vector(four, ir.Constant(INTS, ir.Undefined), places), bytes_
-        )
+        return builder.bitcast(builder.shuffle_vector(four, ir.Constant(INTS, ir.Undefined), places), bytes_)
 
     sums = []
     for first in (0, LANES // 2):
         ours, theirs = part(left, first), part(right, first)
         magnitudes = call("llvm.abs.v32i8", bytes_, ours, ir.IntType(1)(0))
         two = call(
-            "llvm.x86.avx2.pmadd.ub.sw", pairs, magnitudes, call("llvm.x86.avx2.psign.b", bytes_, theirs, ours)
+            "llvm.x86.avx2.pmadd.ub.sw",
+            pairs,
+            magnitudes,
+            call("llvm.x86.avx2.psign.b", bytes_, theirs, ours),
         )
         sums.append(call("llvm.x86.avx2.pmadd.wd", fours, two, ir.Constant(pairs, [1] * 16)))
     return builder.shuffle_vector(*sums, ir.Constant(INTS, list(range(LANES))))

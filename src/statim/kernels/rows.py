@@ -163,16 +163,16 @@ def sort_by_row(
         count = starts[row]
         starts[row] = position
         rows[found], slots[row], row_offsets[found] = row, found, position
-        found += np.int64(count > 0)
+        found += int(count > 0)
         position += count
     row_offsets[found] = position
     for i in range(len(texts)):
         text = texts[i]
         share = 1 / np.float64(max(totals[text], 1))
         for e in range(offsets[text], offsets[text + 1]):
-            row = np.uintp(ids[np.uintp(e)])
-            at = np.uintp(starts[row])
-            starts[row] += np.int32(1)
+            own = np.uintp(ids[np.uintp(e)])
+            at = np.uintp(starts[own])
+            starts[own] += np.int32(1)
             positions[at], shares[at] = i, counts[np.uintp(e)] * share
     return found
 
