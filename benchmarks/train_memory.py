@@ -1,7 +1,7 @@
 """What a training needs in seconds and memory as its data grow. The last line is JSON.
 
 python benchmarks/train_memory.py FOLDER... [--sizes 10000,100000,all] [--grow 5000000] [--epoch] [--batch 512] [--dim 512]
-    [--mix proportional]
+    [--mix proportional] [--precision bf16]
 
 FOLDERs hold files of pairs (train.jsonl.gz). Each size runs in a process of its own with an empty cache, by the functions that
 statim train calls in their order. ``--grow`` adds sizes beyond the real data: copies with their words in another order, so that
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--mix", default="together", choices=("together", "proportional", "turn"))
+    parser.add_argument("--precision", default="bf16", choices=("int8", "bf16", "fp32"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -53,7 +54,16 @@ def main() -> None:
     for size in filter(None, sizes.split(",") + arguments.grow.split(",")):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             given = files if size == "all" else [written(files, int(size), Path(folder) / "pairs.jsonl")]
-            recipe = ["--batch", str(arguments.batch), "--dim", str(arguments.dim), "--mix", arguments.mix]
+            recipe = [
+                "--batch",
+                str(arguments.batch),
+                "--dim",
+                str(arguments.dim),
+                "--mix",
+                arguments.mix,
+                "--precision",
+                arguments.precision,
+            ]
             recipe += ["--epoch"] if arguments.epoch else []
             command = [sys.executable, __file__, "--child", *recipe, *map(str, given)]
             environment = os.environ | {"STATIM_CACHE": f"{folder}/cache"}
@@ -132,7 +142,9 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     workers = threads.count()
     data = TrainingSet.of(kept, tokenizer, threads=workers)
     lap("tokenize")
-    recipe = Recipe.make(len(data), None, batch=asked.batch, dim=asked.dim, epochs=1, mix=asked.mix)
+    recipe = Recipe.make(
+        len(data), None, batch=asked.batch, dim=asked.dim, epochs=1, mix=asked.mix, precision=asked.precision
+    )
     schedule = Schedule(data, recipe)
     steps = schedule.steps if asked.epoch else min(STEPS, schedule.steps)
     table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)
