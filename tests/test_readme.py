@@ -75,6 +75,7 @@ def test_python(folder, settings, tmp_path_factory):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # four minutes on two slow cores, beside another test twice that
 def test_demo(settings, capfd, tmp_path):
     """The whole of `make demo`, with what the project promises of it."""
     settings.setattr(sys, "argv", ["statim", "demo", "--out", str(tmp_path / "demo"), "--json", "--quiet"])
