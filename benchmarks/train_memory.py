@@ -54,16 +54,8 @@ def main() -> None:
     for size in filter(None, sizes.split(",") + arguments.grow.split(",")):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             given = files if size == "all" else [written(files, int(size), Path(folder) / "pairs.jsonl")]
-            recipe = [
-                "--batch",
-                str(arguments.batch),
-                "--dim",
-                str(arguments.dim),
-                "--mix",
-                arguments.mix,
-                "--precision",
-                arguments.precision,
-            ]
+            recipe = ["--batch", str(arguments.batch), "--dim", str(arguments.dim), "--mix", arguments.mix]
+            recipe += ["--precision", arguments.precision]
             recipe += ["--epoch"] if arguments.epoch else []
             command = [sys.executable, __file__, "--child", *recipe, *map(str, given)]
             environment = os.environ | {"STATIM_CACHE": f"{folder}/cache"}

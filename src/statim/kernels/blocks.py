@@ -3,7 +3,8 @@
 Where registers are few and rows long, so little of a row would be read at a time that memory keeps the processor waiting: there some
 whole rows are added at once, to sums in the first cache. Both give the same bits.
 
-Numba keeps arrays in memory, never in registers, so these inner loops are written in LLVM's language. int8 rows are multiplied with 15-bit factors and summed as integers, which processors do two at a time.
+Numba keeps arrays in memory, never in registers, so these inner loops are written in LLVM's language. int8 rows are multiplied with
+15-bit factors and summed as integers, which processors do two at a time.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from statim.kernels.quads import spread
 
 LANES = 16  # columns in a vector of LLVM's, which cuts it to the processor's size
 MANY_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))
@@ -76,7 +79,7 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
     factor = builder.load(builder.gep(factors.data, [i]))
     if factored == I16:  # seen to be 15 bits, so that LLVM takes the instruction for pairs of 16
         factor = builder.and_(builder.zext(factor, I32), ir.Constant(I32, TOP))
-    factor = _everywhere(builder, factor, sums)
+    factor = spread(builder, factor, sums)
     added = []
     for k, total in enumerate(totals):
         address = builder.add(place, ir.Constant(I64, k * lanes * size))
@@ -102,14 +105,6 @@ def _generate(vectors: int, lanes: int, context: Any, builder: Any, signature: A
         address = builder.inttoptr(builder.add(to, ir.Constant(I64, k * lanes * width)), floats.as_pointer())
         builder.store(builder.sitofp(end, floats) if summed == I32 else end, address, align=width)
     return context.get_dummy_value()
-
-
-def _everywhere(builder: Any, factor: Any, kind: Any) -> Any:
-    """A factor in every place of a vector."""
-    undefined, places = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, kind.count), None)
-    return builder.shuffle_vector(
-        builder.insert_element(undefined, factor, ir.Constant(I32, 0)), undefined, places
-    )
 
 
 def _added(builder: Any, total: Any, values: Any, factor: Any) -> Any:
@@ -158,7 +153,7 @@ def _generate_whole(context: Any, builder: Any, signature: Any, args: Any) -> An
             at = builder.add(entry, ir.Constant(I64, i))
             row = builder.sext(builder.load(builder.gep(rows.data, [at])), I64)
             places.append(builder.add(first, builder.mul(row, stride)))
-            weights.append(_everywhere(builder, builder.load(builder.gep(factors.data, [at])), sums))
+            weights.append(spread(builder, builder.load(builder.gep(factors.data, [at])), sums))
         with cgutils.for_range_slice(builder, ir.Constant(I64, 0), width, lanes) as (column, _):
             total = builder.load(sums_at(column), align=4)
             for place, factor in zip(places, weights, strict=True):

@@ -22,10 +22,13 @@ SHIFTS = -0x7F7F7F80 if VNNI else 0  # four bytes are that much more by exclusiv
 
 
 def spread(builder: Any, number: Any, kind: Any = INTS) -> Any:
-    """A number in every place of a vector."""
-    nothing = ir.Constant(kind, ir.Undefined)
+    """A number in every place of a vector of this kind."""
+    nothing, places = (
+        ir.Constant(kind, ir.Undefined),
+        ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None),
+    )
     one = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(INTS, [0] * LANES))
+    return builder.shuffle_vector(one, nothing, places)
 
 
 def all_of(number: int) -> Any:

@@ -16,9 +16,8 @@ from numba.extending import intrinsic
 from statim.kernels.floats import largest
 from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, VNNI, add_products, all_of, spread
 
-PANEL, ROWS = (
-    (32, 8) if VNNI else (16, 4)
-)  # candidates that lie beside each other, four entries of each; and anchors in a block
+# Candidates that lie beside each other, four entries of each; and anchors in a block
+PANEL, ROWS = (32, 8) if VNNI else (16, 4)
 TOP = 127
 
 Floats = npt.NDArray[np.floating[Any]]
