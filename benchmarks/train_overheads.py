@@ -123,7 +123,9 @@ def run(
     """One training: its seconds, without reading, splitting and tokenizing; and what it waited for."""
     waited.reset()
     evaluate, keep = KINDS[kind]
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    disk = Path("out")  # the system's own folder may be memory
+    disk.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
         result = train(
             pairs, out=Path(folder) / "model", start="random", dim=asked.dim, batch=asked.batch, heldout=0,
             development=held if evaluate else 0, keep_checkpoints=None if keep else 0, baselines=False,

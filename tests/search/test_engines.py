@@ -43,6 +43,7 @@ def saved(clustered, tmp_path_factory):
             engine, folder = make(name, D), tmp_path_factory.mktemp(name)
             engine.add(clustered[0][:700])
             engine.add(clustered[0][700:])
+            engine.prepare(threads=1)  # threads that add to a graph at once make another one each time
             engine.save(folder)
             made[name] = engine, folder
         return made[name]
@@ -83,8 +84,7 @@ def test_recall_scores_and_loading(name, clustered, saved, tmp_path):
     assert (np.diff(scores, axis=1) <= 0).all()
     _, truth = closest(queries, unit(vectors), 10)
     rough = name in ("exact-int8", "exact-binary", "usearch-b1")
-    # threads that add to usearch's graph at once lose a few links now and then: .968 was seen once, else 1
-    assert recall(positions, truth) >= (0.9 if rough else 0.95 if name == "usearch-f32" else 0.97)
+    assert recall(positions, truth) >= (0.9 if rough else 0.97)
     tolerance = 0.02 if name in ("exact-int8", "exact-binary") else 2e-3 if name == "exact-float16" else 1e-6
     cosines = np.take_along_axis(unit(queries) @ unit(vectors).T, positions, 1)
     np.testing.assert_allclose(scores, cosines, atol=tolerance)

@@ -16,7 +16,7 @@ from statim.search.blas import limited
 from statim.search.engine import Floats
 from statim.search.exact import matrix
 
-QUERIES, DOCUMENTS = 1024, 4096  # a block of scores: 16 MB
+QUERIES, DOCUMENTS = 512, 4096  # a block of scores: 8 MB a thread
 ROWS = 1 << 22  # entries of lists compared at a time
 
 
@@ -63,18 +63,16 @@ def ranks_by_vectors(
     scores = np.empty(len(relevant), np.float32)
     products(asked, given, owners, judged_documents[relevant].astype(np.int64), scores)
     counts = np.zeros(len(relevant), np.int64)
-    with limited(threads), np.errstate(all="ignore"):
-        for start in range(0, len(asked), QUERIES):
-            first, last = np.searchsorted(owners, [start, start + QUERIES])
-            part = slice(first, last)
-            _count(
-                asked[start : start + QUERIES],
-                given,
-                owners[part] - start,
-                scores[part],
-                counts[part],
-                pool.count(threads),
-            )
+    workers = pool.count(threads)
+    bounds = pool.ranges(len(asked), max(workers, -(-len(asked) // QUERIES)))
+    tasks = []
+    for start, end in bounds:
+        part = slice(*np.searchsorted(owners, [start, end]))
+        tasks.append(
+            partial(_count, asked[start:end], given, owners[part] - start, scores[part], counts[part])
+        )
+    with limited(1):  # threads of BLAS's own would go on waiting awake, in the way of a training that goes on
+        pool.run(tasks, workers)
     ranks = np.full(len(judged_queries), NOWHERE, np.int64)
     ranks[relevant] = _worst(counts, scores, owners, np.asarray(grades)[relevant])
     return ranks
@@ -89,26 +87,19 @@ def _unit(vectors: Floats) -> Floats:
     return scaled
 
 
-def _count(
-    queries: Floats, documents: Floats, rows: Positions, scores: Floats, counts: Positions, workers: int
-) -> None:
+def _count(queries: Floats, documents: Floats, rows: Positions, scores: Floats, counts: Positions) -> None:
     """Add to ``counts`` how many documents score at least ``scores`` with their queries, or NaN."""
     from statim.kernels.ranks import count_at_or_above
 
     # Eight standard deviations of the rounding of a float32 sum of d terms; vectors have length 1
     margins = np.full(len(queries), 8 * np.sqrt(documents.shape[1]) * 2.0**-24)
-    space = np.empty(len(queries) * DOCUMENTS, np.float32)
+    space = np.empty(len(queries) * min(DOCUMENTS, len(documents)), np.float32)
     for start in range(0, len(documents), DOCUMENTS):
         some = documents[start : start + DOCUMENTS]
         block = space[: len(queries) * len(some)].reshape(len(queries), len(some))
-        np.matmul(queries, some.T, out=block)
-        pool.run(
-            [
-                partial(count_at_or_above, block, queries, some, rows[a:b], scores[a:b], margins, counts[a:b])
-                for a, b in pool.ranges(len(rows), workers)
-            ],
-            workers,
-        )
+        with np.errstate(all="ignore"):
+            np.matmul(queries, some.T, out=block)
+        count_at_or_above(block, queries, some, rows, scores, margins, counts)
 
 
 def ranks_in_lists(
