@@ -34,6 +34,7 @@ from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import Views
 from statim.training.train import train
 from statim.vocabulary import learn_wordpiece
+from transformers_made import tiny_bert
 
 KINDS = ("distance", "margin-mse", "kl")
 
@@ -276,6 +277,7 @@ def negatives(rows):
         {"loss": "kl", "distil": "pairs"},
         {"documents_by": "all-MiniLM-L6-v2"},
         {"recipe": "general", "batch": 16, "epochs": 3},
+        {"distil": "pairs", "teacher": ["all-MiniLM-L6-v2", "another"]},
     ],
     ids=lambda options: "-".join(map(str, options)),
 )
@@ -381,6 +383,24 @@ def test_epochs_of_distillation_before_the_pairs_bring_vectors_closer_to_the_tea
     np.testing.assert_array_equal(frozen.table[row], before.table[row])
 
 
+def test_cosines_come_close_to_the_mean_of_several_teachers(rows, teacher, tmp_path):
+    texts = [a for a, _ in rows]
+    folder = tiny_bert(
+        tmp_path / "tiny", sorted({word for text in texts for word in text.strip("?").split()})
+    )
+    each = [one.encode(texts) for one in (teacher, Teacher.load(folder))]
+    wanted = np.mean([v @ v.T for v in each], axis=0)
+
+    def off(*teachers, **options):
+        options = QUICK | {"epochs": 20, "dim": 16, "learning_rate": 0.01} | options
+        found = unit(train(distil={"text": texts}, teacher=list(teachers), **options).model.encode(texts))
+        return np.abs(found @ found.T - wanted).mean()
+
+    both = off("all-MiniLM-L6-v2", folder)
+    assert both < 0.8 * min(off("all-MiniLM-L6-v2"), off(folder))
+    assert both == pytest.approx(off(folder, "all-MiniLM-L6-v2"), rel=0.1)
+
+
 @pytest.mark.usefixtures("_loaded_once")
 def test_queries_search_the_teachers_documents(rows, teacher, tmp_path, monkeypatch):
     model = train(rows, documents_by="all-MiniLM-L6-v2", out=tmp_path / "m", **QUICK | {"epochs": 6}).model
@@ -436,6 +456,14 @@ def test_refusals(rows, tmp_path, minilm):
         train(distil="pairs", **QUICK)
     with pytest.raises(InputError, match="nothing is to be learned from it"):
         train(rows, teacher="all-MiniLM-L6-v2", **QUICK)
+    with pytest.raises(InputError, match=r"a teacher is named twice \(a, b, a\)"):
+        train(rows, distil="pairs", teacher=["a", "b", "a"], **QUICK)
+    with pytest.raises(InputError, match="2 teachers are named, but the loss kl can only be of one"):
+        train(rows, loss="kl", teacher=["a", "b"], **QUICK)
+    with pytest.raises(
+        InputError, match="2 teachers are named, but the documents of --documents-by can only be of one"
+    ):
+        train(rows, documents_by="a", teacher=["a", "b"], **QUICK)
     with pytest.raises(InputError, match="Matryoshka levels cannot be trained against"):
         train(rows, documents_by="all-MiniLM-L6-v2", matryoshka=[64], **QUICK)
     with pytest.raises(InputError, match="distillation cannot be trained on a GPU"):

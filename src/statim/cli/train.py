@@ -180,9 +180,10 @@ def train(
         ),
     ] = None,
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Who teaches, for --distil and the losses margin-mse and kl; by default the start's teacher, else all-MiniLM-L6-v2."
+            help="Who teaches, for --distil and the losses margin-mse and kl; by default the start's teacher, else all-MiniLM-L6-v2. "
+            "For --distil repeatable: cosines shall be the mean of theirs."
         ),
     ] = None,
     documents_by: Annotated[
@@ -346,7 +347,7 @@ def train(
         distil_weight=distil_weight,
         distil_epochs=distil_epochs,
         length_power=length_power,
-        teacher=teacher,
+        teacher=teacher[0] if teacher and len(teacher) == 1 else teacher or None,
         documents_by=documents_by,
         precision=precision,
         seed=seed,

@@ -1,7 +1,7 @@
 """What a training was asked for: nonsense is refused before long work, and what was left out is filled in."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,17 +136,15 @@ def recipe_of(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given
     return Recipe.make(pairs, start_dim, **options | given)
 
 
-def taught_by(asked: SimpleNamespace, start_dim: int | None, teacher: Teacher | None) -> dict[str, Any]:
+def taught_by(asked: SimpleNamespace, start_dim: int | None, teachers: Sequence[Teacher]) -> dict[str, Any]:
     """What a teacher decides of the recipe.
 
     Raises:
         InputError: More dimensions are asked for than the teacher has.
     """
-    if teacher is None or (
-        asked.distil is None and asked.documents_by is None and asked.loss != "distillation"
-    ):
+    if not teachers or (asked.distil is None and asked.documents_by is None and asked.loss != "distillation"):
         return {}
-    fixed = asked.documents_by is not None
+    fixed, teacher = asked.documents_by is not None, min(teachers, key=lambda teacher: teacher.dim)
     wanted = asked.dim or (teacher.dim if fixed else min(start_dim or teacher.dim, teacher.dim))
     if wanted > teacher.dim or (fixed and wanted != teacher.dim):
         raise InputError(

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
 from statim.errors import InputError
-from statim.growing import Growing
+from statim.growing import Growing, release
 from statim.progress import Progress
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
@@ -26,7 +28,7 @@ from statim.training.optimizer import SparseAdam
 from statim.training.recipe import TAUGHT, Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import Halves, Views, vectors_among
+from statim.training.teacher_vectors import BLOCK, Halves, Views, vectors_among
 from statim.training.trainer import begin, fit
 
 Floats = npt.NDArray[np.float32]
@@ -56,60 +58,70 @@ class Lessons:
         return mapped(table, taught.bags, taught.texts, taught.targets, threads)
 
     def targets(
-        self, teacher: Teacher, texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
+        self,
+        teachers: Sequence[Teacher],
+        texts: pa.LargeStringArray,
+        read: pa.LargeStringArray,
+        **options: Any,
     ) -> Floats:
         """The targets of other texts, (n, d); see ``vectors_among``."""
-        vectors = vectors_among(teacher, texts, read, **options)
+        vectors = _by_all(teachers, texts, read, **options)
         return (vectors if self.axes is None else turned(vectors, self.axes)).astype(np.float32)
 
 
-def find_teacher(asked: Any, own: Teacher | None) -> Teacher | None:
-    """The teacher of a training, if what is asked for needs one: the one named, else that of the start, else the usual one.
+def find_teachers(asked: Any, own: Teacher | None) -> tuple[Teacher, ...]:
+    """Who teaches a training, if what is asked for needs somebody: those named, else the start's teacher, else the usual one.
 
     Raises:
-        InputError: Two teachers are named, or one without anything to learn from it.
+        InputError: A teacher is named without anything to learn from it, twice, or beside others where only one can teach.
         ModelError: There is no such teacher.
         DependencyError: sentence-transformers is not installed.
     """
-    needed = asked.distil is not None or asked.loss in TAUGHT or asked.documents_by is not None
-    if asked.teacher is not None and not needed:
+    given = asked.teacher
+    names = [given] if isinstance(given, (str, Path)) else list(given or ())
+    if asked.distil is None and asked.loss not in TAUGHT and asked.documents_by is None:
+        if names:
+            raise InputError(
+                "a teacher is named, but nothing is to be learned from it; give texts (--distil), a loss (--loss margin-mse or kl), or leave "
+                "it out (to distil its tokens as the start, give --start)"
+            )
+        return ()
+    if len(names) > 1 and (asked.documents_by is not None or asked.loss in TAUGHT[:2]):
+        what = f"loss {asked.loss}" if asked.documents_by is None else "documents of --documents-by"
+        raise InputError(f"{len(names)} teachers are named, but the {what} can only be of one; name one")
+    if len(set(map(str, names))) < len(names):
+        raise InputError(f"a teacher is named twice ({', '.join(map(str, names))}); name each once")
+    if names and asked.documents_by is not None and str(names[0]) != str(asked.documents_by):
         raise InputError(
-            "a teacher is named, but nothing is to be learned from it; give texts (--distil), a loss (--loss margin-mse or kl), or leave "
-            "it out (to distil its tokens as the start, give --start)"
-        )
-    if (
-        asked.teacher is not None
-        and asked.documents_by is not None
-        and str(asked.teacher) != str(asked.documents_by)
-    ):
-        raise InputError(
-            f"the teacher is {asked.teacher} and documents are by {asked.documents_by}; queries are taught by the documents' teacher, so "
+            f"the teacher is {names[0]} and documents are by {asked.documents_by}; queries are taught by the documents' teacher, so "
             "leave the first out"
         )
-    named = asked.documents_by or asked.teacher
-    if not needed or (named is None and own is not None):
-        return own if needed else None
-    if own is not None and str(named) == own.name:
-        return own
-    return Teacher.load(named or DEFAULT_TEACHER)
+    if asked.documents_by is not None:
+        names = [asked.documents_by]
+    if not names and own is not None:
+        return (own,)
+    return tuple(
+        own if own is not None and str(name) == own.name else Teacher.load(name)
+        for name in names or [DEFAULT_TEACHER]
+    )
 
 
 def lessons(
     data: TrainingData,
     material: Material,
-    teacher: Teacher,
+    teachers: Sequence[Teacher],
     tokenizer: Tokenizer,
     recipe: Recipe,
     threads: int,
     progress: bool,
 ) -> Lessons:
-    """Ask the teacher all that a training needs.
+    """Ask the teachers all that a training needs.
 
     Args:
         data: What is trained on.
         material: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the recipe has a
             ``distil_weight``.
-        teacher: The teacher.
+        teachers: One; or several, whose vectors of texts stand side by side, so that a cosine is the mean of theirs.
         tokenizer: The model's.
         recipe: Its loss, ``distil_weight``, ``asymmetric`` and dimensions.
         threads: Threads to use.
@@ -131,16 +143,16 @@ def lessons(
             )
         if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
             check_negatives(data, recipe.loss)  # before the teacher reads them
-        views = _views(given, material.whole, data, teacher, options)
+        views = _views(given, material.whole, data, teachers, options)
         data = dataclasses.replace(data, views=views if wants_pairs else None)
-    taught, vectors = None, np.zeros((0, teacher.dim), np.float16)
+    taught, vectors = None, np.zeros((0, 0), np.float16)
     role = "query" if recipe.asymmetric else "text"
     if isinstance(data, TextSet):
         read = material.whole.texts if isinstance(material.whole, PlainTexts) else given.texts
-        taught, vectors = data, vectors_among(teacher, given.texts, read, role=role, **options)
+        taught, vectors = data, _by_all(teachers, given.texts, read, role=role, **options)
     elif mixed and plain is not None and drawn is not None:
         taught = TextSet.of(plain, tokenizer, threads=threads).behind(data.bags)
-        vectors = vectors_among(teacher, plain.texts, drawn.texts, role=role, **options)
+        vectors = _by_all(teachers, plain.texts, drawn.texts, role=role, **options)
     elif mixed and views is not None:
         numbers = np.concatenate(
             [np.flatnonzero(views.query_of >= 0), np.flatnonzero(views.document_of >= 0)]
@@ -192,14 +204,14 @@ def distilled_first(
     return optimizer.finish()
 
 
-def hash_of(teacher: Teacher | None, plain: PlainTexts | None) -> str:
-    """The same for the same teacher and texts beside the pairs."""
-    parts = [teacher.hash if teacher else "", plain.hash if plain else ""]
+def hash_of(teachers: Sequence[Teacher], plain: PlainTexts | None) -> str:
+    """The same for the same teachers and texts beside the pairs."""
+    parts = [*([teacher.hash for teacher in teachers] or [""]), plain.hash if plain else ""]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _views(
-    pairs: Pairs, whole: Supervision, data: TrainingSet, teacher: Teacher, options: dict[str, Any]
+    pairs: Pairs, whole: Supervision, data: TrainingSet, teachers: Sequence[Teacher], options: dict[str, Any]
 ) -> Views:
     texts, count = texts_of(pairs, data), len(data.bags.totals)
     read = whole if isinstance(whole, Pairs) else pairs  # of documents, pairs are made after the split
@@ -213,8 +225,22 @@ def _views(
         rows[own] = np.arange(len(own))
         of.append(rows)
         different = pc.unique(pa.chunked_array(there)).drop_null()
-        vectors.append(vectors_among(teacher, texts.take(pa.array(own)), different, role=role, **options))
+        vectors.append(_by_all(teachers, texts.take(pa.array(own)), different, role=role, **options))
     return Views(vectors[0], vectors[1], of[0], of[1])
+
+
+def _by_all(
+    teachers: Sequence[Teacher], texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
+) -> Halves:
+    """What teachers make of texts, side by side: (n, sum of their dimensions) float16, see ``vectors_among``."""
+    parts = [vectors_among(teacher, texts, read, **options) for teacher in teachers]
+    if len(parts) == 1:
+        return parts[0]
+    found = Growing(np.float16)
+    for start in range(0, len(texts), BLOCK):
+        found.append(np.hstack([part[start : start + BLOCK] for part in parts]).reshape(-1))
+        release()
+    return found.finish().reshape(len(texts), -1)
 
 
 def texts_of(pairs: Pairs, data: TrainingSet) -> pa.LargeStringArray:

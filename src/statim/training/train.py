@@ -31,7 +31,7 @@ from statim.training.bags import TrainingSet
 from statim.training.batches import Schedule
 from statim.training.development import MOST, Development
 from statim.training.execution import execute
-from statim.training.lessons import Lessons, distilled_first, find_teacher, hash_of, lessons
+from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons
 from statim.training.material import Material, read_material
 from statim.training.mined import Miner
 from statim.training.recipe import Recipe
@@ -88,7 +88,7 @@ def train(
     distil_weight: float | None = None,
     distil_epochs: int | None = None,
     length_power: float | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Sequence[str | Path] | None = None,
     documents_by: str | Path | None = None,
     precision: str | None = None,
     seed: int | None = None,
@@ -169,7 +169,7 @@ def train(
         length_power: Give the trained table's rows their lengths to this power, 1 by default: with 0.7 rare words, whose rows are the
             longest, count less. Evaluations during training are without it.
         teacher: Who teaches, by path or hub name, for ``distil`` and the losses ``margin-mse`` and ``kl``; by default the start's
-            teacher, else all-MiniLM-L6-v2.
+            teacher, else all-MiniLM-L6-v2. Of several, for ``distil`` alone, cosines shall be the mean of theirs.
         documents_by: Train a model for queries alone, against this teacher's vectors of documents, which do not move: of its
             dimensions, to be searched with ``Index.build(..., documents_by=teacher)``. Queries come close to the teacher's vectors
             of them too (``distil``, by default of the pairs' own texts).
@@ -265,29 +265,29 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     workers, clock = asked.threads or this["threads"], Clock()
     material = read_material(asked, clock)
     parts = material.parts
-    begun, guide, recipe = _start(asked, this, material, workers)
+    begun, guides, recipe = _start(asked, this, material, workers)
     row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
     clock("start")
     data = training_data(parts.train, begun.tokenizer, threads=workers)
     development = _development(asked, parts, begun, workers)
     clock("tokenize")
     taught = None
-    if guide is not None:
-        taught = lessons(data, material, guide, begun.tokenizer, recipe, workers, asked.progress)
+    if guides:
+        taught = lessons(data, material, guides, begun.tokenizer, recipe, workers, asked.progress)
         data = taught.data
         if development is not None and recipe.asymmetric:
             development.fix_documents(
-                guide.encode_document(development.task.documents, progress=asked.progress)
+                guides[0].encode_document(development.task.documents, progress=asked.progress)
             )
         clock("teach")
-    begun, table = _table(begun, data, recipe, taught, guide, workers)
+    begun, table = _table(begun, data, recipe, taught, guides, workers)
     before = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     clock("start")
     if recipe.distil_epochs and taught is not None and taught.taught is not None:
         table = distilled_first(table, taught.taught, recipe, row_rates, workers, asked.progress)
         clock("distil")
     steps = Schedule(data, recipe).steps * recipe.epochs
-    _complete(asked, this, out, material, begun, guide, recipe, data, development, steps)
+    _complete(asked, this, out, material, begun, guides, recipe, data, development, steps)
     _say(parts.train, begun, recipe, workers)
     miner = Miner(data, recipe, begun.source is not None, workers)
     beside = taught.taught if taught is not None and taught.mixed else None
@@ -298,7 +298,7 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     clock("train")
     history, best = watch.history, watch.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
-    comparison = _compare(asked, material, begun, before, model, guide, taught, recipe)
+    comparison = _compare(asked, material, begun, before, model, guides, taught, recipe)
     others: dict[str, float] = {}
     if development is not None and out is not None and asked.baselines is not False:
         others = heldout.references(development, comparison, begun.teacher, asked.progress)
@@ -321,16 +321,16 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
 
 def _start(
     asked: SimpleNamespace, this: dict[str, Any], material: Material, threads: int
-) -> tuple[Start, Teacher | None, Recipe]:
+) -> tuple[Start, tuple[Teacher, ...], Recipe]:
     """Where the table starts, who teaches beside, and the recipe; of a resumed run they must be those it began with."""
     train, found = material.parts.train, this.get("found")
     begun = start_from(asked.start, asked.tokenizer, train, asked.progress)
     more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
     counted = material.plain if asked.distil_epochs else None
     begun = with_vocabulary(begun, train, counted=counted, **more, threads=threads)
-    guide = find_teacher(asked, begun.teacher)
+    guides = find_teachers(asked, begun.teacher)
     if found:
-        _refuse_changed(asked.out, this, material.whole, begun, hash_of(guide, material.plain))
+        _refuse_changed(asked.out, this, material.whole, begun, hash_of(guides, material.plain))
         recipe = Recipe.from_dict(found["recipe"])
     else:
         rate, epochs = asked.learning_rate, asked.epochs
@@ -338,9 +338,9 @@ def _start(
             rate = OWN_RATE if rate is None else rate
             epochs = OWN_EPOCHS if epochs is None else epochs
         own = {"set_weights": material.shares, "set_limits": material.limits}
-        own |= {"learning_rate": rate, "epochs": epochs} | taught_by(asked, begun.dim, guide)
+        own |= {"learning_rate": rate, "epochs": epochs} | taught_by(asked, begun.dim, guides)
         recipe = recipe_of(asked, len(train), begun.dim, **own)
-    return _for_queries(begun, guide, recipe), guide, recipe
+    return _for_queries(begun, guides, recipe), guides, recipe
 
 
 def _table(
@@ -348,14 +348,14 @@ def _table(
     data: TrainingData,
     recipe: Recipe,
     taught: Lessons | None,
-    guide: Teacher | None,
+    guides: tuple[Teacher, ...],
     threads: int,
 ) -> tuple[Start, Floats]:
     """The table that the first step finds: the start's, brought close to the teacher's vectors where these are learned."""
     table = begun.table(data, recipe)
     if taught is None or taught.taught is None:
         return begun, table
-    words = f"{begun.words}, mapped to {guide.name if guide else ''}"
+    words = f"{begun.words}, mapped to {' and '.join(teacher.name for teacher in guides)}"
     return dataclasses.replace(begun, words=words), taught.start(table, threads)
 
 
@@ -365,7 +365,7 @@ def _complete(
     out: Path | None,
     material: Material,
     begun: Start,
-    guide: Teacher | None,
+    guides: tuple[Teacher, ...],
     recipe: Recipe,
     data: TrainingData,
     development: Development | None,
@@ -379,7 +379,7 @@ def _complete(
         usual = development.spacing(data, recipe, steps)
     this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
     if out is not None:
-        taught = hash_of(guide, material.plain)
+        taught = hash_of(guides, material.plain)
         this["found"] |= {"pairs": material.whole.hash, "start": begun.hash, "lessons": taught}
         checkpoint.write_run(out, this)
 
@@ -398,7 +398,7 @@ def _compare(
     begun: Start,
     before: StaticModel,
     model: StaticModel,
-    guide: Teacher | None,
+    guides: tuple[Teacher, ...],
     taught: Lessons | None,
     recipe: Recipe,
 ) -> Comparison | Report | None:
@@ -406,11 +406,11 @@ def _compare(
     test, baselines = material.parts.test, asked.baselines is not False
     if not len(test) or not distributed.is_first():
         return None
-    if isinstance(test, PlainTexts) and isinstance(material.whole, PlainTexts) and taught and guide:
+    if isinstance(test, PlainTexts) and isinstance(material.whole, PlainTexts) and taught and guides:
         role = "query" if recipe.asymmetric else "text"
-        aims = taught.targets(guide, test.texts, material.whole.texts, role=role, progress=asked.progress)
+        aims = taught.targets(guides, test.texts, material.whole.texts, role=role, progress=asked.progress)
         return heldout.closeness(test, before, model, aims)
-    documents = guide if recipe.asymmetric else None
+    documents = guides[0] if recipe.asymmetric else None
     teacher = (documents or begun.teacher) if baselines else None
     return heldout.standings(material.parts, before, model, teacher, baselines, asked.progress, documents)
 
@@ -432,12 +432,12 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
     return None
 
 
-def _for_queries(begun: Start, teacher: Teacher | None, recipe: Recipe) -> Start:
+def _for_queries(begun: Start, teachers: tuple[Teacher, ...], recipe: Recipe) -> Start:
     """The start of a model for queries alone remembers whose documents they are for."""
-    if teacher is None or not recipe.asymmetric:
+    if not recipe.asymmetric:
         return begun
     settings = dataclasses.replace(
-        begun.settings, documents_by=str(teacher.name), documents_hash=teacher.hash
+        begun.settings, documents_by=str(teachers[0].name), documents_hash=teachers[0].hash
     )
     return dataclasses.replace(begun, settings=settings)
 
