@@ -396,6 +396,8 @@ def test_cosines_come_close_to_the_mean_of_several_teachers(rows, teacher, tmp_p
         found = unit(train(distil={"text": texts}, teacher=list(teachers), **options).model.encode(texts))
         return np.abs(found @ found.T - wanted).mean()
 
+    with pytest.raises(InputError, match=r"dim is 512, but the teachers all-MiniLM-L6-v2 and .* have 416"):
+        off("all-MiniLM-L6-v2", folder, dim=512)
     both = off("all-MiniLM-L6-v2", folder)
     assert both < 0.8 * min(off("all-MiniLM-L6-v2"), off(folder))
     assert both == pytest.approx(off(folder, "all-MiniLM-L6-v2"), rel=0.1)

@@ -137,19 +137,21 @@ def recipe_of(asked: SimpleNamespace, pairs: int, start_dim: int | None, **given
 
 
 def taught_by(asked: SimpleNamespace, start_dim: int | None, teachers: Sequence[Teacher]) -> dict[str, Any]:
-    """What a teacher decides of the recipe.
+    """What the teachers decide of the recipe.
 
     Raises:
-        InputError: More dimensions are asked for than the teacher has.
+        InputError: More dimensions are asked for than the teachers have.
     """
     if not teachers or (asked.distil is None and asked.documents_by is None and asked.loss != "distillation"):
         return {}
-    fixed, teacher = asked.documents_by is not None, min(teachers, key=lambda teacher: teacher.dim)
-    wanted = asked.dim or (teacher.dim if fixed else min(start_dim or teacher.dim, teacher.dim))
-    if wanted > teacher.dim or (fixed and wanted != teacher.dim):
+    fixed, dims = asked.documents_by is not None, [teacher.dim for teacher in teachers]
+    most, usual = sum(dims), max(dims)
+    wanted = asked.dim or (usual if fixed else min(start_dim or usual, usual))
+    if wanted > most or (fixed and wanted != most):
+        names = " and ".join(teacher.name for teacher in teachers)
         raise InputError(
-            f"dim is {wanted}, but the teacher {teacher.name} has {teacher.dim} dimensions; give "
-            + (f"{teacher.dim}, as its documents have," if fixed else f"at most {teacher.dim},")
+            f"dim is {wanted}, but {f'the teacher {names} has' if len(dims) == 1 else f'the teachers {names} have'} {most} dimensions; give "
+            + (f"{most}, as its documents have," if fixed else f"at most {most},")
             + " or leave it out"
         )
     mixes = asked.data is not None and asked.loss != "distillation"
