@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,12 +79,14 @@ def result(value: Any, text: str, as_json: bool) -> None:
     print(json.dumps(value, ensure_ascii=False) if as_json else text, flush=True)
 
 
+def one_or_several(given: Sequence[Any] | None) -> Any:
+    """What an option that may be repeated was given: the one thing itself, several as they are; None for none."""
+    return given[0] if given and len(given) == 1 else given or None
+
+
 def sources(given: list[str] | None) -> Any:
     """Names on the command line as sources of texts: files, or "-"; None for none."""
-    if not given:
-        return None
-    found = [name if name == "-" else Path(name) for name in given]
-    return found[0] if len(found) == 1 else found
+    return one_or_several([name if name == "-" else Path(name) for name in given or ()])
 
 
 def numbers(given: str | None, name: str) -> list[int] | None:

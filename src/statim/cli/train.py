@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -306,7 +306,7 @@ def train(
         raise InputError("no output was given; name a folder for the model (--out DIR)")
     from statim.training.train import train as run
 
-    data: Any = sources[0] if sources and len(sources) == 1 else sources or None
+    data = options.one_or_several(sources)
     result = run(
         data,
         out=resume or out,
@@ -343,11 +343,11 @@ def train(
         clip=clip,
         row_wise=row_wise,
         recipe=recipe,
-        distil=distil[0] if distil and len(distil) == 1 else distil or None,
+        distil=options.one_or_several(distil),
         distil_weight=distil_weight,
         distil_epochs=distil_epochs,
         length_power=length_power,
-        teacher=teacher[0] if teacher and len(teacher) == 1 else teacher or None,
+        teacher=options.one_or_several(teacher),
         documents_by=documents_by,
         precision=precision,
         seed=seed,

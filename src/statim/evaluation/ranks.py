@@ -64,9 +64,8 @@ def ranks_by_vectors(
     products(asked, given, owners, judged_documents[relevant].astype(np.int64), scores)
     counts = np.zeros(len(relevant), np.int64)
     workers = pool.count(threads)
-    bounds = pool.ranges(len(asked), max(workers, -(-len(asked) // QUERIES)))
     tasks = []
-    for start, end in bounds:
+    for start, end in pool.ranges(len(asked), max(workers, -(-len(asked) // QUERIES))):
         part = slice(*np.searchsorted(owners, [start, end]))
         tasks.append(
             partial(_count, asked[start:end], given, owners[part] - start, scores[part], counts[part])
