@@ -1,9 +1,9 @@
 """A general English model: ``statim train --recipe general`` on a folder of sets of pairs. The last line is JSON.
 
-python benchmarks/general.py DATA --eval EVAL --out out/general [--seed 0] [--teacher NAME ...]
+python benchmarks/general.py DATA --eval EVAL --out out/general [--seed 0] [--teacher NAME ...] [--dim 512]
 
-DATA has a folder for each set of pairs (train.jsonl.gz). The recipe draws 350,000 sentences of 4 to 40 words from their texts, of each set as many as of
-any other as long as it has some; here those that EVAL, the folder of evaluation sets, has too are left out. The teachers (all-MiniLM-L6-v2, or those
+DATA has a folder for each set of pairs (train.jsonl.gz). The recipe draws 350,000 sentences of 4 to 40 words and longer passages from their texts, of each
+set as many as of any other as long as it has some; here those that EVAL, the folder of evaluation sets, has too are left out. The teachers (all-MiniLM-L6-v2, or those
 named) read them once, then their vectors are in the cache. The recipe brings the distilled start's vectors close to the teachers', of frequent words and
 pairs of words that get rows of their own too, and then trains one epoch over the pairs, each with a share of the sentences beside it. Chosen on
 development sets: benchmarks/league.py --split dev.
@@ -39,6 +39,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/general"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher", action="append", help="by path or hub name, repeatable")
+    parser.add_argument(
+        "--dim",
+        type=int,
+        help="dimensions, by default the first teacher's; two teachers have some to fill more with",
+    )
     asked = parser.parse_args()
     files = {name: str(asked.data / name / "train.jsonl.gz") for name in SETS}
     drawn = own_sentences(read_pairs(files), MOST_SENTENCES, seed=0).texts.to_pylist()
@@ -47,7 +52,7 @@ def main() -> None:
     began = time.perf_counter()
     found = statim.train(
         files, recipe="general", out=asked.out / "model", distil={"text": texts}, set_limits=LIMITS, seed=asked.seed,
-        teacher=asked.teacher, heldout=0, development=0, baselines=False, overwrite=True,
+        teacher=asked.teacher, dim=asked.dim, heldout=0, development=0, baselines=False, overwrite=True,
     )  # fmt: skip
     seconds = {name: round(value, 1) for name, value in found.seconds.items()}
     print(found)

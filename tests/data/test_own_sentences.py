@@ -1,4 +1,4 @@
-"""Sentences drawn from pairs: of all sets alike, of the right lengths, the same for the same seed."""
+"""Sentences and passages drawn from pairs: of all sets alike, of the right lengths, the same for the same seed."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from statim.errors import DataError
 
 
 def of(*sizes):
-    """Sets of so many pairs, whose texts have three sentences each that name the set."""
+    """Sets of so many pairs, whose texts name the set: a sentence and one too long, which is in a passage; and four sentences."""
     anchors, positives, sets = [], [], []
     for number, size in enumerate(sizes):
         for row in range(size):
@@ -43,14 +43,17 @@ def test_sets_count_alike(sizes, most, seed):
     drawn = own_sentences(pairs, most, seed).texts.to_pylist()
     assert drawn == own_sentences(pairs, most, seed).texts.to_pylist()
     assert len(drawn) == len(set(drawn)) == min(most, 4 * sum(sizes))
-    assert not any("Too short" in text or "long" in text or "Fourth" in text for text in drawn)
+    assert not any("Third" in text or "Fourth" in text for text in drawn)
+    assert all(text.startswith("Question") and text.endswith("end.") for text in drawn if "long" in text)
+    if most >= 4 * sum(sizes):
+        assert sum("long" in text for text in drawn) == sum(sizes)
     counts = np.bincount(list(map(set_of, drawn)), minlength=len(sizes))
     fair = most // sum(size > 0 for size in sizes)
     for size, count in zip(sizes, counts, strict=True):
         assert count >= min(fair, 4 * size)
 
 
-def test_no_sentence_of_a_held_out_text_is_kept():
+def test_no_part_of_a_held_out_text_is_kept():
     pairs = of(12)
     drawn = own_sentences(pairs, 1000, 0)
     held = [pairs.select([3]), pairs.select([7, 8])]

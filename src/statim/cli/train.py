@@ -164,7 +164,7 @@ def train(
         typer.Option(
             metavar="TEXTS",
             help="A file of plain texts (see statim encode) whose vectors shall come close to a teacher's, beside the pairs, or without "
-            "any (repeatable); or the word pairs: the pairs' own texts; or sentences: 350,000 drawn from them.",
+            "any (repeatable); or the word pairs: the pairs' own texts; or sentences: 350,000 of their sentences and passages.",
         ),
     ] = None,
     distil_weight: Annotated[

@@ -1,34 +1,35 @@
-"""Sentences of the pairs' own texts, for a teacher to read: short, so that it reads many, and of all sets alike."""
+"""Sentences and passages of the pairs' own texts, for a teacher to read: short, so that it reads many, and of all sets alike."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from statim.data.pairs import Pairs, Report
-from statim.data.passages import paragraphs, sentences
+from statim.data.passages import paragraphs, passages, sentences
 from statim.data.plain import PlainTexts
 from statim.errors import DataError
 
 WORDS = range(4, 41)  # of a sentence: fewer say little, more take the teacher long
 LONGEST = 260  # characters
-OF_EACH = 3  # sentences of a text
+OF_EACH = (2, 2)  # sentences of a text, and passages of more words than these
 BLOCK = 4096  # pairs looked at before it is seen whether there are enough
 
 
 def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
-    """Draw different sentences from anchors and positives, from each set as many as from any other as long as it has some.
+    """Draw different sentences and passages from anchors and positives, from each set as many as from any other as long as it has some.
 
     Args:
         pairs: n pairs.
-        most: Sentences at most.
+        most: Of both together at most.
         seed: Decides which.
 
     Returns:
-        The sentences in an order of their own: any beginning of them is a fair sample.
+        They in an order of their own: any beginning of it is a fair sample.
 
     Raises:
-        DataError: There is no sentence of 4 to 40 words.
+        DataError: There is no sentence of 4 to 40 words, and no passage.
     """
     rng = np.random.default_rng(seed)
     queues = [rng.permutation(np.flatnonzero(pairs.sets == number)) for number in range(len(pairs.names))]
@@ -57,25 +58,25 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
 
 
 def without(drawn: PlainTexts, others: Iterable[Pairs]) -> PlainTexts:
-    """Those of the sentences that stand in no text of other pairs; they stay in their order."""
+    """Those of the sentences and passages that stand in no text of other pairs; they stay in their order."""
     known = {
         sentence
         for pairs in others
         for column in pairs.columns
         for text in column.to_pylist()
-        for sentence in _of_text(text, len(text))
+        for sentence in _of_text(text, (None, None))
     }
     kept = [place for place, text in enumerate(drawn.texts.to_pylist()) if text not in known]
     return drawn if len(kept) == len(drawn) else drawn.select(kept)
 
 
-def _of_text(text: str, most: int = OF_EACH) -> list[str]:
-    """The first sentences of a text that are neither too short nor too long."""
-    kept: list[str] = []
-    for paragraph in paragraphs(text):
-        for sentence in sentences(paragraph):
-            if len(sentence) <= LONGEST and len(sentence.split()) in WORDS:
-                kept.append(sentence)
-                if len(kept) == most:
-                    return kept
-    return kept
+def _of_text(text: str, most: tuple[int | None, int | None] = OF_EACH) -> list[str]:
+    """The first sentences of a text that are neither too short nor too long, and its first passages of more words than these."""
+    short = (
+        sentence
+        for paragraph in paragraphs(text)
+        for sentence in sentences(paragraph)
+        if len(sentence) <= LONGEST and len(sentence.split()) in WORDS
+    )
+    long = (passage for passage in passages(text) if len(passage.split()) >= WORDS.stop)
+    return [*islice(short, most[0]), *islice(long, most[1])]

@@ -32,9 +32,9 @@ TAUGHT = ("margin-mse", "kl", "distillation")  # losses that need a teacher
 # Options of ``train`` that belong together, where they are not given; see benchmarks/general.py for how they were chosen
 PRESETS: dict[str, dict[str, Any]] = {
     "general": {
-        "batch": 512,
+        "batch": 2048,
         "epochs": 1,
-        "learning_rate": 0.02,
+        "learning_rate": 0.04,
         "distil": "sentences",
         "distil_weight": 300.0,
         "distil_epochs": 1,

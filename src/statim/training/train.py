@@ -161,7 +161,7 @@ def train(
         row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         distil: Plain texts whose vectors shall come close to a teacher's (one or several files, or a table with a column of texts;
-            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 drawn from these. Each step takes a batch of them beside the pairs. Without
+            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them beside the pairs. Without
             pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
         distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
         distil_epochs: Epochs over these texts alone before the first pair, in which the vocabulary also grows by their words and not
