@@ -8,6 +8,7 @@ import io
 import mmap
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,6 +65,19 @@ class Growing:
             pages = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         _mapped.add(pages)
         return np.frombuffer(pages, self._dtype)
+
+
+def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArray[np.float16]:
+    """Blocks of rows (m, width), one after the other: (n, width), read-only, mapped from a file where they are many.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    found = Growing(np.float16)
+    for block in blocks:
+        found.append(block.reshape(-1))
+        release()
+    return found.finish().reshape(-1, width)
 
 
 def _nameless() -> tuple[IO[bytes], Path]:

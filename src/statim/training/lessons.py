@@ -17,7 +17,7 @@ from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
 from statim.errors import InputError
-from statim.growing import Growing, release
+from statim.growing import stacked
 from statim.progress import Progress
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer import Tokenizer
@@ -157,7 +157,8 @@ def lessons(
         numbers = np.concatenate(
             [np.flatnonzero(views.query_of >= 0), np.flatnonzero(views.document_of >= 0)]
         )
-        taught, vectors = TextSet(data.bags, numbers), _joined(views.queries, views.documents)
+        taught = TextSet(data.bags, numbers)
+        vectors = stacked([views.queries, views.documents], views.queries.shape[1])
     if taught is None:
         return Lessons(data, None, False, None)
     axes = None if recipe.asymmetric else axes_of(vectors, recipe.dim)
@@ -236,11 +237,10 @@ def _by_all(
     parts = [vectors_among(teacher, texts, read, **options) for teacher in teachers]
     if len(parts) == 1:
         return parts[0]
-    found = Growing(np.float16)
-    for start in range(0, len(texts), BLOCK):
-        found.append(np.hstack([part[start : start + BLOCK] for part in parts]).reshape(-1))
-        release()
-    return found.finish().reshape(len(texts), -1)
+    blocks = (
+        np.hstack([part[start : start + BLOCK] for part in parts]) for start in range(0, len(texts), BLOCK)
+    )
+    return stacked(blocks, sum(teacher.dim for teacher in teachers))
 
 
 def texts_of(pairs: Pairs, data: TrainingSet) -> pa.LargeStringArray:
@@ -251,11 +251,3 @@ def texts_of(pairs: Pairs, data: TrainingSet) -> pa.LargeStringArray:
         there = np.flatnonzero(numbers >= 0)
         where[numbers[there]] = place * len(pairs) + there
     return columns.flat(pa.chunked_array(given).take(pa.array(where)))
-
-
-def _joined(*parts: Halves) -> Halves:
-    """Vectors one after the other, in a mapped file where they are many."""
-    found = Growing(np.float16)
-    for part in parts:
-        found.append(part.reshape(-1))
-    return found.finish().reshape(-1, parts[0].shape[1])

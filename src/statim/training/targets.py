@@ -7,7 +7,7 @@ vector has other cosines); so the first dimensions are the best reduction, and e
 import numpy as np
 import numpy.typing as npt
 
-from statim.growing import Growing, release
+from statim.growing import stacked
 from statim.training.bags import Bags
 from statim.training.start import principal_axes, unit_scale
 from statim.training.teacher_vectors import Halves
@@ -32,11 +32,8 @@ def axes_of(vectors: Halves, dim: int) -> Floats:
 
 def turned(vectors: Halves, axes: Floats) -> Halves:
     """Vectors (n, D) on axes (D, d): (n, d) float16, mapped from a file where they are many. With d = D all cosines are as before."""
-    found = Growing(np.float16)
-    for start in range(0, len(vectors), BLOCK):
-        found.append((vectors[start : start + BLOCK].astype(np.float32) @ axes).reshape(-1))
-        release()
-    return found.finish().reshape(len(vectors), axes.shape[1])
+    blocks = (vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK))
+    return stacked(((block.astype(np.float32) @ axes).astype(np.float16) for block in blocks), axes.shape[1])
 
 
 def mapped(table: Floats, bags: Bags, texts: Positions, targets: Halves, threads: int) -> Floats:

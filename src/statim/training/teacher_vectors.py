@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from statim import cache
 from statim.data.pairs import hash_of
 from statim.errors import ModelError, StorageError
-from statim.growing import Growing, release
+from statim.growing import Growing, release, stacked
 from statim.progress import Progress
 from statim.teacher import Teacher
 from statim.tensors import load_tensors, save_tensors
@@ -128,11 +128,9 @@ def vectors_among(
     vectors, rows = teacher_vectors(teacher, read, **options), np.asarray(places)
     if np.array_equal(rows, np.arange(len(vectors))):
         return vectors
-    found = Growing(np.float16)
-    for start in range(0, len(rows), BLOCK):
-        found.append(vectors[rows[start : start + BLOCK]].reshape(-1))
-        release()
-    return found.finish().reshape(len(rows), teacher.dim)
+    return stacked(
+        (vectors[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK)), teacher.dim
+    )
 
 
 def _compute(teacher: Teacher, texts: pa.LargeStringArray, role: str, threads: int | None) -> Halves:
