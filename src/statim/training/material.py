@@ -85,7 +85,7 @@ def read_material(asked: SimpleNamespace, clock: Clock) -> Material:
     if is_word(asked.distil, SENTENCES):
         drawn = _sentences(whole)
         plain = without(drawn, [parts.development, parts.test])
-        log.info("%s sentences to distil on were drawn from the pairs' texts", f"{len(plain):,}")
+        log.info("%s sentences and passages to distil on were drawn from the pairs' texts", f"{len(plain):,}")
     clock("split")
     return Material(whole, parts, plain, drawn, read, shares, limits)
 
