@@ -51,8 +51,10 @@ def main() -> None:
         raise SystemExit(f"no train.jsonl or train.jsonl.gz in {', '.join(map(str, arguments.folders))}")
     found = []
     sizes = "all" if arguments.epoch else arguments.sizes
+    disk = Path("out").resolve()  # the system's own folder may be memory
+    disk.mkdir(exist_ok=True)
     for size in filter(None, sizes.split(",") + arguments.grow.split(",")):
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        with tempfile.TemporaryDirectory(dir=disk) as folder:
             given = files if size == "all" else [written(files, int(size), Path(folder) / "pairs.jsonl")]
             recipe = ["--batch", str(arguments.batch), "--dim", str(arguments.dim), "--mix", arguments.mix]
             recipe += ["--precision", arguments.precision]
