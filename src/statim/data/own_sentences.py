@@ -26,7 +26,7 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
         seed: Decides which.
 
     Returns:
-        They in an order of their own: any beginning of it is a fair sample.
+        Both in an order of their own, of which any beginning is a fair sample.
 
     Raises:
         DataError: There is no sentence of 4 to 40 words, and no passage.
@@ -49,8 +49,8 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
             del found[extra]
     if not found:
         raise DataError(
-            "the pairs' texts hold no sentence of 4 to 40 words to distil on, and no longer passage; give plain texts (--distil FILE), or the texts themselves "
-            "(--distil pairs)"
+            "the pairs' texts hold no sentence of 4 to 40 words to distil on, and no longer passage; give plain texts (--distil FILE), or "
+            "the texts themselves (--distil pairs)"
         )
     drawn = list(found)
     rng.shuffle(drawn)
@@ -60,11 +60,11 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
 def without(drawn: PlainTexts, others: Iterable[Pairs]) -> PlainTexts:
     """Those of the sentences and passages that stand in no text of other pairs; they stay in their order."""
     known = {
-        sentence
+        part
         for pairs in others
         for column in pairs.columns
         for text in column.to_pylist()
-        for sentence in _of_text(text, (None, None))
+        for part in _of_text(text, (None, None))
     }
     kept = [place for place, text in enumerate(drawn.texts.to_pylist()) if text not in known]
     return drawn if len(kept) == len(drawn) else drawn.select(kept)
