@@ -68,7 +68,7 @@ class Growing:
 
 
 def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArray[np.float16]:
-    """Blocks of rows (m, width), one after the other: (n, width), read-only, mapped from a file where they are many.
+    """Blocks of rows (m, width), one after the other: (n, width) float16, read-only, mapped from a file where they are many.
 
     Raises:
         StorageError: The disk is full.

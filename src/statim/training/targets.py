@@ -32,8 +32,11 @@ def axes_of(vectors: Halves, dim: int) -> Floats:
 
 def turned(vectors: Halves, axes: Floats) -> Halves:
     """Vectors (n, D) on axes (D, d): (n, d) float16, mapped from a file where they are many. With d = D all cosines are as before."""
-    blocks = (vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK))
-    return stacked(((block.astype(np.float32) @ axes).astype(np.float16) for block in blocks), axes.shape[1])
+    blocks = (
+        (vectors[start : start + BLOCK].astype(np.float32) @ axes).astype(np.float16)
+        for start in range(0, len(vectors), BLOCK)
+    )
+    return stacked(blocks, axes.shape[1])
 
 
 def mapped(table: Floats, bags: Bags, texts: Positions, targets: Halves, threads: int) -> Floats:
