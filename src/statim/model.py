@@ -27,7 +27,7 @@ from statim.quantize import (
     width,
 )
 from statim.settings import Settings
-from statim.texts import Texts
+from statim.texts import Texts, is_column
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 
@@ -306,12 +306,8 @@ class StaticModel:
         return left @ right.T
 
     def _unit(self, given: Any) -> npt.NDArray[np.float32]:
-        many = isinstance(given, (list, tuple)) and len(given) > 0 and isinstance(given[0], str)
-        if (
-            isinstance(given, str)
-            or many
-            or (isinstance(given, np.ndarray) and given.dtype.kind not in "fiu")
-        ):
+        numbers = isinstance(given, np.ndarray) and given.dtype.kind in "fiu"
+        if isinstance(given, str) or (not numbers and _begins_with_text(given)):
             given = self.encode(given)
         elif isinstance(given, (list, tuple)) and len(given) == 0:
             given = np.zeros((0, self.dim), np.float32)
@@ -335,6 +331,14 @@ class StaticModel:
         if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= self.dim:
             raise InputError(f"dim is {dim!r}; this model has vectors of 1 to {self.dim} dimensions")
         return int(dim)
+
+
+def _begins_with_text(given: Any) -> bool:
+    """Is it a list or a column of texts?"""
+    if not isinstance(given, (list, tuple)) and not is_column(given):
+        return False
+    _, first = next(Texts.of(given).chunks(1), (0, [None]))
+    return isinstance(first[0], str)
 
 
 def _as_table(given: npt.ArrayLike) -> npt.NDArray[np.float32]:

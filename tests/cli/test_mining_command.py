@@ -173,7 +173,7 @@ def test_vectors_that_do_not_fit():
         mine_hard_negatives(PAIRS)
     with pytest.raises(DataError, match="the corpus is empty"):
         mine_hard_negatives(PAIRS, vectors=(some, some, some[:0]), corpus=[])
-    with pytest.raises(InputError, match="text 1 of the corpus is of type int"):
+    with pytest.raises(InputError, match="text 1 is of type int"):
         mine_hard_negatives(PAIRS, vectors=(some, some, some[:2]), corpus=["a", 2])
 
 

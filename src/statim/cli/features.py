@@ -1,7 +1,9 @@
 """statim features: a table in, the same table with a column of vectors out."""
 
 import itertools
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,13 +29,28 @@ def features(
 ) -> None:
     """Put a column of vectors beside the columns of a table."""
     progress = options.begin(quiet)
-    from statim.data.writing import check_table_output, table_writer
+    from statim.data import tables, unify
+    from statim.data.writing import check_table_output
     from statim.model import StaticModel
-    from statim.progress import Progress
     from statim.tasks.features import with_vectors
 
     check_table_output(out, overwrite=overwrite)
-    parts = with_vectors(StaticModel.load(model), source, column, name=name, threads=threads, dim=dim)
+    loaded = StaticModel.load(model)
+    ways: dict[str, Any] = {"name": name, "threads": threads, "dim": dim}
+    try:
+        count = _write(out, with_vectors(loaded, source, column, **ways), source, progress)
+    except unify.MisfitError as error:
+        options.note(f"{source}, {error}; reading it once more, with columns that all rows fit", quiet)
+        schema = unify.settled(lambda: tables.tables(source))
+        count = _write(out, with_vectors(loaded, source, column, schema=schema, **ways), source, progress)
+    options.note(f"{count:,} rows, written to {out}", quiet)
+
+
+def _write(out: Path, parts: "Iterator[pa.Table]", source: str, progress: bool) -> int:
+    """Write tables of the same columns; gives the number of rows."""
+    from statim.data.writing import table_writer
+    from statim.progress import Progress
+
     first = next(parts, None)
     if first is None:
         raise DataError(f"{source} has no rows")
@@ -43,21 +60,7 @@ def features(
         table_writer(out, first.schema) as write,
     ):
         for part in itertools.chain([first], parts):
-            write(_like(part, first.schema, source))
+            write(part)
             count += len(part)
             bar.advance(len(part))
-    options.note(f"{count:,} rows, written to {out}", quiet)
-
-
-def _like(table: "pa.Table", schema: "pa.Schema", source: str) -> "pa.Table":
-    """A table with the columns of the first; JSON lines may have others further down."""
-    import pyarrow as pa
-
-    if table.schema == schema:
-        return table
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowException, KeyError) as error:
-        raise DataError(
-            f"{source}: the columns are not the same all the way down ({str(error)[:120]}); give it as Parquet, or with equal columns"
-        ) from None
+    return count

@@ -1,8 +1,9 @@
 """statim index: build a searchable place of documents, change it, and look at it."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -11,6 +12,8 @@ from statim.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Result = TypeVar("Result")
 
 app = typer.Typer(
     help="Build an index of documents, change it, or look at it.", no_args_is_help=True, rich_markup_mode=None
@@ -98,12 +101,15 @@ def build(
     kind = None if database else store
     stores.check(place, kind, engine, table, overwrite=overwrite)
     started = time.perf_counter()
-    index = Index.build(
-        StaticModel.load(model), _read(documents, identifier, text, title), place, vectors=_vectors(vectors),
-        weight=WEIGHT if weight is None else weight, store=kind, table=table, engine=engine,
-        documents_by=documents_by, threads=threads,
-        progress=progress, overwrite=overwrite,
-    )  # fmt: skip
+    loaded = StaticModel.load(model)
+
+    def built(read: "pa.Table | pa.RecordBatchReader") -> Index:
+        return Index.build(
+            loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight, store=kind,
+            table=table, engine=engine, documents_by=documents_by, threads=threads, progress=progress, overwrite=overwrite,
+        )  # fmt: skip
+
+    index = _settled(built, documents, quiet, id=identifier, text=text, title=title)
     seconds = time.perf_counter() - started
     info = index.info()
     figures = info | {"seconds": round(seconds, 3)}
@@ -127,8 +133,8 @@ def add(
     quiet: options.Quiet = False,
 ) -> None:
     """Add documents; one whose id is in the index already is refused, and then none is added."""
-    read = _read(documents, identifier, text, title, numbers=False)
-    _change(place, table, read, vectors, model, threads, json, quiet, replace=False)
+    roles = {"id": identifier, "text": text, "title": title}
+    _change(place, table, documents, roles, vectors, model, threads, json, quiet, replace=False)
 
 
 @app.command("update")
@@ -146,8 +152,8 @@ def update(
     quiet: options.Quiet = False,
 ) -> None:
     """Put documents in the place of those with the same ids; those with new ids are added."""
-    read = _read(documents, identifier, text, title, numbers=False)
-    _change(place, table, read, vectors, model, threads, json, quiet, replace=True)
+    roles = {"id": identifier, "text": text, "title": title}
+    _change(place, table, documents, roles, vectors, model, threads, json, quiet, replace=True)
 
 
 @app.command("delete")
@@ -208,19 +214,25 @@ def info(
     options.result(found, "\n".join(lines), json)
 
 
-def _read(
+def _settled(
+    use: "Callable[[pa.Table | pa.RecordBatchReader], Result]",
     documents: list[str],
-    identifier: str | None,
-    text: str | None,
-    title: str | None,
-    *,
-    numbers: bool = True,
-) -> "pa.Table | pa.RecordBatchReader":
-    from statim.data.texts import stream_documents
+    quiet: bool,
+    **ways: Any,
+) -> "Result":
+    """Read documents and use them; where later ones do not fit the columns of the first, once more with columns that all fit."""
+    from statim.data.texts import STDIN, stream_documents
+    from statim.data.unify import MisfitError
     from statim.search.stores import LARGE
 
     given = documents if len(documents) > 1 else documents[0]
-    return stream_documents(given, many=LARGE, id=identifier, text=text, title=title, numbers=numbers)
+    try:
+        return use(stream_documents(given, many=LARGE, **ways))
+    except MisfitError as error:
+        if STDIN in documents:
+            raise
+        options.note(f"{error}; reading the documents once more, with columns that all of them fit", quiet)
+    return use(stream_documents(given, many=LARGE, settle=True, **ways))
 
 
 def _vectors(path: Path | None) -> Any:
@@ -245,7 +257,8 @@ def _vectors(path: Path | None) -> Any:
 def _change(
     place: str,
     table: str,
-    documents: "pa.Table | pa.RecordBatchReader",
+    documents: list[str],
+    roles: dict[str, str | None],
     vectors: Path | None,
     model: str | None,
     threads: int | None,
@@ -260,10 +273,19 @@ def _change(
 
     started = time.perf_counter()
     index = Index.load(place, table=table)
-    count = index.add(
-        documents, vectors=_vectors(vectors), model=None if model is None else StaticModel.load(model),
-        replace=replace, threads=threads, progress=progress,
-    )  # fmt: skip
+    believed = None if model is None else StaticModel.load(model)
+
+    def added(read: "pa.Table | pa.RecordBatchReader") -> int:
+        return index.add(
+            read,
+            vectors=_vectors(vectors),
+            model=believed,
+            replace=replace,
+            threads=threads,
+            progress=progress,
+        )
+
+    count = _settled(added, documents, quiet, numbers=False, **roles)
     seconds = time.perf_counter() - started
     done = "updated" if replace else "added"
     figures = {

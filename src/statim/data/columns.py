@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from statim.data import rows
 from statim.errors import DataError
 
 # The usual names of an anchor and what is close to it, the clearest first
@@ -160,21 +161,30 @@ def texts(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> 
         table: A table.
         name: A column that it has once.
         where: What messages call the table.
-        any_type: Numbers are welcome too, written as text (for ids and labels).
+        any_type: Numbers and dates are welcome too, written as text (for ids and labels).
 
     Raises:
         DataError: The column holds no text, or numbers written as text that can only be a label.
     """
     array = flat(table.column(name))
     if not is_text(array.type):
-        if any_type and (pa.types.is_integer(array.type) or pa.types.is_boolean(array.type)):
-            return array.cast(pa.large_string())
-        if any_type and pa.types.is_floating(array.type):
-            return pa.array([None if v is None else f"{v:g}" for v in array.to_pylist()], pa.large_string())
+        if any_type and not pa.types.is_nested(array.type) and not pa.types.is_binary(array.type):
+            return as_texts(array)
         raise _no_text(table, name, where)
     if not any_type and _is_label(array):
         raise _label(name, where)
     return array
+
+
+def as_texts(array: pa.Array) -> pa.LargeStringArray:
+    """An array's values as text, as ``rows.as_text`` writes each."""
+    kind = array.type
+    if is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return array.cast(pa.large_string())
+    # of numpy's own numbers, whose text is as short as their type allows
+    narrow = pa.types.is_floating(kind) and not pa.types.is_float64(kind)
+    values = array.to_numpy(zero_copy_only=False) if narrow else array.to_pylist()
+    return pa.array([rows.as_text(value) for value in values], pa.large_string())
 
 
 def _no_text(table: pa.Table, name: str, where: str) -> DataError:
@@ -244,33 +254,3 @@ def _is_label(array: pa.LargeStringArray) -> bool:
     if len(array) < 10 or array.null_count == len(array) or _has_text(array):
         return False
     return bool(pc.count_distinct(array).as_py() <= max(5, len(array) // 10))
-
-
-def fitted(table: pa.Table, schema: pa.Schema, unknown: str, mistyped: str) -> pa.Table:
-    """A table with the columns of a schema; one that it lacks is filled with nulls, one of another type is cast if all values bear it.
-
-    Args:
-        table: The table.
-        schema: The columns.
-        unknown: What to say of a column that is not in the schema; {name} is its name.
-        mistyped: What to say of one that cannot be cast; {name}, {found} and {wanted} are its name and the types.
-
-    Raises:
-        DataError: A column is not in the schema, or of a type that does not fit.
-    """
-    extra = [name for name in table.column_names if name not in schema.names]
-    if extra:
-        raise DataError(unknown.format(name=repr(extra[0])))
-    found = []
-    for field in schema:
-        if field.name not in table.column_names:
-            found.append(pa.nulls(len(table), field.type))
-            continue
-        column = table.column(field.name)
-        try:
-            found.append(column if column.type.equals(field.type) else column.cast(field.type))
-        except pa.ArrowException:
-            raise DataError(
-                mistyped.format(name=repr(field.name), found=column.type, wanted=field.type)
-            ) from None
-    return pa.table(found, schema=schema)

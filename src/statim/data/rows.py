@@ -1,13 +1,20 @@
 """Python rows to Arrow columns, whatever their values are."""
 
+import datetime
+import decimal
 import json
+import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.errors import DataError
+from statim.texts import WHOLE
 
 MOST_COLUMNS = 1_000
 
@@ -59,16 +66,91 @@ def column(values: list[Any]) -> pa.Array:
     """An Arrow array of any values; where their types do not go together, each is written as text."""
     try:
         array = pa.array(values)
-        return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        if not _changed(array, values):
+            return array
     except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError, ValueError):
-        return pa.array([as_text(value) for value in values], pa.large_string())
+        pass
+    return pa.array([as_text(value) for value in values], pa.large_string())
+
+
+def _changed(array: pa.Array, values: Iterable[Any]) -> bool:
+    """Did Arrow make another value of one: 1.0 of true, a date of a number, bytes of a text?"""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        held = [value for value in values if value is not None]
+        return any(
+            _changed(array.field(place), (value.get(field.name) for value in held))
+            for place, field in enumerate(kind)
+            if _may_change(field.type)
+        )
+    if pa.types.is_list(kind):
+        items = (item for value in values if value is not None for item in value)
+        return _may_change(kind) and _changed(array.flatten(), items)
+    if pa.types.is_floating(kind):
+        odd = pc.any(pc.is_in(array, value_set=pa.array([0, 1], kind))).as_py()
+        return bool(odd) and any(isinstance(value, (bool, np.bool_)) for value in values)
+    if pa.types.is_binary(kind):
+        return any(isinstance(value, str) for value in values)
+    if pa.types.is_date(kind):
+        return any(isinstance(value, (datetime.datetime, numbers.Number)) for value in values)
+    if pa.types.is_timestamp(kind):
+        return any(
+            isinstance(value, numbers.Number)
+            or (isinstance(value, datetime.datetime) and (value.tzinfo is None) != (kind.tz is None))
+            for value in values
+        )
+    return pa.types.is_temporal(kind) and any(isinstance(value, numbers.Number) for value in values)
+
+
+def _may_change(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        return _may_change(kind.value_type)
+    texts_or_whole = pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+    return not (texts_or_whole or pa.types.is_boolean(kind))
 
 
 def as_text(value: Any) -> str | None:
-    """A value as text: strings as they are, all else as JSON writes it, None and NaN as None."""
-    if value is None or value != value:
-        return None
-    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    """A value as text: strings as they are, numbers with all their digits, lists and mappings as JSON; None and NaN as None.
+
+    Equal values of different types have equal texts (7 and 7.0), and so have mappings that differ in their order or in what is None.
+    """
+    if isinstance(value, str):
+        return clean(value)
+    plain = _plain(value)
+    if plain is None or isinstance(plain, str):
+        return None if plain is None else clean(plain)
+    return clean(json.dumps(plain, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value; numbers that it would write otherwise, and all that it does not know, are strings."""
+    if value is None or isinstance(value, (str, bool)) or type(value) is int:
+        return value
+    if isinstance(value, float):
+        whole = abs(value) < WHOLE and value == int(value)
+        return (
+            None
+            if math.isnan(value)
+            else int(value)
+            if whole
+            else value
+            if math.isfinite(value)
+            else str(value)
+        )
+    if isinstance(value, Mapping):
+        items = {str(name): _plain(item) for name, item in value.items()}
+        return {name: items[name] for name in sorted(items) if items[name] is not None}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, decimal.Decimal):
+        text = f"{value:f}"
+        return None if value.is_nan() else text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, np.generic):
+        return _plain(float(str(value)) if isinstance(value, np.floating) else value.item())
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
 def clean(text: str) -> str:
@@ -78,30 +160,3 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def concatenate(tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of all tables. Missing columns are filled with null, columns of types that do not go together become text."""
-    tables = list(tables)
-    if len({tuple(table.schema.names) for table in tables}) == 1 and all(
-        t.schema.equals(tables[0].schema) for t in tables
-    ):
-        return pa.concat_tables(tables)
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException:
-        kinds: dict[str, set[pa.DataType]] = {}
-        for field in (field for table in tables for field in table.schema):
-            kinds.setdefault(field.name, set()).add(field.type)
-        differing = {name for name, types in kinds.items() if len(types) > 1}
-        return pa.concat_tables(
-            [_as_text(table, differing) for table in tables], promote_options="permissive"
-        )
-
-
-def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
-    for index, field in enumerate(table.schema):
-        if field.name in names:
-            texts = [as_text(value) for value in table.column(index).to_pylist()]
-            table = table.set_column(index, field.name, pa.array(texts, pa.large_string()))
-    return table

@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from statim.data import arrow_files, delimited, json_lines, raw, rows
+from statim.data import arrow_files, delimited, json_lines, raw, rows, unify
 from statim.errors import DataError
+from statim.texts import Texts, is_column
 
 ROWS = 1 << 16  # of a table in memory at a time
 
@@ -69,10 +70,12 @@ def read_table(source: Any) -> pa.Table:
 
     Args:
         source: A path as in ``tables``; a table that speaks Arrow (pandas, Polars, pyarrow, DuckDB); a ``datasets`` Dataset or
-            DatasetDict (its split ``train``); a mapping of columns; or a list of dicts or of tuples (anchor, positive, …).
+            DatasetDict (its split ``train``); a mapping of columns; a column by itself (called ``text``, if it has no name); or a
+            list of dicts or of tuples (anchor, positive, …).
 
     Returns:
-        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text. Names can occur twice.
+        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text (see unify.py). Names can
+        occur twice.
 
     Raises:
         DataError: The source is missing, malformed, of no known kind, or has no rows.
@@ -80,7 +83,7 @@ def read_table(source: Any) -> pa.Table:
     where = label(source)
     if isinstance(source, (str, Path)):
         found = list(tables(source))
-        table = rows.concatenate(found) if found else pa.table({})
+        table = unify.concatenate(found) if found else pa.table({})
     else:
         table = _in_memory(source, where)
     if len(table) == 0:
@@ -129,6 +132,11 @@ def _in_memory(source: Any, where: str) -> pa.Table:
             return source.with_format("arrow")[:]
         if _is_pandas(source):
             return _pandas(source)
+        if is_column(source):
+            name = getattr(source, "name", None)
+            return pa.table(
+                {name if isinstance(name, str) and name else "text": rows.column(Texts.of(source).all())}
+            )
         if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
             return pa.table(source)
         if isinstance(source, Mapping):
@@ -171,6 +179,8 @@ def _pandas(frame: Any) -> pa.Table:
     for position in range(frame.shape[1]):
         series = frame.iloc[:, position]
         arrays.append(
-            rows.column(series.tolist()) if series.dtype.kind == "O" else pa.array(series, from_pandas=True)
+            rows.column(series.where(series.notna(), None).tolist())
+            if series.dtype.kind == "O"
+            else pa.array(series, from_pandas=True)
         )
     return pa.table(arrays, names=[str(name) for name in frame.columns])

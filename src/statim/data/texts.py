@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, json_lines, raw, rows, tables
+from statim.data import columns, json_lines, raw, tables, unify
 from statim.data.retrieval import unique_ids, with_title
 from statim.errors import DataError
 
@@ -53,7 +53,7 @@ def _arrays(source: Any, column: str | None, where: str) -> Iterator[pa.LargeStr
         name, row = None, 1
         for table in _tables(source, column, where):
             if len(table):
-                name = name or _text_column(table, column, where)
+                name = name or _text_column(table.schema, column, where)
                 array = columns.texts(table, columns.named(table.column_names, name, where), where)
                 if array.null_count:
                     row += pc.index(array.is_null(), True).as_py()
@@ -69,7 +69,9 @@ def _tables(source: Any, column: str | None, where: str) -> Iterable[pa.Table]:
         return [tables.read_table(source)]
     path = Path(source)
     if not path.is_dir() and (kind := raw.identify(path)).format == "json":
-        return json_lines.texts(path, kind.compression, lambda table: _text_column(table, column, where))
+        return json_lines.texts(
+            path, kind.compression, lambda table: _text_column(table.schema, column, where)
+        )
     return tables.tables(path)
 
 
@@ -137,11 +139,11 @@ def _lines(file: Any, where: str) -> Iterator[pa.LargeStringArray]:
         yield pa.array([line.removesuffix("\r") for line in lines], pa.large_string())
 
 
-def _text_column(table: pa.Table, column: str | None, where: str) -> str:
-    names = [field.name for field in table.schema if columns.is_text(field.type)]
-    if column is None and columns.usual(table.column_names, columns.TEXT) is None and len(names) == 1:
-        return columns.named(table.column_names, names[0], where)
-    return columns.pick(table.column_names, "text", column, columns.TEXT, where)
+def _text_column(schema: pa.Schema, column: str | None, where: str) -> str:
+    names = [field.name for field in schema if columns.is_text(field.type)]
+    if column is None and columns.usual(schema.names, columns.TEXT) is None and len(names) == 1:
+        return columns.named(schema.names, names[0], where)
+    return columns.pick(schema.names, "text", column, columns.TEXT, where)
 
 
 def read_documents(
@@ -171,7 +173,7 @@ def read_documents(
 
 
 def _whole(found: list[pa.Table], where: str) -> pa.Table:
-    table = rows.concatenate(found)
+    table = unify.concatenate(found)
     numbered = {"id" in part.column_names for part in found}
     if len(numbered) > 1:
         raise DataError(MIXED)
@@ -195,84 +197,135 @@ def stream_documents(
     text: str | None = None,
     title: str | None = None,
     numbers: bool = True,
+    settle: bool = False,
 ) -> pa.Table | pa.RecordBatchReader:
-    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory.
+    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory. Its ids are not compared.
 
-    The columns of a stream, and their types, are those of the first ``many`` documents. Its ids are not compared. Without
-    ``numbers``, documents that have no ids are refused.
+    Args:
+        source: As for ``read_documents``.
+        many: How many documents are read whole.
+        id: The column of ids, as for ``read_documents``.
+        text: The column of texts, likewise.
+        title: The column of titles, likewise.
+        numbers: Number documents that have no ids; else they are refused.
+        settle: Read everything before, to find the columns that all documents fit; else those of a stream are the columns of the
+            first ``many``.
 
     Raises:
-        DataError: As for ``read_documents``; also, on the way, where a later row has a column or a value that does not fit.
+        MisfitError: On the way, a later document does not fit the first ones; ``settle`` finds what all fit.
+        DataError: As for ``read_documents``.
     """
-    parts = _parts(source, id, text, title)
-    given = tables.sources(source)
+    roles, given = (id, text, title), tables.sources(source)
     where = tables.label(given[0]) if len(given) == 1 else "the sources together"
+    parts = [_Part(item, roles) for item in given]
+    if settle:
+        for part in parts:
+            part.settle()
+    stream = itertools.chain.from_iterable(part.documents(many) for part in parts)
     found: list[pa.Table] = []
-    while sum(map(len, found)) <= many and (part := next(parts, None)) is not None:
-        found.append(part)
-    if numbers is False and not all("id" in part.column_names for part in found):
+    while sum(map(len, found)) <= many and (table := next(stream, None)) is not None:
+        found.append(table)
+    if numbers is False and not all("id" in table.column_names for table in found):
         raise DataError(
             f"{where} has no column of ids; name it with --id, since documents are told apart by their ids"
         )
     if sum(map(len, found)) <= many:
         return _whole(found, where)
-    head = rows.concatenate(found)
+    if settle:
+        every = unify.settled(lambda: (table for part in parts for table in part.documents(many)))
+        head = unify.fitted(unify.concatenate(found), every)
+    else:
+        head = unify.concatenate(found)
+    return _batches(head, stream)
+
+
+def _batches(head: pa.Table, later: Iterator[pa.Table]) -> pa.RecordBatchReader:
+    """The first documents and all later ones in the same columns, numbered where they have no ids."""
     numbered = "id" not in head.column_names
     schema = head.schema if not numbered else head.schema.insert(0, pa.field("id", pa.large_string()))
 
     def batches() -> Iterator[pa.RecordBatch]:
         start = 0
-        for table in itertools.chain([head], parts):
+        for table in itertools.chain([head], later):
             if ("id" not in table.column_names) != numbered:
                 raise DataError(MIXED)
             if numbered:
                 names = map(str, range(start, start + len(table)))
                 table = table.add_column(0, "id", pa.array(names, pa.large_string(), size=len(table)))
-            yield from _fitting(table, schema, start).to_batches(tables.ROWS)
+            yield from unify.fitted(table, schema, start).to_batches(tables.ROWS)
             start += len(table)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _parts(source: Any, id: str | None, text: str | None, title: str | None) -> Iterator[pa.Table]:  # noqa: A002
-    """The documents of all sources, a bounded number at a time, as ``_documents`` names their columns."""
-    for item in tables.sources(source):
-        where, roles, empty = tables.label(item), None, True
-        if (isinstance(item, str) and item == STDIN) or _is_plain(item):
-            yield from (pa.table({"text": array}) for array in read_texts(item))
-            continue
-        for table in tables.tables(item) if isinstance(item, (str, Path)) else [tables.read_table(item)]:
-            if len(table) == 0:
-                continue
-            roles = roles or _roles(table, id, text, title, where)
-            empty = False
-            yield _as_documents(table, roles, where)
-        if empty:
-            raise DataError(f"{where} has no rows")
+class _Part:
+    """The documents of one source.
+
+    Args:
+        source: One source, as for ``read_documents``.
+        roles: The columns of ids, texts and titles that a caller named.
+    """
+
+    def __init__(self, source: Any, roles: tuple[str | None, str | None, str | None]) -> None:
+        self._source, self._roles, self._where = source, roles, tables.label(source)
+        self._schema: pa.Schema | None = None
+
+    def settle(self) -> None:
+        """Find the columns of all rows, where a file need not have the same everywhere."""
+        if self._is_file() and not _is_lines(self._source):
+            self._schema = unify.settled(lambda: tables.tables(self._source))
+
+    def documents(self, many: int) -> Iterator[pa.Table]:
+        """The documents, with columns named as ``read_documents`` names them: the first ``many`` or more at once, then fewer.
+
+        Raises:
+            MisfitError: A later row does not fit the first ``many``, or what ``settle`` found.
+        """
+        if _is_lines(self._source):
+            yield from (pa.table({"text": array}) for array in read_texts(self._source))
+            return
+        parts = self._tables()
+        head: list[pa.Table] = []
+        while sum(map(len, head)) <= many and (table := next(parts, None)) is not None:
+            head.append(table)
+        first = unify.concatenate(head) if head else pa.table({})
+        if len(first) == 0:
+            raise DataError(f"{self._where} has no rows")
+        schema = self._schema or first.schema
+        roles = _picked(schema, self._roles, self._where)
+        start = 0
+        for table in itertools.chain([first], parts):
+            if len(table):
+                yield _as_documents(unify.fitted(table, schema, start), roles, self._where)
+                start += len(table)
+
+    def _is_file(self) -> bool:
+        return isinstance(self._source, (str, Path))
+
+    def _tables(self) -> Iterator[pa.Table]:
+        return tables.tables(self._source) if self._is_file() else iter([tables.read_table(self._source)])
 
 
-def _fitting(table: pa.Table, schema: pa.Schema, start: int) -> pa.Table:
-    return columns.fitted(
-        table, schema,
-        f"the column {{name}} first occurs after {start:,} documents; put a row that has it among the first, or drop it",
-        f"the column {{name}} holds {{found}} after {start:,} documents, before {{wanted}}; give all of its values one type",
-    )  # fmt: skip
+def _is_lines(source: Any) -> bool:
+    """Is it the standard input, or a file with a text on each line?"""
+    return (isinstance(source, str) and source == STDIN) or _is_plain(source)
 
 
 def _documents(source: Any, id: str | None, text: str | None, title: str | None) -> pa.Table:  # noqa: A002
     where = tables.label(source)
-    if (isinstance(source, str) and source == STDIN) or _is_plain(source):
+    if _is_lines(source):
         return pa.table({"text": pa.chunked_array(list(read_texts(source)))})
     table = tables.read_table(source)
-    return _as_documents(table, _roles(table, id, text, title, where), where)
+    return _as_documents(table, _picked(table.schema, (id, text, title), where), where)
 
 
-def _roles(
-    table: pa.Table, id: str | None, text: str | None, title: str | None, where: str  # noqa: A002
-) -> tuple[str | None, str, str | None]:  # fmt: skip
-    """The columns of ids, texts and titles."""
-    names = table.column_names
-    text = _text_column(table, text, where)
+def _picked(
+    schema: pa.Schema, roles: tuple[str | None, str | None, str | None], where: str
+) -> tuple[str | None, str, str | None]:
+    """The columns of ids, texts and titles: those that a caller named, else guessed."""
+    id, text, title = roles  # noqa: A001
+    names = schema.names
+    text = _text_column(schema, text, where)
     id = columns.named(names, id, where) if id is not None else columns.usual(names, columns.IDS)  # noqa: A001
     title = columns.named(names, title, where) if title is not None else columns.usual(names, ["title"])
     return id, text, title

@@ -1,6 +1,6 @@
 """Hard negatives for pairs: nearest documents, guards, a table and a report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from statim.progress import Clock, Progress
 from statim.search.exact import matrix
 from statim.search.rerank import CrossEncoder
 from statim.teacher import Teacher
+from statim.texts import Texts, is_column, is_table
 
 Floats = npt.NDArray[np.float32]
 
@@ -226,16 +227,10 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
     """
     if isinstance(given, pa.LargeStringArray) and given.null_count == 0:
         texts = given  # as files are read
-    elif isinstance(given, (pa.Array, pa.ChunkedArray)):
-        return _corpus(given.to_pylist(), column)
-    elif isinstance(given, Iterable) and not isinstance(given, (str, Path)) and not tables.is_source(given):
-        given = list(given)
-        for place, text in enumerate(given):
-            if not isinstance(text, str):
-                raise InputError(
-                    f"text {place} of the corpus is of type {type(text).__name__}, not str; give a list of texts or a file"
-                )
-        texts = pa.array(given, pa.large_string())
+    elif is_column(given) or not (
+        isinstance(given, (str, Path)) or is_table(given) or tables.is_source(given)
+    ):
+        texts = pa.array(Texts.of(given, "the corpus").checked(), pa.large_string())
     else:
         texts = pa.concat_arrays(list(read_texts(given, column)))
     if len(texts) == 0:

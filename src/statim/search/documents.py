@@ -10,31 +10,39 @@ import pyarrow as pa
 
 from statim.errors import DataError, InputError, ModelError
 from statim.files import atomic_file
+from statim.texts import Texts, is_table
+from statim.texts import ids as read_ids
 
 ROWS = 4096  # rows of a record batch: position p is in batch p // ROWS
 
 
 def table(
-    documents: pa.Table | Iterable[str],
-    ids: Iterable[str] | None = None,
+    documents: Any,
+    ids: Any = None,
     metadata: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    numbers: bool = True,
 ) -> pa.Table:
     """One table of documents: columns ``id`` and ``text``, both strings without nulls, then the metadata's.
 
     Args:
-        documents: Such a table already (``ids`` and ``metadata`` are None then), or texts.
-        ids: One a text, all different; by default the text's position.
+        documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has not both columns
+            ``id`` and ``text`` is read as a file is, see ``statim.data.texts.read_documents``.
+        ids: One a text, all different, str or numbers; by default the text's position.
         metadata: One mapping a text; the keys become columns.
+        numbers: Number documents that have no ids; else they are refused.
 
     Raises:
-        DataError: There are no documents, a column is missing, an id or text is missing, or an id stands twice.
+        DataError: There are no documents, it cannot be told which column is which, an id or text is missing, or an id stands twice.
         InputError: Lengths differ, or a value is of the wrong type.
     """
-    if not isinstance(documents, pa.Table):
+    if not _is_table(documents):
+        if ids is None and not numbers:
+            raise InputError("ids is None; give each of the texts an id, since the index has some already")
         documents = _from_texts(documents, ids, metadata)
     elif ids is not None or metadata is not None:
         raise InputError("the documents are a table; give ids and metadata as columns of it")
-    documents = typed(documents)
+    documents = typed(_from_table(documents, numbers))
     import pyarrow.compute as pc
 
     column = documents.column("id")
@@ -43,21 +51,47 @@ def table(
     return documents
 
 
+def _is_table(documents: Any) -> bool:
+    rows = isinstance(documents, (list, tuple)) and len(documents) > 0 and isinstance(documents[0], Mapping)
+    return rows or is_table(documents)
+
+
+def _from_table(given: Any, numbers: bool) -> pa.Table:
+    """A table of any library with the columns ``id`` and ``text``, and others."""
+    if isinstance(given, pa.Table) and {"id", "text"} <= set(given.column_names):
+        return given
+    from statim.data import columns
+    from statim.data.tables import read_table
+    from statim.data.texts import read_documents
+
+    found = read_table(given)
+    if {"id", "text"} <= set(found.column_names):
+        return found
+    if not numbers and columns.usual(found.column_names, columns.IDS) is None:
+        raise DataError(
+            f"the documents have no column of ids (they have {columns.listed(found.column_names)}); give one called id"
+        )
+    return read_documents(found)
+
+
 def stream(
     documents: Any,
-    ids: Iterable[str] | None,
+    ids: Any,
     metadata: Sequence[Mapping[str, Any]] | None,
     rows: int,
     large: int,
+    *,
+    numbers: bool = True,
 ) -> tuple[bool, pa.Schema, Iterator[pa.Table]]:
     """Documents as tables of a bounded size.
 
     Args:
-        documents: A table, a stream of record batches, or texts.
+        documents: As for ``table``, or a stream of record batches.
         ids: As for ``table``.
         metadata: As for ``table``.
         rows: The most rows of one of the tables.
         large: How many documents are many.
+        numbers: As for ``table``.
 
     Returns:
         Whether there are more than ``large``, the columns, and the tables. The ids of a stream of more are not compared here.
@@ -67,7 +101,7 @@ def stream(
         InputError: As for ``table``.
     """
     if not isinstance(documents, pa.RecordBatchReader):
-        whole = table(documents, ids, metadata)
+        whole = table(documents, ids, metadata, numbers=numbers)
         return len(whole) > large, whole.schema, _sliced(whole, rows)
     if ids is not None or metadata is not None:
         raise InputError("the documents are a stream of tables; give ids and metadata as columns of it")
@@ -104,11 +138,15 @@ def typed(documents: pa.Table) -> pa.Table:
         raise DataError(f"two columns of the documents have one name: {', '.join(documents.column_names)}")
     if len(documents) == 0:
         raise DataError("there are no documents to index; give at least one")
+    from statim.data import columns
+
     for place, name in enumerate(("id", "text")):
-        try:
-            column = documents.column(name).cast(pa.large_string() if name == "text" else pa.string())
-        except pa.ArrowException:
-            raise DataError(f"the column {name!r} holds {documents.column(name).type}, not text") from None
+        column: Any = documents.column(name)
+        if pa.types.is_nested(column.type):
+            raise DataError(f"the column {name!r} holds {column.type}, not text")
+        if not columns.is_text(column.type):
+            column = columns.as_texts(columns.flat(column))
+        column = column.cast(pa.large_string() if name == "text" else pa.string())
         if column.null_count:
             raise DataError(
                 f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values; fill or drop them"
@@ -120,47 +158,57 @@ def typed(documents: pa.Table) -> pa.Table:
 def _plain(documents: pa.Table) -> pa.Table:
     """With types that every store has, and that later documents can be joined to: no dictionaries, no narrow numbers.
 
-    A column without any value may get texts later.
+    A column without any value may get texts later, and so may a list.
     """
+    from statim.data import unify
+
     for place, field in enumerate(documents.schema):
-        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_null(plain) or pa.types.is_string_view(plain):
-            plain = pa.string()
-        elif pa.types.is_integer(plain):
+        plain = _plain_type(field.type)
+        if pa.types.is_integer(plain):
             plain = pa.int64()
         elif pa.types.is_floating(plain):
             plain = pa.float64()
         if not plain.equals(field.type):
             try:
-                documents = documents.set_column(place, field.name, documents.column(place).cast(plain))
-            except pa.ArrowException:
-                raise DataError(
-                    f"the column {field.name!r} holds numbers beyond {plain}; give them as text"
-                ) from None
+                documents = documents.set_column(
+                    place, field.name, unify.cast(documents.column(place), plain)
+                )
+            except unify.InexactError as error:
+                raise _mistyped(documents, field.name, error, "give the whole column as text") from None
     return documents
 
 
-def _from_texts(
-    texts: Iterable[str], ids: Iterable[str] | None, metadata: Sequence[Mapping[str, Any]] | None
-) -> pa.Table:
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise InputError(
-            f"documents is of type {type(texts).__name__}; give a list of texts or an Arrow table"
-        )
-    given = list(texts)
-    for index, text in enumerate(given):
-        if not isinstance(text, str):
-            raise InputError(
-                f"text {index} is of type {type(text).__name__}, not str; give every text as a str"
-            )
-    names = [str(index) for index in range(len(given))] if ids is None else list(ids)
-    for name, values in (("ids", names), ("metadata", metadata)):
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_null(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        value = _plain_type(kind.value_type)
+        same = value.equals(kind.value_type)
+        return kind if same else pa.large_list(value) if pa.types.is_large_list(kind) else pa.list_(value)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain_type(field.type)) for field in kind])
+    return kind
+
+
+def _from_texts(texts: Any, ids: Any, metadata: Sequence[Mapping[str, Any]] | None) -> pa.Table:
+    if isinstance(texts, str):
+        raise InputError("documents is of type str; give a list of texts or a table")
+    given = Texts.of(texts, "documents").checked()
+    names = [str(index) for index in range(len(given))] if ids is None else read_ids(ids)
+    rows = None if metadata is None else list(metadata)
+    for name, values in (("ids", names), ("metadata", rows)):
         if values is not None and len(values) != len(given):
             raise InputError(f"{name} has {len(values):,} values for {len(given):,} texts; give one each")
+    from statim.data.rows import table as table_of
+
     try:
         columns = pa.table({"id": pa.array(names, pa.string()), "text": pa.array(given, pa.large_string())})
-        extra = pa.Table.from_pylist([dict(row) for row in metadata or ()])
+        extra = table_of([dict(row) for row in rows or ()], "the metadata")
     except (pa.ArrowException, TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
+        if isinstance(error, DataError):
+            raise
         raise InputError(f"ids, texts or metadata cannot be stored: {str(error)[:200]}") from None
     for name in extra.column_names:
         if name in ("id", "text"):
@@ -185,19 +233,31 @@ def check_unique(ids: Iterable[str]) -> None:
 
 
 def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Documents with the columns of an index; a column that they lack is filled with nulls.
+    """Documents with the columns of an index; a column that they lack is filled with nulls, one of another type cast (see unify.py).
 
     Raises:
-        DataError: They have a column that the index does not have, or one of another type.
+        DataError: They have a column or a nested field that the index does not have, or a value that would change.
     """
-    from statim.data.columns import fitted  # here: opening an index reads no data
+    from statim.data import unify  # here: opening an index reads no data
 
-    names = ", ".join(schema.names).replace("{", "{{").replace("}", "}}")
-    return fitted(
-        documents, schema,
-        f"the documents have the column {{name}}, which the index does not have (it has {names}); drop it, or build the index anew",
-        "the column {name} holds {found}, in the index {wanted}; give values of that type",
-    )  # fmt: skip
+    try:
+        return unify.fitted(documents, schema)
+    except unify.MisfitError as error:
+        if error.cause is None:
+            raise DataError(
+                f"the documents have the column {error.column!r}, which the index does not have (it has {', '.join(schema.names)}); "
+                "drop it, or build the index anew"
+            ) from None
+        kind = schema.field(error.column).type
+        raise _mistyped(
+            documents, error.column, error.cause,
+            f"in the index it is {kind}, so give values of that type, or build the index anew",
+        ) from None  # fmt: skip
+
+
+def _mistyped(documents: pa.Table, name: str, cause: Any, advice: str) -> DataError:
+    document = str(documents.column("id")[cause.place])[:80]
+    return DataError(f"the document {document!r}: the column {name!r} {cause}; {advice}")
 
 
 def write(path: Path, tables: Iterable[pa.Table]) -> None:

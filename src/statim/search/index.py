@@ -21,6 +21,8 @@ from statim.search import hybrid, stores
 from statim.search.documents_by import encoder
 from statim.search.encoded import encoded
 from statim.search.engine import Floats, Positions, check_k
+from statim.texts import Texts
+from statim.texts import ids as read_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,10 +73,10 @@ class Index:
     @staticmethod
     def build(
         model: StaticModel,
-        documents: "pa.Table | pa.RecordBatchReader | Iterable[str]",
+        documents: Any,
         path: str | Path,
         *,
-        ids: Iterable[str] | None = None,
+        ids: Any = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         vectors: Any = None,
         weight: float = hybrid.WEIGHT,
@@ -90,10 +92,12 @@ class Index:
 
         Args:
             model: Makes the vectors; a copy is kept in the index.
-            documents: An Arrow table with the columns ``id``, ``text`` and any others; such a table as a stream, for more
-                than memory holds; or texts.
+            documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas or Polars …); or a table
+                (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of dicts) with the columns ``id``, ``text`` and any
+                others, where those two may have other usual names (doc_id, body …); or a stream of record batches with ``id`` and
+                ``text``, for more than memory holds.
             path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...).
-            ids: With texts: their ids, all different; by default "0", "1", ….
+            ids: With texts: their ids, all different, str or numbers (7 and 7.0 are "7"); by default "0", "1", ….
             metadata: With texts: one mapping each.
             vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are compared with what
                 it makes. May be a memory map.
@@ -180,9 +184,9 @@ class Index:
 
     def add(
         self,
-        documents: "pa.Table | pa.RecordBatchReader | Iterable[str]",
+        documents: Any,
         *,
-        ids: Iterable[str] | None = None,
+        ids: Any = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         vectors: Any = None,
         model: StaticModel | None = None,
@@ -206,18 +210,16 @@ class Index:
             n.
 
         Raises:
-            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index, or of
-                another type there; or as for ``build``.
+            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index, or a value
+                would be another one there; or as for ``build``.
             InputError: The model or the vectors are not the index's; or an older version is open.
             StorageError: As for ``build``. The index is as it was.
         """
         from statim.search import documents as tables
 
-        if not hasattr(documents, "schema") and ids is None:
-            raise InputError("ids is None; give each of the texts an id, since the index has some already")
         if model is not None:
             stores.check_model(model, self._store)
-        _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0)
+        _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
         encode, _ = encoder(
             self.model,
             self._store.manifest.get("documents_by"),
@@ -237,37 +239,26 @@ class Index:
         self._store.write(counted(), replace=replace)
         return count
 
-    def update(
-        self, documents: "pa.Table | pa.RecordBatchReader | Iterable[str]", *, ids: Iterable[str] | None = None, **options: Any
-    ) -> int:  # fmt: skip
+    def update(self, documents: Any, *, ids: Any = None, **options: Any) -> int:
         """Add documents in the place of those with the same ids, where there are some; as ``add(..., replace=True)``."""
         return self.add(documents, ids=ids, replace=True, **options)
 
-    def delete(self, ids: Iterable[str] | str | None = None, *, where: str | None = None) -> int:
+    def delete(self, ids: Any = None, *, where: str | None = None) -> int:
         """Delete documents by their ids, those that are there, or all that satisfy a condition.
 
         Args:
-            ids: One id or several.
+            ids: One id or several, str or numbers.
             where: A condition, as in ``search``.
 
         Returns:
             How many were deleted.
 
         Raises:
-            InputError: Neither or both are given, an id is no text, none would be left, or an older version is open.
+            InputError: Neither or both are given, an id is neither str nor number, none would be left, or an older version is open.
         """
         if (ids is None) == (where is None):
             raise InputError("give either ids or a condition (where) of the documents to delete")
-        given = (
-            self._store.matching(where)
-            if where is not None
-            else [ids]
-            if isinstance(ids, str)
-            else list(ids or ())
-        )
-        wrong = next((name for name in given if not isinstance(name, str)), None)
-        if wrong is not None:
-            raise InputError(f"an id is of type {type(wrong).__name__}; ids are texts")
+        given = read_ids(ids) if where is None else self._store.matching(where)
         self._views = None
         return self._store.delete(given)
 
@@ -314,7 +305,7 @@ class Index:
         """Find the best documents.
 
         Args:
-            query: One query, or several.
+            query: One query, or several, as ``StaticModel.encode`` takes texts.
             k: The most hits to return for each. There are fewer where fewer documents have anything to do with the query:
                 in mode bm25 those without any of its words are left out, in mode vector those without known tokens.
             mode: ``hybrid``, ``vector`` or ``bm25``.
@@ -380,7 +371,7 @@ class Index:
         )
 
     def tune_weight(
-        self, queries: Sequence[str], measure: Callable[[list[list[str]]], float], *, k: int = 10
+        self, queries: Iterable[str], measure: Callable[[list[list[str]]], float], *, k: int = 10
     ) -> tuple[float, float]:
         """The weight of the vector score that does best on development queries (never on a test set).
 
@@ -395,9 +386,10 @@ class Index:
         Raises:
             InputError: There are no queries.
         """
+        queries = _queries(queries)
         if not queries:
             raise InputError("there are no development queries; give at least one")
-        vectors = self.model.encode_query(list(queries), normalize=True)
+        vectors = self.model.encode_query(queries, normalize=True)
         view = self._view(None)
         found = hybrid.candidates(view.vectors, view.words, vectors, queries, k)
         there = np.unique(found.positions[found.positions >= 0])
@@ -422,8 +414,4 @@ def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:
 
 
 def _queries(query: str | Iterable[str]) -> list[str]:
-    if isinstance(query, str):
-        return [query]
-    if not isinstance(query, Iterable):
-        raise InputError(f"query is of type {type(query).__name__}; give a str or several")
-    return list(query)
+    return [query] if isinstance(query, str) else Texts.of(query, "query").checked()

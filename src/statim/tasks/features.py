@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data import columns, tables
+from statim.data import columns, tables, unify
 from statim.errors import InputError
 from statim.model import StaticModel
 
@@ -204,20 +204,34 @@ def with_vectors(
     column: str | None = None,
     *,
     name: str = NAME,
+    schema: pa.Schema | None = None,
     threads: int | None = None,
     **ways: Any,
 ) -> Iterator[pa.Table]:
     """The rows of a file, all columns and one of vectors, a bounded number at a time.
 
+    Args:
+        model: Makes the vectors.
+        source: A file.
+        column: The column of texts; guessed by default.
+        name: What the new column is called; one of that name is replaced.
+        schema: The columns of all rows; by default those of the first.
+        threads: Threads to use.
+        ways: As for ``StaticModel.encode``: dim, normalize, dtype.
+
     Raises:
+        MisfitError: A later row does not fit; ``unify.settled`` finds a schema that all fit.
         DataError: The file cannot be read, or the column is not there.
         InputError: The column holds no texts.
     """
-    chosen = None
+    chosen, row = None, 0
     for table in tables.tables(source):
-        chosen = chosen or _text_of(table.column_names, column, tables.label(source))
-        for start in range(0, len(table), ROWS):
-            yield add_vectors(table.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
+        schema = schema or table.schema
+        chosen = chosen or _text_of(schema.names, column, tables.label(source))
+        whole = unify.fitted(table, schema, row)
+        row += len(table)
+        for start in range(0, len(whole), ROWS):
+            yield add_vectors(whole.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
 
 
 def _arrow(column: Any) -> pa.Array:

@@ -21,7 +21,7 @@ from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.exact import matrix, unit
 from statim.search.products import has_half
-from statim.texts import Texts
+from statim.texts import Texts, is_column
 from statim.threads import ahead
 
 ROWS = 1 << 14  # read, encoded and kept at a time
@@ -199,8 +199,8 @@ class _Reading:
 
 def _arrays(texts: Any, column: str | None) -> Iterator[pa.LargeStringArray]:
     """Texts of any source, or of a plain iterable of str."""
-    column_of_arrow = isinstance(texts, (pa.Array, pa.ChunkedArray))
-    if not column_of_arrow and (isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts)):
+    source = isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts)
+    if source and not is_column(texts):
         yield from read_texts(texts, column)
         return
     if isinstance(texts, list) and texts and all(isinstance(t, Path) or t == STDIN for t in texts):

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from statim.data import columns, tables
 from statim.data.labelled import bad, labelled_of
+from statim.data.rows import as_text, clean
 from statim.errors import DataError, InputError
 from statim.tasks.heads import Targets
+from statim.texts import Texts
 
 MOST_LABELS = 100_000
 
@@ -91,8 +93,10 @@ def read_examples(
     return Examples(texts, given, True)
 
 
-def of_lists(texts: Iterable[str], labels: Iterable[Any], *, several: bool = False) -> Examples:
+def of_lists(texts: Any, labels: Iterable[Any], *, several: bool = False) -> Examples:
     """Examples from texts and labels in memory: str or numbers, or with ``several`` an iterable of these for each text.
+
+    Labels are written as those of files are: 7.0 is "7", True is "true".
 
     Raises:
         InputError: They differ in number, or one is missing.
@@ -103,19 +107,9 @@ def of_lists(texts: Iterable[str], labels: Iterable[Any], *, several: bool = Fal
         some = tuple(given) if several and not isinstance(given, str) else (given,)
         if any(_is_missing(label) for label in some):
             raise InputError(f"label {row} is {given!r}; every text needs a label")
-        rows.append(tuple(dict.fromkeys(str(label) for label in some)))
-    held = texts if isinstance(texts, pa.LargeStringArray) else list(texts)
-    try:
-        array = held if isinstance(held, pa.LargeStringArray) else pa.array(held, pa.large_string())
-    except (pa.ArrowException, TypeError):
-        place = next((i for i, text in enumerate(held) if not isinstance(text, str)), 0)
-        raise InputError(
-            f"text {place} is of type {type(held[place]).__name__}; every text must be a str"
-        ) from None
-    if array.null_count:
-        raise InputError(
-            f"text {int(np.argmax(np.asarray(array.is_null())))} is missing; every text must be a str"
-        )
+        rows.append(tuple(dict.fromkeys(as_text(label) or "" for label in some)))
+    whole = isinstance(texts, pa.LargeStringArray) and texts.null_count == 0
+    array = texts if whole else pa.array(map(clean, Texts.of(texts).checked()), pa.large_string())
     if len(array) != len(rows):
         raise InputError(f"there are {len(array):,} texts and {len(rows):,} labels; every text needs its own")
     return Examples(array, rows, several)
@@ -142,7 +136,7 @@ def _several(value: Any, separator: str, where: str, row: int, name: str) -> tup
     parts = value.split(separator) if isinstance(value, str) else value
     if any(_is_missing(part) for part in parts):
         raise bad(where, row, name, value, "a list without missing labels")
-    return tuple(dict.fromkeys(stripped for part in parts if (stripped := str(part).strip())))
+    return tuple(dict.fromkeys(stripped for part in parts if (stripped := (as_text(part) or "").strip())))
 
 
 def _is_missing(label: Any) -> bool:

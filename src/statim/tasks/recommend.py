@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.data import columns
 from statim.data.texts import read_documents
 from statim.errors import InputError
 from statim.model import StaticModel
@@ -15,6 +16,7 @@ from statim.progress import Progress
 from statim.search.engine import check_k
 from statim.search.exact import Exact
 from statim.tasks.baskets import Baskets, Positions
+from statim.texts import ids as read_ids
 
 POOL = 100  # candidates that diversity chooses from, at least
 BLOCK = 1024  # people served together
@@ -66,7 +68,8 @@ class Recommender:
     ) -> None:
         if isinstance(items, Mapping) and all(isinstance(value, str) for value in items.values()):
             items = {"id": list(items), "text": list(items.values())}
-        table = items if isinstance(items, pa.Table) else read_documents(items, id=id, text=text, title=title)
+        ready = isinstance(items, pa.Table) and {"id", "text"} <= set(items.column_names)
+        table = items if ready else read_documents(items, id=id, text=text, title=title)
         self.model = model
         self.ids: pa.LargeStringArray = _column(table, "id")
         self.texts: pa.LargeStringArray = _column(table, "text")
@@ -207,10 +210,11 @@ class Recommender:
         """
         if isinstance(ids, str):
             raise InputError(f"{ids!r} is one id; give a list of ids")
+        listed = read_ids(ids.keys() if isinstance(ids, Mapping) else ids)
         if self._places is None:
             self._places = {name: place for place, name in enumerate(self.ids.to_pylist())}
         found = []
-        for name in ids:
+        for name in listed:
             if name not in self._places:
                 raise InputError(
                     f"the item {name!r} is not in the catalogue; give ids like {self.ids[0].as_py()!r}, of which it has {len(self):,}"
@@ -281,4 +285,4 @@ def marginal_relevance(relevance: Floats, vectors: Floats, k: int, diversity: fl
 
 
 def _column(table: pa.Table, name: str) -> pa.LargeStringArray:
-    return table.column(name).cast(pa.large_string()).combine_chunks()
+    return columns.texts(table, name, "the items", any_type=True)
