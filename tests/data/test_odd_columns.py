@@ -20,7 +20,7 @@ from statim.data import raw, read_documents, read_labelled, read_table, rows, un
 from statim.data.texts import stream_documents
 from statim.errors import DataError
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 
 
 def lines(path):
@@ -98,7 +98,7 @@ def test_a_stream_gives_the_same(tmp_path, monkeypatch, reader):
     monkeypatch.setattr(raw, "BLOCK", 64)
     monkeypatch.setattr("statim.data.json_lines.ITEMS", 1)
     source = READERS[reader](tmp_path / "docs")
-    with pytest.raises(unify.MisfitError, match="first occurs after 1 rows|row 2: the column"):
+    with pytest.raises(unify.MisfitError, match=r"first occurs after 1 rows|row 2: the column"):
         stream_documents(source, many=0).read_all()
     assert told(stream_documents(source, many=0, settle=True).read_all()) == WANTED
 
@@ -140,7 +140,9 @@ def check(values):
     wanted = [rows.as_text(value) for value in values]
     assert [rows.as_text(value) for value in whole.to_pylist()] == wanted
     assert [rows.as_text(value) for value in cut.to_pylist()] == wanted
-    if not any(isinstance(value, Decimal) for value in values):  # beside those, digits may make the difference
+    if not any(
+        isinstance(value, Decimal) for value in values
+    ):  # beside those, digits may make the difference
         assert pa.types.is_nested(whole.type) == pa.types.is_nested(cut.type)
         assert str(whole.type).removeprefix("large_") == str(cut.type).removeprefix("large_")
 
@@ -177,7 +179,7 @@ def test_ids_that_are_numbers(kind):
 def test_ids_keep_their_digits():
     table = pa.table({"id": pa.array([0.1, 1234567.5, 1e6], pa.float32()), "text": list("abc")})
     assert read_documents(table).column("id").to_pylist() == ["0.1", "1234567.5", "1000000"]
-    with pytest.raises(DataError, match="row 2.*no id there"):
+    with pytest.raises(DataError, match=r"row 2.*no id there"):
         read_documents(pl.DataFrame({"id": [1.0, float("nan")], "text": ["a", "b"]}))
 
 

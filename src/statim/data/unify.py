@@ -117,6 +117,18 @@ def joined(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return None
 
 
+def storable(schema: pa.Schema) -> pa.Schema:
+    """A schema whose columns Parquet can hold: those with structs without fields are text."""
+    return pa.schema([field.with_type(TEXT) if _has_nothing(field.type) else field for field in schema])
+
+
+def _has_nothing(kind: pa.DataType) -> bool:
+    """Is there a struct without fields in it?"""
+    if pa.types.is_struct(kind):
+        return kind.num_fields == 0 or any(_has_nothing(field.type) for field in kind)
+    return is_list(kind) and _has_nothing(kind.value_type)
+
+
 def is_list(kind: pa.DataType) -> bool:
     """Is this a type of lists?"""
     return any(

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from statim.data import unify
+from statim.data.rows import as_text
 from statim.errors import InputError
 from statim.files import atomic_file
 
@@ -47,7 +49,7 @@ def write_table(path: str | Path, table: pa.Table) -> None:
         if path.suffix == ".parquet":
             pq.write_table(table, file, row_group_size=ROWS * 4)
             return
-        encode = json.JSONEncoder(ensure_ascii=False).encode
+        encode = json.JSONEncoder(ensure_ascii=False, default=as_text).encode
         if path.suffix == ".csv":
             _write_csv(file, table, encode)
             return
@@ -71,15 +73,16 @@ def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.T
         )
     with atomic_file(path) as file:
         if path.suffix == ".parquet":
-            with pq.ParquetWriter(file, schema) as writer:
-                yield lambda table: writer.write_table(table, row_group_size=ROWS * 4)
+            whole = unify.storable(schema)
+            with pq.ParquetWriter(file, whole) as writer:
+                yield lambda table: writer.write_table(unify.fitted(table, whole), row_group_size=ROWS * 4)
         else:
             yield lambda table: write_lines(file, table)
 
 
 def write_lines(file: IO[bytes], table: pa.Table) -> None:
     """Write the rows of a table as JSON lines."""
-    encode = json.JSONEncoder(ensure_ascii=False).encode
+    encode = json.JSONEncoder(ensure_ascii=False, default=as_text).encode
     for start in range(0, len(table), ROWS):
         rows = table.slice(start, ROWS).to_pylist()
         file.write("".join(encode(row) + "\n" for row in rows).encode())
