@@ -8,6 +8,7 @@ TREE = {
     errors.StatimError: Exception,
     errors.InputError: ValueError,
     errors.DataError: errors.InputError,
+    errors.BusyError: errors.InputError,
     errors.ModelError: ValueError,
     errors.DependencyError: ImportError,
     errors.StorageError: OSError,

@@ -13,7 +13,6 @@ import pytest
 
 from statim.errors import InputError, ModelError, StorageError
 from statim.files import (
-    MARKER,
     atomic_directory,
     atomic_file,
     check_output,
@@ -22,6 +21,7 @@ from statim.files import (
     storage_errors,
     write_json,
 )
+from statim.partial import MARKER
 
 
 def names(folder: Path) -> list[str]:
@@ -265,15 +265,48 @@ def test_every_refusal_has_a_sentence(number, words):
         raise OSError(number, os.strerror(number))
 
 
-def test_other_errors_pass():
-    with pytest.raises(OSError, match="Input/output error") as caught, storage_errors(Path("x")):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    assert not isinstance(caught.value, StorageError)
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            OSError(errno.EIO, "Input/output error"),
+            "input/output error: the disk or the connection to it failed; ",
+        ),
+        (OSError(errno.ESTALE, "Stale file handle"), "stale file handle: the disk or the connection"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "it timed out: the disk or the connection"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open; close some"),
+        (OSError(errno.ENOSYS, "Function not implemented"), "function not implemented$"),
+        (OSError("Arrow could not\nwrite"), "arrow could not write$"),
+    ],
+)
+def test_errors_of_failing_disks_have_a_sentence(error, sentence):
+    with pytest.raises(StorageError, match=f"^cannot write x: {sentence}"), storage_errors(Path("x")):
+        raise error
+
+
+class HubError(OSError):
+    """As of a library that downloads."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        ConnectionResetError(),
+        HubError("404"),
+        TimeoutError("slow"),
+    ],
+)
+def test_errors_of_connections_pass(error):
+    with pytest.raises(type(error)), storage_errors(Path("x")):
+        raise error
 
 
 def test_errors_about_other_files_pass(tmp_path):
     """What is read while a folder is written may fail too, and is not the folder's fault."""
-    missing = tmp_path / "input" / "missing"
+    for missing in (tmp_path / "input" / "missing", tmp_path / "output" / "missing"):
+        with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "output" / "model"):
+            missing.read_bytes()
     with pytest.raises(FileNotFoundError) as caught, atomic_directory(tmp_path / "output" / "model"):
         missing.read_bytes()
     assert caught.value.filename == str(missing)

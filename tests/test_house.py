@@ -23,7 +23,9 @@ SOURCE = ROOT / "src"
 # Lowest first. A file imports from lower floors, and from its own package.
 FLOORS = [
     ["errors"],
+    ["partial"],
     ["files", "settings", "texts", "threads"],
+    ["digests"],
     ["tensors", "cache", "progress"],
     ["tokens", "kernels", "quantize", "boundaries", "growing"],
     ["memo", "phrases", "identity"],

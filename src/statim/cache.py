@@ -1,17 +1,24 @@
-"""Where statim keeps what is dear to compute and cheap to lose: teachers' starts, tokens, parsed documentation.
+"""Results that are expensive to compute and safe to delete: teachers' starts, tokens, parsed documentation.
 
 The folder is the platform's own cache folder, or ``STATIM_CACHE``. Each kind of content has a sub-folder; names hold the
-hash of everything the content depends on, so an entry is never stale, only unused.
+hash of everything the content depends on, so an entry is never stale, only unused. A cache that cannot be read or written
+costs time, not the result.
 """
 
+import contextlib
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from statim.errors import BusyError, StorageError
 from statim.files import storage_errors
+
+log = logging.getLogger("statim")
 
 KINDS = {
     "starts": "tables distilled from teachers",
@@ -20,6 +27,8 @@ KINDS = {
     "models": "models of indexes in databases",
     "python-docs": "pairs read from Python documentation",
 }
+
+_warned: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -38,13 +47,36 @@ def folder(kind: str | None = None) -> Path:
     return root / kind if kind else root
 
 
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Go on after a write to the cache that fails, with one warning a process; what another process writes is left to it."""
+    with contextlib.suppress(OSError):  # what refuses it, refuses the file too
+        folder().mkdir(0o700, parents=True, exist_ok=True)  # it may hold what private files said
+    try:
+        with storage_errors(folder()):
+            yield
+    except BusyError:
+        pass
+    except StorageError as error:
+        if folder() not in _warned:
+            _warned.add(folder())
+            log.warning("the cache cannot be written, so later runs compute the same again: %s", error)
+
+
 def info() -> list[CacheEntry]:
     """What the cache holds, one entry a kind."""
-    entries = []
-    for kind, holds in KINDS.items():
-        sizes = [file.stat().st_size for file in folder(kind).rglob("*") if file.is_file()]
-        entries.append(CacheEntry(kind, holds, len(sizes), sum(sizes)))
-    return entries
+    return [CacheEntry(kind, holds, *_counted(folder(kind))) for kind, holds in KINDS.items()]
+
+
+def _counted(place: Path) -> tuple[int, int]:
+    """How many files there are, and their bytes; others may come and go meanwhile."""
+    files = total = 0
+    for path, _, names in os.walk(place):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size
+                files += 1
+    return files, total
 
 
 def clear(kind: str | None = None) -> int:

@@ -2,10 +2,11 @@
 
     StatimError
     ├── InputError (ValueError)         an argument: of the wrong kind, size or value
-    │   └── DataError                   a file or table of data: missing, empty, malformed, wrong column
+    │   ├── DataError                   a file or table of data: missing, empty, malformed, wrong column
+    │   └── BusyError                   an output that another process or thread is writing at this moment
     ├── ModelError (ValueError)         a directory that should be a model or an index and is not, or not a whole one
     ├── DependencyError (ImportError)   an optional package is not installed
-    └── StorageError (OSError)          the disk: full, read-only, not permitted
+    └── StorageError (OSError)          the disk: full, read-only, not permitted, failing
 
 A message says what was given, where, what is allowed and how to mend it, in one sentence. The command
 line prints it and exits with 2.
@@ -28,6 +29,10 @@ class DataError(InputError):
     """A file or table of data that cannot be used as it is."""
 
 
+class BusyError(InputError):
+    """An output that another process or thread is writing; trying again later may do."""
+
+
 class ModelError(StatimError, ValueError):
     """A directory that should hold a model, index or checkpoint, and does not, or not a whole one."""
 
@@ -37,4 +42,4 @@ class DependencyError(StatimError, ImportError):
 
 
 class StorageError(StatimError, OSError):
-    """The disk refused: full, read-only, or not permitted."""
+    """The disk refused: full, read-only, not permitted, or failing."""

@@ -83,7 +83,7 @@ def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArra
 def _nameless() -> tuple[IO[bytes], Path]:
     """A file without a name: where the cache is, which is a disk more often than the system's own folder is; else there."""
     try:
-        cache.folder().mkdir(parents=True, exist_ok=True)
+        cache.folder().mkdir(0o700, parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=cache.folder()), cache.folder()
     except OSError:
         return tempfile.TemporaryFile(), Path(tempfile.gettempdir())

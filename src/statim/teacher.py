@@ -21,7 +21,7 @@ import tokenizers
 
 from statim import cache as caches
 from statim import threads as pool
-from statim.errors import DependencyError, InputError, ModelError, StorageError
+from statim.errors import DependencyError, InputError, ModelError
 from statim.files import hash_file, read_json, write_json
 from statim.formats import hub
 from statim.progress import Progress
@@ -135,9 +135,7 @@ class Teacher:
         self._about = known or self._learn()
         self.dim = int(self._about["dim"])
         if model is None and known is None:
-            with contextlib.suppress(
-                StorageError
-            ):  # a cache that cannot be written costs time, not the result
+            with caches.writing():
                 write_json(self._about_path, self._about)
 
     @staticmethod
@@ -195,9 +193,7 @@ class Teacher:
         for path in files:
             digest.update(f"{path.relative_to(self.folder).as_posix()}\0{hash_file(path)}\0".encode())
         if time.time_ns() - newest > SETTLED:
-            with contextlib.suppress(
-                StorageError
-            ):  # a cache that cannot be written costs time, not the result
+            with caches.writing():
                 write_json(kept, digest.hexdigest())
         return digest.hexdigest()
 
@@ -222,7 +218,7 @@ class Teacher:
     def _known(self) -> dict[str, Any] | None:
         """What was learned of this teacher before, if it was."""
         try:
-            about = read_json(self._about_path) if self._about_path.is_file() else None
+            about = read_json(self._about_path)
         except ModelError:
             return None  # a damaged cache is no error
         whole = isinstance(about, dict) and all(
@@ -377,9 +373,7 @@ class Teacher:
                     self._batches(listed, prompt, task), len(listed), self._bfloat16, bar, threads
                 )
             if path:
-                with contextlib.suppress(
-                    StorageError
-                ):  # a cache that cannot be written costs time, not the result
+                with caches.writing():
                     about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
                     save_tensors(path, {"vectors": vectors}, about)
         return vectors[0] if isinstance(texts, str) else vectors
@@ -497,14 +491,12 @@ class Teacher:
         return caches.folder("teachers") / f"{digest.hexdigest()[:32]}.safetensors"
 
     def _cached(self, path: Path, count: int) -> Floats | None:
-        if not path.exists():
-            return None
         try:
             arrays, about = load_tensors(path)
             vectors = np.array(arrays["vectors"], np.float32)
             seconds = float(about["seconds"])
         except (ModelError, KeyError, ValueError):
-            return None  # a damaged cache is no error: compute anew
+            return None  # it is not there, or damaged
         if vectors.shape != (count, self.dim):
             return None
         self.spared += seconds

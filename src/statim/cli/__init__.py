@@ -5,6 +5,7 @@ exit code 2; an interrupt with 130.
 """
 
 import contextlib
+import io
 import os
 import sys
 from typing import Annotated
@@ -76,18 +77,21 @@ app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:
-    """Run the command line; never shows a traceback for what statim refuses."""
+    """Run the command line; never shows a traceback for what statim or the operating system refuses."""
+    _print_any_name()
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except StatimError as error:
         _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; nothing half-written was left", 130)
     except BrokenPipeError:
-        # whoever read our output has left (`| head`): quietly stop, and let Python not complain at exit
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # its reader has left (`| head`)
         sys.exit(0)
+    except OSError as error:
+        _drop_output()
+        _fail(_told(error), 2)
     except MemoryError:
         _fail("there is not enough memory for this; give less at once, or use a machine with more", 2)
     except RecursionError:
@@ -105,6 +109,32 @@ def main() -> None:
         if code == 130:
             print("error: interrupted; nothing half-written was left", file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_any_name() -> None:
+    """Print names of files that are not UTF-8, and texts that the terminal has no letters for, with escapes.
+
+    In JSON they are its own, so that a reader gets the name back.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Drop what was not printed yet, so that Python does not try again, and complain, at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(error: OSError) -> str:
+    """What the operating system refused, and of which file, as far as it says so."""
+    from statim.files import refusal
+
+    if isinstance(error.filename, (str, bytes)):
+        said = error.strerror or type(error).__name__
+        return f"{os.fsdecode(error.filename)}: {said}; check the file and its disk, then try again"
+    return f"cannot read a file or write the output: {refusal(error)}"
 
 
 def _interrupted(error: BaseException) -> bool:

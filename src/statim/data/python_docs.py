@@ -3,7 +3,6 @@
 Anchor: an object's dotted name and the first paragraph of its docstring; positive: the paragraphs after it.
 """
 
-import contextlib
 import hashlib
 import json
 import platform
@@ -22,7 +21,7 @@ from statim import cache
 from statim import threads as pool
 from statim.data import docstrings
 from statim.data.pairs import PYTHON_DOCS, Pairs, Report, Taken
-from statim.errors import DataError, StorageError
+from statim.errors import DataError
 from statim.files import atomic_file
 
 FORMAT = 1  # grows whenever the same packages would give other pairs
@@ -81,7 +80,7 @@ def python_docs(packages: Sequence[str] | None = None, *, threads: int | None = 
             }
         )
         with (
-            contextlib.suppress(StorageError),
+            cache.writing(),
             atomic_file(path) as file,
             pa.ipc.new_file(file, table.schema) as writer,
         ):

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from statim.errors import DataError, InputError, ModelError, StorageError
-from statim.files import MARKER, locked, read_json, storage_errors, sync_directory, write_json
+from statim.files import locked, read_json, storage_errors, sync_directory, write_json
+from statim.partial import MARKER, kept_mode, plain_mode, set_mode
 
 SECONDS = 10.0  # between saves: each waits for the disk, and a kill loses no more than this
 DATA, RUN, PROGRESS = "data", "run.json", "progress.json"
@@ -85,18 +86,22 @@ def unfinished(
         out = out.resolve()  # a link stays, what it names is replaced
         place = folder(out)
         _refuse_foreign(place)
-        begun, written = (place / RUN).exists(), (place / DATA).exists()
-        done = resume and begun and not written and out.exists()
-        if out.exists() and not overwrite and not done:
-            raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
-        place.mkdir(parents=True, exist_ok=True)
+        _found(place, out, resume, overwrite)  # refuses before anything is made
+        place.mkdir(0o700, parents=True, exist_ok=True)
         stack.enter_context(locked(place, out))
-        if resume and begun and (written or done):
+        try:
+            begun, done = _found(place, out, resume, overwrite)  # another process may have finished meanwhile
+        except InputError:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+            raise
+        if begun:
             _refuse_changed(place, out, run)
             progress = _progress(place)
         else:
             _begin(place, run)
             progress = None
+        plain = plain_mode(out, folder=False)
         try:
             if done:
                 yield Unfinished(place, None, progress)
@@ -104,6 +109,7 @@ def unfinished(
                 with _opened(place, progress) as file:
                     current = Unfinished(place, file, progress)
                     yield current
+                    set_mode(place / DATA, kept_mode(out, plain) & 0o777)
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(place / DATA, out)
@@ -115,6 +121,19 @@ def unfinished(
             else:
                 log.info("what is finished of %s stands in %s; --resume goes on from there", out.name, place)
             raise
+
+
+def _found(place: Path, out: Path, resume: bool, overwrite: bool) -> tuple[bool, bool]:
+    """Whether there is something to go on with, and whether nothing is left of it to do.
+
+    Raises:
+        InputError: The output is there, of another run, and may not be replaced.
+    """
+    begun, written = (place / RUN).exists(), (place / DATA).exists()
+    done = resume and begun and not written and out.exists()
+    if out.exists() and not overwrite and not done:
+        raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
+    return resume and begun and (written or done), done
 
 
 def _refuse_foreign(place: Path) -> None:

@@ -119,7 +119,6 @@ class VectorWriter:
         self.file.flush()
         tail = _Tail(self.file)
         sink = pa.PythonFile(tail, mode="w")
-        footers: list[Any] = []
         with pq.ParquetWriter(
             sink,
             self._schema,
@@ -127,7 +126,6 @@ class VectorWriter:
             use_dictionary=["vector.list.element"] if self.dtype == np.int8 else False,
             compression={"text": "snappy", "vector": "none", "vector.list.element": "none"},
             write_statistics=False,  # of no use for vectors, and as long as the longest text
-            metadata_collector=footers,
         ) as writer:
             tail.catch_up(sink)
             writer.write_table(
@@ -135,12 +133,15 @@ class VectorWriter:
             )
         self.file.flush()
         self.file.seek(-8, 2)
-        self.file.seek(-8 - int.from_bytes(self.file.read(4), "little"), 2)
+        end = self.file.seek(-8 - int.from_bytes(self.file.read(4), "little"), 2)
+        # from the file: a writer that is asked to collect it hides why it failed behind a RuntimeError
+        footer = pq.read_metadata(pa.BufferReader(b"PAR1" + self.file.read()))
+        self.file.seek(end)
         self.file.truncate()
         if self._footer is None:
-            self._footer = footers[0]
+            self._footer = footer
         else:
-            self._footer.append_row_groups(footers[0])
+            self._footer.append_row_groups(footer)
 
     def _footer_bytes(self) -> bytes:
         """The footer as a file without data: magic, footer, its length, magic."""

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.digests import files_in
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, atomic_file, locked, write_json
 from statim.model import StaticModel
@@ -339,16 +340,19 @@ def _living(tables: Iterable[pa.Table], living: Mask) -> Iterator[pa.Table]:
 
 
 def _link(old: Path, new: Path) -> None:
-    """The same files in another folder: linked where the file system can, else copied."""
+    """The same files in another folder: linked where the file system can, else copied.
+
+    Raises:
+        ModelError: There is a symbolic link, which could bring in what lies outside.
+    """
     new.mkdir(exist_ok=True)
-    for file in old.iterdir():
-        if file.is_dir():
-            _link(file, new / file.name)
-            continue
+    for file in files_in(old):
+        target = new / file.relative_to(old)
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(file, new / file.name)
+            os.link(file, target)
         except OSError:
-            shutil.copyfile(file, new / file.name)
+            shutil.copyfile(file, target)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

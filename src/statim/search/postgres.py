@@ -158,7 +158,7 @@ class Postgres:
         if folder.is_dir():
             with contextlib.suppress(ModelError):
                 return load_model(folder, self.manifest, self.place)
-        with atomic_directory(folder, overwrite=True) as new:
+        with atomic_directory(folder, overwrite=True, wait=True) as new:
             for name, content in self.run(
                 "SELECT name, content FROM {parts} WHERE name LIKE 'model/%%' ORDER BY name, part"
             ):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from statim.digests import files_in
 from statim.errors import DataError, InputError, ModelError
 from statim.files import hash_file, read_json
 from statim.model import StaticModel
@@ -239,9 +240,12 @@ def origin(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """The bytes of every file in a folder, by its name in there."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+    """The bytes of every file in a folder, by its name in there.
+
+    Raises:
+        ModelError: There is a symbolic link.
+    """
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_in(folder)}
 
 
 def check_new(given: Sequence[str], there: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from statim import cache
 from statim import threads as pool
 from statim.data.pairs import Pairs
 from statim.data.text_column import buffers
-from statim.errors import ModelError, StorageError
+from statim.errors import ModelError
 from statim.growing import Growing
 from statim.identity import Identities
 from statim.kernels.batch import known_texts
@@ -193,7 +193,7 @@ class TrainingSet:
         with contextlib.suppress(ModelError, KeyError):
             return TrainingSet._load(path, pairs)
         made = TrainingSet._of(pairs, tokenizer, threads)
-        with contextlib.suppress(StorageError):  # a cache that cannot be written is no reason to stop
+        with contextlib.suppress(ModelError, KeyError), cache.writing():
             save_tensors(path, made._arrays())
             return TrainingSet._load(path, pairs)
         return made

@@ -12,7 +12,6 @@ write would cost as much. That it reaches the disk, takes its name and replaces 
 """
 
 import contextlib
-import glob
 import json
 import shutil
 import time
@@ -25,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError, ModelError
-from statim.files import MARKER, atomic_directory, locked, read_json, storage_errors, write_json
+from statim.files import atomic_directory, locked, read_json, storage_errors, write_json
+from statim.partial import MARKER
 from statim.tensors import load_tensors, write_tensors
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
@@ -61,17 +61,18 @@ def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
         raise ModelError(
             f"there is no interrupted training into {out} ({place / RUN} does not exist); {advice}"
         )
-    if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
-        raise InputError(
-            f"{place}, where checkpoints would go, holds something else; move it, or choose another --out"
-        )
     with storage_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
+        if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
+            raise InputError(
+                f"{place}, where checkpoints would go, holds something else; move it, or choose another --out"
+            )
+        place.mkdir(0o700, parents=True, exist_ok=True)
     with locked(place, Path(out)):
         with storage_errors(place):
             if not resume:
                 _empty(place)
-            _sweep(place, Path(out).absolute())
+            for left in place.glob(f".*{MARKER}"):  # half-written when a process was killed
+                _remove(left)
         yield
 
 
@@ -81,13 +82,6 @@ def _ours(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _sweep(place: Path, out: Path) -> None:
-    """Remove what a kill left half-written: checkpoints, and the model itself beside its place (see files.atomic_directory)."""
-    model = f".{glob.escape(out.name[:40])}.????????{MARKER}"
-    for path in [*place.glob(f".*{MARKER}"), *out.parent.glob(model)]:
-        _remove(path)
 
 
 def _empty(place: Path) -> None:

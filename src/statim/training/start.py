@@ -17,7 +17,7 @@ from statim import cache
 from statim.data.pairs import Pairs
 from statim.data.plain import PlainTexts
 from statim.data.supervision import Supervision
-from statim.errors import InputError, ModelError, StorageError
+from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
@@ -57,13 +57,10 @@ def _cached(teacher: Teacher, kind: str, compute: Callable[[], Floats]) -> Float
     """What is made of a teacher once: from the cache, memory-mapped, or computed and put there."""
     name = hashlib.sha256(f"{teacher.hash}{kind}".encode()).hexdigest()[:32]
     path = cache.folder("starts") / f"{name}.safetensors"
-    if path.exists():
-        try:
-            return np.asarray(load_tensors(path)[0]["vectors"], np.float32)
-        except (ModelError, KeyError):  # a damaged cache is no error: compute anew
-            path.unlink()
+    with contextlib.suppress(ModelError, KeyError):  # it is not there, or damaged
+        return np.asarray(load_tensors(path)[0]["vectors"], np.float32)
     vectors = compute()
-    with contextlib.suppress(StorageError):  # a cache that cannot be written costs time, not the result
+    with cache.writing():
         save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name})
     return vectors
 

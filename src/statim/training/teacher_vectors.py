@@ -7,7 +7,6 @@ place whole. So a process that was killed goes on with the first block that is m
 only themselves.
 """
 
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 
 from statim import cache
 from statim.data.pairs import hash_of
-from statim.errors import ModelError, StorageError
+from statim.errors import ModelError
 from statim.growing import Growing, release, stacked
 from statim.progress import Progress
 from statim.teacher import Teacher
@@ -93,7 +92,7 @@ def teacher_vectors(
             if block is None:
                 block = _compute(teacher, some, role, threads)
                 computed += len(some)
-                with contextlib.suppress(StorageError):
+                with cache.writing():
                     save_tensors(path, {"vectors": block}, {"teacher": teacher.name})
             found.append(block.reshape(-1))
             bar.advance(len(some))
@@ -141,8 +140,6 @@ def _compute(teacher: Teacher, texts: pa.LargeStringArray, role: str, threads: i
 
 def _cached(path: Path, shape: tuple[int, int]) -> Halves | None:
     """A block that is there; a damaged one is none."""
-    if not path.exists():
-        return None
     try:
         block: Any = load_tensors(path)[0]["vectors"]
     except (ModelError, KeyError):

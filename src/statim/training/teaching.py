@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from statim.errors import InputError, ModelError
-from statim.files import MARKER, atomic_file, locked, read_json, storage_errors, write_json
+from statim.files import atomic_file, locked, read_json, storage_errors, write_json
+from statim.partial import MARKER
 
 log = logging.getLogger("statim")
 
@@ -80,12 +81,12 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
         raise ModelError(
             f"there is no interrupted teaching into {out} ({place / RUN} does not exist); start it anew"
         )
-    if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
-        raise InputError(
-            f"{place}, where checkpoints would go, holds something else; move it, or choose another --out"
-        )
     with storage_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
+        if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
+            raise InputError(
+                f"{place}, where checkpoints would go, holds something else; move it, or choose another --out"
+            )
+        place.mkdir(0o700, parents=True, exist_ok=True)
     with locked(place, out):
         if resume:
             _refuse_changed(place, about)

@@ -1,0 +1,99 @@
+"""Digests of stored files: they tell a file that was damaged from one that is as it was written."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from statim.errors import InputError, ModelError
+from statim.files import read_errors
+
+BLOCK = 1 << 18  # bytes read at a time: fits into a core's own cache
+Verify = Literal["always", "size", "never"]
+
+
+def digest(path: str | Path) -> str:
+    """The XXH3 of a file's bytes, 128 bits in hexadecimal: it tells damage, at the speed of memory; it is no proof against forgery.
+
+    Raises:
+        ModelError: The file is missing or cannot be read.
+    """
+    from xxhash import xxh3_128
+
+    found, block = xxh3_128(), memoryview(bytearray(BLOCK))
+    # not mapped: where a disk fails, reading a mapped page ends the process
+    with read_errors(path), open(path, "rb", buffering=0) as file:
+        while size := file.readinto(block):
+            found.update(block[:size])
+    return found.hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted by name.
+
+    Raises:
+        ModelError: There is a symbolic link, or something that is no file.
+    """
+    found = []
+    for path, folders, names in os.walk(folder, onerror=_refuse):
+        for name in [*folders, *names]:
+            part = Path(path, name)
+            if part.is_symlink() or (name in names and not part.is_file()):
+                raise ModelError(
+                    f"{part} is a symbolic link or no file, which does not belong there; put the file itself in its place"
+                )
+            if name in names:
+                found.append(part)
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise ModelError(f"{error.filename} cannot be read: {error.strerror}")
+
+
+def stamps(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file below a folder, by its name in there: what a manifest says for ``verify``.
+
+    Raises:
+        ModelError: There is a symbolic link, or a file cannot be read.
+    """
+    return {
+        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "digest": digest(file)}
+        for file in files_in(folder)
+    }
+
+
+def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) -> None:
+    """Check the files of a folder against what a manifest says of them.
+
+    Args:
+        folder: Where they lie.
+        said: What ``stamps`` gave. An entry without a digest, as older versions wrote them, is checked for its size.
+        level: ``always`` reads every byte, ``size`` only looks whether all files are as long as they were, ``never`` does nothing.
+        remedy: How to get a damaged file back, for the message: "build the index again".
+
+    Raises:
+        InputError: There is no such level.
+        ModelError: A file is missing, has another size or other bytes than were written, or ``said`` is damaged.
+    """
+    if level not in get_args(Verify):
+        raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
+    for name, stamp in said.items() if level != "never" else ():
+        whole = isinstance(stamp, Mapping) and type(stamp.get("size")) is int
+        if not whole or type(stamp.get("digest", "")) is not str or not _below(name):
+            raise ModelError(f"what is said of {name[:80]!r} in {folder} is damaged; {remedy}")
+        file = folder / name
+        with read_errors(file):
+            size = file.stat().st_size
+        if size != stamp["size"]:
+            raise ModelError(
+                f"{file} has {size:,} bytes, not the {stamp['size']:,} it was written with; {remedy}"
+            )
+        if level == "always" and "digest" in stamp and digest(file) != stamp["digest"]:
+            raise ModelError(f"{file} is damaged: its bytes are not those that were written; {remedy}")
+
+
+def _below(name: str) -> bool:
+    """Whether a name from a manifest stays in its folder."""
+    parts = Path(name).parts
+    return bool(parts) and not Path(name).is_absolute() and ".." not in parts and "\0" not in name
