@@ -180,7 +180,9 @@ class Teacher:
             if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.is_file():
                 about = path.stat()
                 seen.update(
-                    f"{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ino}\0".encode()
+                    f"{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ino}\0".encode(
+                        "utf-8", "surrogateescape"
+                    )
                 )
                 newest = max(newest, about.st_mtime_ns)
                 files.append(path)
@@ -191,7 +193,8 @@ class Teacher:
                 return found
         digest = hashlib.sha256()
         for path in files:
-            digest.update(f"{path.relative_to(self.folder).as_posix()}\0{hash_file(path)}\0".encode())
+            name = path.relative_to(self.folder).as_posix()
+            digest.update(f"{name}\0{hash_file(path)}\0".encode("utf-8", "surrogateescape"))
         if time.time_ns() - newest > SETTLED:
             with caches.writing():
                 write_json(kept, digest.hexdigest())

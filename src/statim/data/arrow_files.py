@@ -1,6 +1,7 @@
 """Parquet, Arrow IPC (Feather) and the folders of the Hugging Face library ``datasets``, which hold Arrow streams."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ def parquet(path: Path) -> Iterator[pa.Table]:
     """
     from pyarrow.parquet import ParquetFile
 
-    with raw.reading(path, "a Parquet file"), ParquetFile(path) as file:
+    with (
+        raw.reading(path, "a Parquet file"),
+        pa.OSFile(os.fsencode(path)) as source,
+        ParquetFile(source) as file,
+    ):
         for batch in file.iter_batches(ROWS):
             batch.validate(full=True)
             yield pa.table(batch)
@@ -33,7 +38,7 @@ def ipc(path: Path) -> Iterator[pa.Table]:
     Raises:
         DataError: It is neither, or not whole.
     """
-    with raw.reading(path, "an Arrow file"), pa.OSFile(str(path)) as file:
+    with raw.reading(path, "an Arrow file"), pa.OSFile(os.fsencode(path)) as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         if is_file:

@@ -5,6 +5,7 @@ Anchor: an object's dotted name and the first paragraph of its docstring; positi
 
 import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
@@ -130,7 +131,7 @@ def _normalised(name: str) -> str:
 def _cached(path: Path) -> pa.Table | None:
     """What an earlier call wrote; None if it is not there or damaged."""
     try:
-        with pa.OSFile(str(path)) as file:
+        with pa.OSFile(os.fsencode(path)) as file:
             table = pa.ipc.open_file(file).read_all()
             table.validate(full=True)
     except (OSError, pa.ArrowException):

@@ -1,6 +1,7 @@
 """A data file's kind by its name, and the text of a text file in checked blocks of whole lines."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -71,7 +72,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
 def opened(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
     """A file's bytes, decompressed."""
     with reading(path, f"a {compression} file" if compression else "a file"):
-        stream = pa.OSFile(str(path))
+        stream = pa.OSFile(os.fsencode(path))
         with pa.CompressedInputStream(stream, compression) if compression else stream as file:
             yield file
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -163,7 +164,7 @@ class _Tail:
     def catch_up(self, sink: pa.NativeFile) -> None:
         """Bring ``sink``, which writes to this, to the end of the file; nothing is read, and nothing written."""
         if self.skip:
-            with pa.memory_map(self.file.name) as there:
+            with pa.memory_map(os.fsencode(self.file.name)) as there:
                 there.seek(sink.tell())
                 sink.write(there.read_buffer(self.skip))
 

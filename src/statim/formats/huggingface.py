@@ -91,7 +91,7 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
         if card is None:
             size, dim = tokenizer.vocabulary_size, parts.table.shape[1]
             card = cards.default(settings, tokens=size, dim=dim, version=__version__, but=_differences(parts))
-        (new / "README.md").write_text(card, encoding="utf-8")
+        (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
 def read(folder: Path) -> Parts:

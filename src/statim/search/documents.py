@@ -1,6 +1,7 @@
 """The documents of an index: their ids, texts and metadata in one Arrow file, memory-mapped, so a search reads its hits."""
 
 import itertools
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -302,7 +303,7 @@ class Documents:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with pa.memory_map(str(path)) as source:
+            with pa.memory_map(os.fsencode(path)) as source:
                 reader = pa.ipc.open_file(source)
                 self.schema: pa.Schema = reader.schema
                 names = self.schema.names

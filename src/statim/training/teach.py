@@ -206,7 +206,9 @@ def teach(
                     else None
                 )
             result = TeachResult(Path(out), table, counts, options, losses, seconds)
-            (folder / "README.md").write_text(_card(result, pairs), encoding="utf-8")
+            (folder / "README.md").write_text(
+                _card(result, pairs), encoding="utf-8", errors="backslashreplace"
+            )
         if distil is not None:
             static = encoders["taught, distilled"]
             assert isinstance(static, StaticModel)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ class Run:
         path = self.folder / PAIRS
         if path.is_file():
             with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError, TypeError):
-                table = pq.read_table(path)
+                table = pq.read_table(pa.OSFile(os.fsencode(path)))
                 return table, int((table.schema.metadata or {})[b"mined"])
         table, count = make()
         with atomic_file(path) as file:

@@ -468,7 +468,7 @@ def _save(out: Path, result: TrainingResult, pairs: Supervision, overwrite: bool
     """The model, and beside it the log and its picture."""
     result.model.save(out, card=card(result, pairs), overwrite=overwrite)
     with atomic_file(out / "training.html") as file:
-        file.write(curves.page(result).encode())
+        file.write(curves.page(result).encode("utf-8", "backslashreplace"))
     source = checkpoint.folder(out) / checkpoint.LOG
     with source.open("rb") as written, atomic_file(out / checkpoint.LOG) as file:
         shutil.copyfileobj(written, file)
