@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -174,7 +175,11 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
         parent = path.absolute().parent
         while not parent.exists():
             parent = parent.parent
-        plain_mode(parent / path.name, folder=True)  # whether a folder can be made there
+        try:
+            with tempfile.TemporaryFile(dir=parent):
+                pass
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {refusal(error)}") from error
     return path
 
 
