@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from statim import partial
 from statim.errors import BusyError, InputError, StorageError
 from statim.files import atomic_directory, atomic_file, locked
 from statim.partial import FORGOTTEN, MARKER, beside
@@ -372,7 +372,7 @@ def test_without_locks_only_old_ones_are_removed(tmp_path, monkeypatch, reason):
         assert not place.exists()
         monkeypatch.undo()
         for path in tmp_path.iterdir():
-            partial.shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_the_only_copy_is_kept(tmp_path, monkeypatch):

@@ -293,17 +293,20 @@ def locked(folder: Path, out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
-    """Turn what the operating system says about a file that is to be read into one sentence.
+    """Turn what the operating system says about a file that is to be read, or one in a folder, into one sentence.
 
     Raises:
         ModelError: In place of any OSError.
     """
     try:
         yield
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
+    except StorageError:
+        raise
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+        file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+        if isinstance(error, FileNotFoundError):
+            raise ModelError(f"{file} is missing; the folder is not a whole model or index") from None
+        raise ModelError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
 def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from statim.errors import InputError, ModelError
+from statim.files import read_errors
 from statim.formats import hub, huggingface, word_vectors
 from statim.formats.parts import Parts
 
@@ -33,13 +34,13 @@ def read(source: str | Path) -> Parts:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
         raise ModelError(f"{str(source)[:200]} cannot be read: {error.strerror}") from None
-    if is_folder:
-        return huggingface.read(path)
     if is_file:
         if path.suffix in MISTAKEN:
             raise ModelError(f"{path} is not a model by itself; {MISTAKEN[path.suffix]}")
         return word_vectors.read(path)
-    return huggingface.read(hub.resolve(str(source)))
+    folder = path if is_folder else hub.resolve(str(source))
+    with read_errors(folder):
+        return huggingface.read(folder)
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from statim.errors import InputError, ModelError
-from statim.files import check_output
+from statim.files import check_output, read_errors
 from statim.model import StaticModel
 from statim.search import engines
 from statim.search.store import Block, Store, model_hash, read_manifest
@@ -90,7 +90,11 @@ def opened(path: str | Path, version: int | None, table: str) -> Store:
         if version is not None:
             raise InputError("a database keeps no older versions of an index; only LanceDB does")
         return Postgres(str(path), table)
-    place = Path(path)
+    with read_errors(path):
+        return _in_folder(Path(path), version)
+
+
+def _in_folder(place: Path, version: int | None) -> Store:
     kind = read_manifest(place)["store"]
     if kind == "lancedb":
         from statim.search.lance import Lance
