@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -144,3 +145,40 @@ def test_strangers_are_left_alone(out):
     out.mkdir()
     with pytest.raises(StorageError, match="this is a folder"):
         write(out)
+
+
+@pytest.mark.parametrize("kept", [0o600, 0o644, 0o400])
+def test_it_keeps_the_permissions_of_what_it_replaces(out, kept):
+    out.write_text("old")
+    out.chmod(kept)
+    with unfinished(out, RUN, overwrite=True) as output:
+        assert folder(out).stat().st_mode & 0o777 == 0o700
+        output.file.write(b"new")
+    assert out.read_text() == "new"
+    assert out.stat().st_mode & 0o777 == kept
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_one_has_the_permissions_of_any_other(out, mask):
+    before = os.umask(mask)
+    try:
+        write(out)
+    finally:
+        os.umask(before)
+    assert out.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_one_that_another_process_finished_meanwhile_is_kept(out, monkeypatch):
+    """The other one ends between the first look and the lock."""
+    lock = module.locked
+
+    def late(place, target):
+        out.write_text("of the other")
+        return lock(place, target)
+
+    monkeypatch.setattr(module, "locked", late)
+    with pytest.raises(InputError, match="exists; choose another name"):
+        write(out)
+    assert out.read_text() == "of the other"
+    assert list(out.parent.iterdir()) == [out]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from statim.errors import InputError
+from statim.errors import InputError, ModelError
 from statim.training import run
 
 GIVEN = {
@@ -83,3 +83,22 @@ def test_the_file_that_changed_is_named(tmp_path):
     assert run.changed(made) == f" ({file} changed)"
     file.unlink()
     assert run.changed(made) == f" ({file} changed)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("options", None), ("options", []), ("in_memory", {}), ("files", []), ("threads", "2"), ("rates", None),
+        ("rates", [3]), ("rates", [[3]]), ("rates", [[3, "fast"]]), ("found", []), ("found", {"recipe": {}}),
+        ("found", {"recipe": [], "evaluate_every": 1, "pairs": "", "start": ""}),
+    ],
+)  # fmt: skip
+def test_a_damaged_record_is_told(tmp_path, name, value):
+    made, _ = record(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"^run\.json of the interrupted training is damaged at .*start it again"
+    ):
+        run.resumed(made | {name: value}, GIVEN)
+    if name != "found":
+        with pytest.raises(ModelError, match=name):
+            run.resumed({key: given for key, given in made.items() if key != name}, GIVEN)

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from statim.errors import InputError
+from statim.errors import InputError, ModelError
 from statim.training.recipe import Recipe
 
 PATHS = (
     "data", "start", "tokenizer", "heldout", "development", "tensorboard", "distil", "teacher", "documents_by",
 )  # fmt: skip
 NAMES = ("python-docs", "random", "pairs", "sentences")  # that are no paths, whatever lies in the folder
+KINDS = {"options": dict, "in_memory": list, "files": dict, "threads": int, "rates": list}
 FREE = ("out", "resume", "progress")  # of this process alone
 # What may be given anew when a run is gone on with; all but the rate leave the table as it would have been
 CHANGEABLE = (
@@ -46,7 +47,13 @@ def resumed(run: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         InputError: An option differs from the run's, or an object that was in memory is not given again.
+        ModelError: The record is damaged.
     """
+    wrong = [name for name, kind in KINDS.items() if type(run.get(name)) is not kind]
+    if wrong or not _whole(run.get("found", {}), run["rates"]):
+        raise ModelError(
+            f"run.json of the interrupted training is damaged at {', '.join(wrong) or 'found or rates'}; start it again without --resume"
+        )
     options = dict(given)
     for name in dict.fromkeys([*run["options"], *given]):
         if name in FREE or name in run["in_memory"]:
@@ -70,6 +77,21 @@ def resumed(run: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} of the interrupted training was an object in memory; give the same again, or start anew"
             )
     return options
+
+
+def _whole(found: Any, rates: list[Any]) -> bool:
+    """Whether what was found, and the changes of the rate, have the form that they were written in."""
+    kinds = {"recipe": dict, "evaluate_every": int, "pairs": str, "start": str}
+    return (
+        isinstance(found, dict)
+        and (not found or all(type(found.get(name)) is kind for name, kind in kinds.items()))
+        and all(
+            isinstance(rate, list)
+            and len(rate) == 2
+            and all(isinstance(number, (int, float)) for number in rate)
+            for rate in rates
+        )
+    )
 
 
 def changed(run: Mapping[str, Any]) -> str:
