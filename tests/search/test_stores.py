@@ -421,7 +421,8 @@ def test_the_index_inside_lancedb(tmp_path, monkeypatch, dim):
     monkeypatch.setattr(lance_index, "LEAST", 300)
     monkeypatch.setattr(lance_index, "CELL", 64)
     monkeypatch.setattr(lance_index, "LATE", 30)
-    monkeypatch.setattr(lance_index, "SAMPLE", 16)
+    monkeypatch.setattr(lance_index, "SCAN", 0)
+    monkeypatch.setattr(lance_index, "SIZE", 16)
     model = model_of(0, dim)
     texts = [*texts_of(600), "zz"]
     place = Place("lancedb", tmp_path / "index", None)

@@ -16,6 +16,7 @@ vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes f
 import contextlib
 import datetime
 import errno
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,14 +26,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.errors import DataError, DependencyError, InputError, ModelError, StatimError, StorageError
+from statim.errors import DependencyError, InputError, ModelError, StatimError, StorageError
 from statim.files import REFUSALS, atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.search import lance_index, words
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, top_k, unit
-from statim.search.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys
+from statim.search.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys, takes, unpacked, vectors_of
 from statim.search.store import (
     FORMAT,
     FORMAT_VERSION,
@@ -48,6 +49,8 @@ from statim.search.store import (
     read_manifest,
     sizes,
 )
+from statim.search.stored_columns import KEY, Columns, safe_names, told
+from statim.search.tuning import Recall
 from statim.search.where import Among, read
 from statim.search.where_lance import to_sql
 from statim.search.words import Words
@@ -55,10 +58,10 @@ from statim.search.words import Words
 TABLE = "documents"
 FEW = 4  # queries up to which LanceDB searches for each
 SCANNED = 10_000  # documents for each query that are read as quickly as the index is asked
-SPARE = 16  # more than asked for, among which the exact scores choose
 KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
 NAMES = 1 << 14  # ids named in one deletion
 READ = ("data", "_deletions", "_indices")  # folders of files that are written once
+_process: int | None = None  # the one that has used LanceDB
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -92,12 +95,14 @@ class Lance:
             self._table.checkout(found["lance"])
             schema = self._table.schema
             hidden = [name for name in (POSITION, VECTOR) if name in schema.names]
-            self.schema: pa.Schema = pa.schema([field for field in schema if field.name not in hidden])
+            stored = pa.schema([field for field in schema if field.name not in hidden])
+            self.schema, names = told(self._manifest, str(path / MANIFEST)) or (stored, stored.names)
+            self._columns = Columns(self.schema, takes if KEY in self._manifest else _all, names, "LanceDB")
             width = schema.field(VECTOR).type.list_size if VECTOR in hidden else 0
             some = self._table.search().select([POSITION]).with_row_id(True).to_arrow()
             positions, rows = (some.column(name).to_numpy().astype(np.int64) for name in (POSITION, "_rowid"))
-        held = (len(positions), width, self.schema.names)
-        if held != (found["documents"], self.manifest["dimensions"], self.manifest["columns"]):
+        held = (len(positions), width, stored.names)
+        if held != (found["documents"], self.manifest["dimensions"], self._columns.stored.names):
             raise ModelError(f"{path}: {MANIFEST} and the table belong to different indexes; build it anew")
         order = np.argsort(positions)
         self._positions, self._rows = positions[order], rows[order]
@@ -120,13 +125,11 @@ class Lance:
         overwrite: bool,
     ) -> None:
         """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
-        taken = [name for name in schema.names if name.startswith("statim_")]
-        if taken:
-            raise DataError(f"the documents have the column {taken[0]!r}; names beginning with statim_ are the index's own, so rename it")  # fmt: skip
+        columns = Columns(schema, takes, safe_names(schema.names), "LanceDB")
         with atomic_directory(path, overwrite=overwrite) as folder:
             model.save(folder / "model")
             (folder / "words").mkdir()
-            rows = Rows(blocks, schema, model.dim, folder / "words", 0, str(path))
+            rows = Rows(blocks, columns, model.dim, folder / "words", 0, str(path))
             with rows.errors(), _errors(str(path)), storage_errors(path):
                 table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
                 built = lance_index.kept_up(table, rows.count, model.dim, None)
@@ -138,6 +141,7 @@ class Lance:
                 "documents": rows.count,
                 "dimensions": model.dim,
                 "columns": schema.names,
+                **({} if columns.alike else columns.said()),
                 "weight": float(about["weight"]),
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
@@ -160,10 +164,13 @@ class Lance:
 
     def view(self, where: str | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
-        sql = None if where is None else to_sql(read(where, self.schema))
+        sql = None if where is None else self._sql(where)
         return View(
             _Vectors(self, sql), WordView(self._words, None if sql is None else self._satisfying(sql))
         )
+
+    def _sql(self, where: str) -> str:
+        return to_sql(self._columns.condition(read(where, self.schema)))
 
     def _satisfying(self, sql: str) -> Mask:
         allowed = np.zeros(self._words.end, np.bool_)
@@ -180,15 +187,10 @@ class Lance:
             for batch in asked.to_batches(BLOCK):
                 yield pa.Table.from_batches([batch])
 
-    def nearest(self, query: Floats, k: int, sql: str | None) -> pa.Table:
-        """The positions and vectors that LanceDB finds for one query."""
+    def nearest(self, query: Floats, k: int, sql: str | None) -> tuple[Positions, Floats]:
+        """The k nearest rows of one query; see lance_index.nearest."""
         with _errors(self.place):
-            asked = self._table.search(query, vector_column_name=VECTOR).distance_type("cosine")
-            asked = lance_index.asked(asked, self._built, filtered=sql is not None)
-            if sql is not None:
-                asked = asked.where(sql, prefilter=True)
-            found: pa.Table = asked.select([POSITION, VECTOR, "_distance"]).limit(k).to_arrow()
-        return found
+            return lance_index.nearest(self._table, self._built, query, k, sql)
 
     def take(self, positions: Positions, columns: Sequence[str]) -> pa.Table:
         """Some columns of the rows at c different positions, ascending.
@@ -214,12 +216,12 @@ class Lance:
         order, inverse = np.unique(positions, return_inverse=True)
         if len(order) == 0:
             return []
-        found = self.take(order, self.schema.names).to_pylist()
+        found = self._columns.from_store(self.take(order, self._columns.stored.names)).to_pylist()
         return [dict(found[i]) for i in inverse]
 
     def matching(self, where: str) -> list[str]:
         """The ids of the documents that satisfy a condition; see Store."""
-        sql = to_sql(read(where, self.schema))
+        sql = self._sql(where)
         return [name for part in self.scan(["id"], sql) for name in part.column("id").to_pylist()]
 
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
@@ -230,7 +232,7 @@ class Lance:
                 for part in self.scan(["id"]):
                     there(keys(part.column("id")))
             rows = Rows(
-                blocks, self.schema, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
+                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
             )  # fmt: skip
             with rows.errors(), _errors(self.place), storage_errors(self.path):
                 if replace:
@@ -305,7 +307,9 @@ class Lance:
         size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
         index = {} if self._built is None else {"index": self._built._asdict()}
-        known = {name: value for name, value in self.manifest.items() if name != "files"}
+        if index:
+            index |= {name: index["index"].pop(name) for name in Recall._fields}
+        known = {name: value for name, value in self.manifest.items() if name not in ("files", KEY)}
         return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
 
 
@@ -325,17 +329,11 @@ class _Vectors:
         few = FEW if self._store.exact else max(FEW, len(self._store) // SCANNED)
         if len(asked) <= few:
             for query in np.flatnonzero(~zero):
-                found = self._store.nearest(asked[query], k + SPARE, self._sql)
-                places, vectors = _unpacked(found)
-                _keep(
-                    scores[query],
-                    positions[query],
-                    places,
-                    (vectors * asked[query].astype(np.float64)).sum(axis=1),
-                )
+                places, found = self._store.nearest(asked[query], k, self._sql)
+                scores[query, : len(places)], positions[query, : len(places)] = found, places
             return scores, positions
         for part in self._store.scan([POSITION, VECTOR], self._sql):
-            places, vectors = _unpacked(part)
+            places, vectors = unpacked(part)
             there = vectors.any(axis=1)
             if there.any():
                 found_scores, found_rows = top_k(asked, vectors[there], k, threads=threads)
@@ -351,7 +349,7 @@ class _Vectors:
         wanted = np.unique(positions[positions >= 0])
         if len(wanted) == 0:
             return scores
-        vectors = _matrix(self._store.take(wanted, [VECTOR]).column(VECTOR))
+        vectors = vectors_of(self._store.take(wanted, [VECTOR]).column(VECTOR))
         for query, row, out in zip(asked, positions, scores, strict=True):
             there = row >= 0
             some = vectors[np.searchsorted(wanted, row[there])]
@@ -372,19 +370,9 @@ def _keep(scores: Floats, positions: Positions, places: Positions, found: npt.ND
     scores[:], positions[:] = all_scores[order], all_places[order]
 
 
-def _unpacked(found: pa.Table) -> tuple[Positions, Floats]:
-    return found.column(POSITION).to_numpy().astype(np.int64), _matrix(found.column(VECTOR))
-
-
-def _matrix(column: pa.ChunkedArray) -> Floats:
-    width = column.type.list_size
-    parts = [np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks]
-    return np.concatenate([np.zeros((0, width), np.float32), *parts])
-
-
 def _told(version: int, lance: int, count: int, what: str, built: lance_index.Built | None) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    index = {} if built is None else {"index": list(built)}
+    index = {} if built is None else {"index": built._asdict()}
     return {"version": version, "documents": count, "time": now, "what": what, "lance": lance, **index}
 
 
@@ -415,7 +403,29 @@ def _check_files(path: Path, said: Any) -> None:
                 raise ModelError(f"{file} has {found:,} bytes, not the {size:,} it was written with; build it anew")  # fmt: skip
 
 
+def _all(kind: pa.DataType) -> bool:
+    """An index of an earlier statim has the documents' columns as they are."""
+    del kind
+    return True
+
+
+def _check_process() -> None:
+    """Refuse a process that was forked from one that has used LanceDB, whose threads it lacks: it would die or hang.
+
+    Raises:
+        InputError: This is one.
+    """
+    if _process not in (None, os.getpid()):
+        raise InputError(
+            "LanceDB cannot be used in a process that was forked after LanceDB was used; start processes with spawn or forkserver "
+            "(multiprocessing.get_context('spawn')), or use the index only after the fork"
+        )
+
+
 def _database(path: Path) -> Any:
+    global _process
+    _check_process()
+    _process = os.getpid()
     try:
         import lancedb
     except ImportError:
@@ -426,6 +436,7 @@ def _database(path: Path) -> Any:
 @contextlib.contextmanager
 def _errors(place: str) -> Iterator[None]:
     """LanceDB's errors as one sentence."""
+    _check_process()
     try:
         yield
     except (StatimError, KeyboardInterrupt, MemoryError):

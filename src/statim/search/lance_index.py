@@ -2,26 +2,35 @@
 
 Vectors lie in cells of k-means (IVF); in the cells that are closest to a query one bit a dimension is compared (RaBitQ: Gao and Long,
 2024), and the best are compared again as they are. It is built in seconds, unlike a graph (HNSW). LanceDB makes it of dimensions
-that 8 divides; others have a byte each, as have few dimensions, whose bits would say too little. Rows that the index does not hold yet are compared exactly beside it.
+that 8 divides; others have a byte each, as have few dimensions, whose bits would say too little. Where all cells together miss the
+aim on a sample of the vectors, more candidates are compared as they are, then bytes take the place of bits, then the vectors
+themselves. Rows that the index does not hold yet are compared exactly beside it.
 """
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from statim.search.engine import Floats
-from statim.search.exact import top_k
-from statim.search.lance_rows import BLOCK, POSITION, VECTOR
-from statim.search.tuning import DEPTH, least_effort
+from statim.search.engine import Floats, Positions
+from statim.search.lance_rows import BLOCK, POSITION, VECTOR, unpacked
+from statim.search.sample import SIZE, Sample
+from statim.search.tuning import AIM, ALL, DEPTH, Recall, least_effort
 
 LEAST = 50_000  # rows from which on there is an index
 CELL = 4096  # rows in a cell
 NARROW = 64  # dimensions below which there are too few bits
-OVER = 8  # candidates for each result that are compared as they are
-AIM = 0.995  # of what is closest to a sample is found; queries lie further out, and miss more
-SAMPLE = 64  # rows that are asked for, to choose how many cells to look into
+OVER = 8  # candidates for each result that are compared as they are, of an index that does not say
+SPARE = 16  # more than asked for, among which the exact scores choose
+DEEP, SOME = (
+    100,
+    16,
+)  # results for which cells are counted too (hybrid search asks for them), of so many of the sample
+FEWEST = 4  # cells that are always looked into, if there are any more; they cost little
+SCAN = 8  # rows that are read in order as quickly as one candidate is fetched
 GROWTH = 2.0  # when there are so many times the rows it was made of, it is made anew
 LATE = 20_000  # rows, or a tenth if that is more, that may be outside of it
 FRAGMENTS = 32  # files of the table from which on small ones are joined
@@ -35,20 +44,35 @@ class Built(NamedTuple):
     Attributes:
         rows: It was made of.
         cells: They lie in.
-        probes: Cells to look into.
+        probes: Cells to look into for DEPTH results and one more, or fewer.
+        deep: Likewise for up to DEEP; for more, all are looked into.
+        over: Candidates for each result that are compared as they are.
+        recall: What it finds of its own vectors; None of an index of an earlier statim.
+        recall_at_1: Likewise, of the nearest alone.
     """
 
     rows: int
     cells: int
     probes: int
+    deep: int
+    over: int
+    recall: float | None
+    recall_at_1: float | None
 
 
 def told(version: Mapping[str, Any]) -> Built | None:
     """The index of a version that ``index.json`` names, or None."""
     values = version.get("index")
-    if not isinstance(values, list) or len(values) != 3 or not all(type(v) is int and v > 0 for v in values):
+    if isinstance(values, list) and len(values) == 3:  # of an earlier statim
+        values = {"rows": values[0], "cells": values[1], "probes": values[2], "deep": values[1], "over": OVER}
+        values |= {"recall": None, "recall_at_1": None}
+    if not isinstance(values, dict) or values.keys() != set(Built._fields):
         return None
-    return Built(*values)
+    counts = [values[name] for name in Built._fields[:5]]
+    shares = [values[name] for name in Built._fields[5:]]
+    sound = all(type(value) is int and value > 0 for value in counts)
+    sound &= all(value is None or (isinstance(value, (int, float)) and 0 <= value <= 1) for value in shares)
+    return Built(**values) if sound else None
 
 
 def kept_up(
@@ -69,64 +93,96 @@ def kept_up(
     return built
 
 
-def asked(query: Any, built: Built | None, *, filtered: bool) -> Any:
-    """A query that looks as hard as it must: a filter may let through only what is far away, so then into every cell."""
+def nearest(
+    table: Any, built: Built | None, query: Floats, k: int, sql: str | None = None
+) -> tuple[Positions, Floats]:
+    """The k nearest rows of one query: positions and cosines, best first.
+
+    Where the index gives fewer than asked, all vectors are compared.
+
+    Args:
+        table: LanceDB's.
+        built: Its index.
+        query: (d,) of length 1.
+        k: How many.
+        sql: A condition on the rows.
+    """
+    limit = k + SPARE
+    by_index = built is not None and SCAN * built.over * limit <= built.rows
+    found = _asked(table, built if by_index else None, query, k, sql)
+    if by_index and len(found) < limit:
+        found = _asked(table, None, query, k, sql)
+    positions, vectors = unpacked(found)
+    scores = (vectors * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+    there = np.flatnonzero(vectors.any(axis=1))
+    best = there[np.lexsort((positions[there], -scores[there]))[:k]]
+    return positions[best], scores[best]
+
+
+def _asked(table: Any, built: Built | None, query: Floats, k: int, sql: str | None) -> pa.Table:
+    """A few more rows than k; a filter may let through only what is far away, so then every cell is looked into."""
+    asked = table.search(query, vector_column_name=VECTOR).distance_type("cosine")
     if built is None:
-        return query.bypass_vector_index()
-    return query.nprobes(built.cells if filtered else built.probes).refine_factor(OVER)
+        asked = asked.bypass_vector_index()
+    else:
+        all_cells = sql is not None or k > DEEP + 1
+        wide = built.cells if all_cells else built.deep if k > DEPTH + 1 else built.probes
+        asked = asked.nprobes(wide).refine_factor(built.over)
+    if sql is not None:
+        asked = asked.where(sql, prefilter=True)
+    found: pa.Table = asked.select([POSITION, VECTOR, "_distance"]).limit(k + SPARE).to_arrow()
+    return found
 
 
 def _made(table: Any, count: int, dim: int) -> Built:
-    from lancedb.index import IvfRq, IvfSq
+    """The first kind of index with which all cells reach the aim; then as few cells as reach it."""
+    from lancedb.index import IvfFlat, IvfRq, IvfSq
 
     cells = -(-count // CELL)
-    kind = IvfSq if dim % 8 or dim < NARROW else IvfRq
-    table.create_index(VECTOR, config=kind(distance_type="cosine", num_partitions=cells), replace=True)
-    queries, truth = _sample(table, count)
+    bits = [] if dim % 8 or dim < NARROW else [(IvfRq, (OVER, 2 * OVER, 4 * OVER))]
+    sample = _sample(table, count)
+    for kind, overs in (*bits, (IvfSq, (OVER,)), (IvfFlat, (1,))):
+        config = kind(distance_type="cosine", num_partitions=cells)
+        table.create_index(VECTOR, config=config, replace=True)
+        for over in overs:
+            built = Built(count, cells, cells, cells, over, *ALL)
+            if sample.recall(partial(nearest, table, built)).recall >= AIM:
+                return _probed(table, built, sample)
+    return built
+
+
+def _probed(table: Any, built: Built, sample: Sample) -> Built:
+    """The same index, with as few cells to look into as reach the aim."""
+    found: dict[int, Recall] = {}
 
     def recall(probes: int) -> float:
-        found = 0
-        for query, best in zip(queries, truth, strict=True):
-            rows = asked(
-                table.search(query, vector_column_name=VECTOR).distance_type("cosine"),
-                Built(count, cells, probes),
-                filtered=False,
-            )
-            near = rows.select([POSITION, "_distance"]).limit(DEPTH).to_arrow().column(POSITION).to_numpy()
-            found += len(np.intersect1d(near, best))
-        return found / max(1, sum(map(len, truth)))
+        found[probes] = sample.recall(partial(nearest, table, built._replace(probes=probes)))
+        return found[probes].recall
 
-    probes, _ = least_effort(recall, AIM, min(4, cells), cells)
-    return Built(count, cells, probes)
+    def deep_recall(deep: int) -> float:
+        return sample.recall(partial(nearest, table, built._replace(deep=deep)), DEEP, SOME).recall
+
+    least = min(FEWEST, built.cells)
+    probes = max(least, least_effort(recall, AIM, least, built.cells)[0])
+    deep = max(probes, least_effort(deep_recall, AIM, probes, built.cells)[0])
+    return built._replace(probes=probes, deep=deep, **found[probes]._asdict())
 
 
-def _sample(table: Any, count: int) -> tuple[Floats, list[Any]]:
-    """Some vectors, and the positions of the closest to each."""
-    places = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE])
-    some, start = [], 0
-    for _, vectors in _vectors(table):
-        some.append(vectors[places[(places >= start) & (places < start + len(vectors))] - start])
-        start += len(vectors)
-    queries = np.concatenate(some)
-    queries = queries[queries.any(axis=1)]
-    scores = np.zeros((len(queries), 0), np.float32)
-    found = np.zeros((len(queries), 0), np.int64)
+def _sample(table: Any, count: int) -> Sample:
+    """Some vectors, each compared with all."""
+    places = np.sort(np.random.default_rng(0).permutation(count)[:SIZE])
+    queries, own, start = [], [], 0
     for positions, vectors in _vectors(table):
-        there = vectors.any(axis=1)
-        if len(queries) == 0 or not there.any():
-            continue
-        new, rows = top_k(queries, vectors[there], DEPTH)
-        scores, found = np.hstack([scores, new]), np.hstack([found, positions[there][rows]])
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-        scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
-    return queries, list(found)
+        here = places[(places >= start) & (places < start + len(vectors))] - start
+        queries.append(vectors[here])
+        own.append(positions[here])
+        start += len(vectors)
+    return Sample(np.concatenate(own), np.concatenate(queries), _vectors(table), DEEP)
 
 
-def _vectors(table: Any) -> Iterator[tuple[Any, Floats]]:
+def _vectors(table: Any) -> Iterator[tuple[Positions, Floats]]:
     for batch in table.search().select([POSITION, VECTOR]).to_batches(BLOCK):
-        column = batch.column(VECTOR)
-        values = np.asarray(column.flatten(), np.float32).reshape(-1, column.type.list_size)
-        yield batch.column(POSITION).to_numpy(), values
+        yield unpacked(pa.Table.from_batches([batch]))
 
 
 def _late(table: Any) -> int:

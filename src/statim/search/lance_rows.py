@@ -1,4 +1,4 @@
-"""Documents on their way into a LanceDB table."""
+"""Documents on their way into a LanceDB table, the types that it takes, and vectors on their way out."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,10 @@ from statim.errors import DataError
 from statim.identity import Identities
 from statim.search import documents as tables
 from statim.search import words
+from statim.search.engine import Floats, Positions
 from statim.search.exact import matrix, unit
 from statim.search.store import Block, check_width
+from statim.search.stored_columns import Columns
 
 POSITION, VECTOR = "statim_position", "statim_vector"
 BLOCK = 1 << 14  # rows read or written at a time
@@ -25,7 +27,7 @@ class Rows:
     def __init__(
         self,
         blocks: Iterable[Block],
-        columns: pa.Schema,
+        columns: Columns,
         dim: int,
         folder: Path,
         start: int,
@@ -33,7 +35,7 @@ class Rows:
         there: Identities | None = None,
     ) -> None:
         fields = [pa.field(POSITION, pa.int64()), pa.field(VECTOR, pa.list_(pa.float32(), dim))]
-        self.schema = pa.schema([*columns, *fields])
+        self.schema = pa.schema([*columns.stored, *fields])
         self.count = 0
         self._blocks, self._columns, self._dim, self._folder = blocks, columns, dim, folder
         self._start, self._place, self._seen = start, place, there or Identities()
@@ -68,13 +70,14 @@ class Rows:
         texts: list[str] = []
         start = self._start
         for table, vectors in self._blocks:
-            table = tables.aligned(table, self._columns)
+            table = tables.aligned(table, self._columns.schema)
             check_width(vectors, self._dim, self._place)
             self._check(table.column("id"))
             given, _ = unit(matrix(vectors, "the vectors"))
             positions = self._start + self.count + np.arange(len(table))
             column = pa.FixedSizeListArray.from_arrays(pa.array(given.reshape(-1)), self._dim)
-            whole = table.append_column(POSITION, pa.array(positions)).append_column(VECTOR, column)
+            kept = self._columns.to_store(table)
+            whole = kept.append_column(POSITION, pa.array(positions)).append_column(VECTOR, column)
             texts += table.column("text").to_pylist()
             self.count += len(table)
             if len(texts) + BLOCK > words.SMALL:
@@ -106,3 +109,30 @@ def keys(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     values = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
     found: npt.NDArray[np.uint64] = fingerprints(values, np.frombuffer(offsets, np.int64)[: len(flat) + 1])
     return found
+
+
+def takes(kind: pa.DataType) -> bool:
+    """Does LanceDB keep this type as it is?"""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return takes(kind.value_type)
+    if types.is_struct(kind):
+        return all(takes(field.type) for field in kind)
+    tests = (
+        types.is_boolean, types.is_integer, types.is_floating, types.is_string, types.is_large_string,
+        types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_decimal128, types.is_decimal256,
+        types.is_date, types.is_timestamp, types.is_time, types.is_duration,
+    )  # fmt: skip
+    return any(test(kind) for test in tests)
+
+
+def unpacked(found: pa.Table) -> tuple[Positions, Floats]:
+    """The positions and vectors of rows, (n,) and (n, d)."""
+    return found.column(POSITION).to_numpy().astype(np.int64), vectors_of(found.column(VECTOR))
+
+
+def vectors_of(column: pa.ChunkedArray) -> Floats:
+    """A column of vectors, (n, d)."""
+    width = column.type.list_size
+    parts = [np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks]
+    return np.concatenate([np.zeros((0, width), np.float32), *parts])

@@ -5,7 +5,7 @@
 
 Comparisons (= != <> < <= > >=), between, in, like (% for any characters, _ for one, a backslash before either), is null,
 and, or, not, parentheses; numbers, 'texts' (a quote in one is doubled), true and false. A column is named as it is, or in
-double quotes. Conditions have the three values of SQL: one about a missing value is neither true nor false, and the document is
+double quotes (one inside of them is doubled). Conditions have the three values of SQL: one about a missing value is neither true nor false, and the document is
 not found. Texts compare by their characters' numbers. A condition is read and checked against the columns here; each store says it
 in its own language, with the values apart or escaped, so nothing in a condition is ever run.
 """
@@ -13,8 +13,8 @@ in its own language, with the values apart or escaped, so nothing in a condition
 import datetime
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from statim.errors import InputError
@@ -83,10 +83,20 @@ class Some:
 
 Condition = Compare | Among | Like | Missing | Not | Every | Some
 
+
+def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
+    """A condition on columns of other names."""
+    if isinstance(condition, (Every, Some)):
+        return replace(condition, parts=tuple(renamed(part, names) for part in condition.parts))
+    if isinstance(condition, Not):
+        return Not(renamed(condition.part, names))
+    return replace(condition, column=names[condition.column])
+
+
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\w)
         |(?P<text>'(?:[^']|'')*')
-        |(?P<quoted>"(?:[^"]|"")+"|`[^`]+`)
+        |(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
         |(?P<name>[^\W\d]\w*)
         |(?P<op><=|>=|<>|!=|==|[=<>(),]))""",
     re.VERBOSE,
@@ -237,7 +247,7 @@ class _Reader:
         kind, value = self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
         if kind not in ("name", "quoted"):
             raise self._wrong(f"the name of a column is expected {self._here()}")
-        name = value[1:-1].replace('""', '"') if kind == "quoted" else value
+        name = value[1:-1].replace(2 * value[0], value[0]) if kind == "quoted" else value
         if name not in self._schema.names:
             raise InputError(
                 f"the filter names the column {name!r}, which the documents do not have; they have {', '.join(self._schema.names)}"
