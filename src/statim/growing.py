@@ -49,7 +49,7 @@ class Growing:
         self._length += len(array)
         with storage_errors(self._place):
             if isinstance(self._file, io.BytesIO) and self._file.tell() + array.nbytes > IN_MEMORY:
-                written, (self._file, self._place) = self._file, _nameless()
+                written, (self._file, self._place) = self._file, nameless()
                 self._file.write(written.getbuffer())
             self._file.write(array.data.cast("B") if array.size else b"")
 
@@ -80,7 +80,7 @@ def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArra
     return found.finish().reshape(-1, width)
 
 
-def _nameless() -> tuple[IO[bytes], Path]:
+def nameless() -> tuple[IO[bytes], Path]:
     """A file without a name: where the cache is, which is a disk more often than the system's own folder is; else there."""
     try:
         cache.folder().mkdir(0o700, parents=True, exist_ok=True)

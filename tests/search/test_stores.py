@@ -18,7 +18,7 @@ from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError, ModelError, StorageError
 from statim.model import StaticModel
-from statim.search import engines, lance, postgres, postgres_server, stores
+from statim.search import engines, lance, postgres, postgres_index, postgres_server, stores
 from statim.search.bm25 import BM25
 from statim.search.index import Index
 
@@ -663,7 +663,7 @@ def test_engines_of_a_folder(tmp_path, model, engine):
 
 
 def test_the_approximate_index_of_a_database(address, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(postgres, "EXACT", 0)
+    monkeypatch.setattr(postgres_index, "EXACT", 0)
     place = Place("postgresql", None, address)
     texts = texts_of(400)
     index = place.build(model, texts)
@@ -678,7 +678,7 @@ def test_the_approximate_index_of_a_database(address, model, tmp_path, monkeypat
 
 
 def test_a_database_gets_its_index_when_it_is_large(address, model, monkeypatch):
-    monkeypatch.setattr(postgres, "EXACT", 300)
+    monkeypatch.setattr(postgres_index, "EXACT", 300)
     place = Place("postgresql", None, address)
     held = {str(i): (text, i % 50) for i, text in enumerate(texts_of(250))}
     index = place.build(

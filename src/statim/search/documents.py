@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.errors import DataError, InputError, ModelError
 from statim.files import atomic_file
@@ -44,8 +45,6 @@ def table(
     elif ids is not None or metadata is not None:
         raise InputError("the documents are a table; give ids and metadata as columns of it")
     documents = typed(_from_table(documents, numbers))
-    import pyarrow.compute as pc
-
     column = documents.column("id")
     if pc.count_distinct(column).as_py() < len(column):
         check_unique(column.to_pylist())
@@ -115,8 +114,15 @@ def stream(
         head = table(head)
         return False, head.schema, _sliced(head, rows)
     head = typed(head)
-    later = (typed(pa.Table.from_batches([batch])) for batch in batches if len(batch))
-    pieces = itertools.chain([head], later)
+
+    def later() -> Iterator[pa.Table]:
+        start = len(head)
+        for batch in batches:
+            if len(batch):
+                yield typed(pa.Table.from_batches([batch]), start)
+            start += len(batch)
+
+    pieces = itertools.chain([head], later())
     return True, head.schema, (part for piece in pieces for part in _sliced(piece, rows))
 
 
@@ -125,8 +131,12 @@ def _sliced(documents: pa.Table, rows: int) -> Iterator[pa.Table]:
         yield documents.slice(start, rows)
 
 
-def typed(documents: pa.Table) -> pa.Table:
+def typed(documents: pa.Table, start: int = 0) -> pa.Table:
     """A table of documents, one block of many perhaps, with its columns in order; ids are not compared.
+
+    Args:
+        documents: The table.
+        start: How many documents came before it.
 
     Raises:
         DataError: There are no documents, a column is missing, or an id or text is missing.
@@ -149,8 +159,9 @@ def typed(documents: pa.Table) -> pa.Table:
             column = columns.as_texts(columns.flat(column))
         column = column.cast(pa.large_string() if name == "text" else pa.string())
         if column.null_count:
+            first = start + pc.index(column.is_null(), True).as_py()
             raise DataError(
-                f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values; fill or drop them"
+                f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values, the first at row {first}; fill or drop them"
             )
         documents = documents.drop_columns([name]).add_column(place, name, column)
     return _plain(documents)

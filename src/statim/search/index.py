@@ -130,6 +130,7 @@ class Index:
         about |= by
         place = stores.check(path, store, engine, table, overwrite=overwrite)
         large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, stores.LARGE)
+        parts = stores.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
         made = encoded(encode, model.dim, parts, vectors, progress)
         opened = stores.create(
             place, store, table, schema, made, model, about, large=large, overwrite=overwrite
@@ -220,6 +221,7 @@ class Index:
         if model is not None:
             stores.check_model(model, self._store)
         _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
+        parts = stores.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
         encode, _ = encoder(
             self.model,
             self._store.manifest.get("documents_by"),

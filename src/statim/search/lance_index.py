@@ -8,7 +8,7 @@ themselves. Rows that the index does not hold yet are compared exactly beside it
 """
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -162,10 +162,16 @@ def _probed(table: Any, built: Built, sample: Sample) -> Built:
     def deep_recall(deep: int) -> float:
         return sample.recall(partial(nearest, table, built._replace(deep=deep)), DEEP, SOME).recall
 
-    least = min(FEWEST, built.cells)
-    probes = max(least, least_effort(recall, AIM, least, built.cells)[0])
-    deep = max(probes, least_effort(deep_recall, AIM, probes, built.cells)[0])
+    probes = _fewest(recall, min(FEWEST, built.cells), built.cells)
+    deep = _fewest(deep_recall, probes, built.cells)
     return built._replace(probes=probes, deep=deep, **found[probes]._asdict())
+
+
+def _fewest(recall: Callable[[int], float], least: int, most: int) -> int:
+    """Cells that reach the aim, ``least`` or more."""
+    if recall(least) >= AIM or least == most:
+        return least
+    return max(least, least_effort(recall, AIM, min(2 * least, most), most)[0])
 
 
 def _sample(table: Any, count: int) -> Sample:

@@ -4,15 +4,15 @@
     NAME_statim             the manifest, and the files of the model
 
 A change is one transaction, so it takes place whole or not at all, whoever is killed meanwhile; one at a time changes an index.
-Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and Yashunin, 2018), by cosine, made when there are enough of them. It
-is asked where there is no filter: it finds what is near before a filter sees it, so a filtered search compares with every document that the
-filter lets through. BM25 is statim's own, worked out in SQL from the words as they are: the scores are those of every other store.
+Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and Yashunin, 2018), by cosine, made when there are enough of them
+(postgres_index.py). It is asked where there is no filter: it finds what is near before a filter sees it, so a filtered search compares
+with every document that the filter lets through. A change of many rows drops it, and makes it again when the change has taken place. BM25 is statim's own, worked out in SQL from the words as they are: the scores are those of every other store.
 """
 
 import contextlib
 import json
-import threading
-import weakref
+import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,14 +23,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim import cache as caches
-from statim.errors import DataError, InputError, ModelError
+from statim.errors import DataError, InputError, ModelError, StatimError, StorageError
 from statim.files import atomic_directory
 from statim.model import StaticModel
+from statim.search import postgres_index
 from statim.search.bm25 import stop_words, words_of
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, unit
-from statim.search.postgres_rows import TYPES, Rows, term, type_of
-from statim.search.postgres_server import Names, address, check_name, connect, errors_of
+from statim.search.postgres_rows import Layout, Rows, term
+from statim.search.postgres_server import Names, Server, address, check_name, connect, errors_of
 from statim.search.store import (
     FORMAT,
     FORMAT_VERSION,
@@ -43,17 +44,12 @@ from statim.search.store import (
     model_hash,
     origin,
 )
-from statim.search.where import Condition, read
+from statim.search.stored_columns import KEY
+from statim.search.where import Condition, read, renamed
 from statim.search.where_postgres import composed
 from statim.search.words import K1, B
 
 LOCK = "30s"  # to wait for another process that changes the index
-EXACT = 20_000  # documents up to which all are compared
-WIDEST = 2000  # dimensions that pgvector can index
-MEMORY = 2048  # MB that building it may take
-LOOKED = 200  # what an HNSW search looks at; half of it found 97.9 of a hundred among 100,000 real vectors
-BREADTH = 1000  # the most that it may look at
-SPARE = 16  # more than asked for, among which the exact scores choose
 PART = 16 << 20  # bytes of a model's file in one row
 
 
@@ -72,21 +68,18 @@ class Postgres:
 
     def __init__(self, url: str, table: str) -> None:
         check_name(table)
-        self._lock = threading.RLock()
-        self._connection = connect(url)
-        weakref.finalize(self, self._connection.close)
-        self._sql = Names(table)
-        self.place = f"{address(self._connection)}, index {table}"
+        self._server, self._sql = Server(url), Names(table)
+        with self._server.held() as connection:
+            self.place = f"{address(connection)}, index {table}"
         with errors_of(self.place):
             self.manifest: Mapping[str, Any] = self._read_manifest()
             try:
-                types = dict(self.manifest["types"])
-                self._types: dict[str, str] = {name: str(types[name]) for name in self.manifest["columns"]}
-                self.schema = pa.schema([(name, TYPES[kind]) for name, kind in self._types.items()])
+                self._layout = Layout.of(self.manifest, self.place)
                 self._stops = frozenset(self.manifest["stop_words"])
                 self._mean = self.manifest["words"] / max(1, self.manifest["documents"])
             except (KeyError, TypeError, ValueError, ZeroDivisionError):
                 raise ModelError(f"{self.place} is damaged at its manifest; build the index anew") from None
+        self.schema: pa.Schema = self._layout.schema
 
     @staticmethod
     def create(
@@ -100,14 +93,9 @@ class Postgres:
         overwrite: bool,
     ) -> None:
         """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
-        taken = [name for name in schema.names if name.startswith("statim_") or len(name.encode()) > 63]
-        if taken:
-            raise DataError(
-                f"the documents have the column {taken[0]!r}; a name in PostgreSQL has 63 bytes at most and must not begin with statim_, so rename it"
-            )
+        layout = Layout.new(schema)
         connection, names = connect(url, create=True), Names(table)
         place = f"{address(connection)}, index {table}"
-        types = {field.name: type_of(field.type) for field in schema}
         with contextlib.closing(connection), errors_of(place), connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
             there = connection.execute("SELECT to_regclass(%s), to_regclass(%s)", names.quoted(connection)).fetchone()  # fmt: skip
@@ -117,17 +105,16 @@ class Postgres:
                 raise InputError(f"{place} is a table that statim did not make; choose another name (--table)")  # fmt: skip
             new = Names(f"{table}_new")
             connection.execute(new.fill("DROP TABLE IF EXISTS {table}, {parts}"))
-            _make_tables(connection, new, types, model.dim)
+            _make_tables(connection, new, layout, model.dim)
             with _model_files(model) as folder:
                 _write_model(connection, new, folder)
                 hashed = model_hash(folder)
-            rows = Rows(types, model.dim, place, 0)
+            rows = Rows(layout, model.dim, place, 0)
             rows.copy(connection, new.table, blocks)
             connection.execute(new.fill("ALTER TABLE {table} ADD PRIMARY KEY (id)"))
             connection.execute(new.fill("CREATE UNIQUE INDEX ON {table} (statim_position)"))
             connection.execute(new.fill("CREATE INDEX ON {table} USING gin (statim_words)"))
-            hnsw = _indexed(connection, new, rows.count, model.dim)
-            manifest = {
+            manifest: dict[str, Any] = {
                 "format": FORMAT,
                 "format_version": FORMAT_VERSION,
                 "store": "postgresql",
@@ -135,15 +122,18 @@ class Postgres:
                 "documents": rows.count,
                 "dimensions": model.dim,
                 "columns": schema.names,
-                "types": types,
+                **layout.said(),
                 "weight": float(about["weight"]),
                 **origin(about),
                 "model_hash": hashed,
-                "hnsw": hnsw,
+                "hnsw": False,
+                "dead": 0,
                 "words": rows.words,
                 "next": rows.count,
                 "stop_words": sorted(stop_words()),
             }
+            if postgres_index.wanted(manifest):
+                manifest |= postgres_index.made(connection, new, rows.count, model.dim)
             _write_manifest(connection, new, manifest)
             connection.execute(names.fill("DROP TABLE IF EXISTS {table}, {parts}"))
             for old, name in ((new.table, names.table), (new.parts, names.parts)):
@@ -153,27 +143,34 @@ class Postgres:
         return int(self.manifest["documents"])
 
     def model(self) -> StaticModel:
-        """The model that made the vectors, kept in the cache; see Store."""
+        """The model that made the vectors, kept in the cache where that can be written; see Store."""
         folder = caches.folder("models") / self.manifest["model_hash"]
-        if folder.is_dir():
-            with contextlib.suppress(ModelError):
-                return load_model(folder, self.manifest, self.place)
-        with atomic_directory(folder, overwrite=True, wait=True) as new:
-            for name, content in self.run(
-                "SELECT name, content FROM {parts} WHERE name LIKE 'model/%%' ORDER BY name, part"
-            ):
-                relative = Path(name).relative_to("model")
-                if relative.is_absolute() or ".." in relative.parts:
-                    raise ModelError(f"{self.place} is damaged: the model has a file {name[:80]!r}; build the index anew")  # fmt: skip
-                (new / relative).parent.mkdir(parents=True, exist_ok=True)
-                with (new / relative).open("ab") as file:
-                    file.write(content)
+        with contextlib.suppress(ModelError, OSError):  # it is not there, or damaged
+            return load_model(folder, self.manifest, self.place)
+        try:
+            with atomic_directory(folder, overwrite=True, wait=True) as new:
+                self._copy_model(new)
+        except StorageError:
+            with tempfile.TemporaryDirectory(prefix="statim-", ignore_cleanup_errors=True) as own:
+                self._copy_model(Path(own))
+                return load_model(Path(own), self.manifest, self.place)
         return load_model(folder, self.manifest, self.place)
+
+    def _copy_model(self, folder: Path) -> None:
+        """Write the files of the model into a folder."""
+        files = "SELECT name, content FROM {parts} WHERE name LIKE 'model/%%' ORDER BY name, part"
+        for name, content in self.run(files):
+            relative = Path(name).relative_to("model")
+            if relative.is_absolute() or ".." in relative.parts:
+                raise ModelError(f"{self.place} is damaged: the model has a file {name[:80]!r}; build the index anew")  # fmt: skip
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / relative).open("ab") as file:
+                file.write(content)
 
     def run(self, text: str, values: Sequence[Any] = (), **parts: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; names in braces are the tables and other parts of it."""
-        with self._lock, errors_of(self.place):
-            found: list[tuple[Any, ...]] = self._connection.execute(
+        with self._server.held() as connection, errors_of(self.place):
+            found: list[tuple[Any, ...]] = connection.execute(
                 self._sql.fill(text, **parts), values
             ).fetchall()
             return found
@@ -185,19 +182,15 @@ class Postgres:
 
     def rows(self, positions: Positions) -> list[dict[str, Any]]:
         """The documents at some positions; see Store."""
-        names = self.schema.names
-        columns = self._sql.sql.SQL(", ").join(map(self._sql.sql.Identifier, names))
-        found = {
-            position: dict(zip(names, row, strict=True))
-            for position, *row in self.run(
-                "SELECT statim_position, {columns} FROM {table} WHERE statim_position = ANY(%s)",
-                [positions.tolist()],
-                columns=columns,
-            )
-        }
+        sql = self._sql.sql
+        columns = sql.SQL(", ").join(map(sql.Identifier, self._layout.names.values()))
+        text = "SELECT statim_position, {columns} FROM {table} WHERE statim_position = ANY(%s)"
+        found = self.run(text, [positions.tolist()], columns=columns)
+        documents = self._layout.documents([row[1:] for row in found])
+        by_position = dict(zip((row[0] for row in found), documents, strict=True))
         if len(found) < len(set(positions.tolist())):
             raise ModelError(f"{self.place} was changed meanwhile; search again")
-        return [dict(found[position]) for position in positions.tolist()]
+        return [dict(by_position[position]) for position in positions.tolist()]
 
     def matching(self, where: str) -> list[str]:
         """The ids of the documents that satisfy a condition; see Store."""
@@ -208,31 +201,38 @@ class Postgres:
     def condition(self, condition: Condition | None) -> tuple[Any, list[Any]]:
         """A condition as SQL with the values apart."""
         values: list[Any] = []
-        return composed(condition, self._sql.sql, values), values
+        stored = None if condition is None else renamed(condition, self._layout.names)
+        return composed(stored, self._sql.sql, values), values
 
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, or replace some; see Store."""
-        with self._changed() as manifest:
-            rows = Rows(self._types, manifest["dimensions"], self.place, manifest["next"])
+        with self._changed() as (connection, manifest):
+            rows = Rows(self._layout, manifest["dimensions"], self.place, manifest["next"])
             gone = (0, 0)
-            if replace:
+            if replace or manifest["hnsw"]:
                 new = self._sql.sql.Identifier("statim_new")
-                self._do("CREATE TEMPORARY TABLE {new} (LIKE {table}) ON COMMIT DROP", new=new)
-                rows.copy(self._connection, new, blocks)
+                connection.execute(
+                    self._sql.fill("CREATE TEMPORARY TABLE {new} (LIKE {table}) ON COMMIT DROP", new=new)
+                )
+                rows.copy(connection, new, blocks)
                 twice = self.run("SELECT id FROM {new} GROUP BY id HAVING count(*) > 1 LIMIT 1", new=new)
                 if twice:
                     raise DataError(f"the id {twice[0][0][:80]!r} stands twice; ids must differ")
-                gone = self._gone("WHERE id IN (SELECT id FROM {new})", [], new=new)
-                self._do("INSERT INTO {table} SELECT * FROM {new}", new=new)
+                if rows.count > postgres_index.SHARE * manifest["documents"]:
+                    self._drop_index(connection, manifest)
+                if replace:
+                    gone = self._gone("WHERE id IN (SELECT id FROM {new})", [], new=new)
+                connection.execute(self._sql.fill("INSERT INTO {table} SELECT * FROM {new}", new=new))
             else:
-                rows.copy(self._connection, self._sql.table, blocks)
+                rows.copy(connection, self._sql.table, blocks)
             manifest["documents"] += rows.count - gone[0]
             manifest["words"] += rows.words - gone[1]
             manifest["next"] += rows.count
+            manifest["dead"] += gone[0]
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; see Store."""
-        with self._changed() as manifest:
+        with self._changed() as (_, manifest):
             count, length = self._gone("WHERE id = ANY(%s)", [[name for name in ids if "\0" not in name]])
             if count == manifest["documents"]:
                 raise InputError(
@@ -240,6 +240,7 @@ class Postgres:
                 )
             manifest["documents"] -= count
             manifest["words"] -= length
+            manifest["dead"] += count
         return count
 
     def _gone(self, which: str, values: list[Any], **parts: Any) -> tuple[int, int]:
@@ -248,29 +249,63 @@ class Postgres:
         ((count, length),) = self.run(f"{text} SELECT count(*), coalesce(sum(length), 0) FROM gone", values, **parts)  # fmt: skip
         return int(count), int(length)
 
-    def _do(self, text: str, **parts: Any) -> None:
-        self._connection.execute(self._sql.fill(text, **parts))
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """A transaction: the connection, and the manifest, locked, to be changed, and written when the block ends well."""
+        with self._server.held() as connection, errors_of(self.place):
+            with self._locked(connection) as manifest:
+                yield connection, manifest
+                if manifest["hnsw"] and manifest["dead"] > postgres_index.SHARE * manifest["documents"]:
+                    self._drop_index(connection, manifest)
+            if postgres_index.wanted(self.manifest) and not self.manifest["hnsw"]:
+                self._make_index(connection)
 
     @contextlib.contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
-        """A transaction; the manifest is locked, to be changed, and written when the block ends well."""
-        with self._lock, errors_of(self.place), self._connection.transaction():
-            self._do(f"SET LOCAL lock_timeout = '{LOCK}'")
-            manifest = dict(self._read_manifest(" FOR UPDATE"))
+    def _locked(self, connection: Any) -> Iterator[dict[str, Any]]:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
+            manifest = {"dead": 0, **self._read_manifest(" FOR UPDATE")}
             if manifest["model_hash"] != self.manifest["model_hash"]:
                 raise InputError(f"{self.place} was built anew meanwhile; open it again")
             yield manifest
-            if not manifest["hnsw"]:
-                manifest["hnsw"] = _indexed(self._connection, self._sql, manifest["documents"], manifest["dimensions"])  # fmt: skip
-            _write_manifest(self._connection, self._sql, manifest)
+            _write_manifest(connection, self._sql, manifest)
         self.manifest = manifest
+
+    def _drop_index(self, connection: Any, manifest: dict[str, Any]) -> None:
+        """Drop the HNSW index, if that can be done."""
+        if manifest["hnsw"] and postgres_index.dropped(connection, self._sql):
+            connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
+            left = postgres_index.without(manifest)
+            manifest.clear()
+            manifest.update(left)
+
+    def _make_index(self, connection: Any) -> None:
+        """Make the HNSW index of a table in which a change has taken place.
+
+        In a transaction of its own: an index holds the rows too that its own transaction has deleted. Until it is made, and where it
+        cannot be, searches compare with every vector.
+        """
+        if self.manifest["dead"]:
+            postgres_index.vacuumed(connection, self._sql)
+        try:
+            with errors_of(self.place), self._locked(connection) as manifest:
+                if postgres_index.wanted(manifest) and not manifest["hnsw"]:
+                    manifest |= postgres_index.made(
+                        connection, self._sql, manifest["documents"], manifest["dimensions"]
+                    )
+        except StatimError as error:
+            warnings.warn(
+                f"the change has taken place, but without an HNSW index: {error} (searches compare with every vector until it is made)",
+                RuntimeWarning, stacklevel=4,
+            )  # fmt: skip
 
     def _read_manifest(self, ending: str = "") -> dict[str, Any]:
         from psycopg import errors
 
         text = "SELECT content FROM {parts} WHERE name = %s AND part = 0" + ending
         try:
-            found = self._connection.execute(self._sql.fill(text), [MANIFEST]).fetchone()
+            with self._server.held() as connection:
+                found = connection.execute(self._sql.fill(text), [MANIFEST]).fetchone()
         except errors.UndefinedTable:
             found = None
         if found is None:
@@ -282,7 +317,7 @@ class Postgres:
 
     def refresh(self) -> tuple[int, float]:
         """How many documents there are now, and their mean length in words."""
-        with self._lock, errors_of(self.place):
+        with errors_of(self.place):
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
 
@@ -299,9 +334,10 @@ class Postgres:
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         self.refresh()
-        hidden = ("types", "words", "next", "stop_words")
+        hidden = ("types", "words", "next", "stop_words", "dead", KEY)
         known = {name: value for name, value in self.manifest.items() if name not in hidden}
-        names = self._sql.quoted(self._connection)
+        with self._server.held() as connection:
+            names = self._sql.quoted(connection)
         (size,) = self.run("SELECT pg_total_relation_size(%s::regclass) + pg_total_relation_size(%s::regclass)", names)[0]  # fmt: skip
         return {"path": self.place, **known, "bytes": int(size)}
 
@@ -322,20 +358,15 @@ class _Vectors:
         scores = np.full((len(asked), k), -np.inf, np.float32)
         positions = np.full((len(asked), k), -1, np.int64)
         where, values = self._store.condition(self._condition)
-        by_index = self._condition is None and self._store.manifest["hnsw"] and count > EXACT
-        by_index = by_index and 2 * (k + SPARE) <= BREADTH
-        if by_index:
-            self._store.run("SELECT set_config('hnsw.ef_search', %s, false)", [str(max(LOOKED, 2 * (k + SPARE)))])  # fmt: skip
-        # an expression is no longer what the index sorts by
-        order = "statim_vector <=> %s::vector" if by_index else "(statim_vector <=> %s::vector) + 0"
-        text = f"SELECT statim_position, statim_vector FROM {{table}} WHERE statim_vector IS NOT NULL AND {{where}} ORDER BY {order} LIMIT %s"
+        by_index = self._condition is None and self._store.manifest["hnsw"] and count > postgres_index.EXACT
+        effort = self._store.manifest.get("effort", postgres_index.LOOKED) if by_index else None
+
+        def ask(text: str, given: Sequence[Any]) -> list[tuple[Any, ...]]:
+            return self._store.run(text, given, where=where)
+
         for i in np.flatnonzero(~zero):
-            found = self._store.run(text, [*values, _spelt(asked[i]), k + SPARE], where=where)
-            if found:
-                places = np.array([row[0] for row in found], np.int64)
-                exact = _dots([row[1] for row in found], asked[i])
-                best = np.lexsort((places, -exact))[:k]
-                scores[i, : len(best)], positions[i, : len(best)] = exact[best], places[best]
+            places, found = postgres_index.nearest(ask, asked[i], k, effort, values)
+            scores[i, : len(places)], positions[i, : len(places)] = found, places
         return scores, positions
 
     def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
@@ -345,7 +376,7 @@ class _Vectors:
         for query, row, out in zip(asked, positions, scores, strict=True):
             found = self._store.run(text, [row[row >= 0].tolist()])
             if found:
-                exact = dict(zip([place for place, _ in found], _dots([v for _, v in found], query), strict=True))  # fmt: skip
+                exact = dict(zip([place for place, _ in found], postgres_index.cosines([v for _, v in found], query), strict=True))  # fmt: skip
                 out[:] = [exact.get(place, 0) for place in row.tolist()]
         return scores
 
@@ -414,21 +445,12 @@ class _WordsOf:
         return self._store.run(text, [list(terms), *values, *numbers, *last], where=where)
 
 
-def _indexed(connection: Any, names: Names, count: int, dim: int) -> bool:
-    """Make the HNSW index where there are enough documents for it; gives whether it was made."""
-    if count <= EXACT or dim > WIDEST:
-        return False
-    # several workers would share memory that small servers do not have; a graph beyond its memory takes many times as long
-    connection.execute("SET LOCAL max_parallel_maintenance_workers = 0")
-    memory = min(MEMORY, 64 + count * (4 * dim + 512) // 2**20)
-    connection.execute(f"SET LOCAL maintenance_work_mem = '{memory}MB'")
-    connection.execute(names.fill("CREATE INDEX ON {table} USING hnsw (statim_vector vector_cosine_ops)"))
-    return True
-
-
-def _make_tables(connection: Any, names: Names, types: Mapping[str, str], dim: int) -> None:
+def _make_tables(connection: Any, names: Names, layout: Layout, dim: int) -> None:
     sql = names.sql
-    columns = [sql.SQL(f"{{}} {kind}").format(sql.Identifier(name)) for name, kind in types.items()]
+    columns = [
+        sql.SQL(f"{{}} {kind}").format(sql.Identifier(layout.names[name]))
+        for name, kind in layout.types.items()
+    ]
     text = "CREATE TABLE {table} ({columns}, statim_position bigint NOT NULL, statim_vector vector({dim}), statim_words text[] NOT NULL)"
     connection.execute(names.fill(text, columns=sql.SQL(", ").join(columns), dim=sql.Literal(dim)))
     connection.execute(
@@ -458,13 +480,3 @@ def _write_model(connection: Any, names: Names, folder: Path) -> None:
 def _write_manifest(connection: Any, names: Names, manifest: Mapping[str, Any]) -> None:
     text = "INSERT INTO {parts} VALUES (%s, 0, %s) ON CONFLICT (name, part) DO UPDATE SET content = excluded.content"
     connection.execute(names.fill(text), [MANIFEST, json.dumps(manifest).encode()])
-
-
-def _spelt(vector: Floats) -> str:
-    return "[" + ",".join(map(repr, vector.tolist())) + "]"
-
-
-def _dots(vectors: list[Any], query: Floats) -> Floats:
-    some = np.stack([np.asarray(v.to_numpy() if hasattr(v, "to_numpy") else v, np.float32) for v in vectors])
-    exact: Floats = (some * query.astype(np.float64)).sum(axis=1).astype(np.float32)
-    return exact

@@ -1,7 +1,10 @@
-"""A PostgreSQL server: connections to it, the names of an index's tables, and its errors as one sentence."""
+"""A PostgreSQL server: a connection to it for each process, the names of an index's tables, and its errors as one sentence."""
 
 import contextlib
+import os
 import re
+import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +34,47 @@ class Names:
     def quoted(self, connection: Any) -> list[str]:
         """The tables as they stand in a statement."""
         return [name.as_string(connection) for name in (self.table, self.parts)]
+
+
+class Server:
+    """A database, to which each process has one connection of its own: a child that was forked does not use its parent's.
+
+    Args:
+        url: postgresql://user:password@host:port/database.
+
+    Raises:
+        StorageError: There is no server, it lets nobody in, or it has no extension vector.
+        InputError: The address cannot be read.
+        DependencyError: psycopg or pgvector is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._open()
+
+    def _open(self) -> None:
+        self._process, self._lock = os.getpid(), threading.RLock()
+        self._connection = connect(self._url)
+        weakref.finalize(self, _close, self._connection, self._process)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Any]:
+        """The connection, for this thread alone."""
+        if os.getpid() != self._process:
+            self._open()
+        with self._lock:
+            yield self._connection
+
+
+def _close(connection: Any, process: int) -> None:
+    """Close a connection in the process that opened it; elsewhere that would end the session of that process."""
+    if os.getpid() == process:
+        connection.close()
+    else:
+        _parents.append(connection)
+
+
+_parents: list[Any] = []  # connections that were opened by this process's parent: never closed, never used
 
 
 def check_name(table: str) -> None:

@@ -156,11 +156,15 @@ def to_json(column: pa.ChunkedArray) -> list[str | None]:
     return [None if value is None else json.dumps(_spelt(value), ensure_ascii=False) for value in values]
 
 
-def from_json(texts: Iterable[Any], kind: pa.DataType) -> pa.Array:
-    """The values of a type that ``to_json`` has written, as texts or read already."""
+def from_json(texts: Iterable[str | None], kind: pa.DataType) -> pa.Array:
+    """The values of a type that ``to_json`` has written."""
+    return from_values([None if text is None else json.loads(text) for text in texts], kind)
+
+
+def from_values(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    """Likewise, of JSON that has been read."""
     known = plain(kind)
-    read = (json.loads(text) if isinstance(text, str) else text for text in texts)
-    return pa.array([_revived(value, known) for value in read], known).cast(kind)
+    return pa.array([_revived(value, known) for value in values], known).cast(kind)
 
 
 def _spelt(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Which store an index is in, told by its address and what lies there."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from statim.files import check_output, read_errors
 from statim.model import StaticModel
 from statim.search import engines
 from statim.search.store import Block, Store, model_hash, read_manifest
+from statim.search.tuning import AIM, DEPTH
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +55,24 @@ def check(
     return check_output(path, overwrite=overwrite)
 
 
+def checked(place: str | Path, parts: "Iterator[pa.Table]", *, stream: bool) -> "Iterator[pa.Table]":
+    """Documents that the store at a place can keep; where it cannot keep any, all are looked at before the first is given.
+
+    Args:
+        place: Where the index is or will be.
+        parts: Documents, some at a time.
+        stream: They may be more than memory holds.
+
+    Raises:
+        DataError: A row cannot be kept; the message names it.
+    """
+    if not is_database(place):
+        return parts
+    from statim.search.postgres_rows import checked as looked_at
+
+    return looked_at(parts, stream=stream)
+
+
 def create(
     place: str | Path,
     store: str | None,
@@ -70,16 +90,28 @@ def create(
         from statim.search.postgres import Postgres
 
         Postgres.create(place, table, schema, blocks, model, about, overwrite=overwrite)
-        return Postgres(place, table)
+        return _measured(Postgres(place, table))
     if store == "lancedb" or (store is None and large and "engine" not in about):
         from statim.search.lance import Lance
 
         Lance.create(place, schema, blocks, model, about, overwrite=overwrite)
-        return Lance(place)
+        return _measured(Lance(place))
     from statim.search.folder import Folder
 
     Folder.create(place, blocks, model, about, overwrite=overwrite)
     return Folder(place)
+
+
+def _measured(store: Store) -> Store:
+    """Warn where a store's index finds less than it should."""
+    found = store.info().get("recall")
+    if found is not None and found < AIM:
+        warnings.warn(
+            f"{store.place} finds {found:.1%} of the {DEPTH} nearest documents, less than the {AIM:.1%} aimed at; "
+            "a folder with --engine exact finds all",
+            RuntimeWarning, stacklevel=4,
+        )  # fmt: skip
+    return store
 
 
 def opened(path: str | Path, version: int | None, table: str) -> Store:
