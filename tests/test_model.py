@@ -314,6 +314,48 @@ def test_vectors_in_fewer_bits(model, texts):
     assert np.array_equal(halves, full.astype(np.float16))
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "number"),
+    [
+        (65520, "float16", 1),
+        (-7e4, "float16", 1),
+        (7e4, "float16", 3000),
+        (3e38, "int8", 3000),
+        (3e38, "binary", 3000),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused_by_text(value, dtype, number, backends):
+    tokenizer = backends["WordLevel"]
+    rows = np.ones((tokenizer.get_vocab_size(), 3), np.float32)
+    word = next(word for word, row in tokenizer.get_vocab().items() if word.isalpha() and row > 1)
+    rows[tokenizer.token_to_id(word), 1] = value
+    model = StaticModel(rows, tokenizer, Settings(normalize=False))
+    texts = ["."] * number + [f"{word} {word}"]
+    with pytest.raises(
+        InputError, match=rf"vector of text {number:,} holds .* does not fit {dtype}; take float32"
+    ):
+        model.encode(texts, dtype=dtype)
+    with pytest.raises(InputError, match=f"vector of text {number + 7:,} "):
+        model.encode(texts, dtype=dtype, first=7)
+    assert model.encode(texts[:-1], dtype=dtype).shape == (number, 1 if dtype == "binary" else 3)
+    if dtype == "float16":
+        rows[:] = np.clip(rows, -65519, 65519)
+        assert (
+            np.abs(StaticModel(rows, tokenizer, Settings(normalize=False)).encode(texts, dtype=dtype)).max()
+            == 65504
+        )
+        assert np.isfinite(model.encode(texts, dtype=dtype, normalize=True)).all()
+
+
+def test_zeros_stay_zeros_in_every_type(backends):
+    rows = np.zeros((backends["WordLevel"].get_vocab_size(), 9), np.float32)
+    rows[1:] = 1e-40  # as zeros: what 127 is divided by would overflow
+    model = StaticModel(rows, backends["WordLevel"], Settings(normalize=False))
+    for dtype in ("float16", "int8"):
+        assert not model.encode(["", ". .", "x"], dtype=dtype).any()
+    assert not model.encode("", dtype="binary").any()
+
+
 def test_very_small_and_very_large_vectors_keep_their_direction():
     backend = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
     model = StaticModel(np.array([[3e-30, 4e-30], [3e37, 4e37], [0, 0]]), backend)

@@ -136,10 +136,23 @@ class StaticModel:
 
     @functools.cached_property
     def hash(self) -> str:
-        """A hash of all that decides the vectors (table, tokenizer, settings), in hexadecimal; the same wherever the model lies."""
-        digest = hashlib.sha256(self._parts.table.data)
-        if self._parts.scales is not None:
-            digest.update(self._parts.scales.data)
+        """A hash of all that decides the vectors (table, tokenizer, settings), in hexadecimal.
+
+        It is the same wherever the model lies, and before and after it is saved: rows that change no vector do not count.
+        """
+        return self._hash(self._parts.counting_rows())
+
+    def matches_hash(self, value: str) -> bool:
+        """Whether ``value`` is this model's hash, or the one that statim 0.1 gave: with the rows that change no vector."""
+        parts = self._parts
+        return value == self.hash or value == self._hash(
+            array for array in (parts.table, parts.scales) if array is not None
+        )
+
+    def _hash(self, arrays: Iterable[npt.NDArray[Any]]) -> str:
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(array.data)
         digest.update(self.tokenizer.hash.encode())
         ways = dataclasses.asdict(self.settings) | {"prompts": sorted(self.settings.prompts.items())}
         digest.update(repr([ways[name] for name in sorted(ways) if name not in ABOUT]).encode())
@@ -177,6 +190,7 @@ class StaticModel:
         threads: int | None = None,
         progress: bool = False,
         prompt: str | None = None,
+        first: int = 0,
     ) -> Vectors:
         """Turn texts into vectors.
 
@@ -189,14 +203,15 @@ class StaticModel:
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
             progress: Show a progress bar on a terminal.
             prompt: Text put before each text.
+            first: The number of the first text, for error messages.
 
         Returns:
             (n, dim) vectors, or (dim,) for one str; of ``binary`` (n, ceil(dim / 8)) uint8, the first dimension in the highest
             bit. A text without tokens gives a zero vector.
 
         Raises:
-            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, or a text is not a str; the
-                message names its position.
+            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, a text is not a str, or its
+                vector holds a number that does not fit ``float16`` (65,504 at most); the message names its position.
         """
         given = Texts.of(texts)
         dim = self._check_dim(dim)
@@ -208,7 +223,7 @@ class StaticModel:
 
         def encode(item: tuple[int, list[str]]) -> Vectors:
             position, chunk = item
-            tokens = self._tokenize_chunk(chunk, position, prompt, workers)
+            tokens = self._tokenize_chunk(chunk, first + position, prompt, workers)
             # straight into its place, so that fresh memory is touched once, by the thread that fills it
             rows = (
                 np.empty((len(chunk), columns), kind)
@@ -218,7 +233,7 @@ class StaticModel:
             wide = rows if dtype == "float32" else np.empty((len(chunk), dim), np.float32)
             self._pool_into(wide, tokens, normalize, compiled=position > 0 or len(chunk) > FEW)
             if wide is not rows:
-                quantize_vectors(wide, dtype, rows)
+                quantize_vectors(wide, dtype, rows, first=first + position)
             return rows
 
         few = given.length is not None and given.length <= FEW
@@ -250,12 +265,11 @@ class StaticModel:
         """Write the vectors of ``tokens`` to ``out``, (n, dim) float32, at their first dim dimensions."""
         table, scales = self._parts.table, self._parts.scales
         tokens.check(len(table))
-        unknown = self.tokenizer.unknown_id if self.settings.drop_unknown else None
         if compiled:
             from statim.kernels.pool import pool as function
         else:
             function = pool_few
-        dropped = -1 if unknown is None else unknown
+        dropped = -1 if self._parts.dropped is None else self._parts.dropped
         function(table, scales, tokens.ids, tokens.offsets, dropped, normalize, out)
 
     def pool(

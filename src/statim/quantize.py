@@ -1,7 +1,7 @@
 """Tables and vectors in fewer bits.
 
 A table of int8 has a scale for each row: its largest number is 127 times the scale. A vector of int8 has its largest number at
-127: its direction is kept, its length is not. A binary vector keeps the signs, one bit each (Charikar 2002; as "ubinary" in
+127 (zeros, and what is below 1e-36, become zeros): its direction is kept, its length is not. A binary vector keeps the signs, one bit each (Charikar 2002; as "ubinary" in
 sentence-transformers).
 """
 
@@ -14,6 +14,11 @@ from statim.errors import InputError, ModelError
 
 TABLES = ("float32", "float16", "int8")
 VECTORS = ("float32", "float16", "int8", "binary")
+
+HALF_OVERFLOW = 65520  # this and what is larger rounds to an infinite float16
+SMALLEST = 127 / float(
+    np.finfo(np.float32).max
+)  # of an int8 vector's largest number: 127 divided by less overflows
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,19 +75,30 @@ def storage(dtype: str) -> str:
     return "uint8" if dtype == "binary" else dtype
 
 
-def quantize_vectors(vectors: Floats, dtype: str, out: npt.NDArray[Any]) -> None:
+def quantize_vectors(vectors: Floats, dtype: str, out: npt.NDArray[Any], *, first: int = 0) -> None:
     """Write vectors in fewer bits.
 
     Args:
         vectors: (n, dim) float32.
         dtype: One of VECTORS; but see the module for what int8 and binary keep.
         out: (n, dim) of that type, written; for binary (n, ceil(dim / 8)) uint8, the first dimension in the highest bit.
+        first: The number of the first vector, for messages.
+
+    Raises:
+        InputError: A number is NaN, infinite, or too large for float16.
     """
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, None]
+    limit = HALF_OVERFLOW if dtype == "float16" else np.inf
+    if not (largest < limit).all():
+        row = int(np.flatnonzero(~(largest < limit))[0])
+        raise InputError(
+            f"the vector of text {first + row:,} holds {largest[row, 0]:.6g}, which does not fit {dtype}; "
+            "take float32, or vectors of length 1 (normalize)"
+        )
     if dtype == "binary":
         out[:] = np.packbits(vectors > 0, axis=1)
     elif dtype == "int8":
-        largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, None]
-        scaled = vectors * (np.float32(127) / np.where(largest > 0, largest, 1))
+        scaled = vectors * (np.float32(127) / np.where(largest > SMALLEST, largest, np.inf))
         out[:] = np.rint(scaled, out=scaled)
     else:
         out[:] = vectors

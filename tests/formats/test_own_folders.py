@@ -16,6 +16,7 @@ from statim import StaticModel
 from statim.errors import InputError, ModelError
 from statim.formats import huggingface
 from statim.settings import Settings
+from statim.teacher import is_transformer
 from statim.tensors import load_tensors, save_tensors
 from statim.vocabulary import grow, prune
 
@@ -331,16 +332,50 @@ def test_the_present_format_has_a_golden_folder():
     assert f"format-{huggingface.VERSION}" in [folder.name for folder in GOLDEN]
 
 
-@pytest.mark.parametrize("kind", ["WordPiece", "Unigram"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("int8", 3e-5), ("float16", 2e-3)])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", ["WordPiece", "Unigram", "BPE"])
+@pytest.mark.parametrize(("dtype", "theirs"), [("int8", 3e-5), ("float16", 2e-3)])
 def test_three_libraries_read_a_quantized_table(
-    dtype, tolerance, kind, small, table, texts, apart, tmp_path, by_sentence_transformers, by_model2vec
+    dtype,
+    theirs,
+    kind,
+    normalize,
+    small,
+    table,
+    texts,
+    apart,
+    tmp_path,
+    by_sentence_transformers,
+    by_model2vec,
 ):
-    """The others compute in float16 where the table is; in that of sentence-transformers an empty text is NaN."""
-    tokenizer, some = small[kind], [text for text in texts[:1200] if text]
-    model = StaticModel(table(tokenizer, zero=unknown_id(tokenizer)), tokenizer).quantize(dtype)
+    """model2vec computes in float16 where the table is; sentence-transformers does not, so nothing is NaN there."""
+    tokenizer, some = small[kind], [*texts[:1200], *["", " ", "\t\n"]]
+    zero = unknown_id(tokenizer)
+    model = StaticModel(table(tokenizer, zero=zero), tokenizer, Settings(normalize)).quantize(dtype)
     model.save(tmp_path / "model")
     again, expected = StaticModel.load(tmp_path / "model"), model.encode(some)
     assert (again.dtype, np.array_equal(again.encode(some), expected)) == (dtype, True)
-    assert apart(expected, by_sentence_transformers(tmp_path / "model", some), some) < tolerance
-    assert apart(expected, by_model2vec(tmp_path / "model", some), some) < tolerance
+    assert not expected[1200].any()
+    by_other = by_sentence_transformers(tmp_path / "model", some)
+    assert apart(expected, by_other, some) < (TOLERANCE if dtype == "float16" else theirs)
+    assert not by_other[1200].any()
+    if normalize or zero is None:  # else the lengths differ, since model2vec drops unknown tokens
+        assert apart(expected, by_model2vec(tmp_path / "model", some), some) < theirs
+
+
+def test_other_programs_learn_from_config_json_what_the_folder_is(small, table, tmp_path):
+    StaticModel(table(small["BPE"]), small["BPE"]).save(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["model_type"] == "model2vec"
+    assert not is_transformer(tmp_path / "model")
+
+
+def test_a_float16_folder_without_weights_still_loads(small, table, texts, tmp_path):
+    model = StaticModel(table(small["BPE"]), small["BPE"]).quantize("float16")
+    model.save(tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    arrays, metadata = load_tensors(file)
+    save_tensors(file, {"embeddings": arrays["embeddings"].copy()}, metadata)
+    again = StaticModel.load(tmp_path / "model")
+    assert (again.dtype, again.hash) == ("float16", model.hash)
+    assert np.array_equal(again.encode(texts), model.encode(texts))

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,7 +87,12 @@ def encode(
     def encoded(skip: int) -> Generator[tuple[Any, Any], None, None]:
         """Blocks of texts and their vectors: read on one thread, encoded on others, handed to this one to write."""
         blocks = ahead(in_blocks(read_texts(sources, column), rows, skip))
-        return ahead((texts, loaded.encode(texts, **ways, threads=threads)) for texts in blocks)
+        return ahead(with_vectors(blocks, skip))
+
+    def with_vectors(blocks: Iterable[Any], first: int) -> Generator[tuple[Any, Any], None, None]:
+        for texts in blocks:
+            yield texts, loaded.encode(texts, **ways, threads=threads, first=first)
+            first += len(texts)
 
     started, before, count = time.perf_counter(), 0, 0
     with Progress("encode", total=None, unit="texts", show=progress) as bar:

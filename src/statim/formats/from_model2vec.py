@@ -11,6 +11,7 @@ from statim.formats import card
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
 
+MODEL_TYPE = "model2vec"
 MAX_LENGTH = 512  # what model2vec takes when config.json does not say
 NORMALIZE = False
 LONGEST = (1 << 63) - 1  # characters; no text has as many
@@ -18,7 +19,7 @@ LONGEST = (1 << 63) - 1  # characters; no text has as many
 
 def is_written_here(config: dict[str, Any]) -> bool:
     """Whether a config.json says outright that model2vec wrote it."""
-    return config.get("model_type") == "model2vec" or config.get("architectures") == ["StaticModel"]
+    return config.get("model_type") == MODEL_TYPE or config.get("architectures") == ["StaticModel"]
 
 
 def read_settings(folder: Path, tokenizer: Tokenizer) -> Settings:

@@ -1,7 +1,7 @@
 """Folders that statim, sentence-transformers and model2vec load alike; and those that the other two wrote.
 
     model.safetensors                   ``embeddings``, one row per token id: float32, float16, or int8 with ``weights``, a float32 scale
-                                        for each row
+                                        for each row (of float16, ones)
     tokenizer.json                      without padding; with a truncation only where the model has a max_tokens
     config.json                         for model2vec; and all settings, in ``statim``, with the version of this format
     modules.json, 1_Normalize/          for sentence-transformers
@@ -71,6 +71,7 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
         save_tensors(new / "model.safetensors", _arrays(parts), {MARK: str(VERSION)})
         (new / "tokenizer.json").write_text(_tokenizer_json(parts), encoding="utf-8")
         write_json(new / "config.json", {
+            "model_type": from_model2vec.MODEL_TYPE,  # by which other programs know how to load the folder
             "normalize": settings.normalize,
             "max_length": settings.max_tokens,
             "embedding_dtype": parts.table.dtype.name,
@@ -159,15 +160,19 @@ def check_static(folder: Path) -> list[dict[str, Any]] | None:
 
 def _arrays(parts: Parts) -> dict[str, Array]:
     """The table as three libraries want it: as many rows as token ids, and none that must not count."""
-    tokenizer, settings = parts.tokenizer, parts.settings
-    table = parts.table[: tokenizer.vocabulary_size]
-    unknown = tokenizer.unknown_id if settings.drop_unknown else None
-    if unknown is not None and table[unknown].any():
+    tokenizer, dropped = parts.tokenizer, parts.dropped
+    table, scales = parts.table[: tokenizer.vocabulary_size], parts.scales
+    if dropped is not None and table[dropped].any():
         table = table.copy()
-        table[unknown] = 0
+        table[dropped] = 0
     arrays: dict[str, Array] = {"embeddings": table}
-    if parts.scales is not None:
-        arrays["weights"] = parts.scales[: len(table)]
+    if scales is not None:
+        arrays["weights"] = scales[: len(table)].copy()
+        if dropped is not None:
+            arrays["weights"][dropped] = 0
+    elif table.dtype == np.float16:
+        # any weights make sentence-transformers compute in float32; in float16 it gives NaN for a text without tokens
+        arrays["weights"] = np.ones(len(table), np.float16)
     if len(tokenizer.vocabulary) != len(table):
         # Ids with gaps: model2vec wants a row for each token and no more, unless there is a mapping
         arrays["mapping"] = np.arange(len(table), dtype=np.int64)
@@ -194,9 +199,7 @@ def _differences(parts: Parts) -> str:
     if settings.max_tokens is not None or settings.max_characters is not None:
         said.append("but for long texts, which model2vec also cuts by characters")
     if parts.table.dtype == np.float16:
-        said.append(
-            "but that the other two compute in float16, and sentence-transformers gives NaN for a text without tokens"
-        )
+        said.append("but that model2vec computes in float16")
     return "; ".join(said)
 
 

@@ -1,5 +1,6 @@
 """What every format reads and writes: a table, a tokenizer and settings."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,21 @@ class Parts:
             raise ModelError(
                 f"the table holds NaN or infinity in row {row:,}; every number must be finite, so make the table anew"
             )
+
+    @property
+    def dropped(self) -> int | None:
+        """The id that never counts in a mean, so that its row changes no vector; None where every id counts."""
+        return self.tokenizer.unknown_id if self.settings.drop_unknown else None
+
+    def counting_rows(self) -> Iterator[npt.NDArray[Any]]:
+        """The table in pieces, then the scales, as they are saved: rows that change no vector are zeros or left out."""
+        end, dropped = self.tokenizer.vocabulary_size, self.dropped
+        for array in (self.table, self.scales):
+            if array is not None and dropped is None:
+                yield array[:end]
+            elif array is not None and dropped is not None:
+                after = dropped + 1
+                yield from (array[:dropped], np.zeros_like(array[dropped:after]), array[after:end])
 
 
 def not_finite(table: npt.NDArray[np.floating[Any]]) -> int | None:

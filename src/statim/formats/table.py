@@ -46,8 +46,8 @@ class Stored:
     def rows(self, tokens: int) -> tuple[Array, npt.NDArray[np.float32] | None]:
         """One row per token id, as model2vec reads it, and for int8 the scale of each.
 
-        A table of float32, float16, or int8 with float32 weights is taken as it is, memory-mapped. Any other way of storing
-        it is unfolded to float32.
+        A table of float32, float16 (with weights of 1 or none), or int8 with float32 weights is taken as it is,
+        memory-mapped. Any other way of storing it is unfolded to float32.
 
         Args:
             tokens: Rows wanted; at most ``self.tokens``.
@@ -60,7 +60,8 @@ class Stored:
         """
         if self.mapping is None:
             as_it_is = np.require(self.table, requirements=["C", "A"])
-            if self.weights is None and self.table.dtype.name in ("float32", "float16"):
+            plain = self.weights is None or bool((self.weights == 1).all())
+            if plain and self.table.dtype.name in ("float32", "float16"):
                 return as_it_is, None
             if self.table.dtype == np.int8:
                 scales = cast(npt.NDArray[np.float32], self.weights)

@@ -230,7 +230,7 @@ class Classifier:
         """
         path = Path(path)
         said = _read_manifest(path)
-        if said["model_hash"] != model.hash:
+        if not model.matches_hash(said["model_hash"]):
             raise ModelError(
                 f"{path} was fitted to the vectors of another model, or of this one before it changed; "
                 "name the model that it was fitted with, or fit it anew (statim classify fit)"
