@@ -291,13 +291,19 @@ class StaticModel:
         self._pool_into(out, tokens, normalize, compiled=compiled)
         return out
 
-    def encode_query(self, texts: str | Iterable[str], **options: Any) -> Vectors:
-        """``encode`` with the model's ``query`` prompt before each text, where it has one."""
-        return self.encode(texts, prompt=self.settings.prompts.get("query"), **options)
+    def encode_query(
+        self, texts: str | Iterable[str], *, prompt: str | None = None, **options: Any
+    ) -> Vectors:
+        """``encode`` with ``prompt``, or else the model's ``query`` prompt, before each text, where it has one."""
+        prompt = self.settings.prompts.get("query") if prompt is None else prompt
+        return self.encode(texts, prompt=prompt, **options)
 
-    def encode_document(self, texts: str | Iterable[str], **options: Any) -> Vectors:
-        """``encode`` with the model's ``document`` prompt before each text, where it has one."""
-        return self.encode(texts, prompt=self.settings.prompts.get("document"), **options)
+    def encode_document(
+        self, texts: str | Iterable[str], *, prompt: str | None = None, **options: Any
+    ) -> Vectors:
+        """``encode`` with ``prompt``, or else the model's ``document`` prompt, before each text, where it has one."""
+        prompt = self.settings.prompts.get("document") if prompt is None else prompt
+        return self.encode(texts, prompt=prompt, **options)
 
     def similarity(self, a: Any, b: Any) -> npt.NDArray[np.float32]:
         """Cosine similarities between all of ``a`` and all of ``b``.

@@ -262,6 +262,7 @@ class Teacher:
         cache: bool = True,
         progress: bool = False,
         threads: int | None = None,
+        prompt: str | None = None,
     ) -> Floats:
         """Turn texts into vectors of length 1.
 
@@ -270,6 +271,7 @@ class Teacher:
             cache: Keep the vectors on disk, and take them from there the next time.
             progress: Show a progress bar on a terminal.
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand. Vectors do not depend on it.
+            prompt: Text put before each text; None takes the model's default prompt, where it has one.
 
         Returns:
             (n, d) float32, or (d,) for one str.
@@ -277,7 +279,7 @@ class Teacher:
         Raises:
             InputError: A text is not a str; the message names its position.
         """
-        return self._encode(texts, "text", cache=cache, progress=progress, threads=threads)
+        return self._encode(texts, "text", prompt, cache=cache, progress=progress, threads=threads)
 
     def encode_query(
         self,
@@ -286,9 +288,10 @@ class Teacher:
         cache: bool = True,
         progress: bool = False,
         threads: int | None = None,
+        prompt: str | None = None,
     ) -> Floats:
-        """``encode`` with the model's prompt for queries, where it has one."""
-        return self._encode(texts, "query", cache=cache, progress=progress, threads=threads)
+        """``encode`` with ``prompt``, or else the model's prompt for queries, where it has one."""
+        return self._encode(texts, "query", prompt, cache=cache, progress=progress, threads=threads)
 
     def encode_document(
         self,
@@ -297,9 +300,10 @@ class Teacher:
         cache: bool = True,
         progress: bool = False,
         threads: int | None = None,
+        prompt: str | None = None,
     ) -> Floats:
-        """``encode`` with the model's prompt for documents, where it has one."""
-        return self._encode(texts, "document", cache=cache, progress=progress, threads=threads)
+        """``encode`` with ``prompt``, or else the model's prompt for documents, where it has one."""
+        return self._encode(texts, "document", prompt, cache=cache, progress=progress, threads=threads)
 
     def embed_tokens(
         self, token_ids: npt.ArrayLike, *, progress: bool = False, threads: int | None = None
@@ -357,6 +361,7 @@ class Teacher:
         self,
         texts: str | Iterable[str],
         role: str,
+        given: str | None,
         *,
         cache: bool,
         progress: bool,
@@ -366,8 +371,8 @@ class Teacher:
         for position, text in enumerate(listed):
             if not isinstance(text, str):
                 raise InputError(f"text {position} is of type {type(text).__name__}, not str")
-        prompt, task = self._prompt(role)
-        path = self._cache_path(listed, role) if cache and listed else None
+        prompt, task = self._prompt(role, given)
+        path = self._cache_path(listed, self.key(role, given)) if cache and listed else None
         vectors = self._cached(path, len(listed)) if path else None
         if vectors is None:
             started = time.perf_counter()
@@ -381,16 +386,18 @@ class Teacher:
                     save_tensors(path, {"vectors": vectors}, about)
         return vectors[0] if isinstance(texts, str) else vectors
 
-    def _prompt(self, role: str) -> tuple[str | None, str | None]:
-        """What is put before texts of a role, and the task they are for."""
+    def _prompt(self, role: str, given: str | None) -> tuple[str | None, str | None]:
+        """What is put before texts of a role, the given prompt or the model's own; and the task they are for."""
         names, task = ROLES[role]
+        if given is not None:
+            return given or None, task
         known = self._about["prompts"]
         name = next((name for name in names if name in known), self._about["prompt"])
         return known.get(name) or None, task
 
-    def key(self, role: str) -> str:
-        """A hash of all that decides the vectors of texts of a role, one of ROLES, beside the texts themselves."""
-        prompt, task = self._prompt(role)
+    def key(self, role: str, given: str | None = None) -> str:
+        """A hash of all that decides the vectors of texts of a role, one of ROLES, with a given prompt or the model's own."""
+        prompt, task = self._prompt(role, given)
         about = f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._about['most']}"
         return hashlib.sha256(about.encode()).hexdigest()
 
@@ -485,8 +492,8 @@ class Teacher:
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * probe).sum(axis=1)
         return bool(cosines.min() >= SAME)
 
-    def _cache_path(self, texts: list[str], role: str) -> Path:
-        digest = hashlib.sha256(self.key(role).encode())
+    def _cache_path(self, texts: list[str], key: str) -> Path:
+        digest = hashlib.sha256(key.encode())
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little"))

@@ -48,8 +48,12 @@ def mine(
     min_score: Annotated[float | None, typer.Option(help="A negative scores no less.")] = None,
     sampling: Annotated[str, typer.Option(help="top takes the closest, random any in the range.")] = "top",
     seed: Annotated[int, typer.Option(min=0, help="Of the random ones.")] = 0,
-    query_prompt: Annotated[str | None, typer.Option(help="Text to put before each anchor.")] = None,
-    corpus_prompt: Annotated[str | None, typer.Option(help="Text to put before each document.")] = None,
+    query_prompt: Annotated[
+        str | None, typer.Option(help="Text to put before each anchor, instead of the model's own prompt.")
+    ] = None,
+    corpus_prompt: Annotated[
+        str | None, typer.Option(help="Text to put before each document, likewise.")
+    ] = None,
     include_positives: Annotated[
         bool, typer.Option("--include-positives", help="Leave positives among the candidates (n-tuples).")
     ] = False,

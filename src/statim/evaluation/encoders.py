@@ -44,13 +44,13 @@ class QueriesOnly:
         """By the static model."""
         return self.model.encode(texts, progress=progress)
 
-    def encode_query(self, texts: Any, *, progress: bool = False) -> Vectors:
+    def encode_query(self, texts: Any, *, progress: bool = False, prompt: str | None = None) -> Vectors:
         """By the static model."""
-        return self.model.encode_query(texts, progress=progress)
+        return self.model.encode_query(texts, progress=progress, prompt=prompt)
 
-    def encode_document(self, texts: Any, *, progress: bool = False) -> Vectors:
+    def encode_document(self, texts: Any, *, progress: bool = False, prompt: str | None = None) -> Vectors:
         """By the teacher."""
-        return self.teacher.encode_document(texts, progress=progress)
+        return self.teacher.encode_document(texts, progress=progress, prompt=prompt)
 
 
 def load_encoder(source: str | Path) -> Encoder:

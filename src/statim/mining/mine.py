@@ -1,5 +1,6 @@
 """Hard negatives for pairs: nearest documents, guards, a table and a report."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def mine_hard_negatives(
         num_negatives: Negatives of each anchor.
         sampling: ``top`` takes the closest, ``random`` any in the range.
         seed: Of the random ones.
-        query_prompt: Is put before each anchor; by default what the model puts there itself.
+        query_prompt: Is put before each anchor, in the place of the model's own prompt, if it has one.
         query_prompt_name: The name of one of the model's prompts to put there.
         corpus_prompt: Is put before each document, likewise.
         corpus_prompt_name: The name of one of the model's prompts to put there.
@@ -289,7 +290,8 @@ def _encoded(
     if prompt is None and prompt_name is not None:
         prompt = _prompt(model, prompt_name)
     encode = getattr(model, f"encode_{kind}", None) or getattr(model, "encode", None)
-    if prompt is not None:
+    apart = prompt is not None and _takes_prompt(encode)  # else it is put before the texts here
+    if prompt is not None and not apart:
         encode = getattr(model, "encode", None)
     if encode is None:
         raise InputError(
@@ -299,7 +301,9 @@ def _encoded(
     if isinstance(model, (StaticModel, Teacher)):
         options = {"threads": threads, "progress": progress}
     listed = texts.to_pylist()
-    if prompt is not None:
+    if apart:
+        options["prompt"] = prompt
+    elif prompt is not None:
         listed = [prompt + text for text in listed]
     found = matrix(encode(listed, **options), f"the vectors of the {kind} texts")
     if len(found) != len(listed):
@@ -307,6 +311,14 @@ def _encoded(
             f"the model made {len(found):,} vectors of {len(listed):,} texts; it must make one of each"
         )
     return scaled(found, f"the {'anchors' if kind == 'query' else 'documents'}' vectors")
+
+
+def _takes_prompt(encode: Any) -> bool:
+    """Does a method name ``prompt`` among its parameters, so that it puts no prompt of its own before texts as well?"""
+    try:
+        return "prompt" in inspect.signature(encode).parameters
+    except (TypeError, ValueError):  # no function, or one that does not tell
+        return False
 
 
 def _prompt(model: Any, name: str) -> str:
@@ -320,4 +332,4 @@ def _prompt(model: Any, name: str) -> str:
     )
     if name not in known:
         raise InputError(f"the model has no prompt {name!r}; it has {', '.join(known) or 'none'}")
-    return str(known[name])
+    return str(known[name] or "")
