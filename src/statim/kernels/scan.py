@@ -109,7 +109,15 @@ def _compare_kind(rows, query, out):  # type: ignore[no-untyped-def]  # noqa: AR
 @njit(
     [
         boolean(
-            rows, _given(float32, 1), queries, int64, int64, _given(int64, 1), float32[:, ::1], int64[:, ::1]
+            rows,
+            _given(float32, 1),
+            queries,
+            _given(float32, 2),
+            int64,
+            int64,
+            _given(int64, 1),
+            float32[:, ::1],
+            int64[:, ::1],
         )
         for rows, queries in _KINDS
     ],
@@ -121,6 +129,7 @@ def scan(
     rows: Any,
     scales: Floats,
     queries: Any,
+    lines: Floats,
     first: int,
     last: int,
     excluded: Positions,
@@ -134,6 +143,8 @@ def scan(
         scales: (n,) float32, what each row's score is multiplied by; empty for 1.
         queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see digits.py); for bits (m, w) uint64, and the score is minus
             the number of those that differ. Few, since a chunk of rows is gone through for each.
+        lines: (m, 2) float32: before it is scaled, a row's score has added to it a query's first number, less the second times the
+            row's scale; (0, 2) for nothing.
         first: The first row.
         last: The row after the last.
         excluded: Positions to leave out, int64, ascending.
@@ -153,6 +164,9 @@ def scan(
             end += 1
         for i in range(len(queries)):
             _compare(rows[start:stop], queries[i], space)
+            if len(lines) > 0:
+                for r in range(start, stop):
+                    space[r - start] += lines[i, 0] - lines[i, 1] * scales[r]
             for r in range(start, stop):
                 if len(scales) > 0:
                     space[r - start] *= scales[r]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
+from statim.search.tuning import Recall
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -17,9 +18,18 @@ class Engine(Protocol):
 
     A vector's position is the number of vectors added before it, and stays the same for good: a deleted vector leaves its
     position empty. So the documents, BM25 and the vectors of an index agree on what a position means.
+
+    Attributes:
+        dim: d.
+        recall: What is found of the vectors that are nearest to a sample of them, measured when the engine chose how hard to look; None
+            where the vectors are stored rounded, so that this is not known.
     """
 
     dim: int
+
+    @property
+    def recall(self) -> Recall | None:
+        """See the class."""
 
     @property
     def vectors(self) -> Any:

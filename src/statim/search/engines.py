@@ -10,6 +10,7 @@
 All but the first three keep vectors beside what they look at first, in a file that is mapped.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,10 @@ from statim.search.exact import Exact
 from statim.search.faiss_index import FaissIndex
 from statim.search.rescored import First, Rescored
 from statim.search.scann_index import ScannIndex
+from statim.search.tuning import AIM
 from statim.search.usearch_index import UsearchIndex
+
+log = logging.getLogger("statim")
 
 SCANNED = 1 << 28  # bytes that a query may read: about 10 ms
 WIDE = 128  # dimensions from which a bit of each says enough
@@ -50,6 +54,17 @@ FIRST: dict[str, tuple[Callable[[int], First], str]] = {
     "usearch-b1": (lambda dim: UsearchIndex(dim, "b1"), "float32"),
 }
 NAMES = (*EXACT, *FIRST)
+
+
+# what an engine that may be chosen trades, and what takes its place where it finds too little
+WHY = {
+    "exact": "every vector is compared in float32, so nothing is missed",
+    "binary": "every vector is compared by one bit a dimension and the best again in float32, which takes a sixth of the time of float32 "
+    "alone",
+    "int8": "every vector is compared in int8 and the best again in float32, which takes a quarter of the time and memory of float32 "
+    "alone, a quarter more of the disk",
+}
+INSTEAD = {"binary": "int8", "int8": "exact"}
 
 
 class Choice(NamedTuple):
@@ -96,21 +111,39 @@ def load(name: str, folder: Path, dim: int) -> Engine:
 def choose(n: int, d: int) -> Choice:
     """The engine to take for n vectors of d dimensions, where nobody asked for one.
 
-    It finds at least 98 of a hundred of what is truly among the ten closest; see benchmarks/search_engines.py.
+    It finds at least 98 of a hundred of what is truly among the ten closest; see benchmarks/search_engines.py, and ``prepared``.
     """
     if n * d * 4 <= SCANNED:
-        return Choice("exact", "every vector is compared in float32, so nothing is missed")
-    if d >= WIDE:
-        return Choice(
-            "binary",
-            "every vector is compared by one bit a dimension and the best again in float32, which takes a sixth of the time of float32 alone "
-            "and may miss five of a thousand of the ten closest",
-        )
-    return Choice(
-        "int8",
-        "every vector is compared in int8 and the best again in float32, which takes a quarter of the time and memory of float32 alone, "
-        "a quarter more of the disk, and may miss one of a thousand of the ten closest",
-    )
+        name = "exact"
+    else:
+        name = "binary" if d >= WIDE else "int8"
+    return Choice(name, WHY[name])
+
+
+def prepared(name: str, engine: Engine, *, asked: bool) -> tuple[str, Engine]:
+    """An engine, prepared (see Engine). Where it finds less than AIM of what is closest, another takes its place, or a warning says so.
+
+    Args:
+        name: Its name.
+        engine: The engine.
+        asked: Somebody asked for it by name, so it stays.
+
+    Returns:
+        The name and the engine that is to be used.
+    """
+    before = engine.found.recall if isinstance(engine, Rescored) else 1.0
+    engine.prepare()
+    while isinstance(engine, Rescored) and engine.found.recall < AIM:
+        found = f"the engine {name} finds {engine.found.recall:.1%} of the ten documents closest to a sample of them"
+        if asked or name not in INSTEAD:
+            if engine.found.recall < before:  # else it was said already
+                log.warning("%s, less than %.1f %%; the engine int8 finds more, exact all", found, 100 * AIM)
+            break
+        name = INSTEAD[name]
+        log.info("%s, less than %.1f %%, so %s is taken", found, 100 * AIM, name)
+        engine = engine.store if name in EXACT else Rescored(name, engine.store, FIRST[name][0](engine.dim))
+        engine.prepare()
+    return name, engine
 
 
 def _rescored(name: str, dim: int) -> Rescored:

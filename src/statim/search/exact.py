@@ -29,6 +29,7 @@ from statim.search.engine import Floats, Positions, check_k, check_positions
 from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, torch_threads
 from statim.search.rows import STORAGES, Rows, Vectors, narrow, one_pass
 from statim.search.screen import MOST, Screen, has_bytes
+from statim.search.tuning import ALL, Recall
 
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded
@@ -126,6 +127,18 @@ class Exact:
         given, zero = unit(given)
         self._excluded = np.concatenate([self._excluded, len(self) + np.flatnonzero(zero)])
         self._blocks.append(given if self.storage == "float32" else narrow(given, self.storage))
+
+    @property
+    def recall(self) -> Recall | None:
+        """Everything, of vectors that are not rounded; see Engine."""
+        return ALL if self.storage == "float32" else None
+
+    @staticmethod
+    def of(vectors: Floats) -> "Exact":
+        """Of (n, d) float32 vectors of length 1 or 0, which are not copied."""
+        engine = Exact(vectors.shape[1])
+        engine._blocks, engine._excluded = [vectors], np.flatnonzero(~vectors.any(axis=1))
+        return engine
 
     def delete(self, positions: npt.ArrayLike) -> None:
         """Leave positions empty; see Engine."""

@@ -15,9 +15,11 @@ from statim.errors import ModelError, StorageError
 from statim.search.engine import Floats, Positions
 from statim.search.packages import faiss_threads
 from statim.search.rescored import Picked
+from statim.search.tuning import cells_for
 
 FILE = "index.faiss"
 NEIGHBOURS, CONSTRUCTION = 32, 100  # of a graph: links of a vector, and how hard a place is looked for
+NARROWEST = 16  # way through a graph
 TRAINED = 40  # vectors a cluster that the clusters are learned from
 WIDEST = 384  # dimensions that are quantized; of more, the principal ones
 ADDED = 1 << 14  # vectors added at a time: faiss makes copies of them
@@ -95,16 +97,18 @@ class FaissIndex:
             if self._kind in ("ivf", "pq"):
                 lists = int(self._inverted(faiss).nlist)
                 return max(1, lists // 32), lists
-        return (16, 2048) if self._kind == "hnsw" else (1, 1)
+        return (NARROWEST, 2048) if self._kind == "hnsw" else (1, 1)
 
     def propose(self, queries: Floats, count: int, threads: int) -> Positions:
         """See First."""
         with faiss_threads(threads) as faiss:
             options = None
             if self._kind == "hnsw":
-                options = faiss.SearchParametersHNSW(efSearch=max(self.effort, count))
+                options = faiss.SearchParametersHNSW(efSearch=max(self.effort, count, NARROWEST))
             elif self._kind in ("ivf", "pq"):
-                self._inverted(faiss).nprobe = self.effort
+                inverted = self._inverted(faiss)
+                wanted = math.ceil(count / self.over)
+                inverted.nprobe = max(self.effort, cells_for(wanted, inverted.nlist, len(self)))
             _, found = self._index.search(queries, count, params=options)
         positions: Positions = found
         return positions

@@ -33,6 +33,7 @@ from statim.search import engines, words
 from statim.search.bm25 import BM25
 from statim.search.documents import Documents
 from statim.search.engine import Engine, Floats, Positions, check_k
+from statim.search.exact import Exact
 from statim.search.store import (
     FORMAT_VERSION,
     MANIFEST,
@@ -55,6 +56,7 @@ from statim.search.words import Words
 
 SPARE = 1000  # dead positions that never matter
 CELLS = 1 << 22  # scores that a filtered search asks for at once
+FEW, FEW_OF = 2048, 64  # documents, or one of so many, that a filtered search compares all
 
 
 class Folder:
@@ -108,7 +110,7 @@ class Folder:
             everything = pa.concat_tables(tables)
             if "engine" not in about:
                 choice = engines.choose(len(everything), model.dim)
-                about = {**about, "engine": choice.name, "trades": choice.why}
+                about = {**about, "engine": choice.name, "trades": choice.why}  # nobody asked for it
             engine = engines.make(about["engine"], model.dim)
             while given:
                 engine.add(given.pop(0)[1])
@@ -249,18 +251,35 @@ class Folder:
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         known = {name: value for name, value in self.manifest.items() if name != "files"}
-        return {"path": self.place, **known, "bytes": sum(self.manifest["files"].values())}
+        if "trades" in known:  # older versions of statim wrote another sentence
+            known["trades"] = engines.WHY[known["engine"]]
+        found = {} if self.engine.recall is None else self.engine.recall._asdict()
+        return {"path": self.place, **known, **found, "bytes": sum(self.manifest["files"].values())}
 
 
 class _Some:
-    """An engine of which only some positions are found: it is asked for more until there are enough of those."""
+    """An engine of which only some positions are found: it is asked for more until there are enough of those.
+
+    Few of an engine that does not look at every vector are all compared, since it may pass over most of them.
+    """
 
     def __init__(self, engine: Engine, allowed: Mask) -> None:
         self._engine, self._allowed = engine, allowed
 
+    @cached_property
+    def _few(self) -> tuple[Exact, Positions] | None:
+        positions = np.flatnonzero(self._allowed)
+        if isinstance(self._engine, Exact) or len(positions) > max(FEW, len(self._allowed) // FEW_OF):
+            return None
+        return Exact.of(self._engine.vectors[positions]), positions
+
     def search(
         self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
     ) -> tuple[Floats, Positions]:
+        if self._few is not None:
+            some, where = self._few
+            scores, places = some.search(queries, k, threads=threads)
+            return scores, np.where(places < 0, -1, where[places]) if len(where) else places
         n, count = len(self._allowed), int(np.count_nonzero(self._allowed))
         asked = np.asarray(queries, np.float32)
         k = min(check_k(k), count)
@@ -309,6 +328,8 @@ def _finish(
     folder: Path, engine: Engine, tables: Iterable[pa.Table], dead: Positions, about: Mapping[str, Any]
 ) -> None:
     """Write what every change writes anew, the manifest last."""
+    asked = "trades" not in about
+    name, engine = engines.prepared(about["engine"], engine, asked=asked)
     engine.save(folder / "vectors")
     documents_file.write(folder / "documents.arrow", tables)
     if len(dead):
@@ -319,8 +340,8 @@ def _finish(
         "format": "statim-index",
         "format_version": FORMAT_VERSION,
         "store": "folder",
-        "engine": about["engine"],
-        **({"trades": about["trades"]} if "trades" in about else {}),
+        "engine": name,
+        **({} if asked else {"trades": engines.WHY[name]}),
         "documents": len(engine) - len(dead),
         "dimensions": about["dimensions"],
         "columns": schema.names,

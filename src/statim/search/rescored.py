@@ -1,7 +1,8 @@
 """An engine in two passes: something quick proposes candidates, and the stored vectors score them, exactly.
 
 So a score means the same whatever proposed: results are those of exact search, less what was not proposed. What was added since the
-last ``prepare`` is searched exactly beside. What was deleted is passed over; a query that is left with too few is searched exactly.
+last ``prepare`` is searched exactly beside. What was deleted is passed over; a query that is left with too few candidates is given
+more, and where that is not enough it is searched exactly.
 """
 
 import json
@@ -19,12 +20,16 @@ from statim.search.arrays import read_array, write_array
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import LONGEST, Exact, among, search_vectors, settled, unit
 from statim.search.rows import Vectors, from_on
-from statim.search.tuning import DEPTH, least_effort
+from statim.search.tuning import AIM, ALL, DEPTH, Recall, least_effort, measured
 
 FORMAT, FORMAT_VERSION, MANIFEST = "statim-engine", 1, "engine.json"
+LATER = (("tuned", 0), ("more", 1))  # keys that older manifests lack, and their least values
 SAMPLE = 256  # vectors that tuning asks for
-AIM = 0.995  # of what is closest to them; real queries lie further out, and were seen to miss twice as much
 DEAD = 0.25  # of what the first pass holds; when more is deleted, it is built anew
+MOST = 512  # candidates for each result
+GROWN = 2.0  # when it holds so many times what its effort was chosen for, that is chosen again
+ENOUGH = 0.75  # of the candidates that are wanted; a query that deletions leave with fewer is given WIDER times as many
+WIDER = 4
 
 
 class Picked:
@@ -103,22 +108,29 @@ class Rescored:
         first: The first pass, empty.
 
     Attributes:
-        recall: The share of the ten closest that is found, of a sample of the vectors, when it was last built; 1 before.
+        store: The vectors.
+        found: What is found of the stored vectors closest to a sample of them, as last measured.
     """
 
     def __init__(self, name: str, store: Exact, first: First) -> None:
-        self.name, self.dim, self.recall = name, store.dim, 1.0
-        self._store, self._first = store, first
+        self.name, self.dim, self.found = name, store.dim, ALL
+        self.store, self._first = store, first
         self._positions = np.zeros(0, np.int64)  # of what the first pass holds, ascending
-        self._built = 0  # from so many
+        self._built = self._tuned = 0  # from so many, and for so many
+        self._more = 1  # times the candidates that the first pass asks for
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self.store)
 
     @property
     def vectors(self) -> Vectors:
         """The stored vectors; see Engine."""
-        return self._store.vectors
+        return self.store.vectors
+
+    @property
+    def recall(self) -> Recall | None:
+        """``found``, where the vectors are not rounded; see Engine."""
+        return self.found if self.store.storage == "float32" else None
 
     @property
     def held(self) -> int:
@@ -127,27 +139,27 @@ class Rescored:
 
     def add(self, vectors: npt.ArrayLike) -> None:
         """Add vectors, searched exactly until ``prepare``; see Engine."""
-        self._store.add(vectors)
+        self.store.add(vectors)
 
     def delete(self, positions: npt.ArrayLike) -> None:
         """Leave positions empty; see Engine."""
-        self._store.delete(positions)
+        self.store.delete(positions)
 
     def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
         """The cosines of some documents with each query; see Engine."""
-        return self._store.score(queries, positions)
+        return self.store.score(queries, positions)
 
     def prepare(self, *, threads: int | None = None) -> None:
         """Bring the first pass up to date; see Engine.
 
         It is built anew when it has grown out of what it was built from, or when a quarter of it was deleted.
         """
-        workers, vectors = pool.count(threads), self._store.vectors
-        left = np.setdiff1d(np.arange(len(self), dtype=np.int64), self._store.excluded, assume_unique=True)
+        workers, vectors = pool.count(threads), self.store.vectors
+        left = np.setdiff1d(np.arange(len(self), dtype=np.int64), self.store.excluded, assume_unique=True)
         if len(left) < self._first.least:
             return
         fresh = left[np.searchsorted(left, self._end) :]
-        dead = int(among(self._store.excluded, self._positions).sum())
+        dead = int(among(self.store.excluded, self._positions).sum())
         if (
             not self._built
             or dead > DEAD * self.held
@@ -158,14 +170,16 @@ class Rescored:
             self._tune(threads)
         elif len(fresh) and self._first.extend(Picked(vectors, fresh), workers):
             self._positions = np.concatenate([self._positions, fresh])
+            if self.held > GROWN * self._tuned:
+                self._tune(threads)
 
     def search(
         self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
     ) -> tuple[Floats, Positions]:
         """The k nearest vectors that are found; see Engine."""
-        asked, zero = unit(self._store.matching(queries, "the queries"))
+        asked, zero = unit(self.store.matching(queries, "the queries"))
         k = min(check_k(k), len(self))
-        workers, vectors, excluded = pool.count(threads), self._store.vectors, self._store.excluded
+        workers, vectors, excluded = pool.count(threads), self.store.vectors, self.store.excluded
         if k == 0 or len(asked) == 0:
             return np.empty((len(asked), k), np.float32), np.empty((len(asked), k), np.int64)
         kept, short = self._proposed(asked, k, workers)
@@ -190,7 +204,7 @@ class Rescored:
         """
         self.prepare()
         (folder / MANIFEST).unlink(missing_ok=True)
-        self._store.save(folder / "store")
+        self.store.save(folder / "store")
         write_array(folder / "positions.npy", "<i8", self._positions.shape, [self._positions])
         first = folder / "first"
         first.mkdir(parents=True, exist_ok=True)
@@ -200,7 +214,8 @@ class Rescored:
             self._first.save(first)
         manifest = {
             "format": FORMAT, "format_version": FORMAT_VERSION, "engine": self.name, "dimensions": self.dim,
-            "vectors": len(self), "built": self._built, "effort": self._first.effort, "recall": self.recall,
+            "vectors": len(self), "built": self._built, "tuned": self._tuned, "effort": self._first.effort,
+            "more": self._more, **self.found._asdict(),
             "files": {file.name: _seal(file, self._first.foreign) for file in sorted(first.iterdir())},
         }  # fmt: skip
         write_json(folder / MANIFEST, manifest)
@@ -227,7 +242,7 @@ class Rescored:
         fits = (len(store), store.dim, store.storage) == (
             manifest["vectors"],
             empty.dim,
-            empty._store.storage,
+            empty.store.storage,
         )
         if len(positions):
             fits &= bool(positions[0] >= 0 and positions[-1] < len(store) and (np.diff(positions) > 0).all())
@@ -239,8 +254,12 @@ class Rescored:
                 raise ModelError(
                     f"{folder / 'first'} holds {len(empty._first):,} vectors, not {len(positions):,}; build the index anew"
                 )
-        empty._store, empty._positions, empty._built = store, np.array(positions), manifest["built"]
-        empty._first.effort, empty.recall = manifest["effort"], float(manifest["recall"])
+        empty.store, empty._positions, empty._built = store, np.array(positions), manifest["built"]
+        empty._first.effort, empty._tuned = manifest["effort"], manifest.get("tuned", manifest["built"])
+        empty._more = manifest.get("more", 1)
+        empty.found = Recall(
+            float(manifest["recall"]), float(manifest.get("recall_at_1", manifest["recall"]))
+        )
         return empty
 
     @property
@@ -248,34 +267,58 @@ class Rescored:
         """The position after the last that the first pass holds."""
         return int(self._positions[-1]) + 1 if self.held else 0
 
+    @property
+    def _over(self) -> float:
+        """Candidates for each result."""
+        return self._first.over * self._more
+
     def _proposed(self, asked: Floats, k: int, workers: int) -> tuple[Positions, npt.NDArray[np.bool_]]:
         """Candidates that are not deleted, (m, c), and which queries have fewer than they should."""
-        if not self._built:
-            return np.zeros((len(asked), 0), np.int64), np.zeros(len(asked), np.bool_)
-        dead = int(among(self._store.excluded, self._positions).sum())
-        alive = self.held - dead
+        gone = self.store.excluded
+        alive = self.held - int(among(gone, self._positions).sum())
         if alive == 0:
             return np.zeros((len(asked), 0), np.int64), np.zeros(len(asked), np.bool_)
-        count = min(self.held, math.ceil(k * self._first.over * self.held / alive))
+        # of k below DEPTH as many as for DEPTH, for which the effort was chosen
+        wanted = min(alive, math.ceil(max(k, DEPTH) * self._over))
+        count = min(self.held, math.ceil(wanted * self.held / alive))
+        kept, living, lacking = self._living(asked, count, wanted, workers)
+        while lacking.any() and WIDER * count < self.held:
+            which, count = np.flatnonzero(lacking), WIDER * count
+            some, living[which], lacking[which] = self._living(asked[which], count, wanted, workers)
+            kept = np.pad(kept, ((0, 0), (0, some.shape[1] - kept.shape[1])), constant_values=-1)
+            kept[which] = some
+        return kept, lacking | (living < min(k, alive))
+
+    def _living(
+        self, asked: Floats, count: int, wanted: int, workers: int
+    ) -> tuple[Positions, Positions, npt.NDArray[np.bool_]]:
+        """Candidates that are not deleted, (m, count); how many of each query; and which are too few since others are deleted."""
         found = self._first.propose(asked, count, workers)
         kept = np.where(found < 0, -1, self._positions[found])
-        kept[among(kept, self._store.excluded)] = -1
-        return kept, (kept >= 0).sum(axis=1) < min(k, alive)
+        dead = among(kept, self.store.excluded)
+        kept[dead] = -1
+        living = (kept >= 0).sum(axis=1)
+        return kept, living, dead.any(axis=1) & (living < ENOUGH * wanted)
 
     def _tune(self, threads: int | None) -> None:
         """Look as little as finds enough of what is closest to a sample of the vectors, they themselves left out."""
         some = self._positions[np.linspace(0, self.held - 1, min(SAMPLE, self.held)).astype(np.int64)]
-        sample = self._store.vectors[some]
-        _, truth = self._store.search(sample, DEPTH + 1, threads=threads)
-        truth[truth == some[:, None]] = -1
+        sample = self.store.vectors[some]
+        _, nearest = self.store.search(sample, DEPTH + 1, threads=threads)
+        truth = [row[row != own] for row, own in zip(nearest, some, strict=True)]
+        recalls = {}
 
         def recall(effort: int) -> float:
             self._first.effort = effort
-            _, found = self.search(sample, DEPTH + 1, threads=threads)
-            hits = sum(np.isin(row[row >= 0], own).sum() for row, own in zip(truth, found, strict=True))
-            return float(hits) / max(1, int((truth >= 0).sum()))
+            recalls[effort] = measured(truth, self.search(sample, DEPTH + 1, threads=threads)[1])
+            return recalls[effort].recall
 
-        self._first.effort, self.recall = least_effort(recall, AIM, *self._first.efforts())
+        self._more = 1
+        self._first.effort, reached = least_effort(recall, AIM, *self._first.efforts())
+        while reached < AIM and 2 * self._over <= MOST:
+            self._more *= 2
+            self._first.effort, reached = least_effort(recall, AIM, *self._first.efforts())
+        self.found, self._tuned = recalls[self._first.effort], self.held
 
 
 def _seal(file: Path, hashed: bool) -> dict[str, Any]:
@@ -305,8 +348,11 @@ def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
         "effort": int,
     }
     wrong = [key for key, kind in kinds.items() if type(manifest.get(key)) is not kind]
-    recall, files = manifest.get("recall"), manifest.get("files")
-    if wrong or not isinstance(recall, (int, float)) or not isinstance(files, dict):
+    shares = [manifest.get("recall"), manifest.get("recall_at_1", 1.0)]
+    sound = all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in shares)
+    sound &= all(type(manifest.get(key, 1)) is int and manifest.get(key, 1) >= least for key, least in LATER)
+    files = manifest.get("files")
+    if wrong or not sound or not isinstance(files, dict):
         raise ModelError(
             f"{folder / MANIFEST} is damaged: {json.dumps(manifest)[:100]}; build the index anew"
         )

@@ -101,9 +101,10 @@ def one_pass(
     spare = min(len(vectors), k + SPARE + k // 8)
     scores = np.full((len(ranges), len(queries), spare), -np.inf, np.float32)
     positions = np.full((len(ranges), len(queries), spare), -1, np.int64)
+    straight = np.zeros((0, 2), np.float32)
 
     def work(part: int, first: int, last: int) -> bool:
-        return bool(scan(data, scales, asked, first, last, excluded, scores[part], positions[part]))
+        return bool(scan(data, scales, asked, straight, first, last, excluded, scores[part], positions[part]))
 
     tasks = [partial(work, part, *bounds) for part, bounds in enumerate(ranges)]
     if not all(pool.run(tasks, threads)):

@@ -13,8 +13,9 @@ import numpy as np
 
 from statim.errors import ModelError, StorageError
 from statim.search.engine import Floats, Positions
-from statim.search.packages import package
+from statim.search.packages import allowed, package
 from statim.search.rescored import Picked
+from statim.search.tuning import cells_for
 
 ASSETS = "scann_assets.pbtxt"
 MODULE = "scann.scann_ops.py.scann_ops_pybind"
@@ -46,6 +47,7 @@ class ScannIndex:
     def build(self, vectors: Picked, threads: int) -> None:
         """See First."""
         module, n = package(MODULE), len(vectors)
+        threads = allowed("scann", threads)
         self._count = n
         builder = module.builder(np.ascontiguousarray(vectors[0:n]), 10, "dot_product")
         builder.set_n_training_threads(threads).tree(
@@ -64,9 +66,11 @@ class ScannIndex:
 
     def propose(self, queries: Floats, count: int, threads: int) -> Positions:
         """See First."""
+        leaves = max(self.effort, cells_for(math.ceil(count / self.over), self._leaves, self._count))
         options: dict[str, Any] = {
-            "final_num_neighbors": count, "pre_reorder_num_neighbors": count, "leaves_to_search": self.effort,
+            "final_num_neighbors": count, "pre_reorder_num_neighbors": count, "leaves_to_search": leaves,
         }  # fmt: skip
+        threads = allowed("scann", threads)
         if threads > 1 and len(queries) > TOGETHER:
             self._searcher.set_num_threads(threads)
             found, scores = self._searcher.search_batched_parallel(queries, batch_size=TOGETHER, **options)

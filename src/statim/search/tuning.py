@@ -1,14 +1,19 @@
-"""How hard an approximate index must look: as little as finds enough, measured; and what it finds then."""
+"""How hard an approximate index must look: as little as finds enough, measured; and what it finds then.
+
+Every engine and store measures it in this way and tells it under the names of ``Recall``.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-
-from statim.search.engine import Positions
+import numpy.typing as npt
 
 RECALL, DEPTH = 0.99, 10  # this share of the closest so many is found
 AIM = 0.995  # of what is closest to a sample of the vectors; real queries lie further out, and were seen to miss twice as much
+ROOM = 12  # times the vectors that are wanted must be in the cells that are looked into
+
+Positions = npt.NDArray[np.int64]
 
 
 class Recall(NamedTuple):
@@ -41,6 +46,11 @@ def measured(truth: Iterable[Positions], found: Iterable[Positions]) -> Recall:
     if not hits:
         return ALL
     return Recall(float(np.concatenate(hits).mean()), float(np.mean([own[0] for own in hits])))
+
+
+def cells_for(count: int, cells: int, vectors: int) -> int:
+    """Of equal cells of vectors, how many to look into for the ``count`` nearest at least, whatever was enough for DEPTH of them."""
+    return min(cells, -(-ROOM * count * cells // max(1, vectors)))
 
 
 def least_effort(recall: Callable[[int], float], aim: float, first: int, most: int) -> tuple[int, float]:

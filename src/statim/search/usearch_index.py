@@ -14,6 +14,7 @@ from statim.search.rescored import Picked
 
 FILE = "index.usearch"
 ROWS = 1 << 14  # vectors added at a time
+NARROWEST = 16  # way through the graph: its width says nothing below
 NEIGHBOURS, CONSTRUCTION = 32, 128  # links of a vector, and how hard a place is looked for
 
 
@@ -28,7 +29,7 @@ class UsearchIndex:
     least, growth, foreign = 1000, float("inf"), True
 
     def __init__(self, dim: int, kind: str) -> None:
-        self.effort, self._dim, self._kind = 16, dim, kind
+        self.effort, self._dim, self._kind = NARROWEST, dim, kind
         self._index: Any = None
         self._mapped = False
 
@@ -57,12 +58,12 @@ class UsearchIndex:
 
     def efforts(self) -> tuple[int, int]:
         """The width of the way through the graph; see First."""
-        return 16, 2048
+        return NARROWEST, 2048
 
     def propose(self, queries: Floats, count: int, threads: int) -> Positions:
         """See First."""
         count = min(count, len(self))
-        self._index.expansion_search = max(self.effort, count)
+        self._index.expansion_search = max(self.effort, count, NARROWEST)
         matches = self._index.search(self._numbers(queries), count, threads=threads)
         keys = np.asarray(matches.keys).reshape(len(queries), -1)
         found: Positions = np.where(keys < len(self), keys, 0).astype(np.int64)
