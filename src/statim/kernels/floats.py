@@ -164,3 +164,24 @@ def _store_random(array, i, x, bits):  # type: ignore[no-untyped-def]  # noqa: A
         array[i] = x
 
     return plain
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def halves(
+    vectors: npt.NDArray[np.float32], out: npt.NDArray[np.int16], lost: npt.NDArray[np.float64]
+) -> None:
+    """Round vectors to bfloat16, to even.
+
+    Args:
+        vectors: (n, d) float32.
+        out: (n, d) int16, written.
+        lost: (n,) float64, written: the length of what rounding took from each.
+    """
+    for i in range(len(vectors)):
+        vector, rounded = vectors[i], out[i]
+        total = 0.0
+        for j in range(len(vector)):
+            store(rounded, j, vector[j])
+            gone = vector[j] - load(rounded, j)
+            total += np.float64(gone) * np.float64(gone)
+        lost[i] = np.sqrt(total)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.search.cells import beside, kmeans, nearest, own_threads
+from statim.search.cells import beside, kmeans, nearest
 from statim.search.engine import Floats, Positions
 from statim.search.exact import settled, top_k
+from statim.search.products import own_threads
 from statim.search.screen import Kept, Panels, Rounded, sampled
 from statim.search.tuning import DEPTH, RECALL
 

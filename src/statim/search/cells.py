@@ -4,8 +4,6 @@ The centre closest by cosine is a vector's (spherical k-means: Dhillon and Modha
 batches of all vectors move them, each by the mean of all that it has had so far (Sculley, "Web-scale k-means clustering", 2010).
 """
 
-import contextlib
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.search.blas import limited
-from statim.search.products import torch_threads
+from statim.search.products import own_threads, product, rounded
 
 ROWS = 1 << 11  # vectors multiplied at a time by one thread
 BATCH = 1 << 15  # vectors of a mini-batch
@@ -25,44 +22,6 @@ LONGEST = 1 << 33  # multiplications that k-means++ may take; else centres start
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
-
-
-@contextlib.contextmanager
-def own_threads(rough: npt.NDArray[Any]) -> Iterator[None]:
-    """Inside the block products use one thread each: the threads are ours."""
-    with limited(1):
-        if rough.dtype == np.int16:
-            with torch_threads(1):
-                yield
-        else:
-            yield
-
-
-def product(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """All dot products of (m, d) and (c, d), (m, c): float32, or of bfloat16 as int16 the same."""
-    if a.dtype != np.int16:
-        found: npt.NDArray[Any] = a @ b.T
-        return found
-    import torch
-
-    torch.set_num_threads(1)
-    return (_tensor(a) @ _tensor(b).T).view(torch.int16).numpy()  # type: ignore[no-any-return]
-
-
-def _tensor(array: npt.NDArray[np.int16]) -> Any:
-    import torch
-
-    # torch warns of memory that cannot be written to, as mapped items are, though nothing here writes
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).view(torch.bfloat16)
-
-
-def rounded(vectors: Floats, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Vectors in the type of ``like``: float32, or bfloat16 as int16."""
-    if like.dtype != np.int16:
-        return vectors
-    import torch
-
-    return torch.from_numpy(vectors).bfloat16().view(torch.int16).numpy()
 
 
 def kmeans(

@@ -26,7 +26,7 @@ from statim.quantize import check_dtype
 from statim.search.arrays import read_array, write_array
 from statim.search.blas import limited
 from statim.search.engine import Floats, Positions, check_k, check_positions
-from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, torch_threads
+from statim.search.products import MINUS_INFINITY, HalfProducts, Products, finite, has_half, one_torch_thread
 from statim.search.rows import STORAGES, Rows, Vectors, narrow, one_pass
 from statim.search.screen import MOST, Screen, has_bytes
 from statim.search.tuning import ALL, Recall
@@ -339,9 +339,9 @@ def search_vectors(
                     )
             much = len(unsure) * documents.shape[1] * len(documents) >= MUCH
             if half and not isinstance(documents, Rows) and much and has_half():
-                with torch_threads(workers):
+                with one_torch_thread():
                     unsure = _in_blocks(
-                        HalfProducts(documents),
+                        HalfProducts(documents, workers),
                         queries,
                         documents,
                         margins,

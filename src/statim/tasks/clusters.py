@@ -10,7 +10,10 @@ Dense regions, and communities where pairs are too many, are found on a sample; 
 closest, if they are as close to it as its own members are. Clusters that hardly occur in a sample are not seen then.
 """
 
+import contextlib
 import math
+import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +71,8 @@ def cluster(
         progress: Show progress bars on a terminal.
 
     Raises:
-        InputError: A value is out of range, or vectors do not fit the texts.
+        InputError: A value is out of range, or vectors do not fit the texts; or density is asked for in a forked process that
+            cannot do it.
         DataError: A file cannot be used as it is, or is empty.
         DependencyError: Density is asked for, and evoc is not installed.
     """
@@ -87,6 +91,7 @@ def cluster(
         )
     if method == "density":
         _evoc()
+        _check_process()
     started = time.perf_counter()
     items = read_items(texts, model, vectors, column=column, threads=threads, progress=progress)
     read = time.perf_counter()
@@ -327,6 +332,32 @@ def _evoc() -> Any:
             'density needs evoc; pip install "statim[tasks]", or take kmeans or communities'
         ) from None
     return EVoC
+
+
+_forked: list[str] = []  # numba's threading layer, where this process was forked while it ran
+
+
+def _note_fork() -> None:
+    numba = sys.modules.get("numba")
+    with contextlib.suppress(AttributeError, ValueError):  # numba is not loaded, or has no threads
+        _forked.append(numba.threading_layer())  # type: ignore[union-attr]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _check_process() -> None:
+    """Refuse what numba would end this process for: EVōC's parallel loops on GNU OpenMP do not outlive a fork.
+
+    Raises:
+        InputError: This process was forked from one in which numba's threads were running on OpenMP.
+    """
+    if "omp" in _forked:
+        raise InputError(
+            "density cannot run in this process: it was forked from one that had used numba's OpenMP threads; start processes with "
+            "the method spawn or forkserver, or take kmeans or communities"
+        )
 
 
 class _quiet:  # noqa: N801  a context, used like a function

@@ -20,7 +20,7 @@ from statim.identity import Identities
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.exact import matrix, unit
-from statim.search.products import has_half
+from statim.search.products import halved, has_half
 from statim.texts import Texts, is_column
 from statim.threads import ahead
 
@@ -181,9 +181,7 @@ class _Reading:
         self._zero.append(zero[places])
         self._vectors.append(fresh.reshape(-1))
         if self._half:
-            import torch
-
-            self._rough.append(torch.from_numpy(fresh).bfloat16().view(torch.int16).numpy().reshape(-1))
+            self._rough.append(halved(fresh)[0].reshape(-1))
 
     def finish(self, name: str, *, with_texts: bool) -> Items:
         """All there is."""
