@@ -24,7 +24,7 @@ SOURCE = ROOT / "src"
 FLOORS = [
     ["errors"],
     ["partial"],
-    ["files", "settings", "texts", "threads"],
+    ["files", "settings", "strict_json", "texts", "threads"],
     ["digests"],
     ["tensors", "cache", "progress"],
     ["tokens", "kernels", "quantize", "boundaries", "growing"],

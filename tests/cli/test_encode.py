@@ -149,3 +149,125 @@ def test_a_missing_text_in_a_table(statim, tmp_path, model_folder):
     pq.write_table(pa.table({"text": ["a", "b", None]}), tmp_path / "a.parquet")
     code, _, err = statim("encode", model_folder, tmp_path / "a.parquet", "--out", tmp_path / "out.npy")
     assert (code, "a.parquet, row 3: 'text' is missing" in err) == (2, True)
+
+
+BLOCK = 16 * 4 * 50  # 50 texts
+
+
+def ruined(corpus, kind, line=230):
+    """The corpus with a line that cannot be read, behind which all is as it was; and with that line mended."""
+    rows = gzip.decompress(corpus.read_bytes()).splitlines(keepends=True)
+    bad = {
+        "zero": rows[line - 1].replace(b" ", b"\0", 1),
+        "bytes": rows[line - 1].replace(b"how", b"\xff"),
+        "json": rows[line - 1][:-3] + b"\n",
+        "missing": b'{"text": null}\n',
+    }[kind]
+    return b"".join([*rows[: line - 1], bad, *rows[line:]]), b"".join(
+        [*rows[: line - 1], b'{"text": "mended, and longer than before"}\n', *rows[line:]]
+    )
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("kind", ["zero", "bytes", "json", "missing"])
+def test_a_mended_file_is_gone_on_with(statim, tmp_path, model_folder, corpus, kind, suffix, monkeypatch):
+    monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
+    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    bad, mended = ruined(corpus, kind)
+    path, out = tmp_path / "texts.jsonl", tmp_path / f"out{suffix}"
+    path.write_bytes(bad)
+    code, _, err = statim("encode", model_folder, path, "--dim", 16, "--out", out)
+    assert code == 2
+    assert "texts.jsonl, line 230: " in err
+    assert "--skip-bad" in err
+    assert "--resume goes on from there" in err
+    assert not out.exists()
+    path.write_bytes(mended)
+    code, printed, err = statim("encode", model_folder, path, "--dim", 16, "--out", out, "--resume", "--json")
+    assert code == 0, err
+    assert (json.loads(printed)["texts"], json.loads(printed)["resumed_at"]) == (400, 200)
+    whole = tmp_path / f"whole{suffix}"
+    assert statim("encode", model_folder, path, "--dim", 16, "--out", whole)[0] == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*.encoding"))
+
+
+@pytest.mark.parametrize("line", [1, 100, 200])
+def test_a_change_before_the_bad_row_is_refused(statim, tmp_path, model_folder, corpus, line, monkeypatch):
+    monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
+    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    bad, mended = ruined(corpus, "json")
+    path, out = tmp_path / "texts.jsonl", tmp_path / "out.npy"
+    path.write_bytes(bad)
+    assert statim("encode", model_folder, path, "--dim", 16, "--out", out)[0] == 2
+    rows = mended.splitlines(keepends=True)
+    rows[line - 1] = b'{"text": "another"}\n'
+    path.write_bytes(b"".join(rows))
+    resume = ("encode", model_folder, path, "--dim", 16, "--out", out, "--resume")
+    code, _, err = statim(*resume)
+    assert (code, "the sources changed since that run began: their first 200 texts" in err) == (2, True)
+    path.write_bytes(b"".join(rows[:150]))
+    code, _, err = statim(*resume)
+    assert (code, "they hold 150 texts, and 200 are done" in err) == (2, True)
+    path.write_bytes(mended)
+    code, _, err = statim(*resume)
+    assert code == 0, err
+    assert np.load(out).shape == (400, 16)
+
+
+def test_a_run_that_ended_is_not_gone_on_with_for_more_texts(
+    statim, tmp_path, model_folder, corpus, monkeypatch
+):
+    path, out = tmp_path / "texts.jsonl", tmp_path / "out.npy"
+    path.write_bytes(gzip.decompress(corpus.read_bytes()))
+    monkeypatch.setattr("statim.data.unfinished._remove", lambda place: None)  # killed after the last rename
+    assert statim("encode", model_folder, path, "--out", out)[0] == 0
+    monkeypatch.undo()
+    with path.open("ab") as file:
+        file.write(b'{"text": "one more"}\n')
+    code, _, err = statim("encode", model_folder, path, "--out", out, "--resume")
+    assert (code, "the sources hold more texts" in err) == (2, True)
+    path.write_bytes(gzip.decompress(corpus.read_bytes()))
+    code, _, err = statim("encode", model_folder, path, "--out", out, "--resume")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
+def test_bad_rows_are_written_aside(statim, tmp_path, model_folder, corpus, suffix, monkeypatch):
+    monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
+    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    bad, _ = ruined(corpus, "zero")
+    rows = bad.splitlines(keepends=True)
+    rows[300] = b'{"text": 5}\n'
+    path, out, aside = tmp_path / "texts.jsonl", tmp_path / f"out{suffix}", tmp_path / "bad.jsonl"
+    path.write_bytes(b"".join(rows))
+    arguments = ("encode", model_folder, path, "--dim", 16, "--out", out, "--skip-bad", aside)
+    kill(arguments)
+    assert not aside.exists()
+    code, printed, err = statim(*arguments, "--resume", "--json")
+    assert code == 0, err
+    figures = json.loads(printed)
+    assert (figures["texts"], figures["resumed_at"]) == (398, 150)
+    assert (figures["skipped"], figures["skip_bad"]) == (2, str(aside))
+    found = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in found] == [(str(path), 230), (str(path), 301)]
+    assert [row["text"] for row in found] == [rows[229].decode().removesuffix("\n"), '{"text": 5}']
+    assert "zero byte" in found[0]["reason"]
+    good = tmp_path / "good.jsonl"
+    good.write_bytes(b"".join(row for line, row in enumerate(rows, 1) if line not in (230, 301)))
+    whole = tmp_path / f"whole{suffix}"
+    assert statim("encode", model_folder, good, "--dim", 16, "--out", whole)[0] == 0
+    if suffix != ".parquet":  # whose row groups need not end at the same texts
+        assert out.read_bytes() == whole.read_bytes()
+    else:
+        assert pq.read_table(out).equals(pq.read_table(whole))
+    code, printed, err = statim(*arguments, "--overwrite")
+    assert code == 0, err
+    assert f"2 bad rows skipped, written to {aside}" in printed
+    code, _, err = statim("encode", model_folder, path, "--skip-bad", aside)
+    assert (code, "--skip-bad" in err) == (2, True)
+    aside.unlink()
+    code, printed, err = statim("encode", model_folder, path, "--skip-bad", aside)
+    assert (code, len(printed.splitlines())) == (0, 398)
+    assert "2 bad rows skipped" in err
+    assert len(aside.read_text().splitlines()) == 2

@@ -1,8 +1,10 @@
 """statim index and statim search: what a person types, over a folder and over LanceDB."""
 
+import csv
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
@@ -140,7 +142,8 @@ def test_files_of_queries_and_answers(statim, refuses, tmp_path, model_folder, d
     lines = [json.loads(line) for line in made["jsonl"].read_text().splitlines()]
     assert [line["query_id"] for line in lines] == [row["_id"] for row in rows]
     assert [hit["id"] for line in lines for hit in line["hits"]] == [row["id"] for row in table]
-    cells = [line.split("\t") for line in made["tsv"].read_text().splitlines()]
+    with made["tsv"].open(newline="") as file:
+        cells = list(csv.reader(file, delimiter="\t"))
     assert [(row["query_id"], row["id"]) for row in table] == [(c[0], c[3]) for c in cells[1:]]
     code, printed, _ = statim(*ask, "--format", "trec")
     assert code == 0
@@ -156,3 +159,56 @@ def test_files_of_queries_and_answers(statim, refuses, tmp_path, model_folder, d
     code, printed, err = statim(*ask, "--rerank", model_folder, "--rerank-top", 10, "--json")
     assert code == 0, err
     assert len(printed.splitlines()) == 10
+
+
+def spoilt(path, rows):
+    """Documents with a line that is not JSON, one that is not UTF-8 and one without an id."""
+    path.write_bytes(
+        "".join(json.dumps(row) + "\n" for row in rows).encode()
+        + b'{"id": "x", "text": \n{"id": "y", "text": "\xff"}\n{"text": "nameless"}\n{"id": "z", "text": "the last"}\n'
+    )
+    return path
+
+
+def test_bad_documents_are_written_aside(statim, refuses, tmp_path, model_folder):
+    docs = spoilt(
+        tmp_path / "docs.jsonl", [{"id": "a", "text": "sort a list"}, {"id": "b", "text": "open a file"}]
+    )
+    more = spoilt(tmp_path / "more.jsonl", [{"id": "c", "text": "read a file"}])
+    out, aside = tmp_path / "i", tmp_path / "bad.jsonl"
+    build = ("index", "build", model_folder, docs, "--out", out)
+    refuses(*build, words=["docs.jsonl, line 4", "not UTF-8", "--skip-bad"])
+    assert not out.exists()
+    code, printed, err = statim(*build, "--skip-bad", aside, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["documents"] == 3
+    assert json.loads(printed)["skipped"] == 3
+    rows = [json.loads(line) for line in aside.read_text().splitlines()]
+    assert sorted((row["line"] or 0, row["row"] or 0) for row in rows) == [(0, 5), (3, 0), (4, 0)]
+    refuses("index", "add", out, more, words=["more.jsonl, line 3"])
+    refuses("index", "add", out, more, "--skip-bad", aside, words=["exists", "--skip-bad"])
+    more.write_text(more.read_bytes().replace(b'"z"', b'"w"').decode("latin-1"), "latin-1")
+    code, printed, err = statim("index", "add", out, more, "--skip-bad", tmp_path / "more.bad")
+    assert code == 0, err
+    assert "2 documents added" in printed
+    assert f"3 bad rows skipped, written to {tmp_path / 'more.bad'}" in printed
+    code, printed, err = statim("index", "update", out, docs, "--skip-bad", tmp_path / "update.bad", "--json")
+    assert code == 0, err
+    found = json.loads(printed)
+    assert (found["updated"], found["documents"], found["skipped"]) == (3, 5, 3)
+    assert "nameless" in (tmp_path / "update.bad").read_text()
+
+
+def test_json_of_metadata_is_valid(statim, tmp_path, model_folder):
+    docs, out = tmp_path / "docs.parquet", tmp_path / "i"
+    table = {"id": ["a", "b"], "text": ["sort a list", "sort a file"], "n": [float("nan"), float("inf")]}
+    pq.write_table(pa.table(table), docs)
+    assert statim("index", "build", model_folder, docs, "--out", out)[0] == 0
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    code, printed, err = statim("search", out, "sort", "--json")
+    assert code == 0, err
+    hits = json.loads(printed, parse_constant=refuse)["hits"]
+    assert [hit["metadata"] for hit in hits] == [{"n": None}] * 2

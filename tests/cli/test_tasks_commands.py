@@ -8,6 +8,8 @@ import pytest
 from pyarrow import csv
 from pyarrow import parquet as pq
 
+from statim.tasks.duplicates import find_duplicates
+
 
 @pytest.fixture
 def texts(tmp_path, pair_rows):
@@ -144,3 +146,60 @@ def test_the_standard_input_is_read(statim, model_folder, monkeypatch, tmp_path)
         code, printed, err = statim("duplicates", "-", "--model", model_folder, "--json")
     assert code == 0, err
     assert json.loads(printed)["kept"] == 2
+
+
+@pytest.fixture
+def spoilt(tmp_path, pair_rows):
+    """402 rows, of which two cannot be read."""
+    path = tmp_path / "spoilt.csv"
+    rows = [f'{i},"{row["question"]}"\n'.encode() for i, row in enumerate(pair_rows)]
+    rows[100:100] = [b'x,"open a file\0"\n', b"y,\xff\n"]
+    path.write_bytes(b"n,text\n" + b"".join(rows))
+    return path
+
+
+def test_bad_rows_are_left_out_of_duplicates(statim, tmp_path, model_folder, spoilt):
+    out, aside = tmp_path / "kept.csv", tmp_path / "bad.jsonl"
+    arguments = (
+        "duplicates",
+        spoilt,
+        "--model",
+        model_folder,
+        "--threshold",
+        0.9999,
+        "--write",
+        "kept",
+        "--out",
+        out,
+    )
+    code, _, err = statim(*arguments)
+    assert (code, "spoilt.csv, line 102: holds a zero byte" in err) == (2, True)
+    assert "--skip-bad" in err
+    code, printed, err = statim(*arguments, "--skip-bad", aside)
+    assert code == 0, err
+    assert f"2 bad rows skipped, written to {aside}" in printed
+    assert [json.loads(line)["line"] for line in aside.read_text().splitlines()] == [102, 103]
+    assert [row["row"] for row in read(out)] == list(range(400))
+    code, printed, err = statim(
+        *arguments[:6], "--report", "--against", spoilt, "--skip-bad", aside, "--overwrite", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(printed)["skipped"] == 2  # of the same file, read twice
+    assert find_duplicates(spoilt, model_folder, skip_bad=tmp_path / "python.jsonl").items.rows == 400
+    assert (tmp_path / "python.jsonl").read_bytes() == aside.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_bad_rows_are_left_out_of_features(statim, tmp_path, model_folder, spoilt, suffix):
+    out, aside = tmp_path / f"out{suffix}", tmp_path / "bad.jsonl"
+    code, _, err = statim("features", model_folder, spoilt, "--out", out)
+    assert (code, "spoilt.csv, line 102: holds a zero byte" in err) == (2, True)
+    assert not out.exists()
+    code, _, err = statim("features", model_folder, spoilt, "--out", out, "--skip-bad", aside)
+    assert code == 0, err
+    assert f"2 bad rows skipped, written to {aside}" in err
+    assert [row["n"] for row in read(out)] == [str(i) for i in range(400)]
+    assert [json.loads(line)["text"] for line in aside.read_text().splitlines()] == [
+        'x,"open a file\0"',
+        "y,\\xff",
+    ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from statim.data import read_documents, read_labelled, read_sts, read_texts
 from statim.data.labelled import read_judged_pairs
+from statim.data.raw import Block
 from statim.data.texts import in_blocks
 from statim.errors import DataError
 
@@ -83,7 +84,7 @@ def test_arrow_reads_what_python_reads(tmp_path_factory, rows, end):
         picked = '{"text": "first"}\n'
         patch.setattr("statim.data.raw.BLOCK", len(picked))
         whole = path.read_bytes()
-        parts = [(1, picked), (2, whole.decode())]
+        parts = [Block(1, picked, {}), Block(2, whole.decode(), {})]
         patch.setattr("statim.data.raw.blocks", lambda file, name: iter(parts))
         fast = outcome(path)
         patch.setattr("statim.data.json_lines._arrow_texts", lambda text, name: None)
@@ -115,7 +116,7 @@ def test_blocks(parts, rows, skipped):
     assert blocks == [whole[i : i + rows] for i in range(0, len(whole), rows)]
     skip = sum(map(len, blocks[:skipped]))
     assert [block.to_pylist() for block in in_blocks(arrays, rows, skip)] == blocks[skipped:]
-    with pytest.raises(DataError, match="the sources have changed"):
+    with pytest.raises(DataError, match="the sources changed"):
         list(in_blocks(arrays, rows, len(whole) + 1))
 
 

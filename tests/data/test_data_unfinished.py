@@ -53,10 +53,16 @@ def test_it_goes_on(out, die_at):
 def test_nothing_is_left_where_there_is_nothing_to_resume(out):
     with pytest.raises(Killed):
         write(out, die_at=0)
-    with pytest.raises(DataError):
-        write(out, die_at=2, error=DataError)
     assert list(out.parent.iterdir()) == []
     assert write(out, resume=True) == 3  # there was nothing to go on with
+
+
+def test_what_is_done_outlives_bad_data(out):
+    with pytest.raises(DataError):
+        write(out, die_at=2, error=DataError)
+    assert (folder(out) / module.DATA).read_text() == "onetwohalf"
+    assert write(out, resume=True) == 3
+    assert out.read_text() == "onetwothree"
 
 
 def test_without_resume_it_begins_anew(out, caplog):

@@ -74,6 +74,32 @@ def test_words_with_spaces_and_words_twice(tmp_path):
     } == {word: VECTORS[row].tolist() for word, row in expected.items()}
 
 
+@pytest.mark.parametrize("word", ["", " ", "  ", "\t", " \t"])
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_word_of_white_space_is_refused_wherever_it_stands(tmp_path, word, place):
+    words = [*WORDS[:place], word, *WORDS[place + 1 :]]
+    with pytest.raises(ModelError, match=f"line {place + 1} is not a word and 5 numbers"):
+        load(tmp_path, "\n".join(lines(words)))
+
+
+@pytest.mark.parametrize("name", ["w.txt", "w.vec.gz"])
+@pytest.mark.parametrize("header", ["", f"{len(WORDS)} 5\n"], ids=["glove", "word2vec"])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path, name, header):
+    model = load(tmp_path, "\ufeff" + header + "\n".join(lines()), name)
+    assert np.array_equal(model.table[: len(WORDS)], VECTORS)
+    assert np.array_equal(model.encode("the"), VECTORS[0])
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_words_with_other_spaces_than_that_of_ascii(tmp_path, first):
+    odd = ["\u00a0", "a\u00a0b", "\u2003", "c\u3000", "d e\u00a0", "\u0085"]
+    words = [*odd, "the", "list"] if first else ["the", "list", *odd]
+    model = load(tmp_path, "\n".join(lines(words)))
+    found = {word: row for word, row in model.tokenizer.vocabulary.items() if word != "<unk>"}
+    assert sorted(found, key=found.get) == words
+    assert np.array_equal(model.table[: len(words)], VECTORS)
+
+
 def test_tabs(tmp_path):
     assert np.array_equal(load(tmp_path, "\n".join(lines()).replace(" ", "\t")).table[:-1], VECTORS)
 

@@ -257,7 +257,7 @@ def test_top_keeps_the_closest_of_either_end():
         assert set(as_dict(found.pairs)) == expected
 
 
-@pytest.mark.parametrize("text", ["the same text again", "", "☃"])
+@pytest.mark.parametrize("text", ["the same text again", "☃"])
 def test_all_equal(model, text):
     found = find_duplicates([text] * 50_000, model)
     assert found.stays.tolist() == [0]
@@ -283,8 +283,31 @@ def test_no_pair_in_a_large_set(monkeypatch):
 def test_texts_without_tokens_are_like_nothing(model):
     vectors = np.array([[0, 0], [0, 0], [1, 0], [-0.0, 0]])
     assert find_duplicates(vectors=vectors, threshold=0.01).stays.tolist() == [0, 1, 2, 3]
-    assert find_duplicates(["a", "b", "c", "a"], vectors=vectors, threshold=0.01).stays.tolist() == [0, 1, 2]
-    assert find_duplicates(["", " ", "\n", ""], model, threshold=0.01).stays.tolist() == [0, 1, 2]
+    texts = ["a", "b", "c", "a"]
+    assert find_duplicates(texts, vectors=vectors, threshold=0.01).stays.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_texts_without_tokens_are_counted_and_stay(model, linked):
+    texts = ["", "the same text", " ", "", "\n", "the same text", "", " "]
+    found = find_duplicates(texts, model, threshold=0.01, linked=linked)
+    assert found.stays.tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert found.kept()["text"].to_pylist() == [texts[row] for row in found.stays]
+    assert found.groups()["row"].to_pylist() == [1, 5]
+    assert found.pair_table().select(["row", "other"]).to_pylist() == [{"row": 1, "other": 5}]
+    assert found.to_dict()["without_tokens"] == 6
+    assert "1 of them repeat" in str(found)
+    assert "6 rows have no token" in str(found)
+    report = compare_thresholds(texts, model)
+    assert (report.repeated, report.without_tokens) == (1, 6)
+    assert "6 rows have no token" in str(report)
+
+
+def test_texts_without_tokens_have_no_duplicate_in_another_set(model):
+    found = find_duplicates(["", "the same text", "", "☃"], model, against=["", "the same text", " "])
+    assert found.stays.tolist() == [0, 2, 3]
+    assert found.pair_table().select(["row", "other"]).to_pylist() == [{"row": 1, "other": 1}]
+    assert found.to_dict()["without_tokens"] == 2
 
 
 def test_vectors_of_texts_are_those_of_the_model(model):

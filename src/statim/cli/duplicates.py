@@ -52,6 +52,7 @@ def duplicates(
         ),
     ] = None,
     column: options.Column = None,
+    skip_bad: options.SkipBad = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the cells.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -71,20 +72,24 @@ def duplicates(
         )
     if out is not None:
         check_table_output(out, overwrite=overwrite)
+    if report and out is not None:
+        raise InputError("--report writes nothing; leave --out away")
     given: dict[str, Any] = {
         "texts": options.sources(sources), "model": model, "against": options.sources(against), "vectors": vectors,
         "against_vectors": against_vectors, "column": column, "seed": seed, "threads": threads, "progress": progress,
     }  # fmt: skip
-    if report:
-        if out is not None:
-            raise InputError("--report writes nothing; leave --out away")
-        found = compare_thresholds(**given)
-        options.result(found.to_dict(), str(found), json)
-        return
-    result = find_duplicates(
-        **given, threshold=threshold, top=top, linked=linked, exact=exact, every_pair=write == "pairs"
-    )
-    figures, text = result.to_dict(), str(result)
+    with options.skipping(skip_bad, overwrite=overwrite) as bad:
+        if report:
+            found = compare_thresholds(**given, skip_bad=bad)
+            skipped, words = options.skipped(bad, skip_bad)
+            options.result(found.to_dict() | skipped, f"{found}{words}", json)
+            return
+        result = find_duplicates(
+            **given, threshold=threshold, top=top, linked=linked, exact=exact, every_pair=write == "pairs",
+            skip_bad=bad,
+        )  # fmt: skip
+    skipped, words = options.skipped(bad, skip_bad)
+    figures, text = result.to_dict() | skipped, f"{result}{words}"
     if out is not None:
         table = {"groups": result.groups, "pairs": result.pair_table, "kept": result.kept}[write]()
         write_table(out, table)

@@ -6,14 +6,21 @@ import time
 from collections.abc import Generator, Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim import __version__
 from statim.cli import options
-from statim.errors import InputError
+from statim.errors import DataError, InputError
 from statim.threads import ahead
+
+if TYPE_CHECKING:
+    from statim.data.bad_rows import BadRows
+    from statim.data.texts import TextHash
+    from statim.data.unfinished import Unfinished
+    from statim.data.vectors import VectorWriter
+    from statim.progress import Progress
 
 # A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads seldom wait for
 # each other and columns are read in long runs, small enough that the few blocks under way are little memory.
@@ -49,9 +56,11 @@ def encode(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with an interrupted run into --out; give the same sources, model and options.",
+            help="Go on with an interrupted run into --out; give the same model and options, and sources with the same "
+            "texts up to there.",
         ),
     ] = False,
+    skip_bad: options.SkipBad = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -62,7 +71,7 @@ def encode(
     import nanotoken
     import pyarrow as pa
 
-    from statim.data.texts import STDIN, in_blocks, read_texts
+    from statim.data.texts import STDIN, TextHash, in_blocks, read_texts
     from statim.data.unfinished import unfinished
     from statim.data.vectors import VectorWriter, check_suffix
     from statim.model import StaticModel
@@ -84,9 +93,13 @@ def encode(
     empty = loaded.encode([], **ways)  # (0, w): refuses bad options before anything is written
     rows = max(1, VECTOR_BYTES // (empty.shape[1] * empty.itemsize))
 
-    def encoded(skip: int) -> Generator[tuple[Any, Any], None, None]:
+    seen = TextHash()
+
+    def encoded(
+        bad: "BadRows", skip: int = 0, known: str | None = None
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Blocks of texts and their vectors: read on one thread, encoded on others, handed to this one to write."""
-        blocks = ahead(in_blocks(read_texts(sources, column), rows, skip))
+        blocks = ahead(in_blocks(read_texts(sources, column, bad), rows, skip, seen, known))
         return ahead(with_vectors(blocks, skip))
 
     def with_vectors(blocks: Iterable[Any], first: int) -> Generator[tuple[Any, Any], None, None]:
@@ -95,17 +108,20 @@ def encode(
             first += len(texts)
 
     started, before, count = time.perf_counter(), 0, 0
-    with Progress("encode", total=None, unit="texts", show=progress) as bar:
+    with (
+        options.skipping(skip_bad, overwrite=overwrite) as bad,
+        Progress("encode", total=None, unit="texts", show=progress) as bar,
+    ):
         if out is None:
             writer = VectorWriter(sys.stdout.buffer, ".jsonl", empty.shape[1], empty.dtype)
-            with contextlib.closing(encoded(0)) as pairs:
+            with contextlib.closing(encoded(bad)) as pairs:
                 for texts, vectors in pairs:
                     writer.write(texts, vectors)
                     bar.advance(len(texts))
             sys.stdout.flush()
+            options.note(options.skipped(bad, skip_bad)[1].strip(), quiet or skip_bad is None)
             return
         run = {
-            "the sources": None if STDIN in sources else _stamps(sources),
             "the model": loaded.hash,
             "--column": column,
             **{f"--{name}": value for name, value in ways.items()},
@@ -114,17 +130,18 @@ def encode(
         }
         with unfinished(out, run, resume=resume, overwrite=overwrite) as output:
             count = before = output.progress["texts"] if output.progress else 0
-            if output.file is not None:
-                writer = VectorWriter(output.file, out.suffix, empty.shape[1], empty.dtype, output.progress)
-                with contextlib.closing(encoded(before)) as pairs:
-                    for texts, vectors in pairs:
-                        writer.write(texts, vectors)
-                        bar.advance(len(texts))
-                        if output.due and STDIN not in sources:
-                            output.save(writer.state())
-                count = writer.count
-                output.save(writer.state())
-                writer.finish()
+            known = output.progress.get("hash") if output.progress else None
+            with contextlib.closing(encoded(bad, before, known)) as pairs:
+                if output.file is not None:
+                    writer = VectorWriter(
+                        output.file, out.suffix, empty.shape[1], empty.dtype, output.progress
+                    )
+                    _write(writer, pairs, output, seen, bar, resumable=STDIN not in sources)
+                    count = writer.count
+                elif next(pairs, None) is not None:
+                    raise InputError(
+                        f"{out} is finished, but the sources hold more texts by now; start again without --resume"
+                    )
     seconds = time.perf_counter() - started
     figures = {
         "out": str(out),
@@ -134,15 +151,37 @@ def encode(
         "seconds": round(seconds, 3),
         "texts_per_second": round((count - before) / seconds),
     }
-    options.result(figures, f"{count:,} texts in {seconds:.1f} s, written to {out}", json)
+    left_out, words = options.skipped(bad, skip_bad)
+    options.result(figures | left_out, f"{count:,} texts in {seconds:.1f} s, written to {out}{words}", json)
 
 
-def _stamps(sources: list[str]) -> list[list[Any]]:
-    """What tells whether files have changed: path, size and time of the last change."""
-    stamps = []
-    for source in map(Path, sources):
-        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
-            with contextlib.suppress(OSError):  # the reader says what is wrong with it
-                status = path.stat()
-                stamps.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    return stamps
+def _write(
+    writer: "VectorWriter",
+    pairs: Iterable[tuple[Any, Any]],
+    output: "Unfinished",
+    seen: "TextHash",
+    bar: "Progress",
+    *,
+    resumable: bool,
+) -> None:
+    """Write blocks of texts and vectors, so that what is written can be gone on with."""
+
+    def save() -> None:
+        if resumable:
+            output.save({**writer.state(), "hash": seen.hexdigest()})
+
+    before = writer.count
+    try:
+        for texts, vectors in pairs:
+            writer.write(texts, vectors)
+            if resumable:
+                seen.update(texts)
+            bar.advance(len(texts))
+            if output.due:
+                save()
+    except DataError:  # a row that is bad, and can be mended
+        if writer.count > before:
+            save()
+        raise
+    output.save({**writer.state(), "hash": seen.hexdigest()})
+    writer.finish()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim.cli import options
-from statim.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from statim.data.bad_rows import BadRows
 
 
 def features(
@@ -23,6 +24,7 @@ def features(
         str, typer.Option(help="What the column of vectors is called; one of that name is replaced.")
     ] = "vector",
     dim: options.Dim = None,
+    skip_bad: options.SkipBad = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -37,23 +39,29 @@ def features(
     check_table_output(out, overwrite=overwrite)
     loaded = StaticModel.load(model)
     ways: dict[str, Any] = {"name": name, "threads": threads, "dim": dim}
-    try:
-        count = _write(out, with_vectors(loaded, source, column, **ways), source, progress)
-    except unify.MisfitError as error:
-        options.note(f"{source}, {error}; reading it once more, with columns that all rows fit", quiet)
-        schema = unify.settled(lambda: tables.tables(source))
-        count = _write(out, with_vectors(loaded, source, column, schema=schema, **ways), source, progress)
-    options.note(f"{count:,} rows, written to {out}", quiet)
+    with options.skipping(skip_bad, overwrite=overwrite) as bad:
+
+        def written(schema: "pa.Schema | None" = None) -> int:
+            parts = with_vectors(loaded, source, column, schema=schema, skip_bad=bad, **ways)
+            return _write(out, parts, source, bad, progress)
+
+        try:
+            count = written()
+        except unify.MisfitError as error:
+            options.note(f"{source}, {error}; reading it once more, with columns that all rows fit", quiet)
+            count = written(unify.settled(lambda: tables.tables(source, bad)))
+    options.note(f"{count:,} rows, written to {out}{options.skipped(bad, skip_bad)[1]}", quiet)
 
 
-def _write(out: Path, parts: "Iterator[pa.Table]", source: str, progress: bool) -> int:
+def _write(out: Path, parts: "Iterator[pa.Table]", source: str, bad: "BadRows", progress: bool) -> int:
     """Write tables of the same columns; gives the number of rows."""
+    from statim.data.texts import no_rows
     from statim.data.writing import table_writer
     from statim.progress import Progress
 
     first = next(parts, None)
     if first is None:
-        raise DataError(f"{source} has no rows")
+        raise no_rows(source, bad.count)
     count = 0
     with (
         Progress("features", total=None, unit="rows", show=progress) as bar,

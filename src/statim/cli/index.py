@@ -13,6 +13,8 @@ from statim.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from statim.data.bad_rows import BadRows
+
 Result = TypeVar("Result")
 
 app = typer.Typer(
@@ -78,6 +80,7 @@ def build(
             "by default the one that such a model remembers.",
         ),
     ] = None,
+    skip_bad: options.SkipBad = None,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -109,13 +112,13 @@ def build(
             table=table, engine=engine, documents_by=documents_by, threads=threads, progress=progress, overwrite=overwrite,
         )  # fmt: skip
 
-    index = _settled(built, documents, quiet, id=identifier, text=text, title=title)
+    with options.skipping(skip_bad, overwrite=overwrite) as bad:
+        index = _settled(built, documents, quiet, bad, id=identifier, text=text, title=title)
     seconds = time.perf_counter() - started
     info = index.info()
-    figures = info | {"seconds": round(seconds, 3)}
-    options.result(
-        figures, f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}", json
-    )
+    skipped, words = options.skipped(bad, skip_bad)
+    done = f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}{words}"
+    options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
 
 
 @app.command("add")
@@ -128,13 +131,17 @@ def add(
     vectors: Vectors = None,
     model: Model = None,
     table: options.Table = "documents",
+    skip_bad: options.SkipBad = None,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Add documents; one whose id is in the index already is refused, and then none is added."""
     roles = {"id": identifier, "text": text, "title": title}
-    _change(place, table, documents, roles, vectors, model, threads, json, quiet, replace=False)
+    with options.skipping(skip_bad, overwrite=False) as bad:
+        _change(
+            place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=False
+        )
 
 
 @app.command("update")
@@ -147,13 +154,17 @@ def update(
     vectors: Vectors = None,
     model: Model = None,
     table: options.Table = "documents",
+    skip_bad: options.SkipBad = None,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Put documents in the place of those with the same ids; those with new ids are added."""
     roles = {"id": identifier, "text": text, "title": title}
-    _change(place, table, documents, roles, vectors, model, threads, json, quiet, replace=True)
+    with options.skipping(skip_bad, overwrite=False) as bad:
+        _change(
+            place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=True
+        )
 
 
 @app.command("delete")
@@ -218,6 +229,7 @@ def _settled(
     use: "Callable[[pa.Table | pa.RecordBatchReader], Result]",
     documents: list[str],
     quiet: bool,
+    bad: "BadRows",
     **ways: Any,
 ) -> "Result":
     """Read documents and use them; where later ones do not fit the columns of the first, once more with columns that all fit."""
@@ -227,12 +239,12 @@ def _settled(
 
     given = documents if len(documents) > 1 else documents[0]
     try:
-        return use(stream_documents(given, many=LARGE, **ways))
+        return use(stream_documents(given, many=LARGE, bad=bad, **ways))
     except MisfitError as error:
         if STDIN in documents:
             raise
         options.note(f"{error}; reading the documents once more, with columns that all of them fit", quiet)
-    return use(stream_documents(given, many=LARGE, settle=True, **ways))
+    return use(stream_documents(given, many=LARGE, settle=True, bad=bad, **ways))
 
 
 def _vectors(path: Path | None) -> Any:
@@ -264,6 +276,8 @@ def _change(
     threads: int | None,
     json: bool,
     quiet: bool,
+    bad: "BadRows",
+    skip_bad: Path | None,
     *,
     replace: bool,
 ) -> None:
@@ -285,13 +299,16 @@ def _change(
             progress=progress,
         )
 
-    count = _settled(added, documents, quiet, numbers=False, **roles)
+    count = _settled(added, documents, quiet, bad, numbers=False, **roles)
     seconds = time.perf_counter() - started
     done = "updated" if replace else "added"
+    skipped, words = options.skipped(bad, skip_bad)
     figures = {
         "path": index.info()["path"],
         done: count,
         "documents": len(index),
         "seconds": round(seconds, 3),
+        **skipped,
     }
-    options.result(figures, f"{count:,} documents {done} in {seconds:.1f} s, {len(index):,} in all", json)
+    text = f"{count:,} documents {done} in {seconds:.1f} s, {len(index):,} in all{words}"
+    options.result(figures, text, json)

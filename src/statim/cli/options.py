@@ -1,15 +1,19 @@
 """Options that several verbs share, and how they print."""
 
-import json
+import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim.errors import InputError
+from statim.strict_json import dumps
+
+if TYPE_CHECKING:
+    from statim.data.bad_rows import BadRows
 
 Threads = Annotated[
     int | None,
@@ -17,6 +21,14 @@ Threads = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
+SkipBad = Annotated[
+    Path | None,
+    typer.Option(
+        "--skip-bad",
+        metavar="FILE",
+        help="Write rows that cannot be used to this .jsonl file and go on; by default the first ends the run.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
 Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
@@ -59,6 +71,32 @@ Version = Annotated[
 ]
 
 
+@contextlib.contextmanager
+def skipping(path: Path | None, *, overwrite: bool) -> "Iterator[BadRows]":
+    """What readers report bad rows to: a file, or an error that tells of ``--skip-bad``.
+
+    Raises:
+        InputError: The file exists and ``overwrite`` is off.
+    """
+    from statim.data import bad_rows
+
+    if path is not None and path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another name for --skip-bad")
+    refused = bad_rows.BadRows(hint="; or leave such rows out with --skip-bad FILE")
+    with bad_rows.skipping(refused if path is None else path) as bad:
+        yield bad
+
+
+def skipped(bad: "BadRows", path: Path | None) -> tuple[dict[str, Any], str]:
+    """What a result says of bad rows, if there was somewhere to put them: figures, and a line."""
+    if path is None:
+        return {}, ""
+    return {
+        "skipped": bad.count,
+        "skip_bad": str(path),
+    }, f"\n{bad.count:,} bad rows skipped, written to {path}"
+
+
 def begin(quiet: bool) -> bool:
     """Send the library's notes to the standard error unless ``quiet``; returns whether to show progress."""
     log = logging.getLogger("statim")
@@ -76,7 +114,7 @@ def note(text: str, quiet: bool) -> None:
 
 def result(value: Any, text: str, as_json: bool) -> None:
     """The result: JSON on one line, or the text."""
-    print(json.dumps(value, ensure_ascii=False) if as_json else text, flush=True)
+    print(dumps(value) if as_json else text, flush=True)
 
 
 def one_or_several(given: Sequence[Any] | None) -> Any:

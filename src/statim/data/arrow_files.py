@@ -2,23 +2,24 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from statim.data import raw
+from statim.data.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 
 ROWS = 1 << 16  # rows per table
 
 
-def parquet(path: Path) -> Iterator[pa.Table]:
-    """The rows of a Parquet file, ROWS at a time.
+def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, ROWS at a time; ``bad`` is told of those with text that is not UTF-8.
 
     Raises:
-        DataError: It is not a whole Parquet file.
+        DataError: It is not a whole Parquet file, or ``bad`` refuses a row.
     """
     from pyarrow.parquet import ParquetFile
 
@@ -27,16 +28,45 @@ def parquet(path: Path) -> Iterator[pa.Table]:
         pa.OSFile(os.fsencode(path)) as source,
         ParquetFile(source) as file,
     ):
-        for batch in file.iter_batches(ROWS):
-            batch.validate(full=True)
-            yield pa.table(batch)
+        yield from _checked(file.iter_batches(ROWS), path, bad)
 
 
-def ipc(path: Path) -> Iterator[pa.Table]:
-    """The record batches of an Arrow IPC file or stream. What it claims is checked before it is used.
+def _checked(batches: Iterable[pa.RecordBatch], path: Path, bad: BadRows) -> Iterator[pa.Table]:
+    """What batches claim is checked before it is used; around rows whose text is not UTF-8 they are cut."""
+    begin = 1
+    for batch in batches:
+        first = 0
+        for row in _foreign(batch):
+            yield pa.table(batch.slice(first, row - first))
+            bad(path, begin + row, "holds text that is not UTF-8; write it as UTF-8", unit="row")
+            first = row + 1
+        yield pa.table(batch.slice(first))
+        begin += len(batch)
+
+
+def _foreign(batch: pa.RecordBatch) -> list[int]:
+    """The rows that hold text that is not UTF-8.
 
     Raises:
-        DataError: It is neither, or not whole.
+        ArrowInvalid: The batch is damaged in another way.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        if len(batch) == 1:
+            return [0]
+        half = len(batch) // 2
+        return _foreign(batch.slice(0, half)) + [half + row for row in _foreign(batch.slice(half))]
+    return []
+
+
+def ipc(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
+    """The record batches of an Arrow IPC file or stream; ``bad`` is told of rows with text that is not UTF-8.
+
+    Raises:
+        DataError: It is neither, or not whole, or ``bad`` refuses a row.
     """
     with raw.reading(path, "an Arrow file"), pa.OSFile(os.fsencode(path)) as file:
         is_file = file.read(6) == b"ARROW1"
@@ -46,9 +76,7 @@ def ipc(path: Path) -> Iterator[pa.Table]:
             batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
         else:
             batches = pa.ipc.open_stream(file)
-        for batch in batches:
-            batch.validate(full=True)
-            yield pa.table(batch)
+        yield from _checked(batches, path, bad)
 
 
 def is_dataset(path: Path) -> bool:
@@ -56,11 +84,11 @@ def is_dataset(path: Path) -> bool:
     return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
-def dataset(path: Path) -> Iterator[pa.Table]:
+def dataset(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a folder written by ``save_to_disk``; of a DatasetDict the split ``train``, or its only one.
 
     Raises:
-        DataError: It has several splits and none is ``train``, or is not whole.
+        DataError: It has several splits and none is ``train``, is not whole, or ``bad`` refuses a row (see ``ipc``).
     """
     if (path / "dataset_dict.json").is_file():
         splits = _names(path / "dataset_dict.json", "splits")
@@ -69,7 +97,7 @@ def dataset(path: Path) -> Iterator[pa.Table]:
         name = entry.get("filename") if isinstance(entry, dict) else None
         if not isinstance(name, str) or Path(name).name != name:
             raise DataError(f"{path / 'state.json'} names no file; save the dataset anew")
-        yield from ipc(path / name)
+        yield from ipc(path / name, bad)
 
 
 def pick_split(splits: list[str], where: Any) -> str:

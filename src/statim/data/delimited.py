@@ -1,79 +1,164 @@
 """CSV and TSV: every column is text, the first line gives the names."""
 
+import bisect
 import csv
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from statim.data import raw, rows
-from statim.errors import DataError
+from statim.data.bad_rows import REFUSED, BadRows
 
 ROWS = 1 << 15  # rows per table
+UNENDING = ("unexpected end of data", "field larger than field limit")  # how csv says that a quote stays open
 
 
-def tables(path: Path, compression: str | None, delimiter: str) -> Iterator[pa.Table]:
+def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a file, ROWS at a time; names that occur twice stay so.
 
     Fields may be quoted and hold line ends, in TSV too; but when every line of a TSV file (of its first block) has the same number
     of tabs, nothing needed quotes, and a quote is a character like others unless it closes where the field ends.
 
+    Args:
+        path: The file.
+        compression: As ``raw.identify`` has it.
+        delimiter: A comma or a tab.
+        bad: Told of rows that have more or fewer fields than the first, are not UTF-8, or leave a quote open.
+
     Raises:
-        DataError: A line has more or fewer fields than the first, or a quote is never closed; the message names it.
+        DataError: ``bad`` refuses such a row, or the first is one; the message names the line in which it begins.
     """
     with raw.opened(path, compression) as file:
-        stream = raw.blocks(file, path)
-        first = next(stream, None)
-        if first is None or not first[1].strip():
+        blocks = raw.blocks(file, path)
+        first = next(blocks, None)
+        if first is None or not first.text.strip():
             return
-        text = (text for _, text in itertools.chain([first], stream))
-        lines = itertools.chain.from_iterable(io.StringIO(part, newline="") for part in text)
-        plain = (
-            delimiter == "\t"
-            and len({line.count("\t") for line in first[1].split("\n") if line.strip()}) == 1
+        reader = _Reader(first, blocks, path, delimiter, bad)
+        names = [name.strip() for name in reader.header()]
+        rows.check_width(len(names), path)
+        while (found := reader.rows(len(names))) is not None:
+            columns = zip(*found, strict=True) if found else [()] * len(names)
+            yield pa.table([pa.array(column, pa.large_string()) for column in columns], names=names)
+
+
+class _Reader:
+    """Rows from blocks of lines, and in which line each begins."""
+
+    def __init__(
+        self, first: raw.Block, others: Iterator[raw.Block], path: Path, delimiter: str, bad: BadRows
+    ) -> None:
+        self._path, self._bad, self._delimiter = path, bad, delimiter
+        counts = {line.count("\t") for line in first.text.split("\n") if line.strip()}
+        self._plain = delimiter == "\t" and len(counts) == 1
+        # csv takes a lone "\r" for a line's end and counts it; it is one only in files of old, which have no "\n"
+        self._old = "\n" not in first.text
+        self._lone: list[int] = []  # which of the lines as csv counts them end so
+        self._wrong: dict[int, str] = {}  # what is wrong with a line, by its number
+        self._kept: list[str] = []  # the lines of the row that is being read, if bad rows are written aside
+        self._lines = itertools.chain.from_iterable(map(self._cut, itertools.chain([first], others)))
+        self._begin([], 0)
+
+    def _cut(self, block: raw.Block) -> io.StringIO:
+        self._wrong.update(block.bad)
+        lines = io.StringIO(block.text, newline="")
+        if not self._old and block.text.count("\r") > block.text.count("\r\n"):
+            numbered = enumerate(lines, block.line + len(self._lone))
+            self._lone += [number for number, line in list(numbered) if line.endswith("\r")]
+            lines.seek(0)
+        return lines
+
+    def _line(self, number: int) -> int:
+        """The line in the file, by its number as csv counts."""
+        return number - bisect.bisect_left(self._lone, number)
+
+    def _begin(self, again: list[str], line: int) -> None:
+        """Read on behind a line, some that were read already first."""
+        lines: Iterable[str] = itertools.chain(again, self._lines)
+        if self._bad.wants_rows:
+            lines = self._keeping(lines)
+        self._csv = csv.reader(
+            lines,
+            delimiter=self._delimiter,
+            quoting=csv.QUOTE_NONE if self._plain else csv.QUOTE_MINIMAL,
+            strict=True,
         )
-        reader = csv.reader(
-            lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL, strict=True
-        )
-        yield from _tables(reader, path, plain)
+        self._before, self._end = line, 0  # the lines before this reader's, and where its last row ended
 
+    def _keeping(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self._kept.append(line)
+            yield line
 
-def _tables(reader: Any, path: Path, plain: bool) -> Iterator[pa.Table]:
-    names: list[str] | None = None
-    while found := _rows(reader, path, plain, len(names) if names else None):
-        if names is None:
-            names, *found = found
-            rows.check_width(len(names), path)
-            names = [name.strip() for name in names]
-        columns = zip(*found, strict=True) if found else [()] * len(names)
-        yield pa.table([pa.array(column, pa.large_string()) for column in columns], names=names)
+    def header(self) -> list[str]:
+        """The first row.
 
+        Raises:
+            DataError: It cannot be read.
+        """
+        bad, self._bad = self._bad, REFUSED
+        while (found := self.rows(None, 1)) == []:
+            pass  # a blank line
+        self._bad = bad
+        return found[0] if found else []
 
-def _rows(reader: Any, path: Path, plain: bool, width: int | None) -> list[list[str]]:
-    """The next rows, all of the same width."""
-    limit = csv.field_size_limit(raw.LINE_LIMIT)
-    found = []
-    try:
-        for row in itertools.islice(reader, ROWS):
-            if not row:
-                continue  # a blank line
-            width = width or len(row)
-            if len(row) != width:
-                raise DataError(
-                    f"{path}, line {reader.line_num}: has {len(row)} fields where the first line has {width}; "
-                    "put fields that hold the delimiter or a line end between double quotes"
-                )
-            found.append([_unquoted(field) for field in row] if plain else row)
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}); is a double quote left open?"
-        ) from None
-    finally:
-        csv.field_size_limit(limit)
-    return found
+    def rows(self, width: int | None, most: int = ROWS) -> list[list[str]] | None:
+        """The next rows, of ``width`` fields; perhaps none of those read were good. None at the end."""
+        found: list[list[str]] = []
+        wrong, kept, reader, row = self._wrong, self._kept, self._csv, None
+        limit = csv.field_size_limit(raw.LINE_LIMIT)
+        try:
+            for row in itertools.islice(reader, most):
+                if (len(row) == width and not wrong) or self._is_good(row, width):
+                    found.append(row)
+                self._end = reader.line_num
+                if kept:
+                    kept.clear()
+        except csv.Error as error:
+            self._pass_over(str(error))
+        else:
+            if row is None:
+                return None
+        finally:
+            csv.field_size_limit(limit)
+        return [[_unquoted(field) for field in row] for row in found] if self._plain else found
+
+    def _is_good(self, row: list[str], width: int | None) -> bool:
+        """Look closely at a row, and report it if it is bad; blank lines are not good either."""
+        first = self._line(self._before + self._end + 1)
+        if faults := self._faults(first, self._line(self._before + self._csv.line_num)):
+            self._report(*faults[0])
+        elif row and width is not None and len(row) != width:
+            self._report(
+                first,
+                f"has {len(row)} fields where the first line has {width}; "
+                "put fields that hold the delimiter or a line end between double quotes",
+            )
+        else:
+            return bool(row)
+        return False
+
+    def _faults(self, first: int, last: int) -> list[tuple[int, str]]:
+        """What is wrong with some lines; it is told once."""
+        return [(line, self._wrong.pop(line)) for line in range(first, last + 1) if line in self._wrong]
+
+    def _pass_over(self, error: str) -> None:
+        """Report a row that csv cannot read, and begin behind it.
+
+        Where a quote is never closed, all that follows would be that row; then it is the line with the quote alone.
+        """
+        again = self._kept[1:] if error.startswith(UNENDING) else []
+        del self._kept[len(self._kept) - len(again) :]
+        first, last = self._before + self._end + 1, self._before + self._csv.line_num - len(again)
+        self._faults(self._line(first), self._line(last))
+        self._report(self._line(first), f"not valid CSV ({error}); is a double quote left open?")
+        self._begin(again, last)
+
+    def _report(self, line: int, reason: str) -> None:
+        self._bad(self._path, line, reason, "".join(self._kept).rstrip("\r\n") or None)
+        self._kept.clear()
 
 
 def _unquoted(field: str) -> str:

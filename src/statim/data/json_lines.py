@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from statim import threads as pool
 from statim.data import columns, raw, rows
+from statim.data.bad_rows import REFUSED, BadRows, UnusableError
 from statim.errors import DataError
+from statim.strict_json import dumps
 
 ITEMS = 1 << 16  # items of an array per table
 
@@ -20,15 +22,20 @@ _decode = json.JSONDecoder().raw_decode
 _KEY = re.compile(rf'"({columns.NEGATIVE.pattern})"\s*:', columns.NEGATIVE.flags)
 
 
-def tables(path: Path, compression: str | None) -> Iterator[pa.Table]:
+def tables(path: Path, compression: str | None, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a file, a few megabytes at a time: one object (or array of texts) a line, or one array of objects.
 
+    Args:
+        path: The file.
+        compression: As ``raw.identify`` has it.
+        bad: Told of lines that are not JSON, or neither object nor array.
+
     Raises:
-        DataError: A line is not JSON, or neither object nor array; the message names it.
+        DataError: There is such a line and ``bad`` refuses it; the message names it.
     """
     with raw.opened(path, compression) as file:
-        for number, part in _parts(file, path):
-            found = [row for _, row in _rows(number, part, path)]
+        for number, part in _parts(file, path, bad):
+            found = [row for _, row in _rows(number, part, path, bad)]
             if found:
                 yield rows.table(found, path)
 
@@ -87,7 +94,9 @@ def _negatives(text: str) -> set[str]:
     return {match[1] for match in _KEY.finditer(text)}
 
 
-def texts(path: Path, compression: str | None, pick: Callable[[pa.Table], str]) -> Iterator[pa.Table]:
+def texts(
+    path: Path, compression: str | None, pick: Callable[[pa.Table], str], bad: BadRows = REFUSED
+) -> Iterator[pa.Table]:
     """As ``tables``, but only a column that holds a text in every row.
 
     All parts but the first are read by Arrow's parser, several times as fast as Python's and free of the interpreter lock. What
@@ -98,53 +107,62 @@ def texts(path: Path, compression: str | None, pick: Callable[[pa.Table], str]) 
         path: A file as in ``tables``.
         compression: As in ``tables``.
         pick: Names the column, given the rows of the first part.
+        bad: As in ``tables``; told of rows, too, that have something else there, or nothing.
 
     Raises:
-        DataError: As in ``tables``; or a row has something else there, or nothing; the message names the line.
+        DataError: As in ``tables``.
     """
     name: str | None = None
     with raw.opened(path, compression) as file:
-        for number, part in _parts(file, path):
+        for number, part in _parts(file, path, bad):
             array = None if name is None or not isinstance(part, str) else _arrow_texts(part, name)
             if array is None:
-                found = _rows(number, part, path)
+                found = _rows(number, part, path, bad)
                 if not found:
                     continue
                 if name is None:
                     table = rows.table([row for _, row in found], path)
                     name = pick(table)
                     columns.texts(table, name, str(path))  # says it better where no row has a text
-                kind = "line" if isinstance(part, str) else "item"
-                array = rows.column([_text(row, name, f"{path}, {kind}", index) for index, row in found])
+                unit = "line" if isinstance(part, str) else "item"
+                array = rows.column(_texts(found, name, path, bad, unit))
             yield pa.table({name: array})
 
 
-def _parts(file: Any, path: Path) -> Iterator[tuple[int, str | list[Any]]]:
+def _parts(file: Any, path: Path, bad: BadRows = REFUSED) -> Iterator[tuple[int, str | list[Any]]]:
     """The number of a part's first line and its whole lines; or of its first item, and its items."""
     stream = raw.blocks(file, path)
     first = next(stream, None)
     if first is None:
         return
     stream = itertools.chain([first], stream)
-    if not _is_array(first[1]):
-        yield from stream
+    if not _is_array(first.text):
+        for block in stream:
+            yield block.line, block.good(path, bad)
         return
-    values = _array("".join(text for _, text in stream), path)
+    values = _array("".join(block.good(path, REFUSED) for block in stream), path)  # it is one value
     for start in range(0, len(values), ITEMS):
         yield start + 1, values[start : start + ITEMS]
 
 
-def _rows(number: int, part: str | list[Any], path: Path) -> list[tuple[int, Any]]:
+def _rows(number: int, part: str | list[Any], path: Path, bad: BadRows = REFUSED) -> list[tuple[int, Any]]:
     """The rows of a part, each with the number of its line or item."""
+    found = []
     if isinstance(part, str):
-        return [
-            (number + i, _row(line, number + i, path))
-            for i, line in enumerate(part.split("\n"))
-            if line and not line.isspace()
-        ]
-    for index, value in enumerate(part, number):
-        _check(value, f"{path}, item {index} of the array")
-    return list(enumerate(part, number))
+        for index, line in enumerate(part.split("\n"), number):
+            if line and not line.isspace():
+                try:
+                    found.append((index, _row(line)))
+                except UnusableError as reason:
+                    bad(path, index, str(reason), line.removesuffix("\r"))
+    else:
+        for index, value in enumerate(part, number):
+            try:
+                _check(value)
+                found.append((index, value))
+            except UnusableError as reason:
+                bad(path, index, str(reason), dumps(value), unit="item")
+    return found
 
 
 def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
@@ -182,13 +200,18 @@ def _arrow_texts(text: str, name: str) -> pa.Array | None:
     return None if found is None or found.column(name).null_count else found.column(name)
 
 
-def _text(row: Any, name: str, kind: str, index: int) -> str:
-    value = rows.named(row).get(name)
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise DataError(f"{kind} {index}: {name!r} is missing; give every row a text, perhaps an empty one")
-    raise DataError(f"{kind} {index}: {name!r} is {json.dumps(value)[:40]}, not a text")
+def _texts(found: list[tuple[int, Any]], name: str, path: Path, bad: BadRows, unit: str) -> list[str]:
+    """The texts of that name in some rows."""
+    texts = []
+    for index, row in found:
+        value = rows.named(row).get(name)
+        if isinstance(value, str):
+            texts.append(value)
+            continue
+        missing = f"{name!r} is missing; give every row a text, perhaps an empty one"
+        reason = missing if value is None else f"{name!r} is {json.dumps(value)[:40]}, not a text"
+        bad(path, index, reason, dumps(row), unit=unit)
+    return texts
 
 
 def _is_array(text: str) -> bool:
@@ -213,29 +236,25 @@ def _array(text: str, path: Path) -> list[Any]:
     return values
 
 
-def _row(line: str, number: int, path: Path) -> Any:
+def _row(line: str) -> Any:
     try:
         line = line.strip()
         value, end = _decode(line)
         if end != len(line):
-            raise DataError(
-                f"{path}, line {number}: not valid JSON (more behind the first value); put one object on each line"
-            )
+            raise UnusableError("not valid JSON (more behind the first value); put one object on each line")
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: not valid JSON ({error.msg}); put one whole object on each line"
-        ) from None
-    except DataError:
+        raise UnusableError(f"not valid JSON ({error.msg}); put one whole object on each line") from None
+    except UnusableError:
         raise
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}, line {number}: not valid JSON ({str(error)[:80]})") from None
+        raise UnusableError(f"not valid JSON ({str(error)[:80]})") from None
     if type(value) is not dict:
-        _check(value, f"{path}, line {number}")
+        _check(value)
     return value
 
 
-def _check(value: Any, where: str) -> None:
+def _check(value: Any) -> None:
     if not isinstance(value, (dict, list)):
-        raise DataError(
-            f'{where}: holds {json.dumps(value)[:40]}, not an object like {{"anchor": …, "positive": …}}'
+        raise UnusableError(
+            f'holds {json.dumps(value)[:40]}, not an object like {{"anchor": …, "positive": …}}'
         )

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from statim.data.bad_rows import BadRows
 from statim.errors import DataError
 
 FORMATS = {
@@ -20,6 +21,34 @@ TEXT = ("json", "csv", "tsv", "text")
 
 BLOCK = 1 << 20  # bytes read at a time
 LINE_LIMIT = 256 << 20  # bytes one line may have
+
+
+ZERO = "holds a zero byte; this is a binary file, or a damaged row"
+FOREIGN = "not UTF-8; save the file as UTF-8"
+
+
+class Block(NamedTuple):
+    r"""Whole lines of a text file.
+
+    Attributes:
+        line: The number of the first, from 1.
+        text: All of them. In bad ones, bytes that are not UTF-8 are written as ``\xff``.
+        bad: What is wrong with a line, by its number.
+    """
+
+    line: int
+    text: str
+    bad: Mapping[int, str]
+
+    def good(self, where: str | Path, bad: BadRows) -> str:
+        """The text with bad lines reported, and then empty."""
+        if not self.bad:
+            return self.text
+        lines = self.text.split("\n")
+        for number, reason in self.bad.items():
+            bad(where, number, reason, lines[number - self.line].removesuffix("\r"))
+            lines[number - self.line] = ""
+        return "\n".join(lines)
 
 
 class Kind(NamedTuple):
@@ -77,7 +106,7 @@ def opened(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
             yield file
 
 
-def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
+def blocks(file: Any, name: str | Path) -> Iterator[Block]:
     r"""Cut a byte stream into decoded blocks of whole lines.
 
     Args:
@@ -85,11 +114,11 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
         name: What messages call it.
 
     Yields:
-        The number of the block's first line, from 1, and its text. Lines end with "\n", perhaps "\r\n"; a byte-order mark is
-        taken away.
+        Lines that end with "\n", perhaps "\r\n", without a byte-order mark. Lines that are not UTF-8 or have a zero byte
+        are marked.
 
     Raises:
-        DataError: The stream is binary, not UTF-8, or has a line of more than LINE_LIMIT bytes.
+        DataError: The stream is binary, or has a line of more than LINE_LIMIT bytes.
     """
     line, carry, first = 1, b"", True
     while True:
@@ -98,16 +127,10 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
         if first:
             _refuse_foreign(part, name)
             part, first = part.removeprefix(b"\xef\xbb\xbf"), False
-        if b"\0" in part:
-            raise DataError(f"{name} is a binary file, not text (it has a zero byte)")
         cut = part.rfind(b"\n") + 1
         if cut or (carry and not part):
             whole, carry = b"".join((carry, memoryview(part)[:cut])), part[cut:]
-            try:
-                yield line, whole.decode()
-            except UnicodeDecodeError as error:
-                number = line + whole.count(b"\n", 0, error.start)
-                raise DataError(f"{name}, line {number}: not UTF-8; save the file as UTF-8") from None
+            yield _block(line, whole)
             line += int(np.count_nonzero(np.frombuffer(whole, np.uint8) == ord("\n")))
         else:
             carry += part
@@ -117,9 +140,27 @@ def blocks(file: Any, name: str | Path) -> Iterator[tuple[int, str]]:
             return
 
 
+def _block(line: int, data: bytes) -> Block:
+    with contextlib.suppress(UnicodeDecodeError):
+        if b"\0" not in data:
+            return Block(line, data.decode(), {})
+    bad, texts = {}, []
+    for number, one in enumerate(data.split(b"\n"), line):
+        text = one.decode("utf-8", "backslashreplace")
+        if b"\0" in one:
+            bad[number] = ZERO
+        elif text.encode() != one:
+            bad[number] = FOREIGN
+        texts.append(text)
+    return Block(line, "\n".join(texts), bad)
+
+
 def _refuse_foreign(start: bytes, name: str | Path) -> None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{name} is not UTF-8 but UTF-16; save it as UTF-8")
     for magic, kind, suffix in ((b"\x1f\x8b", "gzip", ".gz"), (b"\x28\xb5\x2f\xfd", "zstd", ".zst")):
         if start.startswith(magic):
             raise DataError(f"{name} is a binary file, compressed with {kind}; add {suffix} to its name")
+    lines = start.split(b"\n") if b"\0" in start else []
+    if 2 * sum(b"\0" in line for line in lines) > len(lines):
+        raise DataError(f"{name} is a binary file, not text (most of its lines have a zero byte)")

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from statim.data import arrow_files, delimited, json_lines, raw, rows, unify
+from statim.data.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 from statim.texts import Texts, is_column
 
@@ -38,30 +39,31 @@ def label(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else f"the {type(source).__name__} given"
 
 
-def tables(path: str | Path) -> Iterator[pa.Table]:
+def tables(path: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a file, or of a folder written by ``datasets``, as a stream of tables of bounded size.
 
     Args:
         path: JSON lines or a JSON array (.jsonl, .ndjson, .json), .csv, .tsv, each also with .gz or .zst; .parquet; Arrow IPC
             file or stream (.arrow, .feather, .ipc); a folder written by ``Dataset.save_to_disk``.
+        bad: Told of rows that cannot be read; by default the first is refused.
 
     Raises:
         DataError: The file is missing, empty, of no known kind, or malformed; the message says where.
     """
     path = Path(path)
     if path.is_dir() and arrow_files.is_dataset(path):
-        return arrow_files.dataset(path)
+        return arrow_files.dataset(path, bad)
     kind, compression = raw.identify(path)
     if kind == "json":
-        return json_lines.tables(path, compression)
+        return json_lines.tables(path, compression, bad)
     if kind == "csv":
-        return delimited.tables(path, compression, ",")
+        return delimited.tables(path, compression, ",", bad)
     if kind == "tsv":
-        return delimited.tables(path, compression, "\t")
+        return delimited.tables(path, compression, "\t", bad)
     if kind == "parquet":
-        return arrow_files.parquet(path)
+        return arrow_files.parquet(path, bad)
     if kind == "arrow":
-        return arrow_files.ipc(path)
+        return arrow_files.ipc(path, bad)
     raise DataError(f"{path} is plain text without columns; give JSON lines, CSV, TSV, Parquet or Arrow")
 
 

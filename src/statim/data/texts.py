@@ -1,78 +1,109 @@
 """Texts to encode, as a stream; and documents to search, as a table."""
 
+import hashlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from statim.data import columns, json_lines, raw, tables, unify
+from statim.data.bad_rows import REFUSED, BadRows
 from statim.data.retrieval import unique_ids, with_title
+from statim.data.text_column import buffers
 from statim.errors import DataError
+from statim.strict_json import dumps
 
 STDIN = "-"
 MIXED = "some of the sources have ids and some have none; name the column of ids in all, or give them apart"
 TEXT_BYTES = 2 << 20  # of a block, as Arrow holds it: 10,000 texts of 200 characters
 
 
-def read_texts(sources: Any, column: str | None = None) -> Iterator[pa.LargeStringArray]:
+def read_texts(
+    sources: Any, column: str | None = None, bad: BadRows = REFUSED
+) -> Iterator[pa.LargeStringArray]:
     """Read texts, a bounded number at a time.
 
     Args:
         sources: A path, ``"-"`` (standard input), a table, or a list of those. Standard input and .txt files have a text on
             each line; other files as in ``tables.tables``.
         column: The column of texts; guessed from the usual names by default, or the only column of text.
+        bad: Told of rows that cannot be read, or have no text; by default the first is refused.
 
     Yields:
-        Arrays of texts in order. Every row gives one, also an empty line.
+        Arrays of texts in order. Every good row gives one, also an empty line.
 
     Raises:
-        DataError: A source is missing, malformed or without rows, the column is not there or not text, or a row has no text in
-            it; the message names the line or row.
+        DataError: A source is missing, malformed or without good rows, the column is not there or not text, or ``bad``
+            refuses a row; the message names the line or row.
     """
     for source in tables.sources(sources):
-        where = tables.label(source)
+        where, told = tables.label(source), bad.told
         empty = True
-        for array in _arrays(source, column, where):
-            empty = False
-            yield array
+        for array in _arrays(source, column, where, bad):
+            if len(array):
+                empty = False
+                yield array
         if empty:
-            raise DataError(f"{where} has no rows")
+            raise no_rows(where, bad.told - told)
 
 
-def _arrays(source: Any, column: str | None, where: str) -> Iterator[pa.LargeStringArray]:
+def no_rows(where: str, bad: int = 0) -> DataError:
+    """What to say of a source without rows, or with as many ``bad`` ones alone."""
+    return DataError(f"{where} has no rows" + (f" but {bad:,} that cannot be used" if bad else ""))
+
+
+def _arrays(source: Any, column: str | None, where: str, bad: BadRows) -> Iterator[pa.LargeStringArray]:
     if isinstance(source, str) and source == STDIN:
-        yield from _lines(_standard_input(), "standard input")
+        yield from _lines(_standard_input(), "standard input", bad)
     elif _is_plain(source):
         with raw.opened(Path(source), raw.identify(Path(source)).compression) as file:
-            yield from _lines(file, where)
+            yield from _lines(file, where, bad)
     else:
-        name, row = None, 1
-        for table in _tables(source, column, where):
+        name, missing = None, _Missing(where, bad)
+        for table in _tables(source, column, where, bad):
             if len(table):
                 name = name or _text_column(table.schema, column, where)
                 array = columns.texts(table, columns.named(table.column_names, name, where), where)
-                if array.null_count:
-                    row += pc.index(array.is_null(), True).as_py()
-                    raise DataError(
-                        f"{where}, row {row}: {name!r} is missing; give every row a text, perhaps an empty one"
-                    )
-                yield array
-                row += len(array)
+                missing.report(
+                    table, array, f"{name!r} is missing; give every row a text, perhaps an empty one"
+                )
+                yield array.drop_null() if array.null_count else array
 
 
-def _tables(source: Any, column: str | None, where: str) -> Iterable[pa.Table]:
+class _Missing:
+    """Reports the rows of a source in which a value is missing, by their numbers."""
+
+    def __init__(self, where: str, bad: BadRows) -> None:
+        self._where, self._bad, self._row, self._told = where, bad, 1, bad.told
+
+    def report(self, table: pa.Table, values: pa.Array | pa.ChunkedArray, reason: str) -> None:
+        """Look at the values of the next rows.
+
+        Raises:
+            DataError: One is missing, and bad rows are refused.
+        """
+        first = self._row + self._bad.told - self._told  # rows that the reader passed over count too
+        self._row += len(table)
+        if values.null_count:
+            self._told += values.null_count
+            for place in np.flatnonzero(np.asarray(values.is_null())).tolist():
+                row = dumps(table.slice(place, 1).to_pylist()[0]) if self._bad.wants_rows else None
+                self._bad(self._where, first + place, reason, row, unit="row")
+
+
+def _tables(source: Any, column: str | None, where: str, bad: BadRows) -> Iterable[pa.Table]:
     if not isinstance(source, (str, Path)):
         return [tables.read_table(source)]
     path = Path(source)
     if not path.is_dir() and (kind := raw.identify(path)).format == "json":
         return json_lines.texts(
-            path, kind.compression, lambda table: _text_column(table.schema, column, where)
+            path, kind.compression, lambda table: _text_column(table.schema, column, where), bad
         )
-    return tables.tables(path)
+    return tables.tables(path, bad)
 
 
 def _standard_input() -> Any:
@@ -83,36 +114,46 @@ def _standard_input() -> Any:
         return sys.stdin.buffer
 
 
+class TextHash:
+    """A hash of texts in their order, however they are cut into arrays."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, texts: pa.LargeStringArray) -> None:
+        """Append texts."""
+        from statim.kernels.identity import fingerprints
+
+        self._hash.update(fingerprints(*buffers(texts)))  # hashed twice: the first is many times as fast
+
+    def hexdigest(self) -> str:
+        """The hash, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
 def in_blocks(
-    arrays: Iterable[pa.LargeStringArray], rows: int, skip: int = 0
+    arrays: Iterable[pa.LargeStringArray],
+    rows: int,
+    skip: int = 0,
+    seen: TextHash | None = None,
+    known: str | None = None,
 ) -> Iterator[pa.LargeStringArray]:
     """Cut texts into blocks of ``rows`` texts, fewer where they are long (TEXT_BYTES); the same texts always into the same.
 
     Args:
         arrays: As ``read_texts`` yields them.
         rows: Texts per block.
-        skip: Leave out the first so many; a block ended there.
+        skip: Leave out the first so many; if a block ended there, the blocks behind it are the same.
+        seen: Takes those that are left out.
+        known: The hash that ``seen`` must have then.
 
     Raises:
-        DataError: No block ends there.
+        DataError: There are fewer texts, or others.
     """
-    start = end = 0
-    for block in _cut(arrays, rows):
-        start, end = end, end + len(block)
-        if start < skip < end:
-            break
-        if start >= skip:
-            yield block
-    if end < skip or start < skip < end:
-        raise DataError(f"the sources have changed: no block ends after {skip:,} texts any more; start anew")
-
-
-def _cut(arrays: Iterable[pa.LargeStringArray], rows: int) -> Iterator[pa.LargeStringArray]:
     waiting: list[pa.LargeStringArray] = []
     count = size = 0
-    for array in arrays:
+    for array, start in _behind(arrays, skip, seen, known):
         few = max(1, len(array) * TEXT_BYTES // max(1, array.nbytes))  # about TEXT_BYTES of this array
-        start = 0
         while start < len(array):
             part = array.slice(start, min(few, rows - count))
             waiting.append(part)
@@ -124,6 +165,31 @@ def _cut(arrays: Iterable[pa.LargeStringArray], rows: int) -> Iterator[pa.LargeS
         yield pa.concat_arrays(waiting)
 
 
+def _behind(
+    arrays: Iterable[pa.LargeStringArray], skip: int, seen: TextHash | None, known: str | None
+) -> Iterator[tuple[pa.LargeStringArray, int]]:
+    """The arrays behind the first ``skip`` texts, each with the place of its first text that is not left out."""
+    left = skip
+    for array in arrays:
+        start = min(left, len(array))
+        if start:
+            left -= start
+            if seen is not None:
+                seen.update(array.slice(0, start))
+                if left == 0 and seen.hexdigest() != known:
+                    raise _changed(f"their first {skip:,} texts are not those that are done")
+        if start < len(array):
+            yield array, start
+    if left:
+        raise _changed(f"they hold {skip - left:,} texts, and {skip:,} are done")
+
+
+def _changed(how: str) -> DataError:
+    return DataError(
+        f"the sources changed since that run began: {how}; restore them, or start again without --resume"
+    )
+
+
 def _is_plain(source: Any) -> bool:
     """Is this the path of a file with a text on each line?"""
     return (
@@ -133,9 +199,11 @@ def _is_plain(source: Any) -> bool:
     )
 
 
-def _lines(file: Any, where: str) -> Iterator[pa.LargeStringArray]:
-    for _, text in raw.blocks(file, where):
-        lines = text.removesuffix("\n").split("\n")
+def _lines(file: Any, where: str, bad: BadRows) -> Iterator[pa.LargeStringArray]:
+    for block in raw.blocks(file, where):
+        lines = block.good(where, bad).removesuffix("\n").split("\n")
+        if block.bad:
+            lines = [line for number, line in enumerate(lines, block.line) if number not in block.bad]
         yield pa.array([line.removesuffix("\r") for line in lines], pa.large_string())
 
 
@@ -198,6 +266,7 @@ def stream_documents(
     title: str | None = None,
     numbers: bool = True,
     settle: bool = False,
+    bad: BadRows = REFUSED,
 ) -> pa.Table | pa.RecordBatchReader:
     """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory. Its ids are not compared.
 
@@ -210,6 +279,7 @@ def stream_documents(
         numbers: Number documents that have no ids; else they are refused.
         settle: Read everything before, to find the columns that all documents fit; else those of a stream are the columns of the
             first ``many``.
+        bad: Told of rows that cannot be read or lack an id; by default the first is refused.
 
     Raises:
         MisfitError: On the way, a later document does not fit the first ones; ``settle`` finds what all fit.
@@ -217,7 +287,7 @@ def stream_documents(
     """
     roles, given = (id, text, title), tables.sources(source)
     where = tables.label(given[0]) if len(given) == 1 else "the sources together"
-    parts = [_Part(item, roles) for item in given]
+    parts = [_Part(item, roles, bad) for item in given]
     if settle:
         for part in parts:
             part.settle()
@@ -264,16 +334,17 @@ class _Part:
     Args:
         source: One source, as for ``read_documents``.
         roles: The columns of ids, texts and titles that a caller named.
+        bad: Told of rows that cannot be read or lack an id.
     """
 
-    def __init__(self, source: Any, roles: tuple[str | None, str | None, str | None]) -> None:
-        self._source, self._roles, self._where = source, roles, tables.label(source)
+    def __init__(self, source: Any, roles: tuple[str | None, str | None, str | None], bad: BadRows) -> None:
+        self._source, self._roles, self._where, self._bad = source, roles, tables.label(source), bad
         self._schema: pa.Schema | None = None
 
     def settle(self) -> None:
         """Find the columns of all rows, where a file need not have the same everywhere."""
         if self._is_file() and not _is_lines(self._source):
-            self._schema = unify.settled(lambda: tables.tables(self._source))
+            self._schema = unify.settled(self._tables)
 
     def documents(self, many: int) -> Iterator[pa.Table]:
         """The documents, with columns named as ``read_documents`` names them: the first ``many`` or more at once, then fewer.
@@ -282,15 +353,15 @@ class _Part:
             MisfitError: A later row does not fit the first ``many``, or what ``settle`` found.
         """
         if _is_lines(self._source):
-            yield from (pa.table({"text": array}) for array in read_texts(self._source))
+            yield from (pa.table({"text": array}) for array in read_texts(self._source, bad=self._bad))
             return
-        parts = self._tables()
+        parts, told = self._tables(), self._bad.told
         head: list[pa.Table] = []
         while sum(map(len, head)) <= many and (table := next(parts, None)) is not None:
             head.append(table)
         first = unify.concatenate(head) if head else pa.table({})
         if len(first) == 0:
-            raise DataError(f"{self._where} has no rows")
+            raise no_rows(self._where, self._bad.told - told)
         schema = self._schema or first.schema
         roles = _picked(schema, self._roles, self._where)
         start = 0
@@ -303,7 +374,18 @@ class _Part:
         return isinstance(self._source, (str, Path))
 
     def _tables(self) -> Iterator[pa.Table]:
-        return tables.tables(self._source) if self._is_file() else iter([tables.read_table(self._source)])
+        """The rows that have an id, where there is a column of ids."""
+        missing = _Missing(self._where, self._bad)
+        for table in (
+            tables.tables(self._source, self._bad) if self._is_file() else [tables.read_table(self._source)]
+        ):
+            name = self._roles[0] or columns.usual(table.column_names, columns.IDS)
+            if name is None or table.column_names.count(name) != 1:
+                yield table
+                continue
+            ids = table.column(name)
+            missing.report(table, ids, f"the column {name!r} has no id there; every row needs one of its own")
+            yield table.filter(ids.is_valid()) if ids.null_count else table
 
 
 def _is_lines(source: Any) -> bool:

@@ -2,7 +2,7 @@
 
     OUT.encoding/
     ├── data             what will become OUT
-    ├── run.json         what is being written: the sources, the model, the options
+    ├── run.json         what is being written: the model, the options
     └── progress.json    how much of data is safe on the disk, and what its writer needs to go on from there
 
 ``data`` is made first and renamed into its place last but for the other two, so any moment of death can be told from any other:
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from statim.errors import DataError, InputError, ModelError, StorageError
+from statim.errors import InputError, ModelError, StorageError
 from statim.files import locked, read_json, storage_errors, sync_directory, write_json
 from statim.partial import MARKER, kept_mode, plain_mode, set_mode
 
@@ -65,8 +65,8 @@ def unfinished(
 ) -> Iterator[Unfinished]:
     """Write a file that appears at ``out`` when the block ends well.
 
-    When it does not, what was saved stays for a later ``resume``, unless the data are at fault: with other data it is another
-    run. What an earlier run left is discarded without ``resume``.
+    When it does not, what was saved stays for a later ``resume``; the caller must check that its data are the same up to
+    there. What an earlier run left is discarded without ``resume``.
 
     Args:
         out: The file.
@@ -115,8 +115,8 @@ def unfinished(
                 os.replace(place / DATA, out)
                 sync_directory(out.parent)
             _remove(place)
-        except BaseException as error:
-            if isinstance(error, DataError) or not (place / PROGRESS).exists():
+        except BaseException:
+            if not (place / PROGRESS).exists():
                 _remove(place)
             else:
                 log.info("what is finished of %s stands in %s; --resume goes on from there", out.name, place)

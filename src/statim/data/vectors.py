@@ -190,7 +190,10 @@ def _lines(texts: pa.LargeStringArray, vectors: Vectors) -> bytes:
         else vectors.reshape(-1)
     )
     offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
-    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, numbers.cast(pa.string())), ", ")
+    spelt = numbers.cast(pa.string())
+    if vectors.dtype.kind == "f" and not np.isfinite(vectors).all():
+        spelt = pc.if_else(pc.is_finite(numbers), spelt, "null")  # JSON has neither NaN nor infinities
+    lists = pc.binary_join(pa.ListArray.from_arrays(offsets, spelt), ", ")
     encode = json.JSONEncoder(ensure_ascii=False).encode
     return "".join(
         f'{{"text": {encode(text)}, "vector": [{vector}]}}\n'

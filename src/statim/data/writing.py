@@ -1,10 +1,9 @@
 """A table as a file: Parquet, JSON lines or CSV, whole or not at all."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from statim.data import unify
 from statim.data.rows import as_text
 from statim.errors import InputError
 from statim.files import atomic_file
+from statim.strict_json import dumps
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
 ROWS = 1 << 14  # written at a time
@@ -49,13 +49,10 @@ def write_table(path: str | Path, table: pa.Table) -> None:
         if path.suffix == ".parquet":
             pq.write_table(table, file, row_group_size=ROWS * 4)
             return
-        encode = json.JSONEncoder(ensure_ascii=False, default=as_text).encode
         if path.suffix == ".csv":
-            _write_csv(file, table, encode)
-            return
-        for start in range(0, len(table), ROWS):
-            rows = table.slice(start, ROWS).to_pylist()
-            file.write("".join(encode(row) + "\n" for row in rows).encode())
+            _write_csv(file, table)
+        else:
+            write_lines(file, table)
 
 
 @contextlib.contextmanager
@@ -82,16 +79,21 @@ def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.T
 
 def write_lines(file: IO[bytes], table: pa.Table) -> None:
     """Write the rows of a table as JSON lines."""
-    encode = json.JSONEncoder(ensure_ascii=False, default=as_text).encode
     for start in range(0, len(table), ROWS):
         rows = table.slice(start, ROWS).to_pylist()
-        file.write("".join(encode(row) + "\n" for row in rows).encode())
+        file.write("".join(dumps(row, as_text) + "\n" for row in rows).encode())
 
 
-def _write_csv(file: IO[bytes], table: pa.Table, encode: Callable[[Any], str]) -> None:
+def _write_csv(file: IO[bytes], table: pa.Table) -> None:
     """A line for each row; lists are written as JSON."""
     for index, field in enumerate(table.schema):
-        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-            texts = pa.array([encode(value) for value in table.column(index).to_pylist()], pa.large_string())
+        if pa.types.is_nested(field.type):
+            texts = pa.array(
+                [
+                    None if value is None else dumps(value, as_text)
+                    for value in table.column(index).to_pylist()
+                ],
+                pa.large_string(),
+            )
             table = table.set_column(index, field.name, texts)
     csv.write_csv(table, file)

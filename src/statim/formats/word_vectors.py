@@ -9,7 +9,6 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from statim.tokenizer import Tokenizer
 
 UNKNOWN = "<unk>"  # GloVe's own name for it
 CHUNK = 4 << 20  # bytes parsed at a time
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # before the first word, where some editors put it
 LONGEST = 1 << 20  # bytes of a line; 50,000 dimensions fit
 
 Floats = npt.NDArray[np.float32]
@@ -86,7 +86,9 @@ def _chunks(path: Path) -> Iterator[list[bytes]]:
     """The file's lines, some megabytes at a time, without their ends; blank lines at the end of the file are left out."""
     try:
         with path.open("rb") as raw:
-            file = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+            file = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+            if file.peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
+                file.read(len(BYTE_ORDER_MARK))
             rest, blank = b"", 0
             while chunk := file.read(CHUNK):
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -122,7 +124,7 @@ def _layout(path: Path, first: bytes) -> tuple[int | None, int]:
             )
         return int(header[1]), int(header[2])
     numbers = 0
-    for field in reversed(first.split()[1:]):
+    for field in reversed(re.split(rb"[ \t]+", first)[1:]):  # a word of white space is one, too
         if not _is_number(field):
             break
         numbers += 1
@@ -141,7 +143,7 @@ def _parse(path: Path, lines: list[bytes], dim: int, number: int) -> tuple[list[
     heads, _, tails = zip(*(line.partition(b" ") for line in lines), strict=True)
     try:
         # a line without numbers would be skipped
-        whole = all(heads) and all(tails)
+        whole = all(map(bytes.strip, heads)) and all(tails)
         vectors = np.loadtxt(tails, np.float32, comments=None, ndmin=2, encoding="latin-1") if whole else None
     except ValueError:
         vectors = None

@@ -1,11 +1,13 @@
 """Answers to many queries, as a file: JSON lines, Parquet, a table of text, or a run that trec_eval reads."""
 
-import json
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from statim.errors import DataError, InputError
+from statim.strict_json import dumps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +78,7 @@ class Writer:
                 self._file.write((as_json(query, hits, name) + "\n").encode())
             for hit in hits:
                 if self._kind == "table":
-                    self._line([name, str(hit.rank), f"{hit.score:.6f}", hit.id, hit.text])
+                    self._line([name, hit.rank, round(hit.score, 6), hit.id, hit.text])
                 elif self._kind == "trec":
                     self._run(name, hit)
 
@@ -85,8 +87,11 @@ class Writer:
         if self._parquet is not None:
             self._parquet.close()
 
-    def _line(self, cells: Sequence[str]) -> None:
-        self._file.write(("\t".join(" ".join(cell.split()) for cell in cells) + "\n").encode())
+    def _line(self, cells: Sequence[str | float]) -> None:
+        # every text between quotes: bare, an empty one is missing to some readers, and a lone "\r" a line's end
+        line = io.StringIO()
+        csv.writer(line, delimiter="\t", quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(cells)
+        self._file.write(line.getvalue().encode())
 
     def _run(self, name: str, hit: "Hit") -> None:
         for spelt in (name, hit.id):
@@ -146,4 +151,4 @@ def as_json(question: str, hits: "list[Hit]", name: str | None = None) -> str:
         for hit in hits
     ]
     told = {"query": question, "hits": found}
-    return json.dumps(told if name is None else {"query_id": name, **told}, ensure_ascii=False, default=str)
+    return dumps(told if name is None else {"query_id": name, **told})

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.data.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Clock
@@ -41,6 +42,7 @@ def find_duplicates(
     exact: bool = False,
     every_pair: bool = False,
     column: str | None = None,
+    skip_bad: str | Path | BadRows | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -60,6 +62,8 @@ def find_duplicates(
         every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
             comparing with representatives alone (see crowded.py).
         column: The column of texts in files; guessed by default.
+        skip_bad: A .jsonl file to write rows into that cannot be used; they are left out, and not counted as rows. None
+            to refuse the first.
         seed: Of what is drawn at random: sample and cells.
         threads: Threads to use.
         progress: Show progress bars on a terminal.
@@ -76,7 +80,15 @@ def find_duplicates(
         raise InputError("groups are of one set; leave linked out, or the other set")
     clock = Clock()
     left, right = _sets(
-        texts, model, against, vectors, against_vectors, column=column, threads=threads, progress=progress
+        texts,
+        model,
+        against,
+        vectors,
+        against_vectors,
+        column=column,
+        skip_bad=skip_bad,
+        threads=threads,
+        progress=progress,
     )
     clock("read and encode")
     sample = None
@@ -112,13 +124,22 @@ def compare_thresholds(
     vectors: Any = None,
     against_vectors: Any = None,
     column: str | None = None,
+    skip_bad: str | Path | BadRows | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
 ) -> Thresholds:
     """A report with examples at several thresholds, from a sample that is compared with everything; see ``find_duplicates``."""
     left, right = _sets(
-        texts, model, against, vectors, against_vectors, column=column, threads=threads, progress=progress
+        texts,
+        model,
+        against,
+        vectors,
+        against_vectors,
+        column=column,
+        skip_bad=skip_bad,
+        threads=threads,
+        progress=progress,
     )
     return Thresholds.of(Sample(left, right, THRESHOLDS[0], seed=seed, threads=threads, progress=progress))
 
@@ -193,7 +214,7 @@ class Duplicates:
             raise InputError("there are too many pairs to keep; choose a higher threshold, or write groups")
         items, other = self.items, self.items if self.against is None else self.against
         rows, others, scores = items.first[self.pairs.left], other.first[self.pairs.right], self.pairs.scores
-        again = np.flatnonzero(items.first[items.items_of] != np.arange(items.rows))
+        again = np.flatnonzero(items.repeated)
         if self.against is None:
             rows, others = np.append(rows, items.first[items.items_of[again]]), np.append(others, again)
             scores = np.append(scores, np.ones(len(again), np.float32))
@@ -228,6 +249,7 @@ class Duplicates:
             "rows": items.rows,
             "different_texts": len(items.text_rows) if items.texts is not None else None,
             "different_vectors": len(items),
+            "without_tokens": int(items.blank.sum()),
             "threshold": self.threshold,
             "pairs": len(self.pairs.left),
             "crowded": self.crowded,
@@ -258,7 +280,7 @@ class Duplicates:
     def __str__(self) -> str:
         """Figures and examples for a person."""
         figures = self.to_dict()
-        repeated = self.items.rows - len(self.items)
+        repeated, blank = int(self.items.repeated.sum()), figures["without_tokens"]
         how = "everything compared" if self.recall is None else f"{self.recall:.1%} of a sample's pairs found"
         if self.crowded:
             how = "with representatives alone: all are too many to keep"
@@ -266,6 +288,11 @@ class Duplicates:
             f"{figures['rows']:,} rows, {repeated:,} of them repeat an earlier one exactly (text or vector)",
             f"{figures['pairs']:,} pairs of others at or above {self.threshold:g} ({how})",
         ]
+        if blank:
+            parts.insert(
+                1,
+                f"{blank:,} rows have no token that the model knows; they are duplicates of nothing, and stay",
+            )
         if self.against is None:
             kind = "connected groups" if self.linked else "groups"
             parts.append(f"{figures['groups']:,} {kind}, the largest of {figures['largest_group']:,} rows")
@@ -285,16 +312,17 @@ class Duplicates:
 
 
 def _sets(
-    texts: Any, model: Any, against: Any, vectors: Any, against_vectors: Any, **options: Any
+    texts: Any, model: Any, against: Any, vectors: Any, against_vectors: Any, *, skip_bad: Any, **options: Any
 ) -> tuple[Items, Items | None]:
     loaded = StaticModel.load(model) if isinstance(model, (str, Path)) else model
     two = against is not None or against_vectors is not None
     if two and (vectors is None) != (against_vectors is None):
         raise InputError("give the vectors of both sets, or of none")
-    left = read_items(texts, loaded, vectors, **options)
-    if not two:
-        return left, None
-    right = read_items(against, loaded, against_vectors, **options)
+    with skipping(skip_bad) as bad:
+        left = read_items(texts, loaded, vectors, bad=bad, **options)
+        if not two:
+            return left, None
+        right = read_items(against, loaded, against_vectors, bad=bad, **options)
     if left.vectors.shape[1] != right.vectors.shape[1]:
         raise InputError(
             f"the vectors of {left.name} have {left.vectors.shape[1]} dimensions and those of {right.name} {right.vectors.shape[1]}; "
@@ -327,7 +355,10 @@ def _grouped(items: Items, pairs: Pairs, linked: bool) -> tuple[Longs, Floats]:
     found = np.empty(len(moved), np.float32)
     near.cosines(items.vectors, items.vectors, moved, centres[moved], found)
     scores[moved] = found
-    return items.first[centres[items.items_of]], scores[items.items_of]
+    heads = items.first[centres[items.items_of]]
+    alone = np.flatnonzero(items.blank)
+    heads[alone] = alone  # copies too
+    return heads, scores[items.items_of]
 
 
 def _matched(items: Items, against: Items, pairs: Pairs) -> tuple[Longs, Floats]:

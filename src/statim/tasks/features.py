@@ -5,6 +5,7 @@ The numbers are not copied where the other side holds them as Arrow does: one bu
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim.data import columns, tables, unify
+from statim.data.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel
 
@@ -205,6 +207,7 @@ def with_vectors(
     *,
     name: str = NAME,
     schema: pa.Schema | None = None,
+    skip_bad: str | Path | BadRows | None = None,
     threads: int | None = None,
     **ways: Any,
 ) -> Iterator[pa.Table]:
@@ -216,6 +219,8 @@ def with_vectors(
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
         schema: The columns of all rows; by default those of the first.
+        skip_bad: A file for rows that cannot be read, which are left out (see ``data.bad_rows.skipping``); by default the first
+            is refused.
         threads: Threads to use.
         ways: As for ``StaticModel.encode``: dim, normalize, dtype.
 
@@ -225,13 +230,14 @@ def with_vectors(
         InputError: The column holds no texts.
     """
     chosen, row = None, 0
-    for table in tables.tables(source):
-        schema = schema or table.schema
-        chosen = chosen or _text_of(schema.names, column, tables.label(source))
-        whole = unify.fitted(table, schema, row)
-        row += len(table)
-        for start in range(0, len(whole), ROWS):
-            yield add_vectors(whole.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
+    with skipping(skip_bad) as bad:
+        for table in tables.tables(source, bad):
+            schema = schema or table.schema
+            chosen = chosen or _text_of(schema.names, column, tables.label(source))
+            whole = unify.fitted(table, schema, row)
+            row += len(table)
+            for start in range(0, len(whole), ROWS):
+                yield add_vectors(whole.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
 
 
 def _arrow(column: Any) -> pa.Array:

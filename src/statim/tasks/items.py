@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from statim import growing
 from statim.data import tables
+from statim.data.bad_rows import REFUSED, BadRows
 from statim.data.rows import clean
 from statim.data.text_column import TextColumn, buffers
 from statim.data.texts import STDIN, in_blocks, read_texts
@@ -44,7 +45,7 @@ class Items:
         first: (n,) int64, the first row of each item.
         vectors: (n, d) float32 of length 1, or 0; perhaps mapped.
         rough: (n, d) the same in bfloat16 as int16, where products of those are faster; else ``vectors``.
-        zero: (n,) bool, which vectors are 0: texts without tokens. They are close to nothing.
+        zero: (n,) bool, which vectors are 0: texts without tokens. They are close to nothing, their copies included.
     """
 
     name: str
@@ -62,6 +63,18 @@ class Items:
         """The number of rows, r."""
         return len(self.items_of)
 
+    @property
+    def blank(self) -> npt.NDArray[np.bool_]:
+        """(r,) which rows have a vector of 0."""
+        found: npt.NDArray[np.bool_] = self.zero[self.items_of]
+        return found
+
+    @property
+    def repeated(self) -> npt.NDArray[np.bool_]:
+        """(r,) which rows have the text or the vector of an earlier one; none that is blank."""
+        again: npt.NDArray[np.bool_] = self.first[self.items_of] != np.arange(self.rows)
+        return again & ~self.blank
+
     def __len__(self) -> int:
         return len(self.vectors)
 
@@ -77,6 +90,7 @@ def read_items(
     vectors: Any = None,
     *,
     column: str | None = None,
+    bad: BadRows = REFUSED,
     threads: int | None = None,
     progress: bool = False,
 ) -> Items:
@@ -88,6 +102,7 @@ def read_items(
         model: Makes the vectors, where none are given: a model, or where one is.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         column: The column of texts; guessed by default.
+        bad: Told of rows of files that cannot be used; by default the first is refused.
         threads: Threads to use.
         progress: Show a progress bar on a terminal.
 
@@ -105,7 +120,7 @@ def read_items(
     dim = given.shape[1] if given is not None else loaded.dim  # type: ignore[union-attr]
     reading = _Reading(dim, name if given is None else _name(None, vectors))
     with Progress("encode", total=None, unit="rows", show=progress) as bar:
-        blocks = _nothing(given) if texts is None else in_blocks(_arrays(texts, column), ROWS)
+        blocks = _nothing(given) if texts is None else in_blocks(_arrays(texts, column, bad), ROWS)
         position = 0
         for block in ahead(blocks):
             end = position + len(block)
@@ -195,14 +210,14 @@ class _Reading:
         )  # fmt: skip
 
 
-def _arrays(texts: Any, column: str | None) -> Iterator[pa.LargeStringArray]:
+def _arrays(texts: Any, column: str | None, bad: BadRows) -> Iterator[pa.LargeStringArray]:
     """Texts of any source, or of a plain iterable of str."""
     source = isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts)
     if source and not is_column(texts):
-        yield from read_texts(texts, column)
+        yield from read_texts(texts, column, bad)
         return
     if isinstance(texts, list) and texts and all(isinstance(t, Path) or t == STDIN for t in texts):
-        yield from read_texts(texts, column)
+        yield from read_texts(texts, column, bad)
         return
     for position, chunk in Texts.of(texts).chunks(ROWS):
         for place, text in enumerate(chunk):

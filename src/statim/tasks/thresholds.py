@@ -21,6 +21,7 @@ class Thresholds:
     Attributes:
         rows: Rows of the set.
         repeated: Rows whose text (or vector) stands earlier in the set: duplicates at any threshold.
+        without_tokens: Rows without a token that the model knows: duplicates of nothing.
         sampled: Different vectors that were compared with all others.
         levels: For each threshold: about how many pairs there are, the share of different vectors that are in one, and the
             sample's pairs that are closest above the threshold.
@@ -28,6 +29,7 @@ class Thresholds:
 
     rows: int
     repeated: int
+    without_tokens: int
     sampled: int
     levels: tuple[dict[str, Any], ...]
 
@@ -58,7 +60,8 @@ class Thresholds:
                     "examples": examples,
                 }
             )
-        return Thresholds(left.rows, left.rows - len(left), sample.size, tuple(levels))
+        counts = int(left.repeated.sum()), int(left.blank.sum())
+        return Thresholds(left.rows, *counts, sample.size, tuple(levels))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -72,6 +75,11 @@ class Thresholds:
         ]
         parts = [
             f"{self.rows:,} rows, {self.repeated:,} of them repeat an earlier one; of the others {self.sampled:,} were compared with all",
+            *(
+                [f"{self.without_tokens:,} rows have no token that the model knows"]
+                if self.without_tokens
+                else []
+            ),
             tables.plain(["threshold", "pairs, about", "texts in a pair"], rows, left=0),
         ]
         for level in self.levels:

@@ -9,12 +9,14 @@ the start has step 0.
 """
 
 import json
+import math
 import time
 from array import array
 from pathlib import Path
 from typing import IO, Any
 
 from statim.files import storage_errors
+from statim.strict_json import dumps
 
 NDCG = "ndcg@10"
 LINES = 1000  # gather in memory at most
@@ -65,7 +67,8 @@ class History:
         if NDCG in entry:
             self.evaluations.append((entry["step"], entry[NDCG]))
         else:
-            self.losses.append(entry["loss"])
+            loss = entry["loss"]
+            self.losses.append(math.nan if loss is None else loss)  # JSON has no NaN
 
     def add(self, **entry: Any) -> None:
         """Write down a step or an evaluation; the seconds are added."""
@@ -89,7 +92,7 @@ class History:
         """
         if self._file is not None and self._path is not None:
             with storage_errors(self._path):
-                self._file.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
+                self._file.write("".join(dumps(line) + "\n" for line in self._lines).encode())
                 self._file.flush()
             self._lines.clear()
 
