@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tokenizers
 from real_postgres import server
+from store_places import STORES, Place
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from statim.model import StaticModel
@@ -64,3 +65,10 @@ def address() -> Iterator[str]:
     """Of a real PostgreSQL with pgvector."""
     with server() as found:
         yield found
+
+
+@pytest.fixture(params=STORES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where each of the stores puts an index."""
+    found = request.getfixturevalue("address") if request.param == "postgresql" else None
+    return Place(request.param, tmp_path / "index", found)

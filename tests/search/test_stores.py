@@ -1,7 +1,6 @@
 """The same tests over all stores: a folder, LanceDB, and a real PostgreSQL."""
 
 import datetime
-import itertools
 import json
 import shutil
 import subprocess
@@ -11,61 +10,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import models, pre_tokenizers
+from store_places import STORES, WORDS, Place, model_of, texts_of
 
 from statim.errors import DataError, InputError, ModelError, StorageError
-from statim.model import StaticModel
 from statim.search import engines, lance, postgres, postgres_index, postgres_server, stores
 from statim.search.bm25 import BM25
 from statim.search.index import Index
-
-WORDS = [f"w{i:02d}" for i in range(30)]
-STORES = ["folder", "lancedb", "postgresql"]
-_names = itertools.count()
-
-
-def model_of(seed, dim=8):
-    backend = tokenizers.Tokenizer(
-        models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(WORDS)}}, unk_token="[UNK]")
-    )
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    table = np.random.default_rng(seed).standard_normal((31, dim)).astype(np.float32)
-    table[0] = 0
-    return StaticModel(table, backend)
 
 
 @pytest.fixture(scope="module")
 def model():
     return model_of(0)
-
-
-class Place:
-    """Where a store puts an index."""
-
-    def __init__(self, kind, path, address):
-        self.kind, self.path = kind, address if kind == "postgresql" else path
-        self.table = f'index {next(_names)} of "tests"'
-
-    def build(self, model, documents, **options):
-        store = None if self.kind == "postgresql" else self.kind
-        return Index.build(model, documents, self.path, store=store, table=self.table, **options)
-
-    def load(self, **options):
-        return Index.load(self.path, table=self.table, **options)
-
-
-@pytest.fixture(params=STORES)
-def place(request, tmp_path):
-    address = request.getfixturevalue("address") if request.param == "postgresql" else None
-    return Place(request.param, tmp_path / "index", address)
-
-
-def texts_of(count, seed=1):
-    random = np.random.default_rng(seed)
-    return [" ".join(random.choice(WORDS, random.integers(1, 7))) for _ in range(count)]
 
 
 def check(index, model, held):
@@ -729,10 +686,6 @@ def test_servers_that_refuse(address, model, monkeypatch):
     refused(bare.replace("PASSWORD", "right"), ["no extension vector"])
     with pytest.raises(StorageError, match="an administrator"):
         Index.build(model, ["w01"], bare.replace("PASSWORD", "right"))
-    with pytest.raises(DataError, match="cannot store"):
-        Index.build(model, ["w01 \0"], address, table="nul")
-    with pytest.raises(DataError, match="statim_x"):
-        Index.build(model, ["w01"], address, metadata=[{"statim_x": 1}], table="own")
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("CREATE TABLE customers (id int)")
     with pytest.raises(InputError, match="did not make"):

@@ -149,9 +149,10 @@ class Folder:
         condition = expression(read(where, self.schema))
         found, start = self.living.copy(), 0
         for table in self.documents.tables():
-            kept = table.append_column("statim_row", pa.array(np.arange(len(table)))).filter(condition)
+            row = max(table.column_names, key=len) + "_"  # a name that no column has
+            kept = table.append_column(row, pa.array(np.arange(len(table)))).filter(condition)
             some = np.zeros(len(table), np.bool_)
-            some[kept.column("statim_row").to_numpy()] = True
+            some[kept.column(row).to_numpy()] = True
             found[start : start + len(table)] &= some
             start += len(table)
         return found

@@ -61,20 +61,21 @@ class Server:
     def held(self) -> Iterator[Any]:
         """The connection, for this thread alone."""
         if os.getpid() != self._process:
+            _close(self._connection, self._process)
             self._open()
         with self._lock:
             yield self._connection
 
 
 def _close(connection: Any, process: int) -> None:
-    """Close a connection in the process that opened it; elsewhere that would end the session of that process."""
-    if os.getpid() == process:
-        connection.close()
-    else:
-        _parents.append(connection)
-
-
-_parents: list[Any] = []  # connections that were opened by this process's parent: never closed, never used
+    """Close a connection; what a parent process opened, without a word to the server, which would end the parent's session."""
+    if connection.closed:
+        return
+    if os.getpid() != process:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, connection.fileno())  # in this process alone
+        os.close(nowhere)
+    connection.close()
 
 
 def check_name(table: str) -> None:
