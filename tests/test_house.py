@@ -54,6 +54,7 @@ HEAVY = {
         "search/folder.py",
         "search/lance",
         "search/postgres",
+        "search/stored_columns.py",
         "search/where_arrow.py",
         "evaluation/",
         "mining/",

@@ -182,7 +182,7 @@ def test_a_stream_into_a_database_waits_on_the_disk(address, monkeypatch):
 
 
 def test_an_index_of_an_earlier_statim_opens(address, tmp_path):
-    """Its manifest says nothing of how columns are kept: they have their own names, and what is no number or text is any JSON."""
+    """Its manifest does not say how columns are kept: they have their own names, and some hold JSON of any kind."""
     from statim.search import postgres
 
     table = documents("a", {"tags": [["x"], None, []], "year": [1, 2, None]})

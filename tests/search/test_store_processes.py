@@ -1,4 +1,4 @@
-"""Indexes in databases and in LanceDB, used by processes that were forked or spawned; and where the cache cannot be written."""
+"""Indexes in databases and in LanceDB, used by processes that were forked or spawned, or that cannot write the cache."""
 
 import os
 import subprocess

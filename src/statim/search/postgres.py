@@ -11,8 +11,8 @@ with every document that the filter lets through. A change of many rows drops it
 
 import contextlib
 import json
+import logging
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +48,8 @@ from statim.search.stored_columns import KEY
 from statim.search.where import Condition, read, renamed
 from statim.search.where_postgres import composed
 from statim.search.words import K1, B
+
+log = logging.getLogger("statim")
 
 LOCK = "30s"  # to wait for another process that changes the index
 PART = 16 << 20  # bytes of a model's file in one row
@@ -294,10 +296,10 @@ class Postgres:
                         connection, self._sql, manifest["documents"], manifest["dimensions"]
                     )
         except StatimError as error:
-            warnings.warn(
-                f"the change has taken place, but without an HNSW index: {error} (searches compare with every vector until it is made)",
-                RuntimeWarning, stacklevel=4,
-            )  # fmt: skip
+            log.warning(
+                "the change has taken place, but searches compare with every vector, since there is no HNSW index: %s",
+                error,
+            )
 
     def _read_manifest(self, ending: str = "") -> dict[str, Any]:
         from psycopg import errors

@@ -1,7 +1,7 @@
 """How documents' columns lie in the tables of a store: under names and as types that it surely takes.
 
-A name that is no plain word ("meta.author", "", "_distance", "50 %") is another one in the table, and a column of a type
-that the store lacks is text there: JSON of its values, which can be made into them again. Everything outside of the table sees the
+A name that is no plain word ("meta.author", "", "_distance", "50 %") is another one in the table, and a column of a
+type that the store lacks is JSON there, from which its values are made again. Everything outside of the table sees the
 documents' own columns.
 """
 
@@ -96,7 +96,7 @@ class Columns:
 
 
 def told(manifest: Mapping[str, Any], where: str) -> tuple[pa.Schema, list[str]] | None:
-    """The documents' columns and their names in the store, of what ``Columns.said``; None if a manifest has nothing of it.
+    """The documents' columns and their names in the store, as ``Columns.said`` them; None if a manifest has neither.
 
     Raises:
         ModelError: It is damaged.
@@ -115,7 +115,7 @@ def told(manifest: Mapping[str, Any], where: str) -> tuple[pa.Schema, list[str]]
 
 
 def safe_names(names: Iterable[str]) -> list[str]:
-    """Names that every store takes: the same ones where they are plain words, else ``statim_column_1`` and so on."""
+    """Names that every store takes: the same where they are plain words, else ``statim_column_1`` and so on."""
     return [name if _is_safe(name) else f"{OWN}column_{place}" for place, name in enumerate(names)]
 
 

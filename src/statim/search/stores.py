@@ -1,7 +1,7 @@
 """Which store an index is in, told by its address and what lies there."""
 
+import logging
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from statim.search.tuning import AIM, DEPTH
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("statim")
 
 # Documents up to which the default is a folder. There a change writes the folder's files anew, but for the model, and a search
 # holds the vectors in memory; above, LanceDB adds to what it has.
@@ -106,10 +108,9 @@ def _measured(store: Store) -> Store:
     """Warn where a store's index finds less than it should."""
     found = store.info().get("recall")
     if found is not None and found < AIM:
-        warnings.warn(
-            f"{store.place} finds {found:.1%} of the {DEPTH} nearest documents, less than the {AIM:.1%} aimed at; "
-            "a folder with --engine exact finds all",
-            RuntimeWarning, stacklevel=4,
+        log.warning(
+            "%s finds %.1f %% of the %d nearest documents, less than %.1f %%; a folder with --engine exact finds all",
+            store.place, 100 * found, DEPTH, 100 * AIM,
         )  # fmt: skip
     return store
 
