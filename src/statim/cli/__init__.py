@@ -104,7 +104,7 @@ def main() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked for: the help is the answer
             print(error.format_message(), file=sys.stderr)
             sys.exit(2)
-        _fail(f"{error.format_message()} (see statim --help)", 2)
+        _fail(f"{' '.join(error.format_message().split())} (see statim --help)", 2)
     else:
         if code == 130:
             print("error: interrupted; nothing half-written was left", file=sys.stderr)
@@ -148,5 +148,7 @@ def _interrupted(error: BaseException) -> bool:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    # names and contents of files can hold line breaks, and what a terminal obeys
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    print(f"error: {shown}", file=sys.stderr)
     sys.exit(code)
