@@ -1,8 +1,8 @@
 """Results that are expensive to compute and safe to delete: teachers' starts, tokens, parsed documentation.
 
-The folder is the platform's own cache folder, or ``STATIM_CACHE``. Each kind of content has a sub-folder; names hold the
-hash of everything the content depends on, so an entry is never stale, only unused. A cache that cannot be read or written
-costs time, not the result.
+The folder is the platform's own cache folder, or ``STATIM_CACHE``. Each kind of content has a sub-folder; names
+hold the hash of everything the content depends on, so an entry is never stale, only unused. A cache that cannot
+be read or written costs time, not the result.
 """
 
 import contextlib
@@ -49,7 +49,10 @@ def folder(kind: str | None = None) -> Path:
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Go on after a write to the cache that fails, with one warning a process; what another process writes is left to it."""
+    """Go on after a failed write to the cache, with one warning a process.
+
+    What another process is writing there is left to it.
+    """
     with contextlib.suppress(OSError):  # what refuses it, refuses the file too
         folder().mkdir(0o700, parents=True, exist_ok=True)  # it may hold what private files said
     try:

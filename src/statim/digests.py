@@ -13,7 +13,9 @@ Verify = Literal["always", "size", "never"]
 
 
 def digest(path: str | Path) -> str:
-    """The XXH3 of a file's bytes, 128 bits in hexadecimal: it tells damage, at the speed of memory; it is no proof against forgery.
+    """The XXH3 of a file's bytes, 128 bits in hexadecimal.
+
+    It tells damage, several gigabytes a second; it is no proof against forgery.
 
     Raises:
         ModelError: The file is missing or cannot be read.
@@ -40,7 +42,8 @@ def files_in(folder: Path) -> list[Path]:
             part = Path(path, name)
             if part.is_symlink() or (name in names and not part.is_file()):
                 raise ModelError(
-                    f"{part} is a symbolic link or no file, which does not belong there; put the file itself in its place"
+                    f"{part} is a symbolic link or no file, which does not belong there; "
+                    "put the file itself in its place"
                 )
             if name in names:
                 found.append(part)
@@ -52,7 +55,7 @@ def _refuse(error: OSError) -> None:
 
 
 def stamps(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and digest of every file below a folder, by its name in there: what a manifest says for ``verify``.
+    """Size and digest of every file below a folder, by its name in there: what a manifest holds.
 
     Raises:
         ModelError: There is a symbolic link, or a file cannot be read.
@@ -68,13 +71,13 @@ def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) ->
 
     Args:
         folder: Where they lie.
-        said: What ``stamps`` gave. An entry without a digest, as older versions wrote them, is checked for its size.
-        level: ``always`` reads every byte, ``size`` only looks whether all files are as long as they were, ``never`` does nothing.
+        said: What ``stamps`` gave. Of an entry without a digest, from older versions, only the size is checked.
+        level: ``always`` reads every byte, ``size`` compares lengths only, ``never`` does nothing.
         remedy: How to get a damaged file back, for the message: "build the index again".
 
     Raises:
         InputError: There is no such level.
-        ModelError: A file is missing, has another size or other bytes than were written, or ``said`` is damaged.
+        ModelError: A file is missing or has another size or other bytes, or ``said`` is damaged.
     """
     if level not in get_args(Verify):
         raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")

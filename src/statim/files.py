@@ -1,7 +1,7 @@
 """Durable writes and bounded reads.
 
-A reader never sees half a file or half a directory: everything is written beside its place, flushed to the disk, and
-renamed into it. What a rename replaces is kept until the new one stands, and so are its permissions.
+A reader never sees half a file or half a directory: everything is written beside its place, flushed to the
+disk, and renamed into it. What a rename replaces is kept until the new one stands, and so are its permissions.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ REFUSALS = {
     errno.EROFS: "the file system is read-only; choose another place",
     errno.ENOTDIR: "a part of this path is a file, not a folder; choose another place",
     errno.EEXIST: "a part of this path is a file, not a folder; choose another place",
-    errno.ENOTEMPTY: "something was put there meanwhile; choose another place, or allow overwriting (--overwrite)",
+    errno.ENOTEMPTY: "something was put there meanwhile; choose another place, or --overwrite",
     errno.ENOENT: "the folder is gone or cannot be made; choose another place",
     errno.EISDIR: "this is a folder; name a file",
     errno.ELOOP: "the path is a loop of symbolic links; choose another place",
@@ -68,7 +68,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (StorageError, ConnectionError):
         raise
     except OSError as error:
-        # without a number, only a plain OSError is about storage (Arrow's); the hub's errors are of classes of their own
+        # without a number, only a plain OSError is about storage (Arrow's); the hub's are subclasses
         if not (error.errno or type(error) is OSError) or not _concerns(error, path):
             raise
         raise StorageError(f"cannot write {path}: {refusal(error)}") from error
@@ -81,7 +81,7 @@ def refusal(error: OSError) -> str:
 
 
 def _concerns(error: OSError, path: Path) -> bool:
-    """Whether it was ``path`` that was refused, or what lies around it; not, say, a file that was to be copied to it."""
+    """Whether ``path`` was refused, or what lies around it; not, say, a file that was to be copied to it."""
     if not isinstance(error.filename, (str, bytes)):
         return True
     refused, whole = os.path.realpath(os.fsdecode(error.filename)), os.path.realpath(path)
@@ -115,7 +115,8 @@ def sync_directory(path: Path) -> None:
 def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a binary file for writing that takes its place at ``path`` only when the block ends well.
 
-    Until then only its owner can read it. A file that it replaces gives it its permissions; a new one has those of any other.
+    Until then only its owner can read it. It takes the permissions of a file that it replaces; a new one has
+    those of any other.
 
     Raises:
         BusyError: Another process or thread is writing ``path``.
@@ -148,7 +149,8 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically.
 
-    Names of files that are not UTF-8 hold lone surrogates; they are written as JSON's escapes, and read back as they were.
+    Names of files that are not UTF-8 hold lone surrogates; they are written as JSON's escapes, and read back as
+    they were.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic_file(path) as file:
@@ -197,10 +199,11 @@ def _exchange(a: Path, b: Path) -> bool:
 def atomic_directory(path: str | Path, *, overwrite: bool = False, wait: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` that becomes ``path`` when the block ends well.
 
-    A folder already at ``path`` is replaced only with ``overwrite`` (an empty one always is) and is whole until the
-    instant the new one takes its place. (Where the system cannot swap folders, a kill in between the two renames leaves
-    the old one in a hidden folder beside ``path``.) It gives the new one its permissions, and those of its files to files of the
-    same names; files of other names get what most of the old ones have. Until then only its owner can read the new one.
+    A folder already at ``path`` is replaced only with ``overwrite`` (an empty one always is) and is whole until
+    the instant the new one takes its place. (Where the system cannot swap folders, a kill in between the two
+    renames leaves the old one in a hidden folder beside ``path``.) The new one takes its permissions, and its
+    files those of the files of the same names; other files take the permissions that most of the old ones have.
+    Until then only its owner can read it.
 
     Args:
         path: The folder.
@@ -290,7 +293,7 @@ def locked(folder: Path, out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_errors(path: str | Path) -> Iterator[None]:
-    """Turn what the operating system says about a file that is to be read, or one in a folder, into one sentence.
+    """Turn what the operating system says about a file that is read, or one in a folder, into one sentence.
 
     Raises:
         ModelError: In place of any OSError.

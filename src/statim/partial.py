@@ -1,4 +1,4 @@
-"""What lies beside an output while it is written: its name, its one writer's lock, what dead writers left, its permissions.
+"""What lies beside an output while it is written: names, permissions, a lock, and what dead writers left.
 
 While ``NAME`` is written, two hidden files lie beside it (``H`` is a hash of the whole name):
 
@@ -108,12 +108,15 @@ def _changed(path: Path) -> float:
 
 
 def _last_copy(found: Path, path: Path) -> bool:
-    """Whether ``path`` was moved into ``found`` and nothing has taken its place: a kill where folders cannot be swapped."""
+    """Whether ``path`` was moved into ``found`` and a kill kept the new one from taking its place."""
     return (found / path.name).exists() and not path.exists()
 
 
 def plain_mode(path: Path, *, folder: bool) -> int:
-    """The permissions that a new file or folder at ``path`` would get, read from one: the process's mask is not touched."""
+    """The permissions that a new file or folder at ``path`` would get, read from one.
+
+    The process's mask cannot be read without changing it for other threads.
+    """
     probe = beside(path)
     if folder:
         probe.mkdir()
@@ -140,7 +143,7 @@ def kept_mode(path: Path, plain: int) -> int:
 
 
 def take_modes(new: Path, old: Path) -> None:
-    """Give what is in ``new`` the permissions of what has the same name in ``old``; the rest those that most have there."""
+    """Give what is in ``new`` the permissions of the same names in ``old``, other files those of most there."""
     modes = {part.relative_to(old): part.stat().st_mode for part in old.rglob("*") if not part.is_symlink()}
     files = Counter(stat.S_IMODE(mode) for mode in modes.values() if stat.S_ISREG(mode))
     usual = max(files, key=lambda mode: (files[mode], -mode), default=None)

@@ -55,7 +55,7 @@ def content(place: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("reason", [errno.EIO, errno.ENOSYS])
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_refused_call_is_one_sentence(statim, arguments, monkeypatch, verb, reason):
-    """The first, second, third, fifth ... call of each kind that concerns the output fails, until none does."""
+    """The first, second, third, fifth ... call of a kind that concerns the output fails, until none does."""
     given, place = arguments(verb)
     for call in CALLS if reason == errno.EIO else ("fsync",):
         for k in (1, 2, 3, 5, 8, 13, 21, 34, 55):
@@ -136,7 +136,8 @@ def test_a_full_standard_output(model_folder, texts, verb):
         )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        "error: cannot read a file or write the output: the disk is full; free some space or choose another place\n"
+        "error: cannot read a file or write the output: the disk is full; "
+        "free some space or choose another place\n"
     )
 
 

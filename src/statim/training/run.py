@@ -52,7 +52,8 @@ def resumed(run: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     wrong = [name for name, kind in KINDS.items() if type(run.get(name)) is not kind]
     if wrong or not _whole(run.get("found", {}), run["rates"]):
         raise ModelError(
-            f"run.json of the interrupted training is damaged at {', '.join(wrong) or 'found or rates'}; start it again without --resume"
+            f"run.json of the interrupted training is damaged at {', '.join(wrong) or 'found or rates'}; "
+            "start it again without --resume"
         )
     options = dict(given)
     for name in dict.fromkeys([*run["options"], *given]):
