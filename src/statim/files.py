@@ -177,8 +177,11 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
         parent = path.absolute().parent
         while not parent.exists():
             parent = parent.parent
-        with storage_errors(parent), tempfile.TemporaryFile(dir=parent):
-            pass
+        try:
+            with tempfile.TemporaryFile(dir=parent):
+                pass
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {refusal(error)}") from error
     return path
 
 
