@@ -405,3 +405,19 @@ def test_a_planted_lock_is_not_followed(tmp_path, planted):
         file.write(b"new")
     assert (tmp_path / "out").read_text() == "new"
     assert victim.read_text() == "precious"
+
+
+def test_a_lock_that_cannot_be_removed_does_not_get_into_a_folder(tmp_path, monkeypatch):
+    unlink, refused = os.unlink, []
+
+    def fail_once(path, **options):
+        if os.fspath(path).endswith(f".lock{MARKER}") and not refused:
+            refused.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", fail_once)
+    with atomic_directory(tmp_path / "out") as folder, atomic_file(folder / "a") as file:
+        file.write(b"new")
+    assert len(refused) == 1
+    assert names(tmp_path / "out") == ["a"]

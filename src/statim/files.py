@@ -227,6 +227,8 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False, wait: bool = 
             temporary.mkdir(0o700)
             try:
                 yield temporary
+                for left in list(temporary.rglob(f".*{MARKER}")):
+                    left.unlink()  # the lock of a file in there that could not be removed
                 take_modes(temporary, path)
                 for part in [*temporary.rglob("*"), temporary]:
                     sync_directory(part) if part.is_dir() else sync_file(part)
