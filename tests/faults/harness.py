@@ -282,12 +282,10 @@ class Harness:
 
 
 class Walk:
-    """One case, with faults of one kind."""
+    """One case, and what an undisturbed run makes of it."""
 
-    def __init__(self, harness: Harness, name: str, kind: str) -> None:
-        self.harness, self.case = harness, CASES[name]
-        self.figures = Figures(name, kind)
-        self.kind = kind
+    def __init__(self, harness: Harness, name: str) -> None:
+        self.harness, self.name, self.case = harness, name, CASES[name]
         harness.prepare(self.case)
         self.old = self.look()
         log = harness.scratch / "log"
@@ -295,9 +293,10 @@ class Walk:
         outcome = self.run(lambda: harness.shim.begin(harness.here, log))
         assert outcome.code == 0, outcome.output
         self.operations = {record.call: record.operation for record in records(log)}
-        self.figures.calls = harness.shim.calls
+        self.calls = harness.shim.calls
         self.new, self.names = self.look(), self.listed()
-        assert self.new not in (self.old, "absent"), (self.new, self.old)
+        assert (self.new == self.old) is self.case.tidies, (self.new, outcome)
+        assert self.new != "absent"
         assert not self.new.startswith("broken"), self.new
         self.after = self.changed() if self.case.then else ""
 
@@ -339,19 +338,23 @@ class Walk:
                 return self._seen()
         return "broken: no command ended well"
 
-    def points(self, stride: int) -> Iterator[tuple[int, int, int, str]]:
+    def points(self, kind: str, stride: int) -> Iterator[tuple[int, int, int, str]]:
         """The faults: a call, what happens there, which error, and what the call was."""
-        for place, (action, error, where) in enumerate(KINDS[self.kind]):
-            for call in range(1 + place % stride, self.figures.calls + 1, stride):
+        for place, (action, error, where) in enumerate(KINDS[kind]):
+            # dead after a call is as good as dead before the next one, unless threads write beside each other
+            every = 4 * stride if action == KILL_AFTER else stride
+            for call in range(1 + place % stride, self.calls + 1, every):
                 if (operation := self.operations.get(call)) is None or operation in where:
                     yield call, action, error, OPERATIONS[operation] if operation is not None else "call"
 
-    def walk(self, stride: int) -> Figures:
+    def walk(self, kind: str, stride: int) -> Figures:
+        """Inject faults of one kind at one call in so many."""
+        self.figures = Figures(self.name, kind, self.calls)
         stride *= self.case.stride
-        for call, action, error, what in self.points(stride):
+        for call, action, error, what in self.points(kind, stride):
             self.one(call, action, error, what)
-        if self.kind == "kill":
-            for call in range(1, self.figures.calls + 1, stride):
+        if kind == "kill":
+            for call in range(1 + stride // 2, self.calls + 1, stride):
                 self.twice(call)
         return self.figures
 
@@ -370,7 +373,7 @@ class Walk:
     def twice(self, first: int) -> None:
         """Kill the command, and then kill what would mend it."""
         harness, figures = self.harness, self.figures
-        second = 1 + int(hashlib.sha256(f"{figures.case} {first}".encode()).hexdigest(), 16) % figures.calls
+        second = 1 + int(hashlib.sha256(f"{self.name} {first}".encode()).hexdigest(), 16) % self.calls
         harness.reset()
         self.run(lambda: (harness.shim.begin(harness.here), harness.shim.arm(first, KILL_BEFORE, 0)))
         state = self.look()
@@ -400,7 +403,7 @@ class Walk:
         found, redone, left = self.harness.ask(self._judged)
         if found in (self.old, "unfinished"):
             figures.old += 1
-            if outcome.code == 0:
+            if outcome.code == 0 and not self.case.tidies:
                 self.fail(fault, "the command ended well, but nothing was changed")
         elif found == self.new or found in states:
             figures.new += 1
@@ -408,7 +411,7 @@ class Walk:
             self.fail(fault, f"neither old nor new: {found}")
         if found in (self.old, "unfinished") and redone != self.new:
             self.fail(fault, f"done again, it gave {redone}")
-        if found == self.new and self.case.then and redone != self.after:
+        if found == self.new != self.old and self.case.then and redone != self.after:
             self.fail(fault, f"a further change gave {redone}")
         figures.leftovers += len(left)
 
@@ -431,9 +434,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     harness = Harness(scratch)
     for name in names:
+        walk = Walk(harness, name)
         for kind in kinds:
             started = time.monotonic()
-            figures = Walk(harness, name, kind).walk(stride)
+            figures = walk.walk(kind, stride)
             print(json.dumps(asdict(figures) | {"seconds": round(time.monotonic() - started, 1)}), flush=True)
 
 
