@@ -29,11 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/statim demo
 
+# tests/faults is named, so that its summary of figures is printed where the tests run on several workers
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests tests/faults
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q -m long -n $(WORKERS)
+	$(BIN)/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup tests tests/faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -51,6 +51,11 @@ class Case:
     tidies: bool = False
     stride: int = 1
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Packages without which it cannot be run."""
+        return tuple(module for module in self.heavy if not module.startswith("statim"))
+
 
 # ---- inputs ----
 
