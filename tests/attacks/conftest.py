@@ -38,7 +38,9 @@ def model(static_model, tmp_path):
 @pytest.fixture
 def index(static_model, tmp_path):
     """The folder of an index."""
-    Index.build(static_model, TEXTS, tmp_path / "index", ids=list("abcd"), metadata=[{"year": y} for y in range(4)])
+    Index.build(
+        static_model, TEXTS, tmp_path / "index", ids=list("abcd"), metadata=[{"year": y} for y in range(4)]
+    )
     return tmp_path / "index"
 
 

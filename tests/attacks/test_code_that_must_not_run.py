@@ -1,5 +1,6 @@
 """Configuration and data that would run code elsewhere: here it is refused, or it is text."""
 
+import contextlib
 import json
 import pickle
 import sys
@@ -49,12 +50,14 @@ def test_custom_classes_of_a_configuration(name, model, ran, monkeypatch):
     content = json.loads((model / name).read_text())
     evil = {"auto_map": {"AutoModel": "modeling_evil.Evil", "AutoConfig": "modeling_evil.Evil"}, "trust_remote_code": True,
             "tokenizer_class": "evil.Evil", "architectures": ["evil.Evil"], "model_type": "evil", "__class__": "evil.Evil"}  # fmt: skip
-    content = [{**entry, **evil, "type": "evil.Evil"} for entry in content] if isinstance(content, list) else {**content, **evil}
+    content = (
+        [{**entry, **evil, "type": "evil.Evil"} for entry in content]
+        if isinstance(content, list)
+        else {**content, **evil}
+    )
     (model / name).write_text(json.dumps(content))
-    try:
+    with contextlib.suppress(StatimError):
         StaticModel.load(model).encode(["how to sort"])
-    except StatimError:
-        pass
     assert not {"evil", "modeling_evil"} & sys.modules.keys()
 
 
@@ -76,7 +79,14 @@ def test_a_pickle_in_the_place_of_a_file(name, protocol, model, ran):
 
 def test_pickles_are_not_looked_for(model, ran):
     (model / "model.safetensors").unlink()
-    for name in ("pytorch_model.bin", "model.bin", "model.pt", "embeddings.npy", "model.pkl", "training_args.bin"):
+    for name in (
+        "pytorch_model.bin",
+        "model.bin",
+        "model.pt",
+        "embeddings.npy",
+        "model.pkl",
+        "training_args.bin",
+    ):
         (model / name).write_bytes(pickle.dumps(Payload(ran)))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin only, a pickle"):
         StaticModel.load(model)
@@ -91,7 +101,16 @@ def test_objects_in_vectors(index, model, ran, tmp_path, statim):
     objects(tmp_path / "v.npy", ran)
     (tmp_path / "docs.txt").write_text("how to sort\n")
     for arguments in (
-        ("index", "build", model, tmp_path / "docs.txt", "-o", tmp_path / "new", "--vectors", tmp_path / "v.npy"),
+        (
+            "index",
+            "build",
+            model,
+            tmp_path / "docs.txt",
+            "-o",
+            tmp_path / "new",
+            "--vectors",
+            tmp_path / "v.npy",
+        ),
         ("duplicates", tmp_path / "docs.txt", "--vectors", tmp_path / "v.npy"),
         ("cluster", tmp_path / "docs.txt", "--vectors", tmp_path / "v.npy"),
     ):
@@ -100,19 +119,28 @@ def test_objects_in_vectors(index, model, ran, tmp_path, statim):
         assert err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("name", ["dead.npy", "documents.arrow", "words/0-4.safetensors", "vectors/vectors.npy", "index.json"])
+@pytest.mark.parametrize(
+    "name", ["dead.npy", "documents.arrow", "words/0-4.safetensors", "vectors/vectors.npy", "index.json"]
+)
 def test_objects_in_an_index(name, index, ran, change):
-    for writer in (lambda path: objects(path, ran), lambda path: path.write_bytes(pickle.dumps(Payload(ran)))):
+    for writer in (
+        lambda path: objects(path, ran),
+        lambda path: path.write_bytes(pickle.dumps(Payload(ran))),
+    ):
         writer(index / name)
         if name != "index.json":
-            change(index / "index.json", lambda said: said["files"].update({name: (index / name).stat().st_size}))
+            change(
+                index / "index.json", lambda said: said["files"].update({name: (index / name).stat().st_size})
+            )
         with pytest.raises(ModelError):
             Index.load(index).search("sort")
 
 
 def test_objects_in_a_head(static_model, ran, tmp_path):
     texts = [f"{verb} a {thing}" for verb in ("sort", "open") for thing in ("list", "file")] * 3
-    Classifier.fit(static_model, texts, [text.split()[0] for text in texts], head="centroid").save(tmp_path / "head")
+    Classifier.fit(static_model, texts, [text.split()[0] for text in texts], head="centroid").save(
+        tmp_path / "head"
+    )
     for path in sorted((tmp_path / "head").iterdir()):
         before = path.read_bytes()
         path.write_bytes(pickle.dumps(Payload(ran)))
@@ -129,18 +157,38 @@ def test_objects_in_the_cache(ran, tmp_path):
 
 @pytest.mark.parametrize(
     "condition",
-    ["__import__('os').system('x')", "year > (select 1)", "year; drop table documents", "1=1 --", "year = {0.__class__}", "text ~ '(a+)+'"],
+    [
+        "__import__('os').system('x')",
+        "year > (select 1)",
+        "year; drop table documents",
+        "1=1 --",
+        "year = {0.__class__}",
+        "text ~ '(a+)+'",
+    ],
 )
 def test_a_condition_is_no_program(condition, index):
     with pytest.raises(StatimError):
         Index.load(index).search("sort", where=condition)
 
 
-@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "<script>alert(1)</script>", "'; drop table documents; --", "${jndi:ldap://x}", "%s%n"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+        "'; drop table documents; --",
+        "${jndi:ldap://x}",
+        "%s%n",
+    ],
+)
 def test_texts_are_text(name, static_model, tmp_path):
-    Index.build(static_model, ["how to sort", name], tmp_path / "odd", ids=["a", name], metadata=[{"note": name}] * 2)
+    Index.build(
+        static_model, ["how to sort", name], tmp_path / "odd", ids=["a", name], metadata=[{"note": name}] * 2
+    )
     found = Index.load(tmp_path / "odd")
-    assert {hit.id for hit in found.search(f"sort {name}", where="note = '" + name.replace("'", "''") + "'")} <= {"a", name}
+    assert {
+        hit.id for hit in found.search(f"sort {name}", where="note = '" + name.replace("'", "''") + "'")
+    } <= {"a", name}
     assert found.delete([name]) == 1
 
 
@@ -163,11 +211,17 @@ def test_no_source_file_unpickles_or_evaluates():
     for path in sorted(source.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                names = {node.module or ""} if isinstance(node, ast.ImportFrom) else {alias.name for alias in node.names}
+                names = (
+                    {node.module or ""}
+                    if isinstance(node, ast.ImportFrom)
+                    else {alias.name for alias in node.names}
+                )
                 assert not {name.split(".")[0] for name in names} & modules, path
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in ("eval", "exec", "os.system", "torch.load", "yaml.load"), path
                 for word in node.keywords:
                     if word.arg in ("trust_remote_code", "allow_pickle", "shell", "weights_only"):
-                        assert ast.unparse(word.value) == ("True" if word.arg == "weights_only" else "False"), path
+                        assert ast.unparse(word.value) == (
+                            "True" if word.arg == "weights_only" else "False"
+                        ), path

@@ -25,7 +25,9 @@ def test_a_manifest_names_a_file_outside(name, index, secret, change):
         Index.load(index)
 
 
-@pytest.mark.parametrize("name", ["..", "../outside", "/etc", "a/../../outside", "C:\\outside", "..\\outside", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["..", "../outside", "/etc", "a/../../outside", "C:\\outside", "..\\outside", "a\0b"]
+)
 def test_a_module_lies_outside(name, model, change, static_model, tmp_path):
     static_model.save(tmp_path / "outside")
     change(model / "modules.json", lambda modules: modules[0].update(path=name))
@@ -34,7 +36,9 @@ def test_a_module_lies_outside(name, model, change, static_model, tmp_path):
         StaticModel.load(model)
 
 
-@pytest.mark.parametrize("name", ["../../model", "a/b", "..", "a--b", "-x", "x" * 300, "organisation/../model"])
+@pytest.mark.parametrize(
+    "name", ["../../model", "a/b", "..", "a--b", "-x", "x" * 300, "organisation/../model"]
+)
 def test_a_name_on_the_hub_is_no_path(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError):
@@ -56,7 +60,9 @@ def files_of(folder):
     return [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths]
 
 
-@pytest.mark.xfail(strict=True, reason="model_hash of a database's manifest is used as a folder's name, unchecked")
+@pytest.mark.xfail(
+    strict=True, reason="model_hash of a database's manifest is used as a folder's name, unchecked"
+)
 @pytest.mark.parametrize("hashed", ["../../victim", "{victim}", "..", "", "a" * 63, "A" * 64, "g" * 64])
 def test_a_database_names_a_folder(hashed, model, tmp_path):
     victim = tmp_path / "victim"
@@ -79,7 +85,9 @@ def test_a_database_names_a_file(name, model):
     assert all(path.is_relative_to(inside) for path in found)
 
 
-@pytest.mark.xfail(strict=True, reason="a model that comes out of a database stays in the cache although its hash is another")
+@pytest.mark.xfail(
+    strict=True, reason="a model that comes out of a database stays in the cache although its hash is another"
+)
 def test_a_database_gives_another_model(model):
     with pytest.raises(ModelError, match="not the one that made the vectors"):
         Table(files_of(model), "0" * 64).store.model()
@@ -110,7 +118,6 @@ def test_a_change_does_not_bring_a_file_in(name, index, secret):
         assert not (index / name).exists() or (index / name).is_symlink()
 
 
-@pytest.mark.xfail(strict=True, reason="a change of an index brings in the files of a folder that a link in it names")
 @pytest.mark.parametrize("place", ["words", "model"])
 def test_a_change_does_not_bring_a_folder_in(place, index, secret, tmp_path):
     (tmp_path / "outside").mkdir()
@@ -124,7 +131,6 @@ def test_a_change_does_not_bring_a_folder_in(place, index, secret, tmp_path):
     assert (tmp_path / "outside" / "secret.txt").stat().st_nlink == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a change of an index follows a loop of links as deep as the system lets it")
 def test_a_loop_of_links_ends(index):
     (index / "model" / "loop").symlink_to(".")
     try:
@@ -150,7 +156,9 @@ def test_removing_an_old_folder_does_not_follow_links(static_model, secret, tmp_
     (tmp_path / "out" / "link").symlink_to(outside)
     static_model.save(tmp_path / "out", overwrite=True)
     assert (outside / "precious").read_text() == "x"
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(path.name for path in Path(tmp_path / "out").iterdir())
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(
+        path.name for path in Path(tmp_path / "out").iterdir()
+    )
     assert not (tmp_path / "out" / "link").exists()
 
 
@@ -180,7 +188,9 @@ def test_the_cache_clears_only_what_is_its_own(tmp_path, secret):
 
 def test_a_run_to_resume_is_described_by_json_alone(tmp_path, statim):
     (tmp_path / "out.training").mkdir()
-    (tmp_path / "out.training" / "run.json").write_text(json.dumps({"version": 1, "__reduce__": ["os.system", "exit 1"]}))
+    (tmp_path / "out.training" / "run.json").write_text(
+        json.dumps({"version": 1, "__reduce__": ["os.system", "exit 1"]})
+    )
     code, _, err = statim("train", "--resume", tmp_path / "out")
     assert code == 2
     assert err.count("error: ") == 1

@@ -71,7 +71,11 @@ def test_tensors(lie, tmp_path):
 @pytest.mark.parametrize("lie", LIES)
 def test_the_table_of_a_model(lie, model):
     header, options = LIES[lie]
-    renamed = {"embeddings" if name == "a" else name: value for name, value in header.items()} if isinstance(header, dict) else header
+    renamed = (
+        {"embeddings" if name == "a" else name: value for name, value in header.items()}
+        if isinstance(header, dict)
+        else header
+    )
     tensors(model / "model.safetensors", renamed, **options)
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         StaticModel.load(model)
@@ -83,7 +87,17 @@ def npy(shape, descr="<f4", data=b"\0" * 64):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
 
 
-@pytest.mark.parametrize("shape", ["(1099511627776,)", "(1048576, 1048576)", "(4294967296, 4294967296)", "(-4, 4)", "(16,)*9", "(2, 2, 2, 2)"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "(1099511627776,)",
+        "(1048576, 1048576)",
+        "(4294967296, 4294967296)",
+        "(-4, 4)",
+        "(16,)*9",
+        "(2, 2, 2, 2)",
+    ],
+)
 def test_vectors_of_an_index(shape, index, change):
     name = next(path for path in sorted((index / "vectors").rglob("*.npy")) if path.stat().st_size)
     name.write_bytes(npy(shape))
@@ -97,7 +111,16 @@ def test_vectors_of_an_index(shape, index, change):
 def test_vectors_of_a_user(shape, model, tmp_path, statim):
     (tmp_path / "v.npy").write_bytes(npy(shape))
     (tmp_path / "docs.txt").write_text("how to sort\nopen a file\n")
-    code, _, err = statim("index", "build", model, tmp_path / "docs.txt", "-o", tmp_path / "new", "--vectors", tmp_path / "v.npy")
+    code, _, err = statim(
+        "index",
+        "build",
+        model,
+        tmp_path / "docs.txt",
+        "-o",
+        tmp_path / "new",
+        "--vectors",
+        tmp_path / "v.npy",
+    )
     assert code == 2
     assert err.count("error: ") == 1
     assert not (tmp_path / "new").exists()
@@ -107,7 +130,7 @@ def test_vectors_of_a_user(shape, model, tmp_path, statim):
     ("name", "value"),
     [("documents", 10**15), ("documents", -1), ("documents", 2), ("dimensions", 10**15), ("dimensions", 0), ("dimensions", 7),
      ("columns", ["id"] * 10**5), ("columns", []), ("weight", 1e308), ("weight", float("nan")), ("model_hash", "0" * 64),
-     ("format_version", 10**9), ("engine", "evil"), ("store", "evil"), 
+     ("format_version", 10**9), ("engine", "evil"), ("store", "evil"),
      pytest.param("files", {}, marks=pytest.mark.xfail(strict=True, reason="a manifest that names no files is believed")),
      ("files", {"model/tokenizer.json": 10**15})],
 )  # fmt: skip
@@ -121,7 +144,10 @@ def test_the_manifest_of_an_index(name, value, index, change):
 def test_dead_positions(count, index, change):
     with (index / "dead.npy").open("wb") as file:
         np.lib.format.write_array(file, np.array([count if count > 0 else -1], np.int64), (1, 0))
-    change(index / "index.json", lambda said: said["files"].update({"dead.npy": (index / "dead.npy").stat().st_size}))
+    change(
+        index / "index.json",
+        lambda said: said["files"].update({"dead.npy": (index / "dead.npy").stat().st_size}),
+    )
     with pytest.raises(ModelError):
         Index.load(index)
 
@@ -134,12 +160,16 @@ def test_json_in_brackets(file, index, model, tmp_path):
         Index.load(tmp_path / "a") if file.startswith("a/") else StaticModel.load(model)
 
 
-@pytest.mark.xfail(strict=True, reason="of a name that stands twice in a JSON object the last is taken, without a word")
+@pytest.mark.xfail(
+    strict=True, reason="of a name that stands twice in a JSON object the last is taken, without a word"
+)
 @pytest.mark.parametrize("file", ["index.json", "model/config.json"])
 def test_a_name_twice_in_json(file, index):
     content = (index / file).read_text()
     name = next(iter(json.loads(content)))
-    (index / file).write_text(content.replace("{", "{" + json.dumps(name) + ": " + json.dumps(json.loads(content)[name]) + ",", 1))
+    (index / file).write_text(
+        content.replace("{", "{" + json.dumps(name) + ": " + json.dumps(json.loads(content)[name]) + ",", 1)
+    )
     if file == "index.json":
         with pytest.raises(ModelError, match="twice"):
             Index.load(index)
@@ -148,7 +178,10 @@ def test_a_name_twice_in_json(file, index):
             StaticModel.load(index / "model")
 
 
-@pytest.mark.xfail(strict=True, reason="of an array that stands twice in a safetensors header the last is taken, without a word")
+@pytest.mark.xfail(
+    strict=True,
+    reason="of an array that stands twice in a safetensors header the last is taken, without a word",
+)
 def test_an_array_twice_in_a_header(tmp_path):
     one = json.dumps(entry([8], end=32))
     two = json.dumps(entry([8], start=32))
@@ -177,14 +210,35 @@ def test_fewer_documents_than_vectors(index, change):
         Index.load(index)
 
 
-@pytest.mark.parametrize("query", ["", " ", "\0", "\ud800", "a" * 1_000_000, "sort " * 100_000, "ﷺ" * 1000, "\u202e" * 50, "a\u0301" * 5000])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        " ",
+        "\0",
+        "\ud800",
+        "a" * 1_000_000,
+        "sort " * 100_000,
+        "ﷺ" * 1000,
+        "\u202e" * 50,
+        "a\u0301" * 5000,
+    ],
+)
 def test_any_query_has_an_answer(query, index):
     found = Index.load(index)
     for mode in ("vector", "bm25", "hybrid"):
-        try:
-            assert len(found.search(query, 3, mode=mode)) <= 3
-        except StatimError as error:
-            assert len(str(error)) < 500
+        assert answered(found, query, mode=mode) <= 3
+
+
+def answered(index, query, **options):
+    """How many hits a search has; none if it is refused in one sentence."""
+    try:
+        return len(index.search(query, 3, **options))
+    except StatimError as error:
+        said = str(error)
+    assert len(said) < 1000
+    assert "\n" not in said
+    return 0
 
 
 @pytest.mark.parametrize(
@@ -193,9 +247,4 @@ def test_any_query_has_an_answer(query, index):
      "year in (" + ", ".join(map(str, range(50_000))) + ")", "text like '" + "%a" * 2000 + "'", "year = " + "9" * 10_000, "\0", "year = '\ud800'"],
 )  # fmt: skip
 def test_any_condition_has_an_answer_or_a_sentence(condition, index):
-    try:
-        found = Index.load(index).search("sort", 3, where=condition)
-    except StatimError as error:
-        assert len(str(error)) < 1000
-    else:
-        assert len(found) <= 3
+    assert answered(Index.load(index), "sort", where=condition) <= 3

@@ -78,7 +78,10 @@ def write_inputs(folder: Path) -> None:
     lines(folder / "others.jsonl", rows[40:70])
     lines(folder / "new.jsonl", rows[30:36])
     lines(folder / "changed.jsonl", [{**row, "text": row["text"] + " to call"} for row in rows[25:32]])
-    lines(folder / "pairs.jsonl", [{"anchor": t, "positive": t.split()[3] + " " + t.split()[5]} for t in texts[:80]])
+    lines(
+        folder / "pairs.jsonl",
+        [{"anchor": t, "positive": t.split()[3] + " " + t.split()[5]} for t in texts[:80]],
+    )
     lines(folder / "labels.jsonl", [{"text": text, "label": text.split()[3]} for text in texts[:80]])
     lines(folder / "queries.jsonl", [{"text": text} for text in texts[:9]])
     lines(folder / "users.jsonl", [{"user": f"u{i}", "items": [f"d{i}", f"d{i + 3}"]} for i in range(9)])
@@ -100,7 +103,7 @@ def model(path: str) -> Callable[[Path], str]:
         if not (here / path).exists():
             return "absent"
         found = StaticModel.load(here / path)
-        files = sorted(file.name for file in (here / path).iterdir())
+        files = sorted(file.name for file in (here / path).iterdir() if file.name[0] != ".")
         return digest(found.hash, found.encode(["how do i sort the list"]).tolist(), files)
 
     return look
@@ -124,8 +127,15 @@ def index(here: Path) -> str:
     if not (here / "index").exists():
         return "absent"
     found = Index.load(here / "index")
-    info = {name: value for name, value in found.info().items() if name in ("documents", "columns", "engine", "model_hash")}
-    hits = [[(hit.id, hit.text, hit.metadata, round(hit.score, 4)) for hit in row] for row in found.search(QUERIES, 60)]
+    info = {
+        name: value
+        for name, value in found.info().items()
+        if name in ("documents", "columns", "engine", "model_hash")
+    }
+    hits = [
+        [(hit.id, hit.text, hit.metadata, round(hit.score, 4)) for hit in row]
+        for row in found.search(QUERIES, 60)
+    ]
     rows = sorted(map(repr, {repr(hit[:3]) for row in hits for hit in row}))
     ties = [sorted((score, name) for name, _, _, score in row) for row in hits]  # of equal scores any order
     assert len(found) == info["documents"]
@@ -157,7 +167,16 @@ DELETE = ["index", "delete", "HERE/index", "d3", "d5", "d27"]
 DELETE_OTHER = ["index", "delete", "HERE/index", "d1", "d45"]
 LANCE = ["--store", "lancedb"]
 COMPACT = ["index", "compact", "HERE/index"]
-ENCODE = ["encode", "IN/model", "IN/docs.jsonl", "IN/others.jsonl", "IN/pairs.jsonl", "--column", "text", "-q"]
+ENCODE = [
+    "encode",
+    "IN/model",
+    "IN/docs.jsonl",
+    "IN/others.jsonl",
+    "IN/pairs.jsonl",
+    "--column",
+    "text",
+    "-q",
+]
 TRAIN = ["train", "IN/pairs.jsonl", "-o", "HERE/out", "--start", "random", "--dim", "16", "--batch", "16", "--epochs", "4",
          "--no-baselines", "--heldout", "10", "--development", "10", "--checkpoint-every", "4", "--threads", "1", "-q"]  # fmt: skip
 SLOW_STREAM = (("statim.data.unfinished", "SECONDS", 0.0), ("statim.cli.encode", "VECTOR_BYTES", 16 * 4 * 12))
@@ -192,7 +211,9 @@ def caching_teacher(here: Path) -> None:
 
         def encode(self, texts: list[str], **options: object) -> object:
             del options
-            return np.array([np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint8) / 255 for text in texts])
+            return np.array(
+                [np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint8) / 255 for text in texts]
+            )
 
     given = [f"text {i}" for i in range(40)]
     made = teacher_vectors(Teacher(), pa.array(given, pa.large_string()))
@@ -213,11 +234,15 @@ def forget(here: Path) -> None:
 
 CASES: dict[str, Case] = {
     "save": Case(save("model", overwrite=False), model("model"), again=(save("model", overwrite=True),)),
-    "save --overwrite": Case(save("model", overwrite=True), model("model"), before=(save("other", overwrite=False),)),
+    "save --overwrite": Case(
+        save("model", overwrite=True), model("model"), before=(save("other", overwrite=False),)
+    ),
     "quantize": Case(["quantize", "IN/model", "-o", "HERE/model"], model("model"), stride=4),
     "quantize --overwrite": Case(
-        ["quantize", "IN/model", "-o", "HERE/model", "--overwrite"], model("model"),
-        before=(save("other", overwrite=False),), stride=4,
+        ["quantize", "IN/model", "-o", "HERE/model", "--overwrite"],
+        model("model"),
+        before=(save("other", overwrite=False),),
+        stride=4,
     ),
     "build": Case(BUILD, index, then=UPDATE, stride=2),
     "build --overwrite": Case([*BUILD, "--overwrite"], index, before=(OTHERS,), then=UPDATE, stride=2),
@@ -227,14 +252,20 @@ CASES: dict[str, Case] = {
     },
     "add": Case(ADD, index, before=(BUILD,), then=DELETE),
     "add faiss": Case(ADD, index, before=([*BUILD, "--engine", "faiss-flat"],), then=DELETE, stride=5),
-    "update": Case(UPDATE, index, before=(BUILD,), then=ADD[:2] + ["HERE/index", "IN/others.jsonl", "-q"], stride=2),
+    "update": Case(
+        UPDATE, index, before=(BUILD,), then=["index", "add", "HERE/index", "IN/others.jsonl", "-q"], stride=2
+    ),
     "delete": Case(DELETE, index, before=(BUILD,), then=ADD),
     "lance build": Case([*BUILD, *LANCE], index, then=UPDATE, heavy=("lancedb",), stride=4),
-    "lance build --overwrite": Case([*BUILD, *LANCE, "--overwrite"], index, before=([*OTHERS, *LANCE],), heavy=("lancedb",), stride=5),
+    "lance build --overwrite": Case(
+        [*BUILD, *LANCE, "--overwrite"], index, before=([*OTHERS, *LANCE],), heavy=("lancedb",), stride=5
+    ),
     "lance add": Case(ADD, index, before=([*BUILD, *LANCE],), then=DELETE, heavy=("lancedb",)),
     "lance update": Case(UPDATE, index, before=([*BUILD, *LANCE], ADD), then=DELETE, heavy=("lancedb",)),
     "lance delete": Case(DELETE, index, before=([*BUILD, *LANCE],), then=ADD, heavy=("lancedb",)),
-    "lance compact": Case(COMPACT, index, before=([*BUILD, *LANCE], ADD, DELETE), then=UPDATE, heavy=("lancedb",), tidies=True),
+    "lance compact": Case(
+        COMPACT, index, before=([*BUILD, *LANCE], ADD, DELETE), then=UPDATE, heavy=("lancedb",), tidies=True
+    ),
     "encode .npy": encoding("npy", resume=False),
     "encode .parquet": encoding("parquet", resume=False),
     "encode .jsonl": encoding("jsonl", resume=False),
@@ -242,58 +273,119 @@ CASES: dict[str, Case] = {
     "encode .parquet --resume": encoding("parquet", resume=True),
     "encode .jsonl --resume": encoding("jsonl", resume=True),
     "encode --overwrite": Case(
-        ["encode", "IN/model", "IN/docs.jsonl", "-o", "HERE/v.npy", "-q", "--overwrite"], file("v.npy"),
-        before=(["encode", "IN/model", "IN/others.jsonl", "-o", "HERE/v.npy", "-q"],), spare=("v.npy.encoding",),
+        ["encode", "IN/model", "IN/docs.jsonl", "-o", "HERE/v.npy", "-q", "--overwrite"],
+        file("v.npy"),
+        before=(["encode", "IN/model", "IN/others.jsonl", "-o", "HERE/v.npy", "-q"],),
+        spare=("v.npy.encoding",),
     ),
     "train --resume": Case(
-        TRAIN, trained, again=(["train", "--resume", "HERE/out", "-q"], TRAIN, [*TRAIN, "--overwrite"]),
-        spare=("out.training",), heavy=("statim.training.train",), warm=True, stride=4,
+        TRAIN,
+        trained,
+        again=(["train", "--resume", "HERE/out", "-q"], TRAIN, [*TRAIN, "--overwrite"]),
+        spare=("out.training",),
+        heavy=("statim.training.train",),
+        warm=True,
+        stride=4,
     ),
     "train --overwrite": Case(
-        [*TRAIN, "--overwrite"], trained, before=(save("other", overwrite=False), lambda here: (here / "model").rename(here / "out")),
+        [*TRAIN, "--overwrite"],
+        trained,
+        before=(save("other", overwrite=False), lambda here: (here / "model").rename(here / "out")),
         again=(["train", "--resume", "HERE/out", "-q"], [*TRAIN, "--overwrite"]),
-        spare=("out.training",), heavy=("statim.training.train",), warm=True, stride=5,
+        spare=("out.training",),
+        heavy=("statim.training.train",),
+        warm=True,
+        stride=5,
     ),
     "classify fit": Case(
-        ["classify", "fit", "IN/model", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"], head, heavy=("sklearn",), stride=2
+        ["classify", "fit", "IN/model", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"],
+        head,
+        heavy=("sklearn",),
+        stride=2,
     ),
     "classify fit --overwrite": Case(
-        ["classify", "fit", "IN/model", "IN/labels.jsonl", "-o", "HERE/head", "--head", "ridge", "-q", "--overwrite"], head,
-        before=(["classify", "fit", "IN/other", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"],), heavy=("sklearn",), stride=2,
+        [
+            "classify",
+            "fit",
+            "IN/model",
+            "IN/labels.jsonl",
+            "-o",
+            "HERE/head",
+            "--head",
+            "ridge",
+            "-q",
+            "--overwrite",
+        ],
+        head,
+        before=(
+            ["classify", "fit", "IN/other", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"],
+        ),
+        heavy=("sklearn",),
+        stride=2,
     ),
     **{
         f"duplicates .{suffix}": Case(
-            ["duplicates", "IN/docs.jsonl", "--model", "IN/model", "-o", f"HERE/d.{suffix}", "--column", "text", "-t", "0.8", "-q"],
+            [
+                "duplicates",
+                "IN/docs.jsonl",
+                "--model",
+                "IN/model",
+                "-o",
+                f"HERE/d.{suffix}",
+                "--column",
+                "text",
+                "-t",
+                "0.8",
+                "-q",
+            ],
             file(f"d.{suffix}"),
         )
         for suffix in ("jsonl", "csv", "parquet")
     },
     **{
         f"mine .{suffix}": Case(
-            ["mine", "IN/pairs.jsonl", "--model", "IN/model", "-o", f"HERE/m.{suffix}", "-q"], file(f"m.{suffix}")
+            ["mine", "IN/pairs.jsonl", "--model", "IN/model", "-o", f"HERE/m.{suffix}", "-q"],
+            file(f"m.{suffix}"),
         )
         for suffix in ("jsonl", "parquet")
     },
     **{
         f"search .{suffix}": Case(
-            ["search", "HERE/index", "--queries", "IN/queries.jsonl", "-o", f"HERE/s.{suffix}"], file(f"s.{suffix}"), before=(BUILD,)
+            ["search", "HERE/index", "--queries", "IN/queries.jsonl", "-o", f"HERE/s.{suffix}"],
+            file(f"s.{suffix}"),
+            before=(BUILD,),
         )
         for suffix in ("jsonl", "parquet", "trec")
     },
-    "features": Case(["features", "IN/model", "IN/docs.jsonl", "-o", "HERE/f.parquet", "--column", "text", "-q"], file("f.parquet")),
-    "cluster": Case(["cluster", "IN/docs.jsonl", "--model", "IN/model", "-o", "HERE/c.jsonl", "--column", "text", "-q"],
-                    file("c.jsonl"), heavy=("sklearn",)),  # fmt: skip
+    "features": Case(
+        ["features", "IN/model", "IN/docs.jsonl", "-o", "HERE/f.parquet", "--column", "text", "-q"],
+        file("f.parquet"),
+    ),
+    "cluster": Case(
+        ["cluster", "IN/docs.jsonl", "--model", "IN/model", "-o", "HERE/c.jsonl", "--column", "text", "-q"],
+        file("c.jsonl"),
+        heavy=("sklearn",),
+    ),
     "recommend users": Case(
-        ["recommend", "users", "IN/model", "IN/docs.jsonl", "IN/users.jsonl", "-o", "HERE/u.jsonl", "-q"], file("u.jsonl")
+        ["recommend", "users", "IN/model", "IN/docs.jsonl", "IN/users.jsonl", "-o", "HERE/u.jsonl", "-q"],
+        file("u.jsonl"),
     ),
     "cache of a teacher": Case(caching_teacher, file("v.txt")),
     "cache of a database's model": Case(postgres_model, file("v.txt"), heavy=("psycopg",)),
-}  # fmt: skip
+}
 
 
 def quick() -> Iterator[str]:
     """The cases of the quick part."""
-    yield from ("save --overwrite", "build --overwrite", "add", "delete", "lance add", "encode .npy --resume", "duplicates .csv")
+    yield from (
+        "save --overwrite",
+        "build --overwrite",
+        "add",
+        "delete",
+        "lance add",
+        "encode .npy --resume",
+        "duplicates .csv",
+    )
 
 
 def said(error: StatimError) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "search"))  # real_postgres
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,18 @@ def shim(tmp_path_factory):
     if compiler is None:
         pytest.skip("there is no C compiler (cc, gcc, clang) to build the shim with")
     library = tmp_path_factory.mktemp("shim") / "shim.so"
-    command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, HERE / "shim.c", "-ldl"]
+    command = [
+        compiler,
+        "-O2",
+        "-Wall",
+        "-Werror",
+        "-shared",
+        "-fPIC",
+        "-o",
+        library,
+        HERE / "shim.c",
+        "-ldl",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return library
 
@@ -34,7 +46,9 @@ def harness(shim):
     def run(script, *arguments, **variables):
         memory = Path("/dev/shm")  # quick, and its fsync waits for no disk
         place = memory if memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30 else None
-        with tempfile.TemporaryDirectory(dir=place, prefix="statim-faults-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(
+            dir=place, prefix="statim-faults-", ignore_cleanup_errors=True
+        ) as scratch:
             done = subprocess.run(
                 [sys.executable, HERE / script, scratch, *map(str, arguments)], capture_output=True, text=True,
                 env={**os.environ, "LD_PRELOAD": str(shim), **variables},
@@ -47,7 +61,12 @@ def harness(shim):
 
 def pytest_terminal_summary(terminalreporter):
     """Print the figures of all tests, sums first."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")]
+    reports = [
+        report
+        for found in terminalreporter.stats.values()
+        for report in found
+        if hasattr(report, "user_properties")
+    ]
     figures = [value for report in reports for name, value in report.user_properties if name == "figures"]
     sums = {}
     for found in figures:
@@ -56,7 +75,10 @@ def pytest_terminal_summary(terminalreporter):
             for name, value in found.items():
                 if name != "kind":
                     mine[name] = mine.get(name, 0) + value
-    lines = [f"{kind}: " + ", ".join(f"{value:,} {name}" for name, value in mine.items()) for kind, mine in sorted(sums.items())]
+    lines = [
+        f"{kind}: " + ", ".join(f"{value:,} {name}" for name, value in mine.items())
+        for kind, mine in sorted(sums.items())
+    ]
     lines += [found for found in figures if isinstance(found, str)]
     if lines:
         terminalreporter.section("figures")

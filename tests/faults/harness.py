@@ -37,7 +37,19 @@ from statim.errors import StatimError
 FIRST, PATIENCE = 280, 60  # seconds after which a child hangs; the first ones may have to compile
 COUNT, FAIL, FULL, SHORT, KILL_BEFORE, KILL_AFTER, KILL_HALF = range(7)  # as in shim.c
 (OPEN, WRITE, SYNC, RENAME, LINK, SYMLINK, UNLINK, MKDIR, TRUNCATE, COPY, CHMOD) = range(11)
-OPERATIONS = ("open", "write", "sync", "rename", "link", "symlink", "unlink", "mkdir", "truncate", "copy", "chmod")
+OPERATIONS = (
+    "open",
+    "write",
+    "sync",
+    "rename",
+    "link",
+    "symlink",
+    "unlink",
+    "mkdir",
+    "truncate",
+    "copy",
+    "chmod",
+)
 PATHS = {OPEN, RENAME, LINK, SYMLINK, UNLINK, MKDIR, CHMOD}
 BYTES = {WRITE, COPY}
 
@@ -91,7 +103,9 @@ def records(path: Path) -> list[Record]:
         at += first + second
         data, length = (content[at : at + length], length) if length >= 0 else (None, -length - 1)
         at += len(data or b"")
-        found.append(Record(operation, flags, call, offset, length, *(os.fsdecode(name) for name in names), data))
+        found.append(
+            Record(operation, flags, call, offset, length, *(os.fsdecode(name) for name in names), data)
+        )
     return found
 
 
@@ -140,13 +154,22 @@ class Harness:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch.resolve()
-        self.here, self.old, self.output = self.scratch / "watched", self.scratch / "old", self.scratch / "output"
+        self.here, self.old, self.output = (
+            self.scratch / "watched",
+            self.scratch / "old",
+            self.scratch / "output",
+        )
         self.shim, self.patience = Shim(), FIRST
         if not (self.scratch / "inputs").exists():
             (self.scratch / "inputs").mkdir(parents=True)
             self.child(lambda: write_inputs(self.scratch / "inputs"))
         os.environ |= {"STATIM_CACHE": str(self.here / ".cache"), "TMPDIR": str(self.here / ".tmp")}
-        os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "STATIM_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
+        os.environ |= {
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "STATIM_NUM_THREADS": "2",
+            "NUMBA_NUM_THREADS": "2",
+        }
 
     def child(self, work: Callable[[], object], before: Callable[[], None] = lambda: None) -> Outcome:
         """Run ``work`` in a child, as the command line runs a command."""
@@ -173,7 +196,7 @@ class Harness:
             except SystemExit as error:
                 code = error.code if isinstance(error.code, int) else 0
             except StatimError as error:
-                print(f"error: {error}", file=sys.stderr)
+                sys.stderr.write(f"error: {error}\n")
                 code = 2
             threading._shutdown()  # what a process does when it ends
             atexit._run_exitfuncs()
@@ -190,7 +213,10 @@ class Harness:
         if callable(command):
             return lambda: command(self.here)
         places = {"IN": str(self.scratch / "inputs"), "HERE": str(self.here)}
-        words = [part if "/" not in part else "/".join(places.get(p, p) for p in part.split("/")) for part in command]
+        words = [
+            part if "/" not in part else "/".join(places.get(p, p) for p in part.split("/"))
+            for part in command
+        ]
 
         def run() -> None:
             from statim.cli import main
@@ -265,7 +291,7 @@ class Harness:
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 0
         except StatimError as error:
-            print(f"error: {error}", file=sys.stderr)
+            sys.stderr.write(f"error: {error}\n")
             return 2
         return 0
 
@@ -316,10 +342,14 @@ class Walk:
             return said(error)
 
     def listed(self) -> set[str]:
-        """The names beside the result, less those of caches."""
+        """The names beside the result, less those of caches, and hidden ones inside of it."""
         names = {path.name for path in self.harness.here.iterdir()} - {".cache"}
-        below = [path for path in self.harness.here.iterdir() if path.is_dir() and path.name not in (".cache", ".tmp")]
-        marked = {path.name for folder in below for path in folder.rglob("*.statim-partial")}
+        below = [
+            path
+            for path in self.harness.here.iterdir()
+            if path.is_dir() and path.name not in (".cache", ".tmp")
+        ]
+        marked = {path.name for folder in below for path in folder.rglob(".*")}
         temporary = {f".tmp/{path.name}" for path in (self.harness.here / ".tmp").glob("*")}
         return (names | marked | temporary) - set(self.case.spare)
 
@@ -365,9 +395,11 @@ class Walk:
         if not harness.shim.fired and action not in (KILL_AFTER,) and outcome.code != -signal.SIGKILL:
             return  # this time there were fewer calls, or the call had nothing to cut short
         figures.tried += 1
-        verb = {KILL_BEFORE: "killed before", KILL_AFTER: "killed after", KILL_HALF: "killed in the midst of"}.get(
-            action, f"{errno.errorcode.get(error, 'short')} {'from' if action == FULL else 'at'}"
-        )
+        verb = {
+            KILL_BEFORE: "killed before",
+            KILL_AFTER: "killed after",
+            KILL_HALF: "killed in the midst of",
+        }.get(action, f"{errno.errorcode.get(error, 'short')} {'from' if action == FULL else 'at'}")
         self.judge(f"{verb} call {call} ({what})", outcome, killed=action >= KILL_BEFORE)
 
     def twice(self, first: int) -> None:
@@ -377,13 +409,22 @@ class Walk:
         harness.reset()
         self.run(lambda: (harness.shim.begin(harness.here), harness.shim.arm(first, KILL_BEFORE, 0)))
         state = self.look()
-        repeat = (self.case.again or (self.case.run,))[0] if state in (self.old, "unfinished") else self.case.then or self.case.run
+        repeat = (
+            (self.case.again or (self.case.run,))[0]
+            if state in (self.old, "unfinished")
+            else self.case.then or self.case.run
+        )
         outcome = harness.child(
             harness.command(repeat),
             lambda: (harness.shim.begin(harness.here), harness.shim.arm(second, KILL_BEFORE, 0)),
         )
         figures.tried += 1
-        self.judge(f"killed before call {first} and, when repeated, before call {second}", outcome, killed=True, states=(self.after,))
+        self.judge(
+            f"killed before call {first} and, when repeated, before call {second}",
+            outcome,
+            killed=True,
+            states=(self.after,),
+        )
 
     def judge(self, fault: str, outcome: Outcome, *, killed: bool, states: Iterable[str] = ()) -> None:
         """Is the old or the new state there whole? Does a redo give what an undisturbed run gives?"""
@@ -438,7 +479,10 @@ def main() -> None:
         for kind in kinds:
             started = time.monotonic()
             figures = walk.walk(kind, stride)
-            print(json.dumps(asdict(figures) | {"seconds": round(time.monotonic() - started, 1)}), flush=True)
+            sys.stdout.write(
+                json.dumps(asdict(figures) | {"seconds": round(time.monotonic() - started, 1)}) + "\n"
+            )
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

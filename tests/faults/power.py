@@ -86,7 +86,9 @@ class Disk:
         elif operation in (WRITE, COPY):
             assert record.data is not None, "stdio's writes are not written down"
             node, end = self._node(path), record.offset + record.length
-            node.content = node.content[: record.offset].ljust(record.offset, b"\0") + record.data + node.content[end:]
+            node.content = (
+                node.content[: record.offset].ljust(record.offset, b"\0") + record.data + node.content[end:]
+            )
         elif operation == TRUNCATE:
             node = self._node(path)
             node.content = node.content[: record.flags].ljust(record.flags, b"\0")
@@ -191,7 +193,11 @@ def replay(work: Harness, name: str) -> Losses:
             elif found_there == walk.new:
                 losses.new += 1
             else:
-                what = f"{harness.OPERATIONS[record.operation]} {Path(record.first).name}" if record else "the beginning"
+                what = (
+                    f"{harness.OPERATIONS[record.operation]} {Path(record.first).name}"
+                    if record
+                    else "the beginning"
+                )
                 (losses.failures if ordered else losses.disorder).append(
                     f"after call {number} ({what}), with {len(changes)} of {len(disk.pending)} changes of names that were not "
                     f"flushed and {'all' if whole else 'only flushed'} bytes: {found_there}"
@@ -219,7 +225,8 @@ def main() -> None:
     work = Harness(Path(sys.argv[1]))
     for name in sys.argv[2:]:
         assert name in CASES, name
-        print(json.dumps(asdict(replay(work, name))), flush=True)
+        sys.stdout.write(json.dumps(asdict(replay(work, name))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def walked(harness):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [pytest.param(name, kind, marks=marked(name, kind)) for name in quick() for kind in KINDS]
+    ("name", "kind"),
+    [pytest.param(name, kind, marks=marked(name, kind)) for name in quick() for kind in KINDS],
 )
 def test_some_faults(name, kind, walked, record_property):
     judged(walked(name, TIRELESS, list(quick()))[kind], record_property)
@@ -85,6 +86,8 @@ def database(tmp_path_factory):
     folder = tmp_path_factory.mktemp("database")
     write_inputs(folder)
     with server() as address:
-        texts = [f"how do i {verb} the {thing}" for verb in ("sort", "open", "read") for thing in ("list", "file")]
+        texts = [
+            f"how do i {verb} the {thing}" for verb in ("sort", "open", "read") for thing in ("list", "file")
+        ]
         Index.build(StaticModel.load(folder / "model"), texts, address, table="faults")
         yield address

@@ -53,7 +53,10 @@ class Oracle:
         return len(gone)
 
     def unit(self, text):
-        vector = sum((self.rows[1 + WORDS.index(word)] for word in text.split() if word in WORDS), np.zeros(self.rows.shape[1]))
+        vector = sum(
+            (self.rows[1 + WORDS.index(word)] for word in text.split() if word in WORDS),
+            np.zeros(self.rows.shape[1]),
+        )
         return vector / (np.linalg.norm(vector) or 1)
 
     def weigh(self):
@@ -67,7 +70,9 @@ class Oracle:
             holders = [name for name, found in self.counts.items() if word in found]
             idf = math.log(1 + (len(lengths) - len(holders) + 0.5) / (len(holders) + 0.5))
             self.worth[word] = {
-                name: idf * (tf := self.counts[name][word]) / (tf + K1 * (1 - B + B * lengths[name] / (mean or 1)))
+                name: idf
+                * (tf := self.counts[name][word])
+                / (tf + K1 * (1 - B + B * lengths[name] / (mean or 1)))
                 for name in holders
             }
 
@@ -75,7 +80,11 @@ class Oracle:
         """The score of every document that may be found, and by what hybrid search has divided cosines."""
         asked = self.unit(query)
         there = [name for name, row in self.held.items() if FILTERS[where](row)]
-        cosines = {name: float(asked @ self.vectors[name]) for name in there if asked.any() and self.vectors[name].any()}
+        cosines = {
+            name: float(asked @ self.vectors[name])
+            for name in there
+            if asked.any() and self.vectors[name].any()
+        }
         lexical = {}
         for word in query.split():
             for name, worth in self.worth.get(word, {}).items():
@@ -108,7 +117,11 @@ def model_of():
 MODEL = model_of()
 text = st.lists(st.sampled_from([*WORDS, "zz"]), max_size=5).map(" ".join)
 row = st.fixed_dictionaries(
-    {"text": text, "year": st.one_of(st.none(), st.integers(0, 9)), "source": st.sampled_from(["a", "b", None])}
+    {
+        "text": text,
+        "year": st.one_of(st.none(), st.integers(0, 9)),
+        "source": st.sampled_from(["a", "b", None]),
+    }
 )
 some_ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=6, unique=True)
 documents = st.dictionaries(st.sampled_from(IDS), row, min_size=1, max_size=6)
@@ -176,7 +189,10 @@ class Machine:
         for mode in MODES:
             for where in (None, self.random.choice([w for w in FILTERS if w])):
                 k, count = self.random.choice([1, 3, 10, 100]), self.random.choice([1, 3, self.queries])
-                queries = [" ".join(self.random.choices([*WORDS, "zz"], k=self.random.randint(0, 3))) for _ in range(count)]
+                queries = [
+                    " ".join(self.random.choices([*WORDS, "zz"], k=self.random.randint(0, 3)))
+                    for _ in range(count)
+                ]
                 found = self.index.search(queries, k, mode=mode, where=where)
                 for query, hits in zip(queries, found, strict=True):
                     self.compare(query, hits, k, mode, where)
@@ -228,7 +244,12 @@ def run(kind, plans, queries, folder):
         nonlocal total
         path = folder / str(next(numbers))
         machine = Machine(path, KINDS[kind], queries)
-        machine.build({"a": {"text": "w00 w01 w01", "year": 5, "source": "a"}, "b": {"text": "w02", "year": 2, "source": "b"}})
+        machine.build(
+            {
+                "a": {"text": "w00 w01 w01", "year": 5, "source": "a"},
+                "b": {"text": "w02", "year": 2, "source": "b"},
+            }
+        )
         machine.search()
         for what, given_ in plan:
             machine.do(what, given_)
@@ -253,5 +274,8 @@ def test_an_index_answers_as_plain_python(kind, tmp_path):
 def test_an_index_answers_as_plain_python_200_000_times(kind, tmp_path, record_property):
     started = time.monotonic()
     done = run(kind, *LONG.get(kind, (50, 60)), tmp_path)
-    record_property("figures", f"operations on an index in {kind}: {done:,}, {done / (time.monotonic() - started):,.0f} a second")
+    record_property(
+        "figures",
+        f"operations on an index in {kind}: {done:,}, {done / (time.monotonic() - started):,.0f} a second",
+    )
     assert done > 200_000 / len(KINDS)
