@@ -7,14 +7,18 @@ import sys
 from contextlib import closing
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from statim import progress, train
+from statim.data.labelled import LabelledTexts
+from statim.data.split import Split
 from statim.errors import DependencyError, InputError, ModelError
+from statim.evaluation.classification import evaluate_classification
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.training import checkpoint
+from statim.training import checkpoint, heldout
 from statim.training.bags import TrainingSet
 from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
@@ -351,3 +355,27 @@ def test_a_device_pauses_for_evaluations_and_checkpoints(pairs, tmp_path):
     np.testing.assert_allclose(before.table, after.table, rtol=1e-2, atol=0.5)
     assert about["best"]["step"] == about_theirs["best"]["step"]
     np.testing.assert_array_equal(extra["best"], theirs.best.table)
+
+
+def test_probes_of_very_many_texts_are_fitted_to_some_and_it_is_said(monkeypatch):
+    random = np.random.default_rng(0)
+    topics = np.append(random.integers(0, 4, 599), 4)  # one label occurs once
+    texts = [" ".join(f"t{topic}w{i}" for i in random.integers(0, 40, 6)) for topic in topics]
+    data = LabelledTexts(pa.array(texts, pa.large_string()), pa.array(map(str, topics), pa.large_string()))
+    assert heldout.probed(data) is data
+    parts = Split(data.select(range(500)), data.select([]), data.select(range(500, 600)), 0, 0, 0, (0, 0))
+    model = train(data, heldout=0, epochs=2, **QUICK).model
+    whole = heldout.measure(parts, {"trained": model}).to_dict()
+    assert whole["rows"][0]["metrics"] == evaluate_classification(model, parts.train, parts.test)
+    assert whole["remarks"] == ["100 texts."]
+    monkeypatch.setattr(heldout, "FEW", 40)
+    monkeypatch.setattr(heldout, "PROBED", 500)
+    some = heldout.probed(data)
+    assert len(some) == 100  # 500 / 5 labels
+    assert set(some.labels.to_pylist()) == set("01234")
+    assert set(some.texts.to_pylist()) <= set(texts)
+    assert heldout.probed(data).hash == some.hash
+    found = heldout.measure(parts, {"trained": model}).to_dict()
+    assert found["remarks"] == ["100 texts.", "The probes are fitted to 125 of the 500 training texts."]
+    known = heldout.probed(parts.train)
+    assert found["rows"][0]["metrics"] == evaluate_classification(model, known, parts.test)

@@ -10,8 +10,12 @@ from statim.data.labelled import LabelledTexts
 from statim.errors import DataError, DependencyError, ModelError
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import accuracy
+from statim.search.blas import limited
 
 ITERATIONS = 2000  # at most; a few hundred are enough
+SMALL = (
+    1 << 21
+)  # texts times labels up to which BLAS's own threads cost more, waiting awake between short products, than they do
 
 
 def evaluate_classification(
@@ -45,12 +49,16 @@ def predict(
     except ImportError:
         raise no_sklearn() from None
     labels = train.labels.to_pylist()
-    if len(set(labels)) < 2:
+    different = len(set(labels))
+    if different < 2:
         raise DataError(f"every training text has the label {labels[0]!r}; at least two labels must occur")
-    probe = LogisticRegression(C=C, max_iter=ITERATIONS)
-    with warnings.catch_warnings():
+    probe, seen = (
+        LogisticRegression(C=C, max_iter=ITERATIONS),
+        vectors(encoder, train.texts, progress=progress),
+    )
+    with warnings.catch_warnings(), limited(1 if different * len(labels) <= SMALL else None):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(vectors(encoder, train.texts, progress=progress), labels)
+        probe.fit(seen, labels)
     predicted: npt.NDArray[np.str_] = probe.predict(vectors(encoder, test.texts, progress=progress))
     return predicted
 

@@ -31,6 +31,8 @@ log = logging.getLogger("statim")
 
 HELD_OUT = 2000  # pairs in the test split, where the data has enough
 HELD_OUT_SHARE = 0.1  # of the pairs at most
+# A probe of more training texts times labels would take several times as long as the training; so many texts are enough in any case
+PROBED, FEW = 1 << 20, 1 << 13
 PATIENT = 10.0  # seconds that the teacher may take on the development pairs
 
 Asked = int | str | Path | None
@@ -96,7 +98,7 @@ def measure(
     """How good models are on what was held out.
 
     Pairs: retrieval of the positives. Scored pairs: Spearman's correlation of the cosines with the scores. Labelled texts:
-    accuracy of logistic regression on the vectors, fitted to the texts that were trained on.
+    accuracy of logistic regression on the vectors, fitted to the texts that were trained on, or to some of very many.
 
     Args:
         parts: What was trained on, and what was held out.
@@ -114,21 +116,39 @@ def measure(
             return None
         return _report(encoders, "sts", len(test), lambda one: evaluate_sts(one, test, progress=progress))
     if isinstance(test, LabelledTexts):
+        known = probed(parts.train)
+        remark: tuple[str, ...] = ()
+        if len(known) < len(parts.train):
+            remark = (f"The probes are fitted to {len(known):,} of the {len(parts.train):,} training texts.",)
         return _report(
             encoders, "classification", len(test),
-            lambda one: evaluate_classification(one, parts.train, test, progress=progress),
+            lambda one: evaluate_classification(one, known, test, progress=progress), remark,
         )  # fmt: skip
     return compare(encoders, from_pairs(test), bm25=bm25, reference="trained", progress=progress)
 
 
-def _report(encoders: Mapping[str, Encoder], task: str, size: int, score: Any) -> Report:
+def probed(train: LabelledTexts) -> LabelledTexts:
+    """What probes are fitted to: all texts, or of very many some drawn at random, at least one of each label."""
+    labels = np.asarray(train.labels.dictionary_encode().indices)
+    count = max(FEW, PROBED // (int(labels.max(initial=0)) + 1))
+    if len(train) <= count:
+        return train
+    order = np.random.default_rng(0).permutation(len(train))
+    _, first = np.unique(labels[order], return_index=True)
+    chosen = np.concatenate([order[first], np.delete(order, first)])[: max(count, len(first))]
+    return train.select(np.sort(chosen))
+
+
+def _report(
+    encoders: Mapping[str, Encoder], task: str, size: int, score: Any, remarks: tuple[str, ...] = ()
+) -> Report:
     rows = []
     for name, encoder in encoders.items():
         clock = Clock(encoder)
         metrics = score(encoder)
         rows.append(Row(name, "held out", task, metrics, clock.seconds()))
     unit = ScoredPairs.unit if task == "sts" else LabelledTexts.unit
-    return Report(tuple(rows), (f"{size:,} {unit}.",))
+    return Report(tuple(rows), (f"{size:,} {unit}.", *remarks))
 
 
 def standings(
