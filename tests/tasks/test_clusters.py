@@ -2,18 +2,23 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers.util import community_detection
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 import statim
 from statim.errors import DataError, InputError
+from statim.kernels import near
 from statim.search.cells import beside, kmeans, nearest
 from statim.tasks import clusters as module
 from statim.tasks import join
 from statim.tasks.clusters import cluster
 from statim.tasks.described import typical_words
 from statim.tasks.items import read_items
+from statim.tasks.rounding import GAP, heads
 
 
 def blobs(seed, n, k=8, d=24, spread=0.5):
@@ -88,23 +93,29 @@ def test_communities_of_a_sample_take_the_rest(monkeypatch):
     assert adjusted_rand_score(labels, found.labels) > 0.95
 
 
+def dense(labels_of):
+    """A stand-in for evoc, which compiles for half a minute: gives the labels that a function makes of the sample."""
+
+    class Dense:
+        cluster_layers_ = ()
+
+        def __init__(self, base_min_cluster_size, random_state):
+            self.least = base_min_cluster_size
+
+        def fit_predict(self, sample):
+            return labels_of(sample, self.least)
+
+    return lambda: Dense
+
+
 @pytest.mark.parametrize("kind", ["stand-in", pytest.param("evoc", marks=pytest.mark.long)])
 def test_dense_regions(kind, monkeypatch):
     vectors, labels = blobs(5, 900, k=6, spread=0.1)
     noise = np.random.default_rng(1).standard_normal((100, 24)).astype(np.float32)
     monkeypatch.setattr(module, "SAMPLE", 600)  # the rest joins
-    if kind == "stand-in":  # evoc compiles for half a minute
-
-        class Dense:
-            cluster_layers_ = ()
-
-            def __init__(self, base_min_cluster_size, random_state):
-                self.least = base_min_cluster_size
-
-            def fit_predict(self, sample):
-                return HDBSCAN(min_cluster_size=self.least, copy=True).fit_predict(sample)
-
-        monkeypatch.setattr(module, "_evoc", lambda: Dense)
+    if kind == "stand-in":
+        hdbscan = dense(lambda sample, least: HDBSCAN(min_cluster_size=least, copy=True).fit_predict(sample))
+        monkeypatch.setattr(module, "_evoc", hdbscan)
     found = cluster(vectors=np.concatenate([vectors, noise]), method="density")
     clustered = found.labels[:900] >= 0
     assert clustered.mean() > 0.8
@@ -212,3 +223,139 @@ def test_copies_do_not_stop_kmeans():
 def test_what_is_refused(given, error, words):
     with pytest.raises(error, match=words):
         cluster(**({"vectors": np.eye(3)} | given))
+
+
+def test_communities_count_every_text(model):
+    words = ["sort list", "open file", *(f"{a} {b}" for a, b in [("read", "thread"), ("array", "run")])]
+    texts = [text for text, count in zip(words, (40, 15, 9, 1), strict=True) for _ in range(count)]
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))]
+    vectors = model.encode(texts, normalize=True)
+    peer = community_detection(vectors, threshold=0.75, min_community_size=10)
+    assert [len(rows) for rows in peer] == [40, 15]
+    found = cluster(texts, model, method="communities", threshold=0.75)
+    assert [entry["size"] for entry in found.described] == [40, 15]
+    for number, rows in enumerate(peer):
+        assert np.flatnonzero(found.labels == number).tolist() == sorted(rows)
+    less = cluster(texts, model, method="communities", threshold=0.75, min_size=9)
+    assert [entry["size"] for entry in less.described] == [40, 15, 9]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 7), st.sampled_from([0.3, 0.7]))
+def test_communities_of_copies_are_those_of_their_texts(seed, least, threshold):
+    """Weights do what as many items would do that are close to one another."""
+    random = np.random.default_rng(seed)
+    n = int(random.integers(1, 12))
+    vectors = random.standard_normal((n, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    weights = random.integers(1, 5, n)
+    scores = vectors @ vectors.T
+    i, j = (side.astype(np.int32) for side in np.nonzero(np.triu(scores >= threshold, 1)))
+    centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
+    near.communities(
+        i, j, scores[i, j].astype(np.float32), *near.neighbours(i, j, n), weights, least, centres, closest
+    )
+    free, expected = np.ones(n, bool), np.full(n, -1)
+    linked = (scores >= threshold) | np.eye(n, dtype=bool)
+    while free.any():  # the same by brute force; among equal ones take what was taken
+        sizes = np.where(free, (linked & free) @ weights, 0)
+        heads = [v for v in np.flatnonzero(sizes == sizes.max()) if centres[v] == v]
+        if sizes.max() < least:
+            break
+        assert heads
+        members = linked[heads[0]] & free
+        expected[members] = heads[0]
+        free &= ~members
+    assert centres.tolist() == expected.tolist()
+
+
+def noisy_copies(seed, n, copies, d=24):
+    """Different vectors, then copies of them that rounding alone tells apart; and which vector each is."""
+    random = np.random.default_rng(seed)
+    vectors, which = random.standard_normal((n, d)), np.append(np.arange(n), random.integers(n, size=copies))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    noise = 3e-8 * random.standard_normal((n + copies, d))
+    return (vectors[which] + noise).astype(np.float32), which
+
+
+@pytest.mark.parametrize("options", [
+    {"method": "kmeans", "clusters": 40}, {"method": "communities", "threshold": 0.4, "min_size": 3}, {"method": "density", "min_size": 5},
+])  # fmt: skip
+def test_vectors_that_differ_by_rounding_alone_share_a_label(options, monkeypatch):
+    # labels that tell neighbours in the sample apart
+    monkeypatch.setattr(module, "_evoc", dense(lambda sample, _: np.arange(len(sample)) % 7 - 1))
+    vectors, which = noisy_copies(0, 300, 900)
+    assert len(read_items(vectors=vectors)) > 800
+    found = cluster(vectors=vectors, **options)
+    assert (found.labels[:300] >= 0).any()
+    assert (found.labels == found.labels[:300][which]).all()
+    sizes = np.bincount(found.labels[found.labels >= 0])
+    assert [entry["size"] for entry in found.described] == sizes.tolist()
+    assert found.scores == pytest.approx(found.scores[:300][which], abs=1e-5)
+
+
+def test_a_border_does_not_part_vectors_that_differ_by_rounding_alone():
+    """One copy has the threshold's cosine with the centre, the other a little less."""
+    threshold = np.float32(0.75)
+    centre = np.array([[1, 0, 0]] * 12, np.float32)
+    others = [
+        [cosine, np.sqrt(1 - np.float64(cosine) ** 2), 0]
+        for cosine in (threshold, np.nextafter(threshold, np.float32(0)))
+    ]
+    for order in ([0, 1], [1, 0]):
+        vectors = np.concatenate([centre, np.array(others, np.float32)[order]])
+        found = cluster(vectors=vectors, method="communities", threshold=float(threshold), min_size=3)
+        assert (found.labels[:12] == 0).all()
+        assert found.labels[12] == found.labels[13]
+
+
+def test_copies_of_one_text_are_dense(monkeypatch, model):
+    monkeypatch.setattr(module, "_evoc", dense(lambda sample, _: np.full(len(sample), -1)))
+    words = ["sort", "list", "order", "array", "open", "file", "read", "write", "start", "thread", "run"]
+    texts = [f"{a} {b}" for a in words for b in words if a < b] + ["do not"] * 12 + ["how"] * 9
+    found = cluster(texts, model, method="density")
+    assert found.labels.tolist() == [-1] * 55 + [0] * 12 + [-1] * 9
+
+
+@given(
+    st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 5), st.sampled_from([1e-8, 3e-7, 1e-5, 0.1])
+)
+def test_heads_by_brute_force(seed, n, d, noise):
+    random = np.random.default_rng(seed)
+    vectors = random.standard_normal((4, d))[random.integers(4, size=n)] + noise * random.standard_normal(
+        (n, d)
+    )
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    found = heads(vectors, threads=1)
+    gaps = np.linalg.norm(vectors[:, None].astype(np.float64) - vectors[None], axis=2)
+    assert (found <= np.arange(n)).all()
+    assert (found[found] == found).all()
+    assert (gaps[np.arange(n), found] <= 2.001 * GAP).all()  # both are that close to their leader
+    alone = found == np.arange(n)
+    lonely = (gaps <= GAP).sum(axis=1) == 1
+    assert alone[lonely].all()
+    if noise == 1e-8:
+        assert (found[:, None] == found[None])[gaps <= 0.5 * GAP].all()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "communities", "density"])
+def test_texts_without_tokens_are_in_no_cluster(method, monkeypatch, model):
+    monkeypatch.setattr(module, "_evoc", dense(lambda sample, _: np.zeros(len(sample), np.int64)))
+    words = ["sort", "list", "order", "array", "open", "file", "read", "write", "start", "thread", "run"]
+    texts = ["", *(f"{a} {b}" for a in words for b in words if a < b), "", "☃", "☃"]
+    options = {"kmeans": {"clusters": 1}, "communities": {"threshold": 0.01, "min_size": 2}, "density": {}}
+    found = cluster(texts, model, method=method, **options[method])
+    assert found.labels[[0, 56, 57, 58]].tolist() == [-1] * 4
+    assert found.scores[[0, 56, 57, 58]].tolist() == [0] * 4
+    assert (found.labels[1:56] >= 0).mean() > 0.8
+    assert found.to_dict()["without_direction"] == 4
+    assert "4 of these have no token that the model knows" in str(found)
+    vectors = model.encode(texts)
+    assert (cluster(vectors=vectors, method=method, **options[method]).labels == found.labels).all()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "communities"])
+def test_nothing_but_texts_without_tokens(method, model):
+    found = cluster(["", "☃", ""], model, method=method)
+    assert found.labels.tolist() == [-1, -1, -1]
+    assert found.described == []
+    assert "0 clusters" in str(found)

@@ -148,16 +148,20 @@ def stars(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def communities(
-    first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, least: int, centres: Ints, closest: Floats
+    first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, weights: Longs, least: int, centres: Ints, closest: Floats
 ) -> None:  # fmt: skip
-    """The item with most neighbours that are still free takes them, again and again, while they are enough.
+    """The item around which most texts are still free takes them, again and again, while they are enough.
 
     Args:
         first: See ``stars``; as are second, scores, offsets, pairs, centres and closest. Items in no community keep -1.
-        least: The least size of a community, its centre included.
+        weights: (n,) int64, how many texts have each item.
+        least: The least size of a community in texts, those of its centre included; at least 1.
     """
     n = len(centres)
-    free = offsets[1:] - offsets[:-1]  # upper bounds: they only shrink
+    free = weights.copy()  # texts around each item, its own included: upper bounds, they only shrink
+    for p in range(len(first)):
+        free[first[p]] += weights[second[p]]
+        free[second[p]] += weights[first[p]]
     most = 0
     for v in range(n):
         most = max(most, free[v])
@@ -167,7 +171,7 @@ def communities(
         following[v] = heads[free[v]]
         heads[free[v]] = v
     size = most
-    while size >= max(least - 1, 0):
+    while size >= least:
         v = heads[size]
         if v < 0:
             size -= 1
@@ -175,13 +179,14 @@ def communities(
         heads[size] = following[v]
         if centres[v] >= 0:
             continue
-        now = 0
+        now = weights[v]
         for e in range(offsets[v], offsets[v + 1]):
             p = pairs[e]
             u = second[p] if first[p] == v else first[p]
-            now += centres[u] < 0
+            if centres[u] < 0:
+                now += weights[u]
         if now < size:  # some are gone: it waits for its turn
-            if now + 1 >= least:
+            if now >= least:
                 following[v] = heads[now]
                 heads[now] = v
             continue
@@ -216,3 +221,49 @@ def components(first: Ints, second: Ints, centres: Ints) -> None:
             centres[a] = b
     for v in range(len(centres)):  # a root is lower than what hangs from it
         centres[v] = centres[centres[v]]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def along(vectors: Floats, first: Floats, second: Floats, out: npt.NDArray[np.float64]) -> None:
+    """Where vectors (n, d) lie along two directions (d,): (n, 2), summed in float64."""
+    for i in range(len(vectors)):
+        vector = vectors[i]
+        one = two = 0.0
+        for j in range(len(vector)):
+            one += np.float64(vector[j]) * np.float64(first[j])
+            two += np.float64(vector[j]) * np.float64(second[j])
+        out[i, 0], out[i, 1] = one, two
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def leaders(vectors: Floats, order: Longs, places: npt.NDArray[np.float64], gap: float, out: Longs) -> None:
+    """Take vectors in an order: one that no leader before it is within ``gap`` of leads itself; the others follow such a one.
+
+    Args:
+        vectors: (n, d).
+        order: (n,), ascending by the first of ``places``.
+        places: (n, 2), where each vector lies along two directions of length 1: no two are closer than these.
+        gap: The largest distance.
+        out: (n,) int64, written: each vector's leader.
+    """
+    found, count, since = np.empty(len(order), np.int64), 0, 0  # those before ``since`` lie too far back
+    for v in order:
+        while since < count and places[v, 0] - places[found[since], 0] > gap:
+            since += 1
+        out[v] = v
+        for p in range(since, count):
+            u = found[p]
+            if abs(places[v, 1] - places[u, 1]) <= gap and _within(vectors[v], vectors[u], gap):
+                out[v] = u
+                break
+        if out[v] == v:
+            found[count] = v
+            count += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _within(a: Floats, b: Floats, gap: float) -> bool:
+    total = 0.0
+    for j in range(len(a)):
+        total += (np.float64(a[j]) - np.float64(b[j])) ** 2
+    return total <= gap * gap

@@ -6,6 +6,9 @@ density      regions that are denser than what is around them (EVōC: McInnes, 2
 communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
              sentence-transformers); what is close to too few is in none
 
+Vectors that are equal, or differ by rounding alone, are looked at once and share a label in every method; communities count all texts that
+have them. A text without tokens has no direction and is in no cluster.
+
 Dense regions, and communities where pairs are too many, are found on a sample; other texts then join the cluster whose centre is
 closest, if they are as close to it as its own members are. Clusters that hardly occur in a sample are not seen then.
 """
@@ -30,6 +33,7 @@ from statim.search.cells import kmeans, nearest
 from statim.tasks.described import described
 from statim.tasks.items import Floats, Items, Longs, read_items
 from statim.tasks.join import Sample, large, pairs_above
+from statim.tasks.rounding import heads
 from statim.tasks.thresholds import short
 
 METHODS = ("kmeans", "density", "communities")
@@ -64,7 +68,7 @@ def cluster(
         clusters: How many; with ``density`` about how many, of the layers that it finds. By default the root of half the number
             of texts, 100 at most. Not with ``communities``.
         threshold: The least cosine with a community's centre, above 0, at most 1.
-        min_size: The least size of a dense region or community, in different vectors.
+        min_size: The least size of a community, in texts; of a dense region, in different texts, or in copies of one.
         column: The column of texts in files; guessed by default.
         seed: Of all random choices.
         threads: Threads to use.
@@ -97,14 +101,18 @@ def cluster(
     read = time.perf_counter()
     known = np.flatnonzero(~items.zero)
     whole = _some(items, known) if len(known) < len(items) else items
+    same = heads(whole.vectors, threads=threads)
+    weights = np.bincount(same, np.bincount(items.items_of, minlength=len(items))[known], len(whole)).astype(
+        np.int64
+    )
     if method == "kmeans":
-        labels, scores = _kmeans(whole, clusters, seed, threads)
+        labels, scores = _kmeans(whole, weights, clusters, seed, threads)
     elif method == "density":
-        labels, scores = _density(whole, clusters, min_size, seed, threads, progress)
+        labels, scores = _density(whole, weights, clusters, min_size, seed, threads, progress)
     else:
-        labels, scores = _communities(whole, float(threshold), min_size, seed, threads, progress)
+        labels, scores = _communities(whole, weights, float(threshold), min_size, seed, threads, progress)
     all_labels, all_scores = np.full(len(items), -1, np.int64), np.zeros(len(items), np.float32)
-    all_labels[known], all_scores[known] = labels, scores
+    all_labels[known], all_scores[known] = labels[same], scores[same]
     found = Clusters(items, method, all_labels[items.items_of], all_scores[items.items_of])
     clustered = time.perf_counter()
     found.described = described(items, found.labels, found.scores)
@@ -122,6 +130,7 @@ class Clusters:
         method: How they were found.
         labels: (r,) int64, each row's cluster; -1 for none.
         scores: (r,) float32, the cosine with its cluster's centre; 0 for none.
+        without_direction: How many rows have a vector of zeros (texts without a token that the model knows); they are in no cluster.
         described: For each cluster its number, size, mean score, typical words and central texts.
         seconds: Phase -> seconds.
     """
@@ -136,6 +145,7 @@ class Clusters:
         self.items, self.method = items, method
         self.labels: Longs = places[labels]
         self.scores: Floats = np.where(self.labels >= 0, scores, 0).astype(np.float32)
+        self.without_direction = int(items.zero[items.items_of].sum())
         self.described: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
 
@@ -149,7 +159,7 @@ class Clusters:
         """Figures and descriptions: plain values for JSON."""
         return {
             "rows": self.items.rows, "method": self.method, "clusters": len(self.described),
-            "in_none": int((self.labels < 0).sum()), "described": self.described,
+            "in_none": int((self.labels < 0).sum()), "without_direction": self.without_direction, "described": self.described,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }  # fmt: skip
 
@@ -165,8 +175,11 @@ class Clusters:
             for found in self.described[:SHOWN]
         ]
         none = int((self.labels < 0).sum())
+        first = f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} rows in none"
+        if self.without_direction:
+            first += f"; {self.without_direction:,} of these have no token that the model knows, or a vector of zeros"
         parts = [
-            f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} rows in none",
+            first,
             tables.plain(["cluster", "rows", "score", "words"], rows, left=0) if rows else "",
         ]
         parts += [
@@ -188,12 +201,19 @@ def _some(items: Items, which: Longs) -> Items:
     )
 
 
-def _kmeans(items: Items, clusters: int | None, seed: int, threads: int | None) -> tuple[Longs, Floats]:
-    clusters = clusters or _usual(len(items))
+# Each method gives labels and scores of n items; ``weights`` (n,) says how many texts have an item, 0 where that is another one but for
+# rounding, whose label it will have.
+
+
+def _kmeans(
+    items: Items, weights: Longs, clusters: int | None, seed: int, threads: int | None
+) -> tuple[Longs, Floats]:
+    different = int(np.count_nonzero(weights))
+    clusters = clusters or _usual(different)
     if len(items) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    if clusters > len(items):
-        raise InputError(f"{clusters:,} clusters of {len(items):,} different texts cannot be; ask for fewer")
+    if clusters > different:
+        raise InputError(f"{clusters:,} clusters of {different:,} different texts cannot be; ask for fewer")
     centres = kmeans(items.vectors, items.rough, clusters, seed=seed, passes=PASSES, threads=threads)
     places, _ = nearest(items.rough, centres, threads=threads)
     return places.astype(np.int64), _with_centres(items, centres, places)
@@ -205,9 +225,15 @@ def _usual(count: int) -> int:
 
 
 def _density(
-    items: Items, clusters: int | None, min_size: int, seed: int, threads: int | None, progress: bool
+    items: Items,
+    weights: Longs,
+    clusters: int | None,
+    min_size: int,
+    seed: int,
+    threads: int | None,
+    progress: bool,
 ) -> tuple[Longs, Floats]:
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:SAMPLE])
+    chosen = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(weights))[:SAMPLE])
     sample = items.vectors[chosen]
     if len(chosen) < max(50, 2 * min_size):
         raise InputError(
@@ -219,7 +245,10 @@ def _density(
         bar.advance(len(chosen))
     labels = np.full(len(items), -1, np.int64)
     labels[chosen] = _layer([found, *evoc.cluster_layers_], clusters or _usual(len(chosen)))
-    return _joined_by_the_rest(items, labels, chosen, None, threads)
+    labels, scores = _joined_by_the_rest(items, labels, chosen, None, threads)
+    alone = np.flatnonzero((labels < 0) & (weights >= min_size))  # nothing is denser than copies of one text
+    labels[alone], scores[alone] = labels.max(initial=-1) + 1 + np.arange(len(alone)), 1
+    return labels, scores
 
 
 def _layer(layers: list[Longs], clusters: int) -> Longs:
@@ -236,7 +265,13 @@ def _layer(layers: list[Longs], clusters: int) -> Longs:
 
 
 def _communities(
-    items: Items, threshold: float, min_size: int, seed: int, threads: int | None, progress: bool
+    items: Items,
+    weights: Longs,
+    threshold: float,
+    min_size: int,
+    seed: int,
+    threads: int | None,
+    progress: bool,
 ) -> tuple[Longs, Floats]:
     from statim.kernels import near
 
@@ -245,34 +280,31 @@ def _communities(
         sample = Sample(items, None, threshold, seed=seed, threads=threads, progress=progress)
         pairs = sample.count(threshold)
         if pairs > PAIRS:  # pairs grow with the square of the texts
-            chosen = np.sort(
-                np.random.default_rng(seed).permutation(len(items))[
-                    : int(len(items) * (PAIRS / pairs) ** 0.5)
-                ]
-            )
+            different = np.random.default_rng(seed).permutation(np.flatnonzero(weights))
+            chosen = np.sort(different[: int(len(different) * (PAIRS / pairs) ** 0.5)])
             part = _some(items, chosen)
             sample = Sample(part, None, threshold, seed=seed, threads=threads, progress=progress)
-    pairs_found = pairs_above(
+    found = pairs_above(
         part, None, min(threshold, 1 - 1e-6), sample, seed=seed, threads=threads, progress=progress
     )
+    own = weights[chosen]
+    found = found.take((own[found.left] > 0) & (own[found.right] > 0))
     n = len(part)
     centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
-    offsets, places = near.neighbours(pairs_found.left, pairs_found.right, n)
-    near.communities(
-        pairs_found.left, pairs_found.right, pairs_found.scores, offsets, places,
-        max(2, round(min_size * len(part) / max(1, len(items)))), centres, closest,
-    )  # fmt: skip
+    least = max(2, round(min_size * int(own.sum()) / max(1, int(weights.sum()))))
+    near.communities(*found, *near.neighbours(found.left, found.right, n), own, least, centres, closest)
     labels = np.full(len(items), -1, np.int64)
     labels[chosen] = np.where(centres >= 0, chosen[np.maximum(centres, 0)], -1)
-    heads, numbers = np.unique(labels[labels >= 0], return_inverse=True)
-    labels[labels >= 0] = numbers
+    there = labels >= 0
+    centre_items, labels[there] = np.unique(labels[there], return_inverse=True)
     if part is items:
-        scores = np.zeros(len(items), np.float32)
-        scores[centres >= 0] = closest[centres >= 0]
-        return labels, scores
-    labels, scores = _joined_by_the_rest(items, labels, chosen, (items.vectors[heads], threshold), threads)
-    small = np.flatnonzero(np.bincount(labels[labels >= 0], minlength=len(heads)) < min_size)
-    return np.where(np.isin(labels, small), -1, labels), scores
+        return labels, np.where(there, closest, 0).astype(np.float32)
+    labels, scores = _joined_by_the_rest(
+        items, labels, chosen, (items.vectors[centre_items], threshold), threads
+    )
+    there = labels >= 0
+    sizes = np.bincount(labels[there], weights[there], len(centre_items))
+    return np.where(there & (sizes[labels] < min_size), -1, labels), scores
 
 
 def _joined_by_the_rest(
