@@ -11,7 +11,6 @@ from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 import statim
 from statim.errors import DataError, InputError
-from statim.kernels import near
 from statim.search.cells import beside, kmeans, nearest
 from statim.tasks import clusters as module
 from statim.tasks import join
@@ -238,34 +237,6 @@ def test_communities_count_every_text(model):
         assert np.flatnonzero(found.labels == number).tolist() == sorted(rows)
     less = cluster(texts, model, method="communities", threshold=0.75, min_size=9)
     assert [entry["size"] for entry in less.described] == [40, 15, 9]
-
-
-@given(st.integers(0, 10_000), st.integers(1, 7), st.sampled_from([0.3, 0.7]))
-def test_communities_of_copies_are_those_of_their_texts(seed, least, threshold):
-    """Weights do what as many items would do that are close to one another."""
-    random = np.random.default_rng(seed)
-    n = int(random.integers(1, 12))
-    vectors = random.standard_normal((n, 3))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    weights = random.integers(1, 5, n)
-    scores = vectors @ vectors.T
-    i, j = (side.astype(np.int32) for side in np.nonzero(np.triu(scores >= threshold, 1)))
-    centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
-    near.communities(
-        i, j, scores[i, j].astype(np.float32), *near.neighbours(i, j, n), weights, least, centres, closest
-    )
-    free, expected = np.ones(n, bool), np.full(n, -1)
-    linked = (scores >= threshold) | np.eye(n, dtype=bool)
-    while free.any():  # the same by brute force; among equal ones take what was taken
-        sizes = np.where(free, (linked & free) @ weights, 0)
-        heads = [v for v in np.flatnonzero(sizes == sizes.max()) if centres[v] == v]
-        if sizes.max() < least:
-            break
-        assert heads
-        members = linked[heads[0]] & free
-        expected[members] = heads[0]
-        free &= ~members
-    assert centres.tolist() == expected.tolist()
 
 
 def noisy_copies(seed, n, copies, d=24):

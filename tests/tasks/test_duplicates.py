@@ -166,25 +166,33 @@ def test_components_are_those_of_scipy(graph):
 
 
 @settings(max_examples=200)
-@given(graphs, st.integers(2, 4))
-def test_communities_take_the_most_that_is_free(graph, least):
+@given(graphs, st.integers(1, 6), st.lists(st.integers(1, 4), min_size=12, max_size=12))
+def test_communities_take_the_most_texts_that_are_free(graph, least, weights):
     n, first, second, scores, offsets, places = arrays(graph)
-    centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
-    near.communities(first, second, scores, offsets, places, least, centres, closest)
-    beside = [{b for a, b in graph[1] if a == v} | {a for a, b in graph[1] if b == v} for v in range(n)]
+    centres, closest, weights = (
+        np.full(n, -1, np.int32),
+        np.full(n, -np.inf, np.float32),
+        np.array(weights[:n]),
+    )
+    near.communities(first, second, scores, offsets, places, weights, least, centres, closest)
+    around = [{v} | {b for a, b in graph[1] if a == v} | {a for a, b in graph[1] if b == v} for v in range(n)]
+
+    def texts(items):
+        return int(weights[list(items)].sum())
+
     free, sizes = set(range(n)), []
     while free:  # whichever of equal ones is taken, each is as large as any that was there
-        heads = sorted(set(centres[centres >= 0].tolist()) & free, key=lambda v: -len(beside[v] & free))
-        most = max(len(beside[v] & free) for v in free) + 1
+        heads = sorted(set(centres[centres >= 0].tolist()) & free, key=lambda v: -texts(around[v] & free))
+        most = max(texts(around[v] & free) for v in free)
         if most < least:
             break
-        head = next(
-            v for v in heads if set(np.flatnonzero(centres == v).tolist()) == (beside[v] & free) | {v}
-        )
-        assert len(beside[head] & free) + 1 == most
+        head = next(v for v in heads if set(np.flatnonzero(centres == v).tolist()) == around[v] & free)
+        assert texts(around[head] & free) == most
         sizes.append(most)
-        free -= set(np.flatnonzero(centres == head).tolist())
-    assert sorted(np.unique(centres[centres >= 0], return_counts=True)[1].tolist(), reverse=True) == sizes
+        free -= around[head]
+    taken = np.flatnonzero(centres >= 0)
+    found = np.bincount(centres[taken], weights[taken])
+    assert sorted(found[found > 0].tolist(), reverse=True) == sizes
     assert free == set(np.flatnonzero(centres < 0).tolist())
 
 
@@ -242,6 +250,68 @@ def test_linked_groups_chain_and_stars_do_not():
         0,
     ]
     assert find_duplicates(vectors=vectors, threshold=threshold).representatives.tolist() == [0, 0, 2, 2]
+
+
+def test_how_far_linked_groups_reach_and_what_they_hang_by():
+    random = np.random.default_rng(0)
+    angles = np.deg2rad(
+        np.append(np.arange(0, 60, 2), np.arange(61, 121, 2))
+    )  # a gap of 3 degrees, between 58 and 61
+    order = np.append(0, 1 + random.permutation(len(angles) - 1))
+    vectors = np.stack([np.cos(angles), np.sin(angles), np.zeros(len(angles))], axis=1)[order]
+    vectors = np.concatenate([vectors, [[0, 0, 1]] * 30])
+    threshold = float(np.cos(np.deg2rad(3.5)))
+    found = find_duplicates(vectors=vectors, threshold=threshold, linked=True)
+    assert found.sizes.tolist() == [60, 30]
+    scores = vectors[:60] @ vectors[0]
+    figures = found.to_dict()
+    assert figures["below_threshold"] == (scores < threshold).sum() == 58
+    assert figures["lowest_score"] == pytest.approx(scores.min(), abs=1e-4)
+    assert scores.min() == pytest.approx(np.cos(np.deg2rad(119)))
+    (giant,) = figures["giant_groups"]  # copies hang by nothing
+    assert (giant["representative"], giant["rows"]) == (0, 60)
+    assert giant["lowest_score"] == figures["lowest_score"]
+    link = giant["weakest_link"]
+    degrees = np.rad2deg(angles[order])
+    assert {round(degrees[link["row"]]), round(degrees[link["other"]])} == {58, 61}
+    assert link["score"] == pytest.approx(np.cos(np.deg2rad(3)), abs=1e-4)
+    above = find_duplicates(vectors=vectors, threshold=float(np.cos(np.deg2rad(2.9))), linked=True)
+    assert sorted(above.sizes) == [30, 30, 30]
+    said = str(found)
+    assert (
+        f"58 rows are below {threshold:g} with the row that stays of their group, the lowest at -0.485"
+        in said
+    )
+    assert f"has 60 rows, 67% of all; its weakest link is {link['score']:.3f}, between rows" in said
+    stars = find_duplicates(vectors=vectors, threshold=threshold)
+    assert "below_threshold" not in stars.to_dict()
+    assert (stars.scores > threshold - 1e-6).all()
+
+
+def test_a_weakest_link_shows_its_texts(model):
+    words = [
+        "sort",
+        "list",
+        "order",
+        "array",
+        "open",
+        "file",
+        "read",
+        "write",
+        "start",
+        "thread",
+        "run",
+        "process",
+    ]
+    texts = [" ".join(words[i : i + 4]) for i in range(9)] * 3  # three of four words are the same
+    found = find_duplicates(texts, model, threshold=0.5, linked=True)
+    assert found.sizes.tolist() == [27]
+    (giant,) = found.to_dict()["giant_groups"]
+    link = giant["weakest_link"]
+    vectors = model.encode(texts, normalize=True)
+    assert link["score"] == pytest.approx(float(vectors[link["row"]] @ vectors[link["other"]]), abs=1e-4)
+    assert (link["text"], link["other_text"]) == (texts[link["row"]], texts[link["other"]])
+    assert f"({link['text']} | {link['other_text']})" in str(found)
 
 
 def test_top_keeps_the_closest_of_either_end():

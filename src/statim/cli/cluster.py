@@ -24,7 +24,12 @@ def cluster(
     threshold: Annotated[
         float, typer.Option("--threshold", "-t", help="The least cosine with a community's centre.")
     ] = 0.75,
-    min_size: Annotated[int, typer.Option(help="The least size of a dense region or community.")] = 10,
+    min_size: Annotated[
+        int,
+        typer.Option(
+            help="The least size of a community, in texts; of a dense region, in different texts or copies of one."
+        ),
+    ] = 10,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster."),

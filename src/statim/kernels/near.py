@@ -199,14 +199,18 @@ def communities(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def components(first: Ints, second: Ints, centres: Ints) -> None:
+def components(first: Ints, second: Ints, centres: Ints) -> int:
     """Join what pairs connect (union-find with path halving; the lowest item stays the root).
 
     Args:
         first: (p,) int32.
         second: (p,) int32.
         centres: (n,) int32, 0 to n - 1 at first; written: the lowest item of each one's component.
+
+    Returns:
+        The last pair that connected what was not connected yet; -1 for none.
     """
+    last = -1
     for p in range(len(first)):
         a, b = first[p], second[p]
         while centres[a] != a:
@@ -215,12 +219,11 @@ def components(first: Ints, second: Ints, centres: Ints) -> None:
         while centres[b] != b:
             centres[b] = centres[centres[b]]
             b = centres[b]
-        if a < b:
-            centres[b] = a
-        elif b < a:
-            centres[a] = b
+        if a != b:
+            centres[max(a, b)], last = min(a, b), p
     for v in range(len(centres)):  # a root is lower than what hangs from it
         centres[v] = centres[centres[v]]
+    return last
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})

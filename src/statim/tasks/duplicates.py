@@ -5,7 +5,8 @@ be like c, and groups of whatever is connected grow long chains whose ends have 
 taken in their order; one that no earlier representative is close to becomes a representative, every other belongs to the closest one before it.
 Then every member is a duplicate of its representative, and no two representatives are duplicates: what stays is without duplicates, and
 nothing goes that has none (it is a maximal independent set, and the star clustering of Aslam, Pelekhov and Rus, 2004, by order instead of
-degree). ``linked`` gives connected components instead, for a split that no pair may cross.
+degree). ``linked`` gives connected components instead, for a split that no pair may cross; how far their members are from one another is
+part of the result (linked.py).
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ from statim.progress import Clock
 from statim.tasks.crowded import with_representatives
 from statim.tasks.items import Floats, Ints, Items, Longs, read_items
 from statim.tasks.join import CrowdedError, Pairs, Sample, large, pairs_above
+from statim.tasks.linked import giants
 from statim.tasks.thresholds import THRESHOLDS, Thresholds, example, short
 
 THRESHOLD = 0.9
@@ -57,7 +59,8 @@ def find_duplicates(
         against_vectors: The other set's.
         threshold: The least cosine of duplicates, above 0, at most 1.
         top: Of each text's duplicates keep so many, the closest; a pair stays if it is among those of either. None for all.
-        linked: Groups are all that pairs connect, not stars around representatives.
+        linked: Groups are all that pairs connect, not stars around representatives: members may be far below the threshold
+            from the one that stays. How many are, and what the largest groups hang by, is part of the result.
         exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see join.py).
         every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
             comparing with representatives alone (see crowded.py).
@@ -257,7 +260,7 @@ class Duplicates:
         if self.against is None:
             sizes = self.sizes
             found |= {"groups": len(sizes), "largest_group": int(sizes[0]) if len(sizes) else 0}
-            found |= {"linked": self.linked}
+            found |= {"linked": self.linked} | (self._chains() if self.linked else {})
         else:
             found |= {"against_rows": self.against.rows}
         found |= {
@@ -265,6 +268,14 @@ class Duplicates:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()}, "examples": self._examples(),
         }  # fmt: skip
         return found
+
+    def _chains(self) -> dict[str, Any]:
+        """How far connected groups reach: plain values for JSON."""
+        return {
+            "below_threshold": int((self.scores < np.float32(min(self.threshold, LARGEST))).sum()),
+            "lowest_score": round(float(self.scores.min()), 4),
+            "giant_groups": giants(self.items, self.pairs, self.representatives, self.scores),
+        }
 
     def _examples(self) -> list[dict[str, Any]]:
         """Pairs from all over the scores that were found, the least first, the same every time."""
@@ -297,6 +308,7 @@ class Duplicates:
             kind = "connected groups" if self.linked else "groups"
             parts.append(f"{figures['groups']:,} {kind}, the largest of {figures['largest_group']:,} rows")
             parts.append(f"{figures['kept']:,} rows stay, {figures['removed']:,} go")
+            parts += _told(figures, self.threshold) if self.linked else []
         else:
             share = figures["removed"] / figures["rows"]
             parts.append(
@@ -309,6 +321,26 @@ class Duplicates:
                     f"{found['score']:.3f}  {short(found['text'])}\n       {short(found['other_text'])}"
                 )
         return "\n\n".join(lines)
+
+
+def _told(figures: dict[str, Any], threshold: float) -> list[str]:
+    """What a person should know of connected groups."""
+    parts = []
+    if figures["below_threshold"]:
+        parts.append(
+            f"{figures['below_threshold']:,} rows are below {threshold:g} with the row that stays of their group, the lowest at "
+            f"{figures['lowest_score']:.3f}: pairs connect them, one after the other"
+        )
+    for group in figures["giant_groups"]:
+        link = group["weakest_link"]
+        between = f"rows {link['row']} and {link['other']}"
+        if "text" in link:
+            between += f" ({short(link['text'])} | {short(link['other_text'])})"
+        parts.append(
+            f"the group of row {group['representative']} has {group['rows']:,} rows, {group['rows'] / figures['rows']:.0%} of all; its "
+            f"weakest link is {link['score']:.3f}, between {between}: a threshold above that divides it"
+        )
+    return parts
 
 
 def _sets(
