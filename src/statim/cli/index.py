@@ -117,7 +117,8 @@ def build(
     seconds = time.perf_counter() - started
     info = index.info()
     skipped, words = options.skipped(bad, skip_bad)
-    done = f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}{words}"
+    found = f"; recall@10 {info['recall']:.1%}" if info.get("recall", 1.0) < 1 else ""
+    done = f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
     options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
 
 
@@ -217,12 +218,18 @@ def info(
     from statim.search.index import Index
 
     found = Index.load(place, version=version, table=table).info()
-    lines = [f"{name:14} {value}" for name, value in found.items() if name != "versions"]
+    lines = [f"{name:14} {_told(name, value)}" for name, value in found.items() if name != "versions"]
     for one in found.get("versions", ()):
         lines.append(
             f"version {one['version']:<6} {one['time']}  {one['documents']:,} documents  {one['what']}"
         )
     options.result(found, "\n".join(lines), json)
+
+
+def _told(name: str, value: Any) -> Any:
+    """A value for a person."""
+    what = {"recall": "of the ten nearest documents are found", "recall_at_1": "of the nearest are found"}
+    return f"{value:.1%} {what[name]}, measured on a sample" if name in what and value < 1 else value
 
 
 def _settled(

@@ -32,7 +32,8 @@ def encoded(
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: The vectors are of another shape, or not those that the model makes.
+        InputError: The vectors are of another shape, or not those that the model makes; one is not finite, or zero where the model's
+            is not.
     """
     given = None if vectors is None else np.asanyarray(vectors)
     if given is not None and (given.ndim != 2 or given.dtype.kind not in "fiu"):
@@ -57,7 +58,9 @@ def encoded(
                     f"there are {len(given):,} vectors and more documents; give one for each, in their order"
                 )
             else:
-                some = np.asarray(given[start:end], np.float32)
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+                    some = np.asarray(given[start:end], np.float32)
+                _check_rows(encode, table, some, start)
                 if start == 0:
                     _check_vectors(encode, table, some)
                 yield table, some
@@ -67,6 +70,30 @@ def encoded(
         raise InputError(
             f"there are {len(given):,} vectors for {start:,} documents; give one for each, in their order"
         )
+
+
+def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) -> None:
+    """Look at every given vector; ``start`` is the row of the first.
+
+    Raises:
+        InputError: One is not finite, or is zero although the model makes another of the text, as where an array was not filled.
+    """
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"row {start + int(np.argmin(finite))} of the vectors holds NaN, infinities, or numbers too large for float32; "
+            "make the vectors again with this model"
+        )
+    empty = np.flatnonzero(~vectors.any(axis=1))
+    for begin in range(0, len(empty), PROBES):
+        some = empty[begin : begin + PROBES]
+        own = encode([table.column("text")[int(i)].as_py() for i in some])
+        missing = some[own.any(axis=1)]
+        if len(missing):
+            raise InputError(
+                f"row {start + int(missing[0])} of the vectors is all zeros, but the model's vector of that document is not, so it would "
+                "never be found; fill the array to its end, or let the model make the vectors"
+            )
 
 
 def _check_vectors(encode: Encode, table: "pa.Table", vectors: Floats) -> None:

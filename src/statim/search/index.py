@@ -114,9 +114,9 @@ class Index:
 
         Raises:
             DataError: There are no documents, ids repeat, or a column, an id or a text is missing.
-            InputError: An argument is of the wrong kind or length, the vectors are another model's, the teacher is not the
-                one that the model was trained against, or something is there
-                already and ``overwrite`` is off.
+            InputError: An argument is of the wrong kind or length, the vectors are another model's, one of them is not finite or is zero
+                where the model's is not, the teacher is not the one that the model was trained against, or something is there already
+                and ``overwrite`` is off.
             StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood there still stands.
             DependencyError: The store needs a package that is not installed.
         """
@@ -180,7 +180,12 @@ class Index:
         return self._store.schema
 
     def info(self) -> dict[str, Any]:
-        """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more."""
+        """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more.
+
+        ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1`` how often it finds the nearest,
+        from 0 to 1, measured on a sample of the documents when the search was last tuned. Both are left out where documents are stored
+        rounded (engines ``exact-float16``, ``exact-int8`` and ``exact-binary``), so that this is not known.
+        """
         return self._store.info()
 
     def add(
