@@ -58,7 +58,9 @@ def encoded(
                     f"there are {len(given):,} vectors and more documents; give one for each, in their order"
                 )
             else:
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+                with np.errstate(
+                    over="ignore"
+                ):  # what float32 cannot hold becomes infinite, and is refused as that
                     some = np.asarray(given[start:end], np.float32)
                 _check_rows(encode, table, some, start)
                 if start == 0:
