@@ -29,6 +29,7 @@ DEEP, SOME = (
     100,
     16,
 )  # results for which cells are counted too (hybrid search asks for them), of so many of the sample
+WANTED = (1 + AIM) / 2  # of the sample, so that other queries, for which nothing was chosen, reach the aim
 FEWEST = 4  # cells that are always looked into, if there are any more; they cost little
 SCAN = 8  # rows that are read in order as quickly as one candidate is fetched
 GROWTH = 2.0  # when there are so many times the rows it was made of, it is made anew
@@ -135,7 +136,7 @@ def _asked(table: Any, built: Built | None, query: Floats, k: int, sql: str | No
 
 
 def _made(table: Any, count: int, dim: int) -> Built:
-    """The first kind of index with which all cells reach the aim; then as few cells as reach it."""
+    """The first kind of index whose cells together find what is WANTED; then as few cells as find that."""
     from lancedb.index import IvfFlat, IvfRq, IvfSq
 
     cells = -(-count // CELL)
@@ -146,13 +147,13 @@ def _made(table: Any, count: int, dim: int) -> Built:
         table.create_index(VECTOR, config=config, replace=True)
         for over in overs:
             built = Built(count, cells, cells, cells, over, *ALL)
-            if sample.recall(partial(nearest, table, built)).recall >= AIM:
+            if sample.recall(partial(nearest, table, built)).recall >= WANTED:
                 return _probed(table, built, sample)
     return built
 
 
 def _probed(table: Any, built: Built, sample: Sample) -> Built:
-    """The same index, with as few cells to look into as reach the aim."""
+    """The same index, with as few cells to look into as find what is WANTED."""
     found: dict[int, Recall] = {}
 
     def recall(probes: int) -> float:
@@ -168,10 +169,10 @@ def _probed(table: Any, built: Built, sample: Sample) -> Built:
 
 
 def _fewest(recall: Callable[[int], float], least: int, most: int) -> int:
-    """Cells that reach the aim, ``least`` or more."""
-    if recall(least) >= AIM or least == most:
+    """Cells that find what is WANTED, ``least`` or more."""
+    if recall(least) >= WANTED or least == most:
         return least
-    return max(least, least_effort(recall, AIM, min(2 * least, most), most)[0])
+    return max(least, least_effort(recall, WANTED, min(2 * least, most), most)[0])
 
 
 def _sample(table: Any, count: int) -> Sample:
