@@ -1,9 +1,9 @@
-"""Every task once, on small data; as a program: in this process, then in children of one start method, which must find the same.
+"""Every task once, on small data; as a program: here, then in children of one start method, which must find the same.
 
     python every_task.py METHOD TASK ...
 
-Prints a JSON object: task -> "same", "different", "hangs", how the child died, or what it says that is wrong. STATIM_NUM_THREADS says
-how many threads each task has.
+Prints a JSON object: task -> "same", "different", "hangs", how the child died, or what it says that is wrong.
+STATIM_NUM_THREADS says how many threads each task has.
 """
 
 import json
@@ -125,9 +125,8 @@ def _evaluate():
 
 
 def _train():
-    trained = statim.train(
-        list(zip(TEXTS[:600], TEXTS[600:1200], strict=True)), start=MODEL, epochs=1, batch=128, threads=THREADS, heldout=50,
-    )  # fmt: skip
+    pairs = list(zip(TEXTS[:600], TEXTS[600:1200], strict=True))
+    trained = statim.train(pairs, start=MODEL, epochs=1, batch=128, threads=THREADS, heldout=50)
     return [trained.model.table]
 
 

@@ -248,9 +248,14 @@ def noisy_copies(seed, n, copies, d=24):
     return (vectors[which] + noise).astype(np.float32), which
 
 
-@pytest.mark.parametrize("options", [
-    {"method": "kmeans", "clusters": 40}, {"method": "communities", "threshold": 0.4, "min_size": 3}, {"method": "density", "min_size": 5},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "kmeans", "clusters": 40},
+        {"method": "communities", "threshold": 0.4, "min_size": 3},
+        {"method": "density", "min_size": 5},
+    ],
+)
 def test_vectors_that_differ_by_rounding_alone_share_a_label(options, monkeypatch):
     # labels that tell neighbours in the sample apart
     monkeypatch.setattr(module, "_evoc", dense(lambda sample, _: np.arange(len(sample)) % 7 - 1))
@@ -318,7 +323,7 @@ def test_texts_without_tokens_are_in_no_cluster(method, monkeypatch, model):
     assert found.labels[[0, 56, 57, 58]].tolist() == [-1] * 4
     assert found.scores[[0, 56, 57, 58]].tolist() == [0] * 4
     assert (found.labels[1:56] >= 0).mean() > 0.8
-    assert found.to_dict()["without_direction"] == 4
+    assert found.to_dict()["without_tokens"] == 4
     assert "4 of these have no token that the model knows" in str(found)
     vectors = model.encode(texts)
     assert (cluster(vectors=vectors, method=method, **options[method]).labels == found.labels).all()

@@ -1,4 +1,4 @@
-"""Every task in processes of every start method, after the parent has done all of them: what the child finds is the same."""
+"""Every task in processes of every start method, after the parent has done all of them: the child finds the same."""
 
 import json
 import multiprocessing

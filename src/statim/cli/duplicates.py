@@ -32,8 +32,8 @@ def duplicates(
         bool,
         typer.Option(
             "--linked",
-            help="Groups of all that pairs connect, in which members can be far below the threshold from one another; by "
-            "default all are close to the one that stays.",
+            help="Groups of all that pairs connect, in which members can be far below the threshold from one "
+            "another; by default all are close to the one that stays.",
         ),
     ] = False,
     exact: Annotated[

@@ -148,8 +148,16 @@ def stars(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def communities(
-    first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, weights: Longs, least: int, centres: Ints, closest: Floats
-) -> None:  # fmt: skip
+    first: Ints,
+    second: Ints,
+    scores: Floats,
+    offsets: Longs,
+    pairs: Ints,
+    weights: Longs,
+    least: int,
+    centres: Ints,
+    closest: Floats,
+) -> None:
     """The item around which most texts are still free takes them, again and again, while they are enough.
 
     Args:
@@ -240,7 +248,7 @@ def along(vectors: Floats, first: Floats, second: Floats, out: npt.NDArray[np.fl
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def leaders(vectors: Floats, order: Longs, places: npt.NDArray[np.float64], gap: float, out: Longs) -> None:
-    """Take vectors in an order: one that no leader before it is within ``gap`` of leads itself; the others follow such a one.
+    """Take vectors in an order: one without a leader within ``gap`` before it leads; the others follow such a one.
 
     Args:
         vectors: (n, d).

@@ -1,7 +1,7 @@
 """Blocks of scores: matrix products in float32 by numpy, or in bfloat16 by torch, at twice the rate or more.
 
-torch is given one thread, and the work is cut among ours: threads of its own do not survive a fork, and a child would wait for them for
-ever. For the same reason torch does not round to bfloat16 here.
+torch is given one thread, and the work is cut among ours: threads of its own do not survive a fork, and a child
+would wait for them for ever. For the same reason torch does not round to bfloat16 here.
 """
 
 import contextlib
@@ -138,7 +138,7 @@ def one_torch_thread() -> Iterator[None]:
 def product(
     a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[np.int16] | None = None
 ) -> npt.NDArray[Any]:
-    """All dot products of (m, d) and (c, d), (m, c): float32, or of bfloat16 as int16 the same, perhaps written to ``out``."""
+    """All dot products of (m, d) and (c, d), (m, c): float32, or of bfloat16 as int16 the same, written to ``out``."""
     if a.dtype != np.int16:
         found: npt.NDArray[Any] = a @ b.T
         return found

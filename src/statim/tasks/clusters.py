@@ -6,7 +6,7 @@ density      regions that are denser than what is around them (EVōC: McInnes, 2
 communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
              sentence-transformers); what is close to too few is in none
 
-Vectors that are equal, or differ by rounding alone, are looked at once and share a label in every method; communities count all texts that
+Vectors that are equal, or differ by rounding alone, share a label in every method; communities count all texts that
 have them. A text without tokens has no direction and is in no cluster.
 
 Dense regions, and communities where pairs are too many, are found on a sample; other texts then join the cluster whose centre is
@@ -75,8 +75,8 @@ def cluster(
         progress: Show progress bars on a terminal.
 
     Raises:
-        InputError: A value is out of range, or vectors do not fit the texts; or density is asked for in a forked process that
-            cannot do it.
+        InputError: A value is out of range, or vectors do not fit the texts; or density is asked for in a forked
+            process that cannot do it.
         DataError: A file cannot be used as it is, or is empty.
         DependencyError: Density is asked for, and evoc is not installed.
     """
@@ -130,7 +130,8 @@ class Clusters:
         method: How they were found.
         labels: (r,) int64, each row's cluster; -1 for none.
         scores: (r,) float32, the cosine with its cluster's centre; 0 for none.
-        without_direction: How many rows have a vector of zeros (texts without a token that the model knows); they are in no cluster.
+        without_tokens: How many rows have a vector of zeros (texts without a token that the model knows); they are
+            in no cluster.
         described: For each cluster its number, size, mean score, typical words and central texts.
         seconds: Phase -> seconds.
     """
@@ -145,7 +146,7 @@ class Clusters:
         self.items, self.method = items, method
         self.labels: Longs = places[labels]
         self.scores: Floats = np.where(self.labels >= 0, scores, 0).astype(np.float32)
-        self.without_direction = int(items.zero[items.items_of].sum())
+        self.without_tokens = int(items.zero[items.items_of].sum())
         self.described: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
 
@@ -159,7 +160,8 @@ class Clusters:
         """Figures and descriptions: plain values for JSON."""
         return {
             "rows": self.items.rows, "method": self.method, "clusters": len(self.described),
-            "in_none": int((self.labels < 0).sum()), "without_direction": self.without_direction, "described": self.described,
+            "in_none": int((self.labels < 0).sum()), "without_tokens": self.without_tokens,
+            "described": self.described,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }  # fmt: skip
 
@@ -176,8 +178,10 @@ class Clusters:
         ]
         none = int((self.labels < 0).sum())
         first = f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} rows in none"
-        if self.without_direction:
-            first += f"; {self.without_direction:,} of these have no token that the model knows, or a vector of zeros"
+        if self.without_tokens:
+            first += (
+                f"; {self.without_tokens:,} of these have no token that the model knows, or a vector of zeros"
+            )
         parts = [
             first,
             tables.plain(["cluster", "rows", "score", "words"], rows, left=0) if rows else "",
@@ -201,8 +205,8 @@ def _some(items: Items, which: Longs) -> Items:
     )
 
 
-# Each method gives labels and scores of n items; ``weights`` (n,) says how many texts have an item, 0 where that is another one but for
-# rounding, whose label it will have.
+# Each method gives labels and scores of n items; ``weights`` (n,) says how many texts have an item, 0 where that is
+# another one but for rounding, whose label it will have.
 
 
 def _kmeans(
@@ -387,8 +391,8 @@ def _check_process() -> None:
     """
     if "omp" in _forked:
         raise InputError(
-            "density cannot run in this process: it was forked from one that had used numba's OpenMP threads; start processes with "
-            "the method spawn or forkserver, or take kmeans or communities"
+            "density cannot run in this process: it was forked from one that had used numba's OpenMP threads; "
+            "start processes with the method spawn or forkserver, or take kmeans or communities"
         )
 
 

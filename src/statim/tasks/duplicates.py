@@ -5,8 +5,8 @@ be like c, and groups of whatever is connected grow long chains whose ends have 
 taken in their order; one that no earlier representative is close to becomes a representative, every other belongs to the closest one before it.
 Then every member is a duplicate of its representative, and no two representatives are duplicates: what stays is without duplicates, and
 nothing goes that has none (it is a maximal independent set, and the star clustering of Aslam, Pelekhov and Rus, 2004, by order instead of
-degree). ``linked`` gives connected components instead, for a split that no pair may cross; how far their members are from one another is
-part of the result (linked.py).
+degree). ``linked`` gives connected components instead, for a split that no pair may cross; how far their members are
+from one another is part of the result (linked.py).
 """
 
 from pathlib import Path
@@ -59,8 +59,8 @@ def find_duplicates(
         against_vectors: The other set's.
         threshold: The least cosine of duplicates, above 0, at most 1.
         top: Of each text's duplicates keep so many, the closest; a pair stays if it is among those of either. None for all.
-        linked: Groups are all that pairs connect, not stars around representatives: members may be far below the threshold
-            from the one that stays. How many are, and what the largest groups hang by, is part of the result.
+        linked: Groups are all that pairs connect, not stars around representatives: members may be far below the
+            threshold from the one that stays. How many are, and what the largest groups hang by, is part of the result.
         exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see join.py).
         every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
             comparing with representatives alone (see crowded.py).
@@ -328,8 +328,8 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
     parts = []
     if figures["below_threshold"]:
         parts.append(
-            f"{figures['below_threshold']:,} rows are below {threshold:g} with the row that stays of their group, the lowest at "
-            f"{figures['lowest_score']:.3f}: pairs connect them, one after the other"
+            f"{figures['below_threshold']:,} rows are below {threshold:g} with the row that stays of their group, "
+            f"the lowest at {figures['lowest_score']:.3f}: pairs connect them, one after the other"
         )
     for group in figures["giant_groups"]:
         link = group["weakest_link"]
@@ -337,8 +337,9 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
         if "text" in link:
             between += f" ({short(link['text'])} | {short(link['other_text'])})"
         parts.append(
-            f"the group of row {group['representative']} has {group['rows']:,} rows, {group['rows'] / figures['rows']:.0%} of all; its "
-            f"weakest link is {link['score']:.3f}, between {between}: a threshold above that divides it"
+            f"the group of row {group['representative']} has {group['rows']:,} rows, "
+            f"{group['rows'] / figures['rows']:.0%} of all; its weakest link is {link['score']:.3f}, between {between}: "
+            "a threshold above that divides it"
         )
     return parts
 

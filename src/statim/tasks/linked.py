@@ -1,6 +1,7 @@
 """Connected groups of very many rows, and the pairs that they hang by.
 
-A pair is enough to join two groups, so a few pairs that are duplicates by chance make one group of what has little in common.
+A pair is enough to join two groups, so a few pairs that are close by chance make one group of what has little in
+common.
 """
 
 from typing import Any
@@ -25,8 +26,8 @@ def giants(items: Items, pairs: Pairs, representatives: Longs, scores: Floats) -
         scores: (r,) the cosines with that.
 
     Returns:
-        Of each its ``representative``, ``rows``, the ``lowest_score`` with the representative, and the ``weakest_link``: the
-        pair with the lowest score that it needs to be one group.
+        Of each its ``representative``, ``rows``, the ``lowest_score`` with the representative, and the
+        ``weakest_link``: the pair with the lowest score that it needs to be one group.
     """
     sizes = np.bincount(representatives, minlength=items.rows)
     largest = np.argsort(-sizes, kind="stable")[:MOST]

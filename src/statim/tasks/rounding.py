@@ -7,14 +7,16 @@ import numpy as np
 from statim import threads as pool
 from statim.tasks.items import Floats, Longs
 
-GAP = 1e-6  # the largest distance of vectors of length 1 that rounding may put between them: some units in the last place
+GAP = (
+    1e-6  # the largest distance that rounding puts between vectors of length 1: some units in the last place
+)
 
 
 def heads(vectors: Floats, *, threads: int | None = None) -> Longs:
     """The first of the vectors that each one equals but for rounding; itself where there is none before it.
 
-    Vectors are sorted by where they lie along a random direction: those that are so close lie as close there, and nearly all others
-    are told apart by a second direction.
+    Vectors are sorted by where they lie along a random direction: those that are so close lie as close there, and
+    nearly all others are told apart by a second direction.
 
     Args:
         vectors: (n, d) float32 of length 1.

@@ -31,8 +31,10 @@ log = logging.getLogger("statim")
 
 HELD_OUT = 2000  # pairs in the test split, where the data has enough
 HELD_OUT_SHARE = 0.1  # of the pairs at most
-# A probe of more training texts times labels would take several times as long as the training; so many texts are enough in any case
-PROBED, FEW = 1 << 20, 1 << 13
+PROBED = (
+    1 << 20
+)  # training texts times labels that a probe is fitted to; of more, it takes longer than the training
+FEW = 1 << 13  # texts that it is fitted to in any case
 PATIENT = 10.0  # seconds that the teacher may take on the development pairs
 
 Asked = int | str | Path | None
