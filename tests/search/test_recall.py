@@ -58,7 +58,7 @@ def nearest(queries, vectors, k, allowed=None):
 
 
 def share(found, truth):
-    return measured(list(truth), list(found)).recall
+    return np.mean([np.isin(own, row).mean() for own, row in zip(truth, found, strict=True)])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,7 +129,7 @@ def test_what_is_left_beside_deletions_is_found(name, topical, built):
     np.testing.assert_array_equal(single, positions)
 
 
-def sharing(weight, n=3000, d=128, seed=0):
+def sharing(weight, n=2000, d=128, seed=0):
     """Vectors whose mean cosine grows with ``weight``, made of few and of many parts, and queries."""
     random = np.random.default_rng(seed)
     parts, common = random.standard_normal((400, d)), random.standard_normal(d)
@@ -155,14 +155,14 @@ def test_bits_of_vectors_that_share_a_direction(weight, tmp_path):
     _, positions = engine.search(queries, 10)
     assert share(positions, nearest(queries, vectors, 10)) >= 0.98
     assert engine.recall.recall >= 0.995
-    assert engine._first.effort <= 64  # without a centre it is the greatest at 4.0, 512, and in vain
+    assert engine._first.effort <= 100  # without a centre it is the greatest at 4.0, 512, and in vain
     again = load("binary", tmp_path, 128)
     assert again.recall == engine.recall
     np.testing.assert_array_equal(again.search(queries, 10)[1], positions)
     more, _ = sharing(weight, 500, seed=1)
     again.add(more)
     again.prepare()
-    assert again.held == 3500
+    assert again.held == 2500
     truth = nearest(queries, np.concatenate([vectors, more]), 10)
     assert share(again.search(queries, 10)[1], truth) >= 0.98
 
@@ -232,8 +232,9 @@ def test_the_recall_that_is_told_is_what_is_found(name, topical, built):
     vectors = topical[0]
     sample = np.linspace(0, N - 1, rescored.SAMPLE).astype(int)
     truth = [row[row != own] for row, own in zip(nearest(vectors[sample], vectors, 11), sample, strict=True)]
-    found = measured(truth, engine.search(vectors[sample], 11)[1])
-    assert found == pytest.approx(engine.recall, abs=1e-9)
+    found = [np.isin(own, row) for own, row in zip(truth, engine.search(vectors[sample], 11)[1], strict=True)]
+    assert np.mean(found) == pytest.approx(engine.recall.recall, abs=1e-9)
+    assert np.mean([row[0] for row in found]) == pytest.approx(engine.recall.recall_at_1, abs=1e-9)
     assert engine.recall.recall >= 0.995  # candidates are added where a first pass cannot look harder
 
 
@@ -258,7 +259,9 @@ def test_what_nobody_asked_for_gives_way_where_it_finds_too_little(name, chain, 
     if chain[-1] == "exact":
         monkeypatch.setattr(coarse.Coarse, "efforts", lambda _: (1, 1))
         monkeypatch.setattr(
-            coarse.Coarse, "propose", lambda self, queries, count, _: np.full((len(queries), count), -1)
+            coarse.Coarse,
+            "propose",
+            lambda _, queries, count, __: np.tile(np.arange(count), (len(queries), 1)),
         )
     monkeypatch.setattr(rescored, "MOST", 1)
     vectors, _, queries = topical
@@ -289,11 +292,12 @@ def model_of(dim):
 def test_an_index_takes_another_engine_and_says_what_it_finds(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(engines, "SCANNED", 0)
     monkeypatch.setattr(coarse.Bits, "efforts", lambda _: (1, 1))
+    monkeypatch.setattr(rescored, "MOST", 1)
     model, texts = model_of(128)
     index = Index.build(model, texts, tmp_path / "i")
     told = index.info()
     assert (told["engine"], told["trades"]) == ("int8", engines.WHY["int8"])
-    assert told["recall"] == told["recall_at_1"] == 1.0
+    assert 0.995 <= told["recall"] <= told["recall_at_1"] == 1.0
     assert "WARNING" not in caplog.text
     assert Index.load(tmp_path / "i").info() == told
     index.add(["w1 w2"], ids=["new"])
@@ -302,6 +306,7 @@ def test_an_index_takes_another_engine_and_says_what_it_finds(tmp_path, monkeypa
 
 def test_an_engine_that_was_asked_for_stays_with_a_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(coarse.Bits, "efforts", lambda _: (1, 1))
+    monkeypatch.setattr(rescored, "MOST", 1)
     model, texts = model_of(16)
     index = Index.build(model, texts, tmp_path / "i", engine="binary")
     told = index.info()
@@ -345,11 +350,23 @@ def test_texts_without_tokens_are_never_first(name, tmp_path):
         assert not empty & {hit.id for hit in own}
 
 
-def test_recall_is_of_what_is_there():
-    rows = [np.array([4, 2, 7]), np.array([1, -1]), np.array([-1]), np.array([], np.int64)]
-    found = [np.array([7, 2, -1]), np.array([9, 1]), np.array([3]), np.array([3])]
-    assert measured(rows, found) == Recall(3 / 4, 1 / 2)
+def test_recall_is_of_what_is_there_and_any_of_equal_ones_will_do():
+    rows = [np.array([0.9, 0.5, 0.5, 0.2]), np.array([0.4]), np.array([])]
+    found = [np.array([0.5, 0.3, 0.9, -np.inf]), np.array([0.1, 0.4 - 1e-8]), np.array([0.3])]
+    assert measured(rows, found) == Recall((3 / 4 + 1) / 2, 1.0)
+    assert measured(rows[:1], [np.full(4, 0.5)]) == Recall(1.0, 0.0)
+    assert (
+        measured(rows[:1], [np.full(4, -np.inf)]) == measured(rows[1:2], [np.array([])]) == Recall(0.0, 0.0)
+    )
     assert measured([], []) == ALL
+
+
+@pytest.mark.parametrize("name", ["binary", "faiss-hnsw", "usearch-f32", "scann"])
+def test_copies_are_no_misses(name, topical):
+    engine = make(name, D)
+    engine.add(np.repeat(topical[0][:40], 60, axis=0))
+    engine.prepare()
+    assert engine.recall == ALL
 
 
 def test_cells_hold_several_times_what_is_wanted():

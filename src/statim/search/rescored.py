@@ -304,15 +304,18 @@ class Rescored:
         """Look as little as finds enough of what is closest to a sample of the vectors, they themselves left out."""
         some = self._positions[np.linspace(0, self.held - 1, min(SAMPLE, self.held)).astype(np.int64)]
         sample = self.store.vectors[some]
-        _, nearest = self.store.search(sample, DEPTH + 1, threads=threads)
-        truth = [row[row != own] for row, own in zip(nearest, some, strict=True)]
-        recalls = {}
+        recalls: dict[int, Recall] = {}
+
+        def others(scores: Floats, positions: Positions) -> list[Floats]:
+            kept = (positions != some[:, None]) & (positions >= 0)
+            return [row[which][:DEPTH] for row, which in zip(scores, kept, strict=True)]
 
         def recall(effort: int) -> float:
             self._first.effort = effort
-            recalls[effort] = measured(truth, self.search(sample, DEPTH + 1, threads=threads)[1])
+            recalls[effort] = measured(truth, others(*self.search(sample, DEPTH + 1, threads=threads)))
             return recalls[effort].recall
 
+        truth = others(*self.store.search(sample, DEPTH + 1, threads=threads))
         self._more = 1
         self._first.effort, reached = least_effort(recall, AIM, *self._first.efforts())
         while reached < AIM and 2 * self._over <= MOST:

@@ -13,7 +13,9 @@ RECALL, DEPTH = 0.99, 10  # this share of the closest so many is found
 AIM = 0.995  # of what is closest to a sample of the vectors; real queries lie further out, and were seen to miss twice as much
 ROOM = 12  # times the vectors that are wanted must be in the cells that are looked into
 
-Positions = npt.NDArray[np.int64]
+SAME = 1e-6  # between cosines that differ by rounding alone
+
+Floats = npt.NDArray[np.float32]
 
 
 class Recall(NamedTuple):
@@ -31,21 +33,19 @@ class Recall(NamedTuple):
 ALL = Recall(1.0, 1.0)
 
 
-def measured(truth: Iterable[Positions], found: Iterable[Positions]) -> Recall:
-    """The recall of some queries.
+def measured(truth: Iterable[Floats], found: Iterable[Floats]) -> Recall:
+    """The recall of some queries, by scores: of documents that are equally near any will do.
 
     Args:
-        truth: For each query, what is nearest to it, best first; -1 for none.
-        found: For each query, what was found, in any order; -1 for none.
+        truth: For each query, the scores of the nearest, falling.
+        found: For each query, the scores of what was found, in any order; -inf for none.
     """
-    hits = [
-        np.isin(own[own >= 0], row)
-        for own, row in zip(truth, found, strict=True)
-        if len(own) and own.max() >= 0
-    ]
-    if not hits:
-        return ALL
-    return Recall(float(np.concatenate(hits).mean()), float(np.mean([own[0] for own in hits])))
+    shares, first = [], []
+    for best, row in zip(truth, found, strict=True):
+        if len(best):
+            shares.append(min(1.0, np.count_nonzero(row >= best[-1] - SAME) / len(best)))
+            first.append(row.max(initial=-np.inf) >= best[0] - SAME)
+    return Recall(float(np.mean(shares)), float(np.mean(first))) if shares else ALL
 
 
 def cells_for(count: int, cells: int, vectors: int) -> int:
