@@ -108,8 +108,9 @@ def build(
 
     def built(read: "pa.Table | pa.RecordBatchReader") -> Index:
         return Index.build(
-            loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight, store=kind,
-            table=table, engine=engine, documents_by=documents_by, threads=threads, progress=progress, overwrite=overwrite,
+            loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight,
+            store=kind, table=table, engine=engine, documents_by=documents_by, threads=threads,
+            progress=progress, overwrite=overwrite,
         )  # fmt: skip
 
     with options.skipping(skip_bad, overwrite=overwrite) as bad:
@@ -239,7 +240,7 @@ def _settled(
     bad: "BadRows",
     **ways: Any,
 ) -> "Result":
-    """Read documents and use them; where later ones do not fit the columns of the first, once more with columns that all fit."""
+    """Read documents and use them; where later ones do not fit the first, once more with columns that all fit."""
     from statim.data.texts import STDIN, stream_documents
     from statim.data.unify import MisfitError
     from statim.search.stores import LARGE

@@ -72,12 +72,12 @@ def read_table(source: Any) -> pa.Table:
 
     Args:
         source: A path as in ``tables``; a table that speaks Arrow (pandas, Polars, pyarrow, DuckDB); a ``datasets`` Dataset or
-            DatasetDict (its split ``train``); a mapping of columns; a column by itself (called ``text``, if it has no name); or a
-            list of dicts or of tuples (anchor, positive, …).
+            DatasetDict (its split ``train``); a mapping of columns; a column by itself (called ``text``, if it has no
+            name); or a list of dicts or of tuples (anchor, positive, …).
 
     Returns:
-        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text (see unify.py). Names can
-        occur twice.
+        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text (see unify.py).
+        Names can occur twice.
 
     Raises:
         DataError: The source is missing, malformed, of no known kind, or has no rows.

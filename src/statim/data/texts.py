@@ -268,7 +268,7 @@ def stream_documents(
     settle: bool = False,
     bad: BadRows = REFUSED,
 ) -> pa.Table | pa.RecordBatchReader:
-    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory. Its ids are not compared.
+    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory, their ids not compared.
 
     Args:
         source: As for ``read_documents``.
@@ -277,8 +277,8 @@ def stream_documents(
         text: The column of texts, likewise.
         title: The column of titles, likewise.
         numbers: Number documents that have no ids; else they are refused.
-        settle: Read everything before, to find the columns that all documents fit; else those of a stream are the columns of the
-            first ``many``.
+        settle: Read everything before, to find the columns that all documents fit; else those of a stream are the
+            columns of the first ``many``.
         bad: Told of rows that cannot be read or lack an id; by default the first is refused.
 
     Raises:
@@ -347,7 +347,7 @@ class _Part:
             self._schema = unify.settled(self._tables)
 
     def documents(self, many: int) -> Iterator[pa.Table]:
-        """The documents, with columns named as ``read_documents`` names them: the first ``many`` or more at once, then fewer.
+        """The documents, columns named as by ``read_documents``: the first ``many`` or more at once, then fewer.
 
         Raises:
             MisfitError: A later row does not fit the first ``many``, or what ``settle`` found.

@@ -1,7 +1,8 @@
 """One schema for tables whose columns differ, and their values in it; the same for every reader, store and verb.
 
-Columns are joined by name, and so are the fields of structs. A value is cast only where it reads the same afterwards: 7 becomes 7.0
-beside 1.5, since both are written 7, but "007" never becomes 7, nor 5 true. Columns whose types have no such cast become text.
+Columns are joined by name, and so are the fields of structs. A value is cast only where it reads the same afterwards:
+7 becomes 7.0 beside 1.5, since both are written 7, but "007" never becomes 7, nor 5 true. Columns whose types have no
+such cast become text.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,7 +41,7 @@ class InexactError(Exception):
 
 
 def concatenate(tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of all tables, in one schema that all of them fit; where a table lacks a column, its values are missing."""
+    """The rows of all tables in one schema that all fit; where a table lacks a column, its values are missing."""
     tables = list(tables)
     if all(table.schema.equals(tables[0].schema) for table in tables):
         return pa.concat_tables(tables)
@@ -52,7 +53,8 @@ def settled(read: Callable[[], Iterable[pa.Table]]) -> pa.Schema:
     """A schema that all tables fit.
 
     Args:
-        read: Gives the tables; called again until nothing changes, since a late table can show that an early one does not fit.
+        read: Gives the tables; called again until nothing changes, since a late table can show that an early one does
+            not fit.
     """
     schema: pa.Schema | None = None
     while True:
@@ -152,7 +154,8 @@ def fitted(table: pa.Table, schema: pa.Schema, start: int = 0) -> pa.Table:
     extra = [name for name in table.column_names if name not in schema.names]
     if extra:
         raise MisfitError(
-            f"the column {extra[0]!r} first occurs after {start:,} rows; the columns before are: {columns.listed(schema.names)}",
+            f"the column {extra[0]!r} first occurs after {start:,} rows; "
+            f"the columns before are: {columns.listed(schema.names)}",
             extra[0],
         )
     found = []

@@ -28,14 +28,15 @@ def table(
     """One table of documents: columns ``id`` and ``text``, both strings without nulls, then the metadata's.
 
     Args:
-        documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has not both columns
-            ``id`` and ``text`` is read as a file is, see ``statim.data.texts.read_documents``.
+        documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has not both
+            columns ``id`` and ``text`` is read as a file is, see ``statim.data.texts.read_documents``.
         ids: One a text, all different, str or numbers; by default the text's position.
         metadata: One mapping a text; the keys become columns.
         numbers: Number documents that have no ids; else they are refused.
 
     Raises:
-        DataError: There are no documents, it cannot be told which column is which, an id or text is missing, or an id stands twice.
+        DataError: There are no documents, it cannot be told which column is which, an id or text is missing, or an id
+            stands twice.
         InputError: Lengths differ, or a value is of the wrong type.
     """
     if not _is_table(documents):
@@ -245,7 +246,7 @@ def check_unique(ids: Iterable[str]) -> None:
 
 
 def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Documents with the columns of an index; a column that they lack is filled with nulls, one of another type cast (see unify.py).
+    """Documents with the columns of an index: one that they lack is filled with nulls, one of another type cast.
 
     Raises:
         DataError: They have a column or a nested field that the index does not have, or a value that would change.
@@ -257,8 +258,8 @@ def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
     except unify.MisfitError as error:
         if error.cause is None:
             raise DataError(
-                f"the documents have the column {error.column!r}, which the index does not have (it has {', '.join(schema.names)}); "
-                "drop it, or build the index anew"
+                f"the documents have the column {error.column!r}, which the index does not have "
+                f"(it has {', '.join(schema.names)}); drop it, or build the index anew"
             ) from None
         kind = schema.field(error.column).type
         raise _mistyped(

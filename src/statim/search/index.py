@@ -92,10 +92,10 @@ class Index:
 
         Args:
             model: Makes the vectors; a copy is kept in the index.
-            documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas or Polars …); or a table
-                (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of dicts) with the columns ``id``, ``text`` and any
-                others, where those two may have other usual names (doc_id, body …); or a stream of record batches with ``id`` and
-                ``text``, for more than memory holds.
+            documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas or Polars …);
+                or a table (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of dicts) with the columns ``id``,
+                ``text`` and any others, where those two may have other usual names (doc_id, body …); or a stream of
+                record batches with ``id`` and ``text``, for more than memory holds.
             path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...).
             ids: With texts: their ids, all different, str or numbers (7 and 7.0 are "7"); by default "0", "1", ….
             metadata: With texts: one mapping each.
@@ -216,8 +216,8 @@ class Index:
             n.
 
         Raises:
-            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index, or a value
-                would be another one there; or as for ``build``.
+            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index,
+                or a value would be another one there; or as for ``build``.
             InputError: The model or the vectors are not the index's; or an older version is open.
             StorageError: As for ``build``. The index is as it was.
         """
@@ -261,7 +261,8 @@ class Index:
             How many were deleted.
 
         Raises:
-            InputError: Neither or both are given, an id is neither str nor number, none would be left, or an older version is open.
+            InputError: Neither or both are given, an id is neither str nor number, none would be left, or an older
+                version is open.
         """
         if (ids is None) == (where is None):
             raise InputError("give either ids or a condition (where) of the documents to delete")
