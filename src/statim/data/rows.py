@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from statim.errors import DataError
 from statim.texts import WHOLE
@@ -88,8 +87,9 @@ def _changed(array: pa.Array, values: Iterable[Any]) -> bool:
         items = (item for value in values if value is not None for item in value)
         return _may_change(kind) and _changed(array.flatten(), items)
     if pa.types.is_floating(kind):
-        odd = pc.any(pc.is_in(array, value_set=pa.array([0, 1], kind))).as_py()
-        return bool(odd) and any(isinstance(value, (bool, np.bool_)) for value in values)
+        found = array.to_numpy(zero_copy_only=False)
+        odd = bool(((found == 0) | (found == 1)).any())
+        return odd and any(isinstance(value, (bool, np.bool_)) for value in values)
     if pa.types.is_binary(kind):
         return any(isinstance(value, str) for value in values)
     if pa.types.is_date(kind):
