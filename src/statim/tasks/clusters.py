@@ -292,7 +292,8 @@ def _communities(
         part, None, min(threshold, 1 - 1e-6), sample, seed=seed, threads=threads, progress=progress
     )
     own = weights[chosen]
-    found = found.take((own[found.left] > 0) & (own[found.right] > 0))
+    if not own.all():
+        found = found.take((own[found.left] > 0) & (own[found.right] > 0))
     n = len(part)
     centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
     least = max(2, round(min_size * int(own.sum()) / max(1, int(weights.sum()))))
