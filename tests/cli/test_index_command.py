@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
+from statim.search import coarse, rescored
+
 
 @pytest.fixture
 def docs(tmp_path, pair_rows):
@@ -111,6 +113,36 @@ def test_vectors_of_statim_encode(statim, tmp_path, model_folder, docs):
     code, printed, err = statim(*made)
     assert code == 0, err
     assert json.loads(printed)["vectors"] == "given"
+
+
+@pytest.mark.parametrize("store", ["folder", "lancedb"])
+def test_an_array_that_was_not_filled_is_refused(statim, refuses, tmp_path, model_folder, docs, store):
+    assert statim("encode", model_folder, docs, "--out", tmp_path / "v.npy")[0] == 0
+    vectors = np.load(tmp_path / "v.npy")
+    vectors[len(vectors) - 5 :] = 0
+    np.save(tmp_path / "v.npy", vectors)
+    made = ("index", "build", model_folder, docs, "--out", tmp_path / "i", "--store", store)
+    refuses(
+        *made, "--vectors", tmp_path / "v.npy", words=[f"row {len(vectors) - 5} of the vectors is all zeros"]
+    )
+    assert not (tmp_path / "i").exists()
+
+
+def test_the_recall_of_an_engine_is_shown_and_warned_of(statim, tmp_path, model_folder, docs, monkeypatch):
+    monkeypatch.setattr(coarse.Bits, "efforts", lambda _: (1, 1))
+    monkeypatch.setattr(rescored, "MOST", 1)
+    made = ("index", "build", model_folder, docs, "--engine", "binary", "--out")
+    code, printed, err = statim(*made, tmp_path / "i", "--json", "--quiet")
+    assert code == 0, err
+    recall = json.loads(printed)["recall"]
+    assert 0 < recall < 0.995
+    code, printed, err = statim(*made, tmp_path / "j")
+    assert f"the engine binary finds {recall:.1%} of the ten documents" in err
+    assert f"recall@10 {recall:.1%}" in printed
+    _, printed, _ = statim("index", "info", tmp_path / "i")
+    assert f"{recall:.1%} of the ten nearest documents are found" in printed
+    _, printed, _ = statim("index", "info", tmp_path / "i", "--json")
+    assert json.loads(printed)["recall"] == recall
 
 
 def test_files_of_queries_and_answers(statim, refuses, tmp_path, model_folder, docs, pair_rows):

@@ -693,3 +693,27 @@ def test_servers_that_refuse(address, model, monkeypatch):
     assert "secret" not in repr(postgres.Postgres) + str(
         Index.build(model, ["w01"], address, table="t").info()
     )
+
+
+def test_given_vectors_that_are_not_whole_are_refused_by_row(place, model, monkeypatch):
+    monkeypatch.setattr("statim.search.index.CHUNK", 4)
+    texts = ["", *texts_of(9), "zz"]
+    vectors = model.encode(texts)
+    assert not vectors[[0, 10]].any()  # as the model has them
+    for row, number, message in (
+        (7, 0, "row 7 of the vectors is all zeros, but the model's vector of that document is not"),
+        (9, np.nan, "row 9 of the vectors holds NaN, infinities"),
+        (3, np.inf, "row 3 of the vectors holds NaN, infinities"),
+    ):
+        wrong = vectors.copy()
+        wrong[row] = number
+        with pytest.raises(InputError, match=message):
+            place.build(model, texts, vectors=wrong)
+    index = place.build(model, texts, vectors=vectors)
+    for act in (index.add, index.update):
+        with pytest.raises(InputError, match="row 1 of the vectors is all zeros"):
+            act(["zz", "w01"], ids=["x", "y"], vectors=np.zeros((2, 8)))
+    assert len(place.load()) == len(index) == 11
+    hits = index.search(texts[1], 11, mode="vector")
+    assert len(hits) == 9
+    assert not {"0", "10"} & {hit.id for hit in hits}

@@ -255,6 +255,7 @@ class Folder:
         if "trades" in known:  # older versions of statim wrote another sentence
             known["trades"] = engines.WHY[known["engine"]]
         found = {} if self.engine.recall is None else self.engine.recall._asdict()
+        found = {name: round(share, 6) for name, share in found.items()}
         return {"path": self.place, **known, **found, "bytes": sum(self.manifest["files"].values())}
 
 

@@ -295,6 +295,8 @@ class Rescored:
         """Candidates that are not deleted, (m, count); how many of each query; and which are too few since others are deleted."""
         found = self._first.propose(asked, count, workers)
         kept = np.where(found < 0, -1, self._positions[found])
+        if not len(self.store.excluded):
+            return kept, (kept >= 0).sum(axis=1), np.zeros(len(kept), np.bool_)
         dead = among(kept, self.store.excluded)
         kept[dead] = -1
         living = (kept >= 0).sum(axis=1)
