@@ -9,13 +9,16 @@ import os
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from statim.boundaries import HARMLESS, steps
 from statim.tokens import Tokens
+
+if TYPE_CHECKING:
+    from statim.memo import Memo
 
 NO_LIMIT = 1 << 62
 ALPHANUMERIC = set(string.ascii_letters + string.digits)
@@ -165,13 +168,11 @@ class DividedPhrases:
     Args:
         description: The contents of a ``tokenizer.json`` with phrases, one that ``fits``.
         normalize: Its normalizer.
-        cut: Gives the Tokens of texts without looking for phrases, from their UTF-8 bytes and (n + 1,) offsets, on so many threads.
+        memo: Cuts texts without looking for phrases.
     """
 
-    def __init__(
-        self, description: dict[str, Any], normalize: Normalize, cut: Callable[[Bytes, Offsets, int], Tokens]
-    ) -> None:
-        self._finder, self._cut = Finder(description, normalize), cut
+    def __init__(self, description: dict[str, Any], normalize: Normalize, memo: "Memo") -> None:
+        self._finder, self._memo = Finder(description, normalize), memo
         # a normalizer that takes spaces away might make a pair of words that are further apart
         self._strict = not all(
             step["type"] in HARMLESS for step in steps(description["normalizer"], "normalizers")
@@ -209,14 +210,18 @@ class DividedPhrases:
             lengths = np.diff(cuts)
             data = data[cuts[0] : cuts[-1]][np.repeat(~gone, lengths)]
             cuts = np.concatenate([[0], np.cumsum(np.where(gone, 0, lengths))])
-        tokens = self._cut(data, cuts, threads)
+        tokens = self._memo(data, cuts, None, threads, count)
         out, out_offsets = np.empty(len(tokens.ids) + parts, np.int32), np.empty(count + 1, np.int64)
         limit = NO_LIMIT if max_tokens is None else max_tokens
         written = join(tokens.ids, tokens.offsets, pairs, ends, hard, limit, out, out_offsets)
         return Tokens(out[:written], out_offsets), hard
 
+    def passes_over(self, texts: list[str]) -> bool:
+        """Are these texts better tokenized as a whole?"""
+        return self._memo.payoff.passes_over(texts)
+
     def forget(self) -> None:
-        """What is remembered belongs to ``cut``."""
+        """What is remembered belongs to the memo."""
 
 
 def _leaves_words(step: dict[str, Any]) -> bool:
@@ -295,6 +300,10 @@ class WordPiecePhrases:
             finder.codes, finder.kinds, finder.word, self._own, self._lengths, self._unknown, *finder.tries, out, ends, hard,
         )  # fmt: skip
         return Tokens(out[:written], ends), hard
+
+    def passes_over(self, texts: list[str]) -> bool:  # noqa: ARG002
+        """Never: nanotoken is sooner, whatever the texts."""
+        return False
 
     def forget(self) -> None:
         """Give back the memory in which words are remembered."""

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -226,9 +226,11 @@ class Tokenizer:
                 texts, add_special_tokens=False, max_length=max_tokens, parallel=False
             )
             return Tokens(ids.view(np.int32), offsets)
-        if len(texts) > FEW and self._phrases is not None:
+        if len(texts) <= FEW:
+            return self._flat(texts, max_tokens, threads)
+        if self._phrases is not None and not self._phrases.passes_over(texts):
             return self._with_phrases(texts, max_tokens, threads)
-        if len(texts) > FEW and self._memo is not None:
+        if self._memo is not None and not self._memo.payoff.passes_over(texts):
             tokens: Tokens = self._memo(*_packed(texts), max_tokens, threads)
             return tokens
         return self._flat(texts, max_tokens, threads)
@@ -304,8 +306,7 @@ class Tokenizer:
             base = Tokenizer.from_json(json.dumps(without_phrases(description)))
             if base._memo is None:
                 return None
-            cut = partial(_remembered, base._memo)
-            phrases = DividedPhrases(description, self._normalize, cut)
+            phrases = DividedPhrases(description, self._normalize, base._memo)
         else:
             return None
         probe = [*PROBE, *phrase_probe(description)]
@@ -349,13 +350,6 @@ def _packed(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     _, places, letters = pa.array(texts, pa.large_string()).buffers()
     offsets = np.frombuffer(places, np.int64)[: len(texts) + 1]
     return np.frombuffer(letters or b"", np.uint8), offsets
-
-
-def _remembered(
-    memo: Any, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
-) -> Tokens:
-    tokens: Tokens = memo(data, offsets, None, threads)
-    return tokens
 
 
 def _mend(text: str) -> str:

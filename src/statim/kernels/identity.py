@@ -127,3 +127,74 @@ def move(slots: Hashes, places: Ints, new_slots: Hashes, new_places: Ints) -> No
                 slot = (slot + np.uint64(1)) & mask
             new_slots[slot, 0], new_slots[slot, 1] = slots[old, 0], slots[old, 1]
             new_places[slot] = places[old]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _space(data: Bytes, i: int, stop: int) -> int:
+    """How many bytes of white space stand at data[i]: one character's, or 0."""
+    first = data[i]
+    if first == 0x20 or 0x09 <= first <= 0x0D or 0x1C <= first <= 0x1F:
+        return 1
+    if first == 0xC2 and i + 1 < stop and (data[i + 1] == 0xA0 or data[i + 1] == 0x85):
+        return 2
+    if first < 0xE1 or first > 0xE3 or i + 2 >= stop:
+        return 0
+    code = (first & 0x0F) << 12 | (data[i + 1] & 0x3F) << 6 | data[i + 2] & 0x3F
+    wide = 0x2000 <= code <= 0x200A or code in (0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+    return 3 if wide else 0
+
+
+# Bytes that white space other than a space begins with
+_ODD = np.zeros(256, np.uint8)
+_ODD[[*range(0x09, 0x0E), *range(0x1C, 0x20), 0xC2, *range(0xE1, 0xE4)]] = 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _is_squeezed(data: Bytes, start: int, stop: int) -> bool:
+    """Is there surely nothing to squeeze in data[start:stop]? A few operations a byte, without a branch."""
+    if start < stop and (data[start] == 0x20 or data[stop - 1] == 0x20 or _ODD[data[start]]):
+        return False
+    found = np.uint8(0)
+    for i in range(start + 1, stop):
+        found |= _ODD[data[i]] | (np.uint8(data[i] == 0x20) & np.uint8(data[i - 1] == 0x20))
+    return bool(found == 0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def squeezed(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
+    """Texts with one space for each run of white space, and none at their ends.
+
+    Args:
+        data: UTF-8 of all texts.
+        offsets: (n + 1,) text i is data[offsets[i]:offsets[i + 1]].
+
+    Returns:
+        The same of the new texts.
+    """
+    n = len(offsets) - 1
+    out, ends = np.empty(offsets[n] - offsets[0], np.uint8), np.zeros(n + 1, np.int64)
+    written = 0
+    for text in range(n):
+        i, stop = offsets[text], offsets[text + 1]
+        if _is_squeezed(data, i, stop):
+            for j in range(stop - i):
+                out[written + j] = data[i + j]
+            written += stop - i
+            ends[text + 1] = written
+            continue
+        begun, waiting = written, False
+        while i < stop:
+            size = _space(data, i, stop)
+            if size:
+                waiting = written > begun
+                i += size
+                continue
+            if waiting:
+                out[written] = 0x20
+                written += 1
+                waiting = False
+            out[written] = data[i]
+            written += 1
+            i += 1
+        ends[text + 1] = written
+    return out[:written], ends

@@ -1,8 +1,9 @@
 """Which of the nearest documents are taken for negatives.
 
 The nearest documents of an anchor often answer it too. The guards are those of sentence-transformers' ``mine_hard_negatives``,
-in its order: an anchor's own positives and its own text go first, then what is too close to the positive or beyond a score; of the
-rest, ranks are counted. The relative margin with 0.05 is the TopK-PercPos (95 %) of NV-Retriever (Moreira et al., 2024).
+in its order: an anchor's own positives and its own text go first, whatever their case and white space; then what is too close to
+the positive or beyond a score; of the rest, ranks are counted. The relative margin with 0.05 is the TopK-PercPos (95 %) of
+NV-Retriever (Moreira et al., 2024).
 """
 
 from collections.abc import Iterator
@@ -109,6 +110,7 @@ class Guards:
         offsets: Longs,
         own: Longs,
         worst: Floats,
+        numbers: Longs | None = None,
     ) -> None:
         """Choose negatives of b anchors among their nearest documents.
 
@@ -116,18 +118,21 @@ class Guards:
             chosen: They are added to it.
             scores: (b, W) of the anchors' candidates, falling; -inf where there is none.
             positions: (b, W) int64, the candidates; -1 where there is none.
-            positives: int64, the positives of all anchors, one anchor's after the other's.
+            positives: int64, the numbers of the positives of all anchors, one anchor's after the other's.
             offsets: (b + 1,) int64, where each of these anchors' begin.
-            own: (b,) int64, the document of each anchor's own text; -1 for none.
+            own: (b,) int64, the number of each anchor's own text; -1 for none.
             worst: (b,) the score of each anchor's worst positive.
+            numbers: (n,) int64, the number of each document, the same for those that count as equal; None where it is its position.
         """
         for start in range(0, len(scores), ROWS):
             rows = slice(start, min(start + ROWS, len(scores)))
             some, places = scores[rows], positions[rows]
             left = (places >= 0) & (some > -np.inf)
             chosen.count("candidates", left)
-            belongs = _contained(places, positives, offsets[rows.start : rows.stop + 1])
-            for name, removed in self._removals(some, places == own[rows, None], belongs, worst[rows, None]):
+            alike = places if numbers is None else np.where(places >= 0, numbers[places], -1)
+            belongs = _contained(alike, positives, offsets[rows.start : rows.stop + 1])
+            same = (alike == own[rows, None]) & (alike >= 0)
+            for name, removed in self._removals(some, same, belongs, worst[rows, None]):
                 chosen.count(name, left & removed)
                 left &= ~removed
             ranks = np.cumsum(left, axis=1) - 1

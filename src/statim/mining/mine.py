@@ -152,7 +152,7 @@ def mine_hard_negatives(
     texts = None if corpus is None else _corpus(corpus, corpus_column)
     pool = Pool.of(pairs, texts)
     pool.check(num_negatives)
-    most = int(np.diff(pool.offsets).max()) + int((pool.own >= 0).any())
+    most = pool.most
     guards = Guards.make(num_negatives, range_min, range_max, most, rescored=rescored, **options)
     clock("read")
     scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
@@ -198,7 +198,7 @@ def _choose(
         cosines(asked, given, pool.owners, pool.positives) if scorer is None else scorer.positives()
     )
     worst = np.minimum.reduceat(positive_scores, pool.offsets[:-1])
-    chosen, step = guards.empty(), find.rows
+    chosen, step, positives = guards.empty(), find.rows, pool.numbers[pool.positives]
     with Progress("mine", total=len(asked), unit="anchors", show=progress) as bar:
         for start in range(0, len(asked), step):
             part = slice(start, min(start + step, len(asked)))
@@ -206,7 +206,8 @@ def _choose(
             if scorer is not None:
                 scores, positions = scorer.candidates(start, scores, positions)
             offsets = pool.offsets[start : part.stop + 1]
-            guards.choose(chosen, scores, positions, pool.positives, offsets, pool.own[part], worst[part])
+            own = pool.own[part]
+            guards.choose(chosen, scores, positions, positives, offsets, own, worst[part], pool.numbers)
             bar.advance(part.stop - start)
     return chosen, positive_scores
 

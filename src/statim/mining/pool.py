@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.data.folding import numbered
 from statim.data.pairs import Pairs
 from statim.errors import DataError
 
@@ -21,7 +22,8 @@ class Pool:
         documents: The n distinct texts of the corpus, then of the positives.
         positives: The positives of all anchors as documents, one anchor's after the other's, each once.
         offsets: (m + 1,) where each anchor's begin.
-        own: (m,) the document of the same text as each anchor, -1 where there is none.
+        numbers: (n,) a number of each document; those that differ in case and white space alone have the same.
+        own: (m,) the number of the documents of the same text as each anchor, likewise, -1 where there are none.
         anchor_rows: (m,) the row of the pairs in which each anchor comes first.
         document_rows: (n,) the place in corpus and positives together at which each document comes first.
     """
@@ -30,6 +32,7 @@ class Pool:
     documents: pa.LargeStringArray
     positives: Longs
     offsets: Longs
+    numbers: Longs
     own: Longs
     anchor_rows: Longs
     document_rows: Longs
@@ -46,16 +49,23 @@ class Pool:
         _, firsts = np.unique(anchor_ids * n + of_pairs, return_index=True)
         firsts = firsts[np.lexsort((firsts, anchor_ids[firsts]))]
         offsets = np.searchsorted(anchor_ids[firsts], np.arange(len(anchors) + 1))
-        both = pa.concat_arrays([documents, anchors]).dictionary_encode()
-        own = np.asarray(both.indices, np.int64)[n:]
+        numbers, own = numbered(documents, anchors)
+        own[own > numbers.max(initial=-1)] = -1
         return Pool(
-            anchors, documents, of_pairs[firsts], offsets, np.where(own < n, own, -1), anchor_rows, document_rows
+            anchors, documents, of_pairs[firsts], offsets, numbers, own, anchor_rows, document_rows
         )  # fmt: skip
 
     @property
     def owners(self) -> Longs:
         """The anchor of each of the positives."""
         return np.repeat(np.arange(len(self.anchors)), np.diff(self.offsets))
+
+    @property
+    def most(self) -> int:
+        """Documents that are no negatives of an anchor at most: its positives, its own text, and what differs from them in case or space."""
+        sizes = np.bincount(self.numbers)
+        positives = np.add.reduceat(sizes[self.numbers[self.positives]], self.offsets[:-1])
+        return int(positives.max() + sizes[self.own[self.own >= 0]].max(initial=0))
 
     def check(self, negatives: int) -> None:
         """Refuse documents that are fewer than the negatives wanted.

@@ -20,8 +20,9 @@ from statim import threads as pool
 from statim.data.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.errors import ModelError
-from statim.growing import Growing
+from statim.growing import Growing, release
 from statim.identity import Identities
+from statim.kernels.bags import bag_keys
 from statim.kernels.batch import known_texts
 from statim.kernels.dropout import drop
 from statim.kernels.identity import fingerprints
@@ -32,8 +33,9 @@ from statim.tokenizer import CHUNK, FEW, Tokenizer
 from statim.tokens import Tokens
 from statim.training.teacher_vectors import Views
 
-FORMAT = "training-set-2"
+FORMAT = "training-set-3"
 BLOCK = 1 << 20  # entries counted at a time
+TEXTS = 1 << 16  # texts compared at a time
 CACHED_FROM = 10_000  # pairs; fewer are tokenized sooner than they are looked up
 
 Floats = npt.NDArray[np.float32]
@@ -98,6 +100,21 @@ class Bags:
             tokens.lengths.astype(np.int32),
         )
 
+    def firsts(self) -> npt.NDArray[np.int32]:
+        """For each text the first that has the same ids as often, (T,); one without any is its own.
+
+        Such texts have the same vector in every model: the tokenizer sees no difference (case, white space), or only the order differs.
+        """
+        identities, places = Identities(), Growing(np.int32)
+        found = np.empty(len(self.totals), np.int32)
+        for start in range(0, len(found), TEXTS):
+            part = slice(start, min(start + TEXTS, len(found)))
+            keys = bag_keys(self.ids, self.counts, self.offsets, self.totals, start, part.stop)
+            found[part], new = identities(keys)
+            places.append((start + new).astype(np.int32))
+            release()
+        return places.finish()[found]
+
     def frequencies(self, vocabulary: int) -> npt.NDArray[np.float64]:
         """How often each of the ids occurs in all texts, (vocabulary,)."""
         total = np.zeros(vocabulary)
@@ -161,6 +178,7 @@ class TrainingSet:
         names: The names of the data sets that the pairs are of.
         sets: (n,) uint16, the data set of each pair, by its position in ``names``.
         views: What a teacher makes of the texts, where the loss needs it.
+        same: How many of the T texts count as an earlier one, which has the same vector in every model; see ``Bags.firsts``.
     """
 
     bags: Bags
@@ -171,6 +189,7 @@ class TrainingSet:
     names: tuple[str, ...]
     sets: npt.NDArray[np.uint16]
     views: Views | None = None
+    same: int = 0
 
     def __post_init__(self) -> None:
         for array in (self.anchors, self.candidates, self.known, self.known_offsets):
@@ -178,6 +197,17 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.anchors)
+
+    def remark(self) -> str:
+        """A sentence on texts that count as the same, for a person; empty where there are none."""
+        if not self.same:
+            return ""
+        own = int((self.candidates[:, 1:] == self.candidates[:, :1]).sum())
+        negatives = f"; {own:,} of the given negatives are their pair's positive in this sense" if own else ""
+        return (
+            f"{self.same:,} texts count as the same as another one, since the model cannot tell them apart (they differ in case, "
+            f"white space or order){negatives}"
+        )
 
     @staticmethod
     def of(pairs: Pairs, tokenizer: Tokenizer, *, threads: int = 1) -> "TrainingSet":
@@ -194,7 +224,7 @@ class TrainingSet:
             return TrainingSet._load(path, pairs)
         made = TrainingSet._of(pairs, tokenizer, threads)
         with contextlib.suppress(ModelError, KeyError), cache.writing():
-            save_tensors(path, made._arrays())
+            save_tensors(path, made._arrays(), {"same": str(made.same)})
             return TrainingSet._load(path, pairs)
         return made
 
@@ -212,9 +242,17 @@ class TrainingSet:
                     yield new
 
         texts.add(fresh(), few=len(pairs) <= FEW)
+        bags = texts.finish()
+        firsts = bags.firsts()
+        same = int((firsts != np.arange(len(firsts))).sum())
+        if same:  # texts of equal vectors are one text, so that none is another's negative
+            for row in ids:
+                row[row >= 0] = firsts[row[row >= 0]]
         anchors, candidates = ids[0].copy(), np.ascontiguousarray(ids[1:].T)
-        known, known_offsets = known_texts(anchors, ids[1], len(texts))
-        return TrainingSet(texts.finish(), anchors, candidates, known, known_offsets, pairs.names, pairs.sets)
+        known, known_offsets = known_texts(anchors, ids[1], len(bags.totals))
+        return TrainingSet(
+            bags, anchors, candidates, known, known_offsets, pairs.names, pairs.sets, same=same
+        )
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         own = {name: getattr(self, name) for name in ("anchors", "candidates", "known", "known_offsets")}
@@ -222,11 +260,12 @@ class TrainingSet:
 
     @staticmethod
     def _load(path: Path, pairs: Pairs) -> "TrainingSet":
-        found: dict[str, Any] = load_tensors(path)[0]
+        arrays, about = load_tensors(path)
+        found: dict[str, Any] = arrays
         bags = Bags(found["ids"], found["counts"], found["offsets"], found["totals"])
         return TrainingSet(
             bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"],
-            pairs.names, pairs.sets,
+            pairs.names, pairs.sets, same=int(about["same"]),
         )  # fmt: skip
 
 
@@ -269,6 +308,7 @@ class _Texts:
     def finish(self) -> Bags:
         """All of them."""
         self._tokenizer.forget()
+        self._seen = Identities()  # gives back its memory
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self._sizes.finish(), out=offsets[1:])
         return Bags(self._ids.finish(), self._counts.finish(), offsets, self._totals.finish())

@@ -19,7 +19,7 @@ from statim.formats.parts import Parts
 from statim.progress import Progress
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.training.cutting import Cutting
 from statim.training.recipe import LOSSES, TAUGHT, Recipe
 from statim.training.sets import training_data
 from statim.training.start import unit_scale
@@ -185,24 +185,18 @@ def _roles(columns: Sequence[str] | None, kind: str) -> dict[str, Any]:
     return {"anchor": names[0], "label": names[1]}
 
 
-class _AsItCuts(Tokenizer):
+class _AsItCuts(Cutting):
     """A model's tokenizer as sentence-transformers uses it: with the truncation it carries, and unknown tokens as any other."""
 
     def __init__(self, backend: tokenizers.Tokenizer, table: npt.NDArray[np.float32]) -> None:
-        super().__init__(backend)
         truncation = backend.truncation or {}
         if truncation.get("direction", "right").lower() != "right":
             raise ModelError(
                 "the model's tokenizer cuts long texts at their beginning; statim cuts at the end only (direction right)"
             )
-        self._most = truncation.get("max_length")
+        super().__init__(Tokenizer(backend), truncation.get("max_length"))
         unknown = super().unknown_id
         self._frozen = None if unknown is None or table[unknown].any() else unknown
-
-    def chunk(self, texts: list[str], *, max_tokens: int | None = None, **options: Any) -> Tokens:
-        """As any tokenizer, but never more than so many tokens of a text."""
-        limits = [limit for limit in (max_tokens, self._most) if limit is not None]
-        return super().chunk(texts, max_tokens=min(limits, default=None), **options)
 
     @property
     def unknown_id(self) -> int | None:
@@ -212,4 +206,4 @@ class _AsItCuts(Tokenizer):
     @property
     def hash(self) -> str:
         """A hash of everything that decides the ids, hexadecimal."""
-        return hashlib.sha256(f"{super().hash} {self._most} {self._frozen}".encode()).hexdigest()
+        return hashlib.sha256(f"{super().hash} {self._frozen}".encode()).hexdigest()

@@ -23,6 +23,7 @@ from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer import Tokenizer
+from statim.training.cutting import as_cut_by
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData
 from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
@@ -166,6 +167,11 @@ class Start:
         kept = self._kept()
         return np.flatnonzero(kept >= self.grown.first)
 
+    @property
+    def cutting(self) -> Tokenizer:
+        """The tokenizer with the limits of the model: what training tokenizes with."""
+        return as_cut_by(self.settings, self.tokenizer)
+
     def _kept(self) -> npt.NDArray[np.int64]:
         """The id that each of the tokenizer's had before pruning."""
         return np.arange(self.tokenizer.vocabulary_size) if self.pruned is None else self.pruned.kept
@@ -178,7 +184,7 @@ class Start:
     @property
     def hash(self) -> str:
         """The same for the same start: of the tokenizer and what the table is made from."""
-        digest = hashlib.sha256(self.tokenizer.hash.encode())
+        digest = hashlib.sha256(self.cutting.hash.encode())
         if self.teacher is not None:
             digest.update(self.teacher.hash.encode())
         elif self.source is not None:
@@ -325,7 +331,9 @@ def prune_start(start: Start, given: Supervision, threads: int) -> Start:
 
 
 def _from_model(model: StaticModel, words: str) -> Start:
-    return Start(words, model.tokenizer, Settings(prompts=model.settings.prompts), np.array(model.table))
+    """The start keeps what decides which part of a text counts; its vectors' lengths and unknown tokens are the training's."""
+    kept = {name: getattr(model.settings, name) for name in ("prompts", "max_tokens", "max_characters")}
+    return Start(words, model.tokenizer, Settings(**kept), np.array(model.table))
 
 
 def _from_teacher(teacher: Teacher, progress: bool) -> Start:

@@ -280,24 +280,29 @@ def _rows(
         except DataError as reason:
             log.info("no hard negatives: %s", reason)
     anchors, positives = pairs.anchors.to_pylist(), pairs.positives.to_pylist()
-    known: dict[str, set[str]] = {}
-    for anchor, positive in zip(anchors, positives, strict=True):
+    known: dict[str, set[str]] = {}  # of each anchor; neither case nor white space tells texts apart
+    for anchor, positive in zip(map(_folded, anchors), map(_folded, positives), strict=True):
         known.setdefault(anchor, {anchor}).add(positive)
     own = [mined.get(pair, []) for pair in zip(anchors, positives, strict=True)]
     places = len(given) + (wanted if mined else 0)
     random = np.random.default_rng(seed)
     columns: list[list[str]] = [[] for _ in range(places)]
     for row, anchor in enumerate(anchors):
+        belongs = known[_folded(anchor)]
         texts = [text for column in given if (text := column[row]) is not None] + own[row]
-        for column, text in zip(
-            columns, _filled(texts, places, positives, known[anchor], random), strict=True
-        ):
+        texts = [text for text in texts if _folded(text) not in belongs]
+        for column, text in zip(columns, _filled(texts, places, positives, belongs, random), strict=True):
             column.append(text)
     table = {"anchor": anchors, "positive": positives}
     table |= {f"negative_{place}": column for place, column in enumerate(columns, 1)}
     return pa.table({name: pa.array(column, pa.large_string()) for name, column in table.items()}), sum(
         map(bool, own)
     )
+
+
+def _folded(text: str) -> str:
+    """The text without what case and white space add to it."""
+    return " ".join(text.lower().split())
 
 
 def _filled(
@@ -309,7 +314,7 @@ def _filled(
         if len(found) == count:
             break
         text = positives[int(random.integers(len(positives)))]
-        if text not in known:
+        if _folded(text) not in known:
             found.append(text)
     while len(found) < count:  # nearly all texts are this anchor's
         found.append(positives[int(random.integers(len(positives)))])
@@ -449,7 +454,7 @@ def _distilled(teacher: Teacher, pairs: Pairs, seed: int, threads: int, progress
     """The static model that a training on these pairs would start from."""
     begun = start_from(teacher.folder, None, pairs, progress)
     begun = with_vocabulary(begun, pairs, words=None, pairs=None, prune=None, threads=threads)
-    data = training_data(pairs, begun.tokenizer, threads=threads)
+    data = training_data(pairs, begun.cutting, threads=threads)
     table = begun.table(data, Recipe.make(len(pairs), begun.dim, seed=seed))
     return StaticModel(table, begun.tokenizer, begun.settings)
 

@@ -268,12 +268,14 @@ def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> Tr
     begun, guides, recipe = _start(asked, this, material, workers)
     row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
     clock("start")
-    data = training_data(parts.train, begun.tokenizer, threads=workers)
+    data = training_data(parts.train, begun.cutting, threads=workers)
+    if isinstance(data, TrainingSet) and data.same:
+        log.info("%s", data.remark())
     development = _development(asked, parts, begun, workers)
     clock("tokenize")
     taught = None
     if guides:
-        taught = lessons(data, material, guides, begun.tokenizer, recipe, workers, asked.progress)
+        taught = lessons(data, material, guides, begun.cutting, recipe, workers, asked.progress)
         data = taught.data
         if development is not None and recipe.asymmetric:
             development.fix_documents(
@@ -422,7 +424,7 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
         InputError: Nothing is held out, but an option needs it.
     """
     if len(parts.development) and isinstance(parts.development, Pairs):
-        return Development(parts.development, begun.tokenizer, begun.settings, threads)
+        return Development(parts.development, begun.cutting, begun.settings, threads)
     for name, needs in (("patience", asked.patience), ("keep best", asked.keep == "best")):
         if needs:
             raise InputError(
