@@ -85,20 +85,29 @@ def quantize_vectors(vectors: Floats, dtype: str, out: npt.NDArray[Any], *, firs
         first: The number of the first vector, for messages.
 
     Raises:
-        InputError: A number is NaN, infinite, or too large for float16.
+        InputError: A number is too large for float16, or for int8 not finite.
     """
-    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, None]
-    limit = HALF_OVERFLOW if dtype == "float16" else np.inf
-    if not (largest < limit).all():
-        row = int(np.flatnonzero(~(largest < limit))[0])
-        raise InputError(
-            f"the vector of text {first + row:,} holds {largest[row, 0]:.6g}, which does not fit {dtype}; "
-            "take float32, or vectors of length 1 (normalize)"
-        )
     if dtype == "binary":
         out[:] = np.packbits(vectors > 0, axis=1)
     elif dtype == "int8":
+        largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, None]
+        if not (largest < np.inf).all():
+            raise _does_not_fit(vectors, dtype, np.inf, first)
         scaled = vectors * (np.float32(127) / np.where(largest > SMALLEST, largest, np.inf))
         out[:] = np.rint(scaled, out=scaled)
     else:
-        out[:] = vectors
+        try:
+            with np.errstate(over="raise"):
+                out[:] = vectors
+        except FloatingPointError:
+            raise _does_not_fit(vectors, dtype, HALF_OVERFLOW, first) from None
+
+
+def _does_not_fit(vectors: Floats, dtype: str, limit: float, first: int) -> InputError:
+    """What to say of vectors of which a number is not below ``limit``; ``first`` is the number of the first."""
+    largest = np.abs(vectors).max(axis=1)
+    row = int(np.flatnonzero(~(largest < limit))[0])
+    return InputError(
+        f"the vector of text {first + row:,} holds {largest[row]:.6g}, which does not fit {dtype}; "
+        "take float32, or vectors of length 1 (normalize)"
+    )

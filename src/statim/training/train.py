@@ -121,7 +121,8 @@ def train(
         out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
             picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
         start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
-            all-MiniLM-L6-v2 if it can be had, else random.
+            all-MiniLM-L6-v2 if it can be had, else random. A static model's prompts and limits (``max_tokens``, ``max_characters``)
+            hold in training, and are kept.
         tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
         grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own;
             see statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else none.
