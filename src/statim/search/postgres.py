@@ -4,6 +4,8 @@
     NAME_statim             the manifest, and the files of the model
 
 A change is one transaction, so it takes place whole or not at all, whoever is killed meanwhile; one at a time changes an index.
+A build is one too: its new tables have random names until they take the place of the old ones, and a killed build leaves nothing.
+What statim makes bears its mark (postgres_marks.py), and nothing else is dropped or replaced.
 Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and Yashunin, 2018), by cosine, made when there are enough of them
 (postgres_index.py). It is asked where there is no filter: it finds what is near before a filter sees it, so a filtered search compares
 with every document that the filter lets through. A change of many rows drops it, and makes it again when the change has taken place. BM25 is statim's own, worked out in SQL from the words as they are: the scores are those of every other store.
@@ -30,6 +32,7 @@ from statim.search import postgres_index
 from statim.search.bm25 import stop_words, words_of
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, unit
+from statim.search.postgres_marks import drop, made_before, mark, temporary
 from statim.search.postgres_rows import Layout, Rows, term
 from statim.search.postgres_server import Names, Server, address, check_name, connect, errors_of
 from statim.search.store import (
@@ -100,13 +103,8 @@ class Postgres:
         place = f"{address(connection)}, index {table}"
         with contextlib.closing(connection), errors_of(place), connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
-            there = connection.execute("SELECT to_regclass(%s), to_regclass(%s)", names.quoted(connection)).fetchone()  # fmt: skip
-            if any(there) and not overwrite:
-                raise InputError(f"{place} exists; choose another name (--table), or allow overwriting (--overwrite)")  # fmt: skip
-            if there[0] and not there[1]:
-                raise InputError(f"{place} is a table that statim did not make; choose another name (--table)")  # fmt: skip
-            new = Names(f"{table}_new")
-            connection.execute(new.fill("DROP TABLE IF EXISTS {table}, {parts}"))
+            made_before(connection, names, place, overwrite=overwrite)  # so that no work is lost
+            new = Names(temporary())
             _make_tables(connection, new, layout, model.dim)
             with _model_files(model) as folder:
                 _write_model(connection, new, folder)
@@ -137,7 +135,7 @@ class Postgres:
             if postgres_index.wanted(manifest):
                 manifest |= postgres_index.made(connection, new, rows.count, model.dim)
             _write_manifest(connection, new, manifest)
-            connection.execute(names.fill("DROP TABLE IF EXISTS {table}, {parts}"))
+            drop(connection, names, place, overwrite=overwrite)
             for old, name in ((new.table, names.table), (new.parts, names.parts)):
                 connection.execute(names.sql.SQL("ALTER TABLE {} RENAME TO {}").format(old, name))
 
@@ -212,7 +210,7 @@ class Postgres:
             rows = Rows(self._layout, manifest["dimensions"], self.place, manifest["next"])
             gone = (0, 0)
             if replace or manifest["hnsw"]:
-                new = self._sql.sql.Identifier("statim_new")
+                new = self._sql.sql.Identifier(temporary())
                 connection.execute(
                     self._sql.fill("CREATE TEMPORARY TABLE {new} (LIKE {table}) ON COMMIT DROP", new=new)
                 )
@@ -458,6 +456,8 @@ def _make_tables(connection: Any, names: Names, layout: Layout, dim: int) -> Non
     connection.execute(
         names.fill("CREATE TABLE {parts} (name text, part int, content bytea, PRIMARY KEY (name, part))")
     )
+    mark(connection, "TABLE", names.table)
+    mark(connection, "TABLE", names.parts)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from statim.search.engine import Floats, Positions
+from statim.search.postgres_marks import hnsw_indexes, mark, temporary
 from statim.search.postgres_server import Names
 from statim.search.sample import SIZE, Sample
 from statim.search.tuning import AIM, DEPTH, Recall, least_effort
@@ -100,7 +101,11 @@ def made(connection: Any, names: Names, count: int, dim: int) -> dict[str, Any]:
     connection.execute("SET LOCAL max_parallel_maintenance_workers = 0")
     memory = min(MEMORY, 64 + count * (4 * dim + 512) // 2**20)
     connection.execute(f"SET LOCAL maintenance_work_mem = '{memory}MB'")
-    connection.execute(names.fill("CREATE INDEX ON {table} USING hnsw (statim_vector vector_cosine_ops)"))
+    own = names.sql.Identifier(temporary())
+    connection.execute(
+        names.fill("CREATE INDEX {own} ON {table} USING hnsw (statim_vector vector_cosine_ops)", own=own)
+    )
+    mark(connection, "INDEX", own)
     sample, found = _sample(connection, names), {}
 
     def ask(text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -126,15 +131,13 @@ def without(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dropped(connection: Any, names: Names) -> bool:
-    """Drop the index; False if somebody else owns it, or searches do not end in time."""
+    """Drop the index, and no other that somebody made; False if somebody else owns it, or searches do not end in time."""
     import psycopg
 
-    text = """SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = %s::regclass AND a.amname = 'hnsw'"""
-    found = connection.execute(text, [names.quoted(connection)[0]]).fetchall()
+    found = hnsw_indexes(connection, names)
     with contextlib.suppress(psycopg.Error), connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
-        for (name,) in found:
+        for name in found:
             connection.execute(f"DROP INDEX {name}")
         return True
     return False
