@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from statim.errors import InputError, ModelError
-from statim.files import read_errors
+from statim.files import is_plain_name, read_errors
 
 BLOCK = 1 << 18  # bytes read at a time: fits into a core's own cache
 Verify = Literal["always", "size", "never"]
@@ -83,7 +83,7 @@ def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) ->
         raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
     for name, stamp in said.items() if level != "never" else ():
         whole = isinstance(stamp, Mapping) and type(stamp.get("size")) is int
-        if not whole or type(stamp.get("digest", "")) is not str or not _below(name):
+        if not whole or type(stamp.get("digest", "")) is not str or not is_plain_name(name):
             raise ModelError(f"what is said of {name[:80]!r} in {folder} is damaged; {remedy}")
         file = folder / name
         with read_errors(file):
@@ -94,9 +94,3 @@ def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) ->
             )
         if level == "always" and "digest" in stamp and digest(file) != stamp["digest"]:
             raise ModelError(f"{file} is damaged: its bytes are not those that were written; {remedy}")
-
-
-def _below(name: str) -> bool:
-    """Whether a name from a manifest stays in its folder."""
-    parts = Path(name).parts
-    return bool(parts) and not Path(name).is_absolute() and ".." not in parts and "\0" not in name

@@ -157,6 +157,13 @@ def write_json(path: str | Path, value: Any) -> None:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name from a manifest or a table is that of a file below a folder, on every system."""
+    parts = name.split("/")
+    inside = all(part not in ("", ".", "..") for part in parts)
+    return inside and len(name) <= 200 and name.isprintable() and not set(name) & set("\\:")
+
+
 def check_output(path: str | Path, *, overwrite: bool) -> Path:
     """Refuse an output directory that could not be written or would destroy something, before any work is done.
 

@@ -1,5 +1,6 @@
 """Names in manifests and links in folders that point elsewhere: nothing outside of a folder is read, written or removed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ import pytest
 from statim import cache
 from statim.errors import ModelError, StatimError
 from statim.model import StaticModel
-from statim.search import postgres
+from statim.search import postgres, postgres_model
 from statim.search.index import Index
+from statim.search.store import model_hash
 
 ODD = ["../secret.txt", "words/../../secret.txt", "{outside}"]
 
@@ -45,6 +47,11 @@ def test_a_name_on_the_hub_is_no_path(name, tmp_path, monkeypatch):
         StaticModel.load(name)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("STATIM_CACHE", str(tmp_path_factory.mktemp("cache") / "statim"))
+
+
 class Table:
     """What a database answers that somebody else may write into."""
 
@@ -52,7 +59,7 @@ class Table:
         self.store = postgres.Postgres.__new__(postgres.Postgres)
         self.store.manifest = {"model_hash": model_hash, "dimensions": 8}
         self.store.place = "postgresql://somewhere/there"
-        self.store.run = lambda *_: [(f"model/{name}", content) for name, content in files]
+        self.store._parts = lambda *_: ((f"model/{name}", content) for name, content in files)
 
 
 def files_of(folder):
@@ -60,9 +67,6 @@ def files_of(folder):
     return [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="model_hash of a database's manifest is used as a folder's name, unchecked"
-)
 @pytest.mark.parametrize("hashed", ["../../victim", "{victim}", "..", "", "a" * 63, "A" * 64, "g" * 64])
 def test_a_database_names_a_folder(hashed, model, tmp_path):
     victim = tmp_path / "victim"
@@ -76,22 +80,56 @@ def test_a_database_names_a_folder(hashed, model, tmp_path):
     assert (victim / "precious").read_text() == "x"
 
 
-@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "deep/../../escaped"])
+@pytest.mark.parametrize(
+    "name",
+    ["../escaped", "/tmp/escaped", "deep/../../escaped", "..\\escaped", "C:\\escaped", "C:escaped", "escaped\0", "./escaped",
+     "a//escaped", "", "escaped/", "x" * 201, "\nescaped"],
+)  # fmt: skip
 def test_a_database_names_a_file(name, model):
-    with pytest.raises(ModelError):
-        Table([*files_of(model), (name, b"x")], "0" * 64).store.model()
-    inside = cache.folder("models") / ("0" * 64)
-    found = [*cache.folder().parent.rglob("escaped"), *Path("/tmp").glob("escaped")]
-    assert all(path.is_relative_to(inside) for path in found)
+    with pytest.raises(ModelError, match="damaged: the model has a file"):
+        Table([(name, b"x"), *files_of(model)], model_hash(model)).store.model()
+    assert not list(cache.folder().parent.rglob("*escaped*"))
+    assert not list(Path("/tmp").glob("escaped"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a model that comes out of a database stays in the cache although its hash is another"
-)
+@pytest.mark.parametrize("extra", [("config.json/more", b"x"), ("1_Normalize", b"x")])
+def test_a_database_has_a_file_in_the_place_of_a_folder(extra, model):
+    (model / "1_Normalize").mkdir(exist_ok=True)
+    (model / "1_Normalize" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="as a file and as a folder"):
+        Table([*files_of(model), extra], model_hash(model)).store.model()
+
+
 def test_a_database_gives_another_model(model):
     with pytest.raises(ModelError, match="not the one that made the vectors"):
         Table(files_of(model), "0" * 64).store.model()
-    assert not list(cache.folder("models").glob("0*"))
+    assert not list(cache.folder("models").glob("*"))
+
+
+def test_a_database_does_not_choose_the_settings_of_another_ones_model(model):
+    whole = files_of(model)
+    config = json.loads((model / "config.json").read_text())
+    evil = [(n, json.dumps({**config, "evil": 1}).encode() if n == "config.json" else b) for n, b in whole]
+    Table(evil, model_hash(model)).store.model()
+    Table(whole, model_hash(model)).store.model()
+    kept = [files_of(folder) for folder in cache.folder("models").iterdir()]
+    assert len(kept) == 2
+    assert evil in kept
+    assert whole in kept
+
+
+def test_a_database_has_too_much(model, monkeypatch):
+    whole = files_of(model)
+    for files in (
+        [*whole, ("large", None)],  # more than a part of a file can have
+        [*whole, *[(f"file {i}", b"") for i in range(postgres_model.FILES)]],
+    ):
+        with pytest.raises(ModelError, match="larger than a model can be"):
+            Table(files, model_hash(model)).store.model()
+    monkeypatch.setattr(postgres_model, "LARGEST", sum(len(content) for _, content in whole) - 1)
+    with pytest.raises(ModelError, match="larger than a model can be"):
+        Table(whole, model_hash(model)).store.model()
+    assert not list(cache.folder("models").glob("*"))
 
 
 def link_away(path, secret):

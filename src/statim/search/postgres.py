@@ -28,7 +28,7 @@ from statim import cache as caches
 from statim.errors import DataError, InputError, ModelError, StatimError, StorageError
 from statim.files import atomic_directory
 from statim.model import StaticModel
-from statim.search import postgres_index
+from statim.search import postgres_index, postgres_model
 from statim.search.bm25 import stop_words, words_of
 from statim.search.engine import Floats, Positions, check_k
 from statim.search.exact import matrix, unit
@@ -55,7 +55,6 @@ from statim.search.words import K1, B
 log = logging.getLogger("statim")
 
 LOCK = "30s"  # to wait for another process that changes the index
-PART = 16 << 20  # bytes of a model's file in one row
 
 
 class Postgres:
@@ -107,7 +106,7 @@ class Postgres:
             new = Names(temporary())
             _make_tables(connection, new, layout, model.dim)
             with _model_files(model) as folder:
-                _write_model(connection, new, folder)
+                postgres_model.write(connection, new, folder)
                 hashed = model_hash(folder)
             rows = Rows(layout, model.dim, place, 0)
             rows.copy(connection, new.table, blocks)
@@ -144,28 +143,27 @@ class Postgres:
 
     def model(self) -> StaticModel:
         """The model that made the vectors, kept in the cache where that can be written; see Store."""
-        folder = caches.folder("models") / self.manifest["model_hash"]
+        folder = caches.folder("models") / postgres_model.key(self._parts, self.manifest, self.place)
         with contextlib.suppress(ModelError, OSError):  # it is not there, or damaged
             return load_model(folder, self.manifest, self.place)
         try:
             with atomic_directory(folder, overwrite=True, wait=True) as new:
-                self._copy_model(new)
+                postgres_model.copy(self._parts, new, self.manifest, self.place)
         except StorageError:
             with tempfile.TemporaryDirectory(prefix="statim-", ignore_cleanup_errors=True) as own:
-                self._copy_model(Path(own))
+                postgres_model.copy(self._parts, Path(own), self.manifest, self.place)
                 return load_model(Path(own), self.manifest, self.place)
         return load_model(folder, self.manifest, self.place)
 
-    def _copy_model(self, folder: Path) -> None:
-        """Write the files of the model into a folder."""
-        files = "SELECT name, content FROM {parts} WHERE name LIKE 'model/%%' ORDER BY name, part"
-        for name, content in self.run(files):
-            relative = Path(name).relative_to("model")
-            if relative.is_absolute() or ".." in relative.parts:
-                raise ModelError(f"{self.place} is damaged: the model has a file {name[:80]!r}; build the index anew")  # fmt: skip
-            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-            with (folder / relative).open("ab") as file:
-                file.write(content)
+    def _parts(self, condition: str, values: Sequence[Any]) -> postgres_model.Rows:
+        """The parts of the model's files that satisfy a condition, one at a time."""
+        text = f"""SELECT name, CASE WHEN octet_length(content) <= %s THEN content END FROM {{parts}}
+            WHERE name LIKE 'model/%%' AND {condition} ORDER BY name, part"""
+        with self._server.held() as connection, errors_of(self.place), connection.transaction():
+            with connection.cursor("statim_parts", binary=True) as cursor:
+                cursor.itersize = 4  # 64 MB at most
+                cursor.execute(self._sql.fill(text), [postgres_model.PART, *values])
+                yield from cursor
 
     def run(self, text: str, values: Sequence[Any] = (), **parts: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; names in braces are the tables and other parts of it."""
@@ -467,16 +465,6 @@ def _model_files(model: StaticModel) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         yield Path(folder) / "model"
-
-
-def _write_model(connection: Any, names: Names, folder: Path) -> None:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            part = 0
-            while (content := file.read(PART)) or part == 0:
-                values = [f"model/{path.relative_to(folder).as_posix()}", part, content]
-                connection.execute(names.fill("INSERT INTO {parts} VALUES (%s, %s, %s)"), values)
-                part += 1
 
 
 def _write_manifest(connection: Any, names: Names, manifest: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ are found by position, so one ranking can be made from them, whatever keeps them
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "statim-index"
 FORMAT_VERSION = 2
 MANIFEST = "index.json"
+HASH = re.compile("[0-9a-f]{64}")
 
 Mask = npt.NDArray[np.bool_]
 Block = tuple["pa.Table", Floats]  # n documents (id, text, other columns) and their vectors (n, d)
@@ -214,6 +216,8 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     wrong = [name for name, kind in kinds.items() if type(whole.get(name)) is not kind]
     if wrong or whole["format_version"] < 1 or not 0 <= whole["weight"] <= 1:
         raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index anew")
+    if not HASH.fullmatch(whole["model_hash"]):
+        raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index anew")
     return whole
 
 
