@@ -23,7 +23,7 @@ SOURCE = ROOT / "src"
 # Lowest first. A file imports from lower floors, and from its own package.
 FLOORS = [
     ["errors"],
-    ["partial"],
+    ["partial", "addresses"],
     ["files", "settings", "strict_json", "texts", "threads"],
     ["digests"],
     ["tensors", "cache", "progress"],

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from statim import addresses
 from statim.errors import BusyError, InputError, ModelError, StorageError
 from statim.partial import MARKER, alone, beside, kept_mode, plain_mode, release, set_mode, take_modes
 
@@ -122,6 +123,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         BusyError: Another process or thread is writing ``path``.
         StorageError: The disk is full, read-only, not permitted, or failing. Nothing is left behind.
     """
+    addresses.refuse(path, "the output")
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,9 +170,10 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
     """Refuse an output directory that could not be written or would destroy something, before any work is done.
 
     Raises:
-        InputError: ``path`` is a file, or a folder with something in it while ``overwrite`` is off.
+        InputError: ``path`` is a file, the address of a database, or a folder with something in it while ``overwrite`` is off.
         StorageError: ``path`` cannot be made.
     """
+    addresses.refuse(path, "the output")
     path = Path(path)
     with storage_errors(path):
         if path.exists() and not path.is_dir():

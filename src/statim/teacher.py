@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from statim import addresses
 from statim import cache as caches
 from statim import threads as pool
 from statim.errors import DependencyError, InputError, ModelError
@@ -77,6 +78,7 @@ def resolve_teacher(name: str | Path) -> Path:
     Raises:
         ModelError: There is no such folder, and the hub does not have it or cannot be reached.
     """
+    addresses.refuse(name, "the teacher")
     path = Path(name)
     if path.is_dir():
         return path

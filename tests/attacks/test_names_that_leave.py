@@ -1,6 +1,5 @@
 """Names in manifests and links in folders that point elsewhere: nothing outside of a folder is read, written or removed."""
 
-import contextlib
 import json
 import os
 import shutil

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from statim import __version__
+from statim import __version__, addresses
 from statim.cli import (
     cache,
     classify,
@@ -149,6 +149,7 @@ def _interrupted(error: BaseException) -> bool:
 
 def _fail(message: str, code: int) -> None:
     # names and contents of files can hold line breaks, and what a terminal obeys
+    message = addresses.hidden(message, sys.argv[1:])
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     print(f"error: {shown}", file=sys.stderr)
     sys.exit(code)

@@ -22,7 +22,12 @@ app = typer.Typer(
 )
 
 Place = Annotated[
-    str, typer.Argument(metavar="INDEX", help="An index: a folder, or the address of a database.")
+    str,
+    typer.Argument(
+        metavar="INDEX",
+        help="An index: a folder, or the address of a database.",
+        callback=options.address,
+    ),
 ]
 Documents = Annotated[
     list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")
@@ -54,8 +59,9 @@ def build(
     store: Annotated[
         str | None,
         typer.Option(
-            help="folder, lancedb, or the address of a PostgreSQL database (postgresql://…); "
-            "by default a folder for up to 200,000 documents, else lancedb."
+            help="folder, lancedb, or the address of a PostgreSQL database (postgresql://…, or postgresql: for the "
+            "one in STATIM_DATABASE); by default a folder for up to 200,000 documents, else lancedb.",
+            callback=options.address,
         ),
     ] = None,
     table: options.Table = "documents",
@@ -88,12 +94,13 @@ def build(
 ) -> None:
     """Index documents for vector, BM25 and hybrid search; every other column is kept, and can be filtered by."""
     progress = options.begin(quiet or json)
+    from statim.addresses import is_database
     from statim.model import StaticModel
     from statim.search import stores
     from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
 
-    database = store is not None and stores.is_database(store)
+    database = store is not None and is_database(store)
     if database and out is not None:
         raise InputError("both --out and a database are given; give one of them")
     place = store if database else out

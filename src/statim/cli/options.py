@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from statim import addresses
 from statim.errors import InputError
 from statim.strict_json import dumps
 
@@ -104,6 +105,16 @@ def begin(quiet: bool) -> bool:
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
     return not quiet
+
+
+def address(given: str | None) -> str | None:
+    """What names an index, with a hint where it holds a password."""
+    if given is not None and addresses.has_password(given):
+        logging.getLogger("statim").warning(
+            "a password in a command can be seen by everybody on this machine; "
+            "put the address in %s, or the password in PGPASSWORD or ~/.pgpass", addresses.VARIABLE,
+        )  # fmt: skip
+    return given
 
 
 def note(text: str, quiet: bool) -> None:

@@ -19,7 +19,10 @@ BATCH = 256  # queries answered at a time
 
 
 def search(
-    index: Annotated[str, typer.Argument(help="An index: a folder, or the address of a database.")],
+    index: Annotated[
+        str,
+        typer.Argument(help="An index: a folder, or the address of a database.", callback=options.address),
+    ],
     query: Annotated[
         list[str] | None,
         typer.Argument(

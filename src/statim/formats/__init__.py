@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from statim import addresses
 from statim.errors import InputError, ModelError
 from statim.files import read_errors
 from statim.formats import hub, huggingface, word_vectors
@@ -29,6 +30,7 @@ def read(source: str | Path) -> Parts:
         raise InputError(
             f"the model is {source!r}; give a folder, a file of word vectors, or a name on the Hugging Face hub"
         )
+    addresses.refuse(source, "the model")
     path = Path(source)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()

@@ -21,7 +21,7 @@ documents.py    ids, texts and metadata
 store.py        what a store can do; one file per store
 folder.py       a folder of plain files
 lance.py        LanceDB (lance_rows.py)
-postgres.py     PostgreSQL with pgvector (postgres_server.py, postgres_rows.py)
+postgres.py     PostgreSQL with pgvector (postgres_server.py, postgres_rows.py, postgres_model.py, postgres_marks.py)
 stores.py       which of them
 results.py      answers as files
 index.py        the class to use: Index

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from statim.addresses import is_database
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.search import hybrid, stores
@@ -96,7 +97,8 @@ class Index:
                 or a table (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of dicts) with the columns ``id``,
                 ``text`` and any others, where those two may have other usual names (doc_id, body …); or a stream of
                 record batches with ``id`` and ``text``, for more than memory holds.
-            path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...).
+            path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...), or
+                ``postgresql:`` for the one that STATIM_DATABASE, or PGHOST, PGDATABASE and others name.
             ids: With texts: their ids, all different, str or numbers (7 and 7.0 are "7"); by default "0", "1", ….
             metadata: With texts: one mapping each.
             vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are compared with what
@@ -142,7 +144,7 @@ class Index:
         """Open an index.
 
         Args:
-            path: A folder, or the address of a PostgreSQL database.
+            path: A folder, or the address of a PostgreSQL database (see ``build``).
             version: An older version, of those that ``info`` lists; it can be searched, not changed. LanceDB alone keeps some.
             table: In a database: the name of the index's tables.
 
@@ -156,7 +158,7 @@ class Index:
     @property
     def path(self) -> "Path | str":
         """The folder; of a database, its address without the password."""
-        return self._store.place if stores.is_database(self._store.place) else Path(self._store.place)
+        return self._store.place if is_database(self._store.place) else Path(self._store.place)
 
     @cached_property
     def model(self) -> StaticModel:

@@ -61,7 +61,7 @@ class Postgres:
     """A store in a database (see store.Store); ``create`` makes one.
 
     Args:
-        url: postgresql://user:password@host:port/database.
+        url: postgresql://user@host:port/database.
         table: The name of the index's tables.
 
     Raises:
@@ -159,11 +159,14 @@ class Postgres:
         """The parts of the model's files that satisfy a condition, one at a time."""
         text = f"""SELECT name, CASE WHEN octet_length(content) <= %s THEN content END FROM {{parts}}
             WHERE name LIKE 'model/%%' AND {condition} ORDER BY name, part"""
-        with self._server.held() as connection, errors_of(self.place), connection.transaction():
-            with connection.cursor("statim_parts", binary=True) as cursor:
-                cursor.itersize = 4  # 64 MB at most
-                cursor.execute(self._sql.fill(text), [postgres_model.PART, *values])
-                yield from cursor
+        with contextlib.ExitStack() as held:
+            connection = held.enter_context(self._server.held())
+            held.enter_context(errors_of(self.place))
+            held.enter_context(connection.transaction())
+            cursor = held.enter_context(connection.cursor("statim_parts", binary=True))
+            cursor.itersize = 4  # 64 MB at most
+            cursor.execute(self._sql.fill(text), [postgres_model.PART, *values])
+            yield from cursor
 
     def run(self, text: str, values: Sequence[Any] = (), **parts: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; names in braces are the tables and other parts of it."""

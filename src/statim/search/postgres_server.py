@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from statim import addresses
 from statim.errors import DataError, DependencyError, InputError, StatimError, StorageError
 
 SECONDS = 10  # to wait for a server
@@ -40,7 +41,7 @@ class Server:
     """A database, to which each process has one connection of its own: a child that was forked does not use its parent's.
 
     Args:
-        url: postgresql://user:password@host:port/database.
+        url: postgresql://user@host:port/database.
 
     Raises:
         StorageError: There is no server, it lets nobody in, or it has no extension vector.
@@ -95,23 +96,14 @@ def connect(url: str, *, create: bool = False) -> Any:
         from pgvector.psycopg import register_vector
     except ImportError:
         raise DependencyError('a database needs psycopg and pgvector; pip install "statim[stores]"') from None
-    try:
-        known = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise InputError(
-            f"the address of the database cannot be read ({first_of(error)}); write it like postgresql://user:password@host:5432/database"
-        ) from None
-    known = {"connect_timeout": SECONDS, "application_name": "statim", **known}
-    place = f"the database {known.get('dbname') or 'of your name'} at {known.get('host') or 'this machine'}"
-    try:
-        connection = psycopg.connect(**known, autocommit=True)
-    except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())
-        if "authentication failed" in said or "no password" in said:
-            raise StorageError(f"{place} does not let {known.get('user') or 'you'} in: the password or the user is wrong") from None  # fmt: skip
-        if "does not exist" in said:
-            raise StorageError(f"{place} refuses: {said[-150:]}; create it, or name another") from None
-        raise StorageError(f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?") from None  # fmt: skip
+    place = addresses.said(url)
+    connection, said = _tried(url)
+    if "authentication failed" in said or "no password" in said:
+        raise StorageError(f"{place} does not let you in: the password or the user is wrong")
+    if "does not exist" in said:
+        raise StorageError(f"{place} refuses: {said[-150:]}; create it, or name another")
+    if connection is None:
+        raise StorageError(f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?")  # fmt: skip
     try:
         with errors_of(place):
             have = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
@@ -129,6 +121,23 @@ def connect(url: str, *, create: bool = False) -> Any:
         connection.close()
         raise
     return connection
+
+
+def _tried(url: str) -> tuple[Any, str]:
+    """A connection, or None and why there is none. Errors of libpq, which hold the address, end here."""
+    import psycopg
+
+    try:
+        known = psycopg.conninfo.conninfo_to_dict(addresses.whole(url))
+    except (psycopg.ProgrammingError, UnicodeDecodeError):
+        known = None
+    if known is None:
+        raise InputError(f"the address of the database cannot be read; {addresses.HOW}")
+    try:
+        known = {"connect_timeout": SECONDS, "application_name": "statim", **known}
+        return psycopg.connect(**known, autocommit=True), ""
+    except psycopg.Error as error:
+        return None, " ".join(str(error).split())
 
 
 def address(connection: Any) -> str:

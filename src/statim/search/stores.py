@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from statim import addresses
+from statim.addresses import is_database
 from statim.errors import InputError, ModelError
 from statim.files import check_output, read_errors
 from statim.model import StaticModel
@@ -25,11 +27,6 @@ NAMES = ("folder", "lancedb")
 TABLE = "documents"
 
 
-def is_database(path: str | Path) -> bool:
-    """Is this the address of a PostgreSQL database?"""
-    return str(path).startswith(("postgresql://", "postgres://"))
-
-
 def check(
     path: str | Path, store: str | None, engine: str | None, table: str, *, overwrite: bool
 ) -> str | Path:
@@ -45,6 +42,10 @@ def check(
         raise InputError(
             f"engine is {engine!r}; only a folder has an engine, so leave it out, or give --store folder"
         )
+    if store is not None and addresses.looks_like_one(store):
+        raise InputError(
+            f"the store is an address ({addresses.said(store)}); give it as the place of the index, and whole: {addresses.HOW}"
+        )
     if store is not None and store not in NAMES:
         raise InputError(f"store is {store!r}; it must be {' or '.join(NAMES)}, or the address of a database")
     if is_database(path):
@@ -53,7 +54,7 @@ def check(
         if store is not None:
             raise InputError(f"the store is both {store!r} and a database; give one of them")
         check_name(table)
-        return str(path)
+        return addresses.whole(path)
     return check_output(path, overwrite=overwrite)
 
 
@@ -122,7 +123,8 @@ def opened(path: str | Path, version: int | None, table: str) -> Store:
 
         if version is not None:
             raise InputError("a database keeps no older versions of an index; only LanceDB does")
-        return Postgres(str(path), table)
+        return Postgres(addresses.whole(path), table)
+    addresses.refuse(path, "the index")
     with read_errors(path):
         return _in_folder(Path(path), version)
 
