@@ -11,12 +11,19 @@ from statim.cli import main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
 BLOCKS = re.findall(r"```(\w+) ?(\S*)\n(.*?)```", PAGE, re.DOTALL)
-ADDRESS = "postgresql://user:password@host/database"
+ADDRESS = "export STATIM_DATABASE=postgresql://user@host/database"
+
+
+def set_apart(block):
+    """The lines that run statim."""
+    return [line for line in block.splitlines() if line != ADDRESS]
 
 
 def test_the_page(model, address, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     model.save("model")
+    assert ADDRESS in PAGE
+    monkeypatch.setenv("STATIM_DATABASE", address)
     commands = 0
     for kind, name, block in BLOCKS:
         if kind == "jsonl":
@@ -25,10 +32,8 @@ def test_the_page(model, address, tmp_path, monkeypatch, capfd):
             exec(compile(block, "search.md", "exec"), {})
             assert capfd.readouterr().out.startswith("set ")
         else:
-            for line in block.splitlines():
-                monkeypatch.setattr(
-                    sys, "argv", [word.replace(ADDRESS, address) for word in shlex.split(line)]
-                )
+            for line in set_apart(block):
+                monkeypatch.setattr(sys, "argv", shlex.split(line))
                 with pytest.raises(SystemExit) as caught:
                     main()
                 out, err = capfd.readouterr()

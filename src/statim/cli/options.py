@@ -110,10 +110,11 @@ def begin(quiet: bool) -> bool:
 def address(given: str | None) -> str | None:
     """What names an index, with a hint where it holds a password."""
     if given is not None and addresses.has_password(given):
-        logging.getLogger("statim").warning(
-            "a password in a command can be seen by everybody on this machine; "
-            "put the address in %s, or the password in PGPASSWORD or ~/.pgpass", addresses.VARIABLE,
-        )  # fmt: skip
+        note(
+            "note: every user of this machine can see a password in a command; "
+            f"put the address into {addresses.VARIABLE}, or the password into PGPASSWORD or ~/.pgpass",
+            quiet=False,
+        )
     return given
 
 
