@@ -18,21 +18,16 @@ HOW = (
 )
 PIECE = 5  # characters of an address that are hidden wherever they stand in a message
 
-# what somebody may have meant as an address, whole or not; pathlib makes one slash of two
-_LIKE = re.compile(
-    r"\s*postgres(ql)?[+\w]*:|\s*[a-z][\w+.-]+:/+[^/]*@|\s*(\w+\s*=.*\s)?password\s*=",
-    re.IGNORECASE | re.DOTALL,
-)
-_PARTS = re.compile(
-    r"""(?P<scheme>postgres(?:ql)?://)
+# Patterns are compiled when they are first used, since every import of statim comes by here.
+# What somebody may have meant as an address, whole or not; pathlib makes one slash of two.
+_LIKE = r"(?is)\s*postgres(ql)?[+\w]*:|\s*[a-z][\w+.-]+:/+[^/]*@|\s*(\w+\s*=.*\s)?password\s*="
+_PARTS = r"""(?ix)(?P<scheme>postgres(?:ql)?://)
     (?:(?P<user>(?:[^\s:@/?#%\[\]]|%[0-9a-f]{2})*)(?::(?P<password>(?:[^@/%]|%[0-9a-f]{2})*))?@)?
     (?P<host>(?:\[[0-9a-f:.]+\]|(?:[\w.-]|%2f)*)(?::[0-9]*)?(?:,(?:\[[0-9a-f:.]+\]|[\w.-]*)(?::[0-9]*)?)*)
     (?P<name>/(?:[^\s:@/?#%\[\]]|%[0-9a-f]{2})*)?
-    (?:\?(?P<query>[^@\s]*))?""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_AMBIGUOUS = re.compile(r"%(00|2f|3a|3f|40)", re.IGNORECASE)
-_SAID = re.compile(r"(host|port|dbname|service)=[\w./~,-]*")
+    (?:\?(?P<query>[^@\s]*))?"""
+_AMBIGUOUS = "(?i)%(00|2f|3a|3f|40)"
+_SAID = r"(host|port|dbname|service)=[\w./~,-]*"
 
 
 def is_database(path: str | Path) -> bool:
@@ -42,7 +37,7 @@ def is_database(path: str | Path) -> bool:
 
 def looks_like_one(given: object) -> bool:
     """Could this be meant as the address of a database, so that it may hold a password?"""
-    return isinstance(given, (str, Path)) and _LIKE.match(str(given)) is not None
+    return isinstance(given, (str, Path)) and re.match(_LIKE, str(given)) is not None
 
 
 def refuse(path: object, what: str) -> None:
@@ -80,7 +75,7 @@ def said(address: str) -> str:
     if found is None:
         scheme = re.match(r"\s*([a-z][a-z+]*):/", address, re.IGNORECASE)
         return f"{scheme[1] if scheme else 'postgresql'}://…"
-    queries = "&".join(part for part in (found["query"] or "").split("&") if _SAID.fullmatch(part))
+    queries = "&".join(part for part in (found["query"] or "").split("&") if re.fullmatch(_SAID, part))
     return f"{found['scheme']}{found['host']}{found['name'] or ''}{'?' if queries else ''}{queries}"
 
 
@@ -93,10 +88,12 @@ def has_password(address: object) -> bool:
 
 
 def _parts(address: str) -> "re.Match[str] | None":
-    found = _PARTS.fullmatch(address)
-    if found is None or _AMBIGUOUS.search(found["name"] or ""):
+    found = re.fullmatch(_PARTS, address)
+    if found is None or re.search(_AMBIGUOUS, found["name"] or ""):
         return None
-    return None if _AMBIGUOUS.search((found["user"] or "").replace("%40", "", 1)) else found  # user@server
+    return (
+        None if re.search(_AMBIGUOUS, (found["user"] or "").replace("%40", "", 1)) else found
+    )  # user@server
 
 
 def hidden(text: str, given: Iterable[str]) -> str:
