@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from statim.errors import StatimError
+from statim.files import atomic_file
 from statim.model import StaticModel
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -147,7 +148,7 @@ def head(here: Path) -> str:
 
     if not (here / "head").exists():
         return "absent"
-    found = Classifier.load(here / "head")
+    found = Classifier.load(here / "head", StaticModel.load(here.parent / "inputs" / "model"))
     return digest(found.predict_proba(QUERIES).round(5).tolist())
 
 
@@ -215,9 +216,11 @@ def caching_teacher(here: Path) -> None:
                 [np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint8) / 255 for text in texts]
             )
 
+        encode_query = encode_document = encode
+
     given = [f"text {i}" for i in range(40)]
     made = teacher_vectors(Teacher(), pa.array(given, pa.large_string()))
-    (here / "v.txt").write_text(digest(made.tolist()))
+    write(here / "v.txt", digest(made.tolist()))
 
 
 def postgres_model(here: Path) -> None:
@@ -225,11 +228,12 @@ def postgres_model(here: Path) -> None:
     from statim.search.index import Index
 
     found = Index.load(os.environ["STATIM_FAULT_DATABASE"], table="faults").search(QUERIES, 9, mode="vector")
-    (here / "v.txt").write_text(digest([[(hit.id, round(hit.score, 4)) for hit in row] for row in found]))
+    write(here / "v.txt", digest([[(hit.id, round(hit.score, 4)) for hit in row] for row in found]))
 
 
-def forget(here: Path) -> None:
-    (here / "v.txt").unlink(missing_ok=True)
+def write(path: Path, text: str) -> None:
+    with atomic_file(path) as out:
+        out.write(text.encode())
 
 
 CASES: dict[str, Case] = {
@@ -318,7 +322,7 @@ CASES: dict[str, Case] = {
         ],
         head,
         before=(
-            ["classify", "fit", "IN/other", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"],
+            ["classify", "fit", "IN/model", "IN/labels.jsonl", "-o", "HERE/head", "--head", "centroid", "-q"],
         ),
         heavy=("sklearn",),
         stride=2,
@@ -381,7 +385,6 @@ def quick() -> Iterator[str]:
         "save --overwrite",
         "build --overwrite",
         "add",
-        "delete",
         "lance add",
         "encode .npy --resume",
         "duplicates .csv",

@@ -228,18 +228,12 @@ class Harness:
 
     def ask(self, question: Callable[[], object]) -> object:
         """What a child answers."""
-        read, write = os.pipe()
-
-        def answer() -> None:
-            os.write(write, pickle.dumps(question()))
-
-        outcome = self.child(answer)
-        os.close(write)
-        with os.fdopen(read, "rb") as file:
-            content = file.read()
-        if not content:
+        place = self.scratch / "answer"
+        place.unlink(missing_ok=True)
+        outcome = self.child(lambda: place.write_bytes(pickle.dumps(question())))
+        if outcome.code:
             return f"the check ended with {outcome.code}: {outcome.output[-1500:]}"
-        return pickle.loads(content)
+        return pickle.loads(place.read_bytes())
 
     def reset(self) -> None:
         """Put back what stood there before the command."""
@@ -373,9 +367,9 @@ class Walk:
         for place, (action, error, where) in enumerate(KINDS[kind]):
             # dead after a call is as good as dead before the next one, unless threads write beside each other
             every = 4 * stride if action == KILL_AFTER else stride
-            for call in range(1 + place % stride, self.calls + 1, every):
-                if (operation := self.operations.get(call)) is None or operation in where:
-                    yield call, action, error, OPERATIONS[operation] if operation is not None else "call"
+            calls = [call for call, operation in self.operations.items() if operation in where]
+            for call in calls[place % min(every, len(calls) or 1) :: every]:
+                yield call, action, error, OPERATIONS[self.operations[call]]
 
     def walk(self, kind: str, stride: int) -> Figures:
         """Inject faults of one kind at one call in so many."""
@@ -441,7 +435,11 @@ class Walk:
             self.fail(fault, f"the command died of signal {-outcome.code}")
         else:
             self.fail(fault, f"exit code {outcome.code}, no sentence: {outcome.output.strip()[-400:]}")
-        found, redone, left = self.harness.ask(self._judged)
+        answer = self.harness.ask(self._judged)
+        if not isinstance(answer, tuple):
+            self.fail(fault, str(answer))
+            return
+        found, redone, left = answer
         if found in (self.old, "unfinished"):
             figures.old += 1
             if outcome.code == 0 and not self.case.tidies:

@@ -5,7 +5,10 @@ from cases import CASES, quick
 from harness import KINDS
 
 # Faults of statim that are known, with their reason. A mended one must be taken out: its test no longer fails.
-KNOWN: dict[tuple[str, str], str] = {}
+SWALLOWED = "LanceDB goes on after a write that failed, and the version that statim names then cannot be read"
+KNOWN = {
+    (name, kind): SWALLOWED for name in ("lance update", "lance compact") for kind in ("full disk", "EIO")
+}
 TIRELESS = 25  # of the calls of a case, the quick part walks over one in so many
 
 
@@ -22,7 +25,7 @@ def judged(figures, record_property):
 
 
 def marked(name, kind):
-    reason = KNOWN.get((name, kind)) or KNOWN.get(("*", kind))
+    reason = KNOWN.get((name, kind))
     return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
 
 
