@@ -96,7 +96,7 @@ def test_every_reader_gives_the_same(tmp_path, monkeypatch, reader, block):
 @pytest.mark.parametrize("reader", ["json lines", "json array", "json lines in parts", "parquet in parts"])
 def test_a_stream_gives_the_same(tmp_path, monkeypatch, reader):
     monkeypatch.setattr(raw, "BLOCK", 64)
-    monkeypatch.setattr("statim.data.json_lines.ITEMS", 1)
+    monkeypatch.setattr("statim.data.json_array.ITEMS", 1)
     source = READERS[reader](tmp_path / "docs")
     with pytest.raises(unify.MisfitError, match=r"first occurs after 1 rows|row 2: the column"):
         stream_documents(source, many=0).read_all()

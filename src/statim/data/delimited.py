@@ -12,8 +12,9 @@ import pyarrow as pa
 from statim.data import raw, rows
 from statim.data.bad_rows import REFUSED, BadRows
 
-ROWS = 1 << 15  # rows per table
-UNENDING = ("unexpected end of data", "field larger than field limit")  # how csv says that a quote stays open
+ROWS = 1 << 15  # rows per table, fewer where they are long (raw.HELD)
+ENDLESS = f"a row that is longer than {raw.LIMIT_VARIABLE} allows"
+UNENDING = ("unexpected end of data", "field larger than field limit", ENDLESS)  # when a quote stays open
 
 
 def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
@@ -32,7 +33,7 @@ def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = R
         DataError: ``bad`` refuses such a row, or the first is one; the message names the line in which it begins.
     """
     with raw.opened(path, compression) as file:
-        blocks = raw.blocks(file, path)
+        blocks = raw.blocks(raw.Begun(file, path), path)
         first = next(blocks, None)
         if first is None or not first.text.strip():
             return
@@ -59,15 +60,22 @@ class _Reader:
         self._wrong: dict[int, str] = {}  # what is wrong with a line, by its number
         self._kept: list[str] = []  # the lines of the row that is being read, if bad rows are written aside
         self._lines = itertools.chain.from_iterable(map(self._cut, itertools.chain([first], others)))
-        self._begin([], 0)
+        self._ahead: Iterable[str] = ()  # lines that were read and not given to csv
+        self._read = self._start = 0  # characters given to csv, and those before the table that is being read
+        self._limit = raw.line_limit()
+        self._begin([], first.line - 1)
 
-    def _cut(self, block: raw.Block) -> io.StringIO:
+    def _cut(self, block: raw.Block) -> Iterable[str]:
         self._wrong.update(block.bad)
+        self._read += len(block.text)
         lines = io.StringIO(block.text, newline="")
         if not self._old and block.text.count("\r") > block.text.count("\r\n"):
             numbered = enumerate(lines, block.line + len(self._lone))
             self._lone += [number for number, line in list(numbered) if line.endswith("\r")]
             lines.seek(0)
+        if self._read - self._start > raw.HELD + self._limit:  # a table ends before, unless a row does not
+            self._ahead = lines
+            raise csv.Error(ENDLESS)
         return lines
 
     def _line(self, number: int) -> int:
@@ -76,7 +84,8 @@ class _Reader:
 
     def _begin(self, again: list[str], line: int) -> None:
         """Read on behind a line, some that were read already first."""
-        lines: Iterable[str] = itertools.chain(again, self._lines)
+        lines: Iterable[str] = itertools.chain(again, self._ahead, self._lines)
+        self._ahead = ()
         if self._bad.wants_rows:
             lines = self._keeping(lines)
         self._csv = csv.reader(
@@ -108,7 +117,9 @@ class _Reader:
         """The next rows, of ``width`` fields; perhaps none of those read were good. None at the end."""
         found: list[list[str]] = []
         wrong, kept, reader, row = self._wrong, self._kept, self._csv, None
-        limit = csv.field_size_limit(raw.LINE_LIMIT)
+        self._start = self._read
+        full = self._start + raw.HELD
+        limit = csv.field_size_limit(self._limit)
         try:
             for row in itertools.islice(reader, most):
                 if (len(row) == width and not wrong) or self._is_good(row, width):
@@ -116,6 +127,8 @@ class _Reader:
                 self._end = reader.line_num
                 if kept:
                     kept.clear()
+                if self._read > full:
+                    break
         except csv.Error as error:
             self._pass_over(str(error))
         else:

@@ -1,6 +1,5 @@
 """JSON lines, and JSON files that hold one array."""
 
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -11,12 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads as pool
-from statim.data import columns, raw, rows
+from statim.data import columns, json_array, raw, rows
 from statim.data.bad_rows import REFUSED, BadRows, UnusableError
 from statim.errors import DataError
 from statim.strict_json import dumps
-
-ITEMS = 1 << 16  # items of an array per table
 
 _decode = json.JSONDecoder().raw_decode
 _KEY = re.compile(rf'"({columns.NEGATIVE.pattern})"\s*:', columns.NEGATIVE.flags)
@@ -131,18 +128,12 @@ def texts(
 
 def _parts(file: Any, path: Path, bad: BadRows = REFUSED) -> Iterator[tuple[int, str | list[Any]]]:
     """The number of a part's first line and its whole lines; or of its first item, and its items."""
-    stream = raw.blocks(file, path)
-    first = next(stream, None)
-    if first is None:
-        return
-    stream = itertools.chain([first], stream)
-    if not _is_array(first.text):
-        for block in stream:
+    stream = raw.Begun(file, path)
+    if _is_array(stream.head.decode("utf-8", "replace")):
+        yield from json_array.parts(raw.pieces(stream, path), path, stream.line)
+    else:
+        for block in raw.blocks(stream, path):
             yield block.line, block.good(path, bad)
-        return
-    values = _array("".join(block.good(path, REFUSED) for block in stream), path)  # it is one value
-    for start in range(0, len(values), ITEMS):
-        yield start + 1, values[start : start + ITEMS]
 
 
 def _rows(number: int, part: str | list[Any], path: Path, bad: BadRows = REFUSED) -> list[tuple[int, Any]]:
@@ -216,24 +207,15 @@ def _texts(found: list[tuple[int, Any]], name: str, path: Path, bad: BadRows, un
 
 def _is_array(text: str) -> bool:
     """Is the text the start of one JSON array, rather than lines that each hold an object or a short array?"""
-    line = text.lstrip().split("\n", 1)[0]
+    line, end, _ = text.lstrip().partition("\n")
     if not line.startswith("["):
         return False
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return True
+        # a line that goes on behind the text: of a row, the first value is a text
+        return bool(end) or not line[1:].lstrip().startswith('"')
     return bool(value) and isinstance(value[0], (dict, list))
-
-
-def _array(text: str, path: Path) -> list[Any]:
-    try:
-        values: list[Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({str(error)[:80]})") from None
-    return values
 
 
 def _row(line: str) -> Any:

@@ -1,5 +1,6 @@
 """A data file's kind by its name, and the text of a text file in checked blocks of whole lines."""
 
+import codecs
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from statim.data.bad_rows import BadRows
-from statim.errors import DataError
+from statim.errors import DataError, InputError
 
 FORMATS = {
     ".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".txt": "text",
@@ -20,9 +21,12 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 TEXT = ("json", "csv", "tsv", "text")
 
 BLOCK = 1 << 20  # bytes read at a time
-LINE_LIMIT = 256 << 20  # bytes one line may have
+HELD = 16 << 20  # bytes of a text file that one table may come from, and one row more
+LINE_LIMIT = 64 << 20  # bytes that one line, row or item may have
+LIMIT_VARIABLE = "STATIM_LINE_LIMIT"  # bytes that it may have instead
 
 
+BYTE_ORDER_MARK, NEWLINE = b"\xef\xbb\xbf", b"\n"
 ZERO = "holds a zero byte; this is a binary file, or a damaged row"
 FOREIGN = "not UTF-8; save the file as UTF-8"
 
@@ -106,11 +110,63 @@ def opened(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
             yield file
 
 
+def line_limit() -> int:
+    """How many bytes one line, row or item may have: LINE_LIMIT, or what STATIM_LINE_LIMIT says.
+
+    Raises:
+        InputError: The variable is no whole number of at least 1.
+    """
+    given = os.environ.get(LIMIT_VARIABLE)
+    if not given:
+        return LINE_LIMIT
+    if not (given.isascii() and given.isdigit() and 0 < len(given) < 16 and int(given)):
+        raise InputError(f"{LIMIT_VARIABLE} is {given[:40]!r}; it must be a whole number of bytes, at least 1")
+    return int(given)
+
+
+def too_long(name: str | Path, line: int, what: str = "longer than") -> DataError:
+    """What to say of a line, or of the row or item that begins in it, that has more bytes than ``line_limit``."""
+    return DataError(
+        f"{name}, line {line}: {what} {line_limit():,} bytes, which no text should be; "
+        f"set {LIMIT_VARIABLE} to a larger number to read it"
+    )
+
+
+class Begun:
+    """A byte stream without the blank lines at its beginning, however many there are.
+
+    Attributes:
+        head: The first bytes behind them, without a byte-order mark; empty where there are none.
+        line: The number of the line in which they begin.
+
+    Args:
+        file: Anything with ``read(n)``.
+        name: What messages call it.
+
+    Raises:
+        DataError: The stream cannot be read, or is binary.
+    """
+
+    def __init__(self, file: Any, name: str | Path) -> None:
+        self._file, self.line = file, 1
+        with reading(name, "a text file"):
+            self.head = bytes(file.read(BLOCK)).removeprefix(BYTE_ORDER_MARK)
+            while self.head.isspace():
+                self.line += self.head.count(b"\n")
+                self.head = bytes(file.read(BLOCK))
+        _refuse_foreign(self.head, name)
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; the first are ``head``, however many that are."""
+        data, self.head = self.head, b""
+        return data or bytes(self._file.read(size))
+
+
 def blocks(file: Any, name: str | Path) -> Iterator[Block]:
     r"""Cut a byte stream into decoded blocks of whole lines.
 
     Args:
-        file: Anything with ``read(n)``.
+        file: Anything with ``read(n)``; its first line has the number ``file.line``, if that is there.
         name: What messages call it.
 
     Yields:
@@ -118,26 +174,54 @@ def blocks(file: Any, name: str | Path) -> Iterator[Block]:
         are marked.
 
     Raises:
-        DataError: The stream is binary, or has a line of more than LINE_LIMIT bytes.
+        DataError: The stream is binary, or has a line of more than ``line_limit`` bytes.
     """
-    line, carry, first = 1, b"", True
+    line, first, limit = getattr(file, "line", 1), True, line_limit()
+    carry: list[bytes] = []  # the parts of a line whose end has not come; joining them each time would be quadratic
+    carried = 0
     while True:
         with reading(name, "a text file" if first else f"text from line {line} on"):
             part = bytes(file.read(BLOCK))
         if first:
             _refuse_foreign(part, name)
-            part, first = part.removeprefix(b"\xef\xbb\xbf"), False
+            part, first = part.removeprefix(BYTE_ORDER_MARK), False
         cut = part.rfind(b"\n") + 1
-        if cut or (carry and not part):
-            whole, carry = b"".join((carry, memoryview(part)[:cut])), part[cut:]
+        if cut or (carried and not part):
+            whole = b"".join((*carry, memoryview(part)[:cut]))
             yield _block(line, whole)
             line += int(np.count_nonzero(np.frombuffer(whole, np.uint8) == ord("\n")))
-        else:
-            carry += part
-        if len(carry) > LINE_LIMIT:
-            raise DataError(f"{name}, line {line}: longer than {LINE_LIMIT:,} bytes, which no text should be")
+            carry, carried = [], 0
+        carry.append(part[cut:])
+        carried += len(part) - cut
+        if carried > limit:
+            raise too_long(name, line)
         if not part:
             return
+
+
+def pieces(file: Any, name: str | Path) -> Iterator[str]:
+    """A byte stream as text, cut anywhere; for a value that may be one long line.
+
+    Args:
+        file: As in ``blocks``.
+        name: What messages call it.
+
+    Raises:
+        DataError: The stream cannot be read, is not UTF-8, or has a zero byte; the message names the line.
+    """
+    line, rest, part = getattr(file, "line", 1), b"", b" "
+    while part:
+        with reading(name, f"text from line {line} on"):
+            part = bytes(file.read(BLOCK))
+        data, zero = rest + part, part.find(b"\0")
+        if zero >= 0:
+            raise DataError(f"{name}, line {line + part.count(NEWLINE, 0, zero)}: {ZERO}")
+        try:
+            text, used = codecs.utf_8_decode(data, "strict", not part)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}, line {line + data.count(NEWLINE, 0, error.start)}: {FOREIGN}") from None
+        line, rest = line + data.count(NEWLINE, 0, used), data[used:]
+        yield text
 
 
 def _block(line: int, data: bytes) -> Block:
