@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from statim.errors import ModelError
+from statim.errors import InputError, ModelError
 from statim.files import atomic_file
 
 Array = npt.NDArray[np.generic]
@@ -113,3 +113,24 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
                 f"{path}: the array {name!r} has the type {entry['dtype']}, which statim cannot read"
             )
     return arrays, metadata
+
+
+def map_array(path: str | Path) -> Array:
+    """Map a .npy file that anyone may have written.
+
+    Raises:
+        InputError: It cannot be read, or is not a whole .npy file of numbers, or one of objects.
+    """
+    try:
+        with open(
+            path, "rb"
+        ) as file:  # np.load takes zip files and pickles, too, and leaves the first ones open
+            magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            raise ValueError
+        return np.lib.format.open_memmap(path, mode="r", max_header_size=10_000)
+    except Exception as error:  # numpy reads a Python literal, which can go wrong in any way
+        reason = getattr(error, "strerror", None) or "it is not a whole .npy file of numbers"
+        raise InputError(
+            f"the vectors in {path} cannot be read: {reason}; give what statim encode --out NAME.npy writes"
+        ) from None

@@ -73,7 +73,7 @@ def encode(
 
     from statim.data.texts import STDIN, TextHash, in_blocks, read_texts
     from statim.data.unfinished import unfinished
-    from statim.data.vectors import VectorWriter, check_suffix
+    from statim.data.vectors import VectorWriter, check_suffix, texts_done
     from statim.model import StaticModel
     from statim.progress import Progress
 
@@ -129,7 +129,7 @@ def encode(
             "the version of pyarrow": version("pyarrow"),
         }
         with unfinished(out, run, resume=resume, overwrite=overwrite) as output:
-            count = before = output.progress["texts"] if output.progress else 0
+            count = before = texts_done(output.progress) if output.progress else 0
             known = output.progress.get("hash") if output.progress else None
             with contextlib.closing(encoded(bad, before, known)) as pairs:
                 if output.file is not None:

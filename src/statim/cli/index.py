@@ -268,17 +268,9 @@ def _vectors(path: Path | None) -> Any:
     Raises:
         InputError: It cannot be read, or is no such file.
     """
-    if path is None:
-        return None
-    import numpy as np
+    from statim.tensors import map_array
 
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=10_000)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a whole .npy file"
-        raise InputError(
-            f"the vectors in {path} cannot be read: {reason}; make them with statim encode"
-        ) from None
+    return None if path is None else map_array(path)
 
 
 def _change(

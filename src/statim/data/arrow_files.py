@@ -1,18 +1,22 @@
 """Parquet, Arrow IPC (Feather) and the folders of the Hugging Face library ``datasets``, which hold Arrow streams."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from statim.data import raw
+from statim.data import columns, raw, rows
 from statim.data.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 
 ROWS = 1 << 16  # rows per table
+UNFOLDED = 256 << 20  # bytes that the texts of one batch may have when they come from a dictionary
 
 
 def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
@@ -28,7 +32,30 @@ def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
         pa.OSFile(os.fsencode(path)) as source,
         ParquetFile(source) as file,
     ):
-        yield from _checked(file.iter_batches(ROWS), path, bad)
+        rows.check_width(file.metadata.num_columns, path)
+        yield from _checked(file.iter_batches(_rows_at_once(file, path)), path, bad)
+
+
+def _rows_at_once(file: Any, path: Path) -> int:
+    """How many rows to read at a time: ROWS, or fewer where a dictionary's longest text could be in each of them."""
+    from pyarrow.parquet import ParquetFile
+
+    rows, about = ROWS, file.metadata
+    for group in range(about.num_row_groups):
+        for place in range(about.num_columns):
+            chunk = about.row_group(group).column(place)
+            name, count = chunk.path_in_schema, min(rows, chunk.num_values)
+            if chunk.physical_type != "BYTE_ARRAY" or count * chunk.total_uncompressed_size <= UNFOLDED:
+                continue
+            with (
+                pa.OSFile(os.fsencode(path)) as source,
+                ParquetFile(source, metadata=about, read_dictionary=[name], buffer_size=raw.BLOCK) as one,
+            ):
+                batch = next(one.iter_batches(1, row_groups=[group], columns=[name]), None)
+            if batch is not None and pa.types.is_dictionary(batch.schema.field(0).type):
+                longest = pc.max(pc.binary_length(batch.column(0).dictionary)).as_py() or 1
+                rows = max(1, min(rows, UNFOLDED // longest))
+    return rows
 
 
 def _checked(batches: Iterable[pa.RecordBatch], path: Path, bad: BadRows) -> Iterator[pa.Table]:
@@ -37,11 +64,23 @@ def _checked(batches: Iterable[pa.RecordBatch], path: Path, bad: BadRows) -> Ite
     for batch in batches:
         first = 0
         for row in _foreign(batch):
-            yield pa.table(batch.slice(first, row - first))
+            yield from _unfoldable(batch.slice(first, row - first))
             bad(path, begin + row, "holds text that is not UTF-8; write it as UTF-8", unit="row")
             first = row + 1
-        yield pa.table(batch.slice(first))
+        yield from _unfoldable(batch.slice(first))
         begin += len(batch)
+
+
+def _unfoldable(batch: pa.RecordBatch) -> Iterator[pa.Table]:
+    """A batch in parts whose dictionaries are unfolded in little memory: a single text of one may be in every row."""
+    sizes = [columns.unfolded(column) for column in batch.columns if pa.types.is_dictionary(column.type)]
+    ends = np.cumsum(np.sum(sizes, axis=0)) if sizes else np.zeros(0, np.int64)
+    if not len(ends) or ends[-1] <= raw.HELD:
+        yield pa.table(batch)
+        return
+    bounds = [0, *(1 + np.flatnonzero(np.diff(ends // raw.HELD))).tolist(), len(batch)]
+    for start, end in itertools.pairwise(bounds):
+        yield pa.table(batch.slice(start, end - start))
 
 
 def _foreign(batch: pa.RecordBatch) -> list[int]:
@@ -75,7 +114,8 @@ def ipc(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
             reader = pa.ipc.open_file(file)
             batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
         else:
-            batches = pa.ipc.open_stream(file)
+            batches = reader = pa.ipc.open_stream(file)
+        rows.check_width(len(reader.schema), path)
         yield from _checked(batches, path, bad)
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -53,6 +55,7 @@ IDS = ("_id", "id", "doc_id", "docid", "document_id", "corpus-id", "corpus_id", 
 LABEL = ("label", "labels", "class", "category", "intent", "is_duplicate", "gold_label")
 SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "label")
 
+UNFOLDED = 16 << 30  # bytes of a dictionary's texts, where all must be held
 NUMBER = r"^\s*[-+]?\d+(\.\d*)?\s*$"
 
 
@@ -136,9 +139,31 @@ def pick_negatives(names: Sequence[str], negative: str | Sequence[str] | None, w
     return [named(names, name, where) for name in ([negative] if isinstance(negative, str) else negative)]
 
 
+def unfolded(array: pa.DictionaryArray) -> npt.NDArray[np.int64]:
+    """(n,) the bytes of each text of a dictionary array; zeros where the dictionary has no texts."""
+    kind = array.type.value_type
+    if not (is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)) or pa.types.is_null(
+        kind
+    ):
+        return np.zeros(len(array), np.int64)
+    lengths = pc.binary_length(array.dictionary.cast(pa.large_binary())).take(array.indices)
+    return np.asarray(lengths.fill_null(0), np.int64)
+
+
 def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """One array with the values themselves: no chunks, no dictionary; all kinds of text as large_string."""
+    """One array with the values themselves: no chunks, no dictionary; all kinds of text as large_string.
+
+    Raises:
+        DataError: The texts of a dictionary would take more than UNFOLDED bytes.
+    """
     if pa.types.is_dictionary(column.type):
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        size = sum(int(unfolded(chunk).sum()) for chunk in chunks)
+        if size > UNFOLDED:
+            raise DataError(
+                f"a column of a dictionary unfolds to {size:,} bytes, over the limit of {UNFOLDED:,}; "
+                "write it without a dictionary, or in several files"
+            )
         column = column.cast(column.type.value_type)
     if is_text(column.type):
         column = column.cast(pa.large_string())

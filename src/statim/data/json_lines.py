@@ -12,7 +12,6 @@ import pyarrow as pa
 from statim import threads as pool
 from statim.data import columns, json_array, raw, rows
 from statim.data.bad_rows import REFUSED, BadRows, UnusableError
-from statim.errors import DataError
 from statim.strict_json import dumps
 
 _decode = json.JSONDecoder().raw_decode

@@ -120,7 +120,9 @@ def line_limit() -> int:
     if not given:
         return LINE_LIMIT
     if not (given.isascii() and given.isdigit() and 0 < len(given) < 16 and int(given)):
-        raise InputError(f"{LIMIT_VARIABLE} is {given[:40]!r}; it must be a whole number of bytes, at least 1")
+        raise InputError(
+            f"{LIMIT_VARIABLE} is {given[:40]!r}; it must be a whole number of bytes, at least 1"
+        )
     return int(given)
 
 
@@ -177,7 +179,9 @@ def blocks(file: Any, name: str | Path) -> Iterator[Block]:
         DataError: The stream is binary, or has a line of more than ``line_limit`` bytes.
     """
     line, first, limit = getattr(file, "line", 1), True, line_limit()
-    carry: list[bytes] = []  # the parts of a line whose end has not come; joining them each time would be quadratic
+    carry: list[
+        bytes
+    ] = []  # the parts of a line whose end has not come; joining them each time would be quadratic
     carried = 0
     while True:
         with reading(name, "a text file" if first else f"text from line {line} on"):

@@ -171,7 +171,7 @@ def _progress(place: Path) -> dict[str, Any] | None:
     if not (place / PROGRESS).exists():
         return None
     found = read_json(place / PROGRESS)
-    if not isinstance(found, dict) or not isinstance(found.get("bytes"), int):
+    if not isinstance(found, dict) or not isinstance(found.get("bytes"), int) or found["bytes"] < 0:
         raise ModelError(f"{place / PROGRESS} is damaged; start anew without --resume")
     return found
 

@@ -19,6 +19,8 @@ SUFFIXES = (".npy", ".parquet", ".jsonl")
 
 NUMBERS = 1 << 20  # written as JSON at a time: what they need on the way, about 100 bytes each, stays small
 
+DAMAGED = "what is known of the unfinished output (progress.json) is damaged; start again without --resume"
+
 Vectors = npt.NDArray[Any]
 
 
@@ -51,6 +53,9 @@ class VectorWriter:
         width: Numbers per vector, w.
         dtype: Their type: float32, float16, int8 or uint8.
         state: Where to go on; ``file`` ends there.
+
+    Raises:
+        InputError: The state is none that ``state`` gave.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class VectorWriter:
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self.file, self.suffix, self.width, self.dtype = file, suffix, width, np.dtype(dtype)
-        self.count: int = state["texts"] if state else 0
+        self.count = texts_done(state) if state else 0
         self._footer: Any = None
         if suffix == ".npy" and not state:
             self._write_header()
@@ -71,7 +76,7 @@ class VectorWriter:
             self._kind = pa.binary(width) if packed else pa.list_(pa.from_numpy_dtype(self.dtype), width)
             self._schema = pa.schema([("text", pa.large_string()), ("vector", self._kind)])
             if state and state["footer"]:
-                self._footer = pq.read_metadata(pa.BufferReader(base64.b64decode(state["footer"])))
+                self._footer = _footer(state["footer"], self._schema)
 
     def write(self, texts: pa.LargeStringArray, vectors: Vectors) -> None:
         """Append n texts and their vectors (n, w)."""
@@ -151,6 +156,29 @@ class VectorWriter:
         sink = pa.BufferOutputStream()
         self._footer.write_metadata_file(sink)
         return bytes(sink.getvalue().to_pybytes())
+
+
+def texts_done(state: Mapping[str, Any]) -> int:
+    """How many texts a writer's state has behind it.
+
+    Raises:
+        InputError: It is none that ``VectorWriter.state`` gave.
+    """
+    count, footer, known = (state.get(name) for name in ("texts", "footer", "hash"))
+    whole = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    if not (whole and isinstance(footer, str) and (known is None or isinstance(known, str))):
+        raise InputError(DAMAGED)
+    return int(count)  # type: ignore[arg-type]
+
+
+def _footer(text: str, schema: pa.Schema) -> Any:
+    try:
+        footer = pq.read_metadata(pa.BufferReader(base64.b64decode(text)))
+        if footer.schema.to_arrow_schema().equals(schema):
+            return footer
+    except (ValueError, OSError, pa.ArrowException):
+        pass
+    raise InputError(DAMAGED)
 
 
 class _Tail:

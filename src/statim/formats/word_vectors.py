@@ -17,6 +17,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from statim.errors import ModelError
 from statim.formats.parts import Parts, not_finite
+from statim.formats.table import LARGEST
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer
 
@@ -24,6 +25,8 @@ UNKNOWN = "<unk>"  # GloVe's own name for it
 CHUNK = 4 << 20  # bytes parsed at a time
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # before the first word, where some editors put it
 LONGEST = 1 << 20  # bytes of a line; 50,000 dimensions fit
+RATIO = 200  # of a gzip file's text to its size, from FREE bytes on: the whole is held, and numbers fold to a third
+FREE = 1 << 30
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,6 +71,10 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
             if word not in vocabulary:
                 vocabulary[word] = len(vocabulary)
                 fresh.append(row)
+        if len(vocabulary) * table.shape[1] * table.itemsize > LARGEST:
+            raise ModelError(
+                f"{path} has more word vectors than fit in {LARGEST >> 30} GiB; cut it to the most frequent words"
+            )
         if len(vocabulary) >= len(table):
             # realloc moves no bytes where the system can map them elsewhere; new rows are zeros
             table.resize((len(vocabulary) * 3 // 2 + 1, table.shape[1]), refcheck=False)
@@ -83,23 +90,33 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
 
 
 def _chunks(path: Path) -> Iterator[list[bytes]]:
-    """The file's lines, some megabytes at a time, without their ends; blank lines at the end of the file are left out."""
+    """The file's lines, some megabytes at a time, without their ends; blank lines at the end of the file are left out.
+
+    Of several blank lines between two parts there is one: the first of them is refused.
+    """
     try:
         with path.open("rb") as raw:
             file = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
             if file.peek(len(BYTE_ORDER_MARK)).startswith(BYTE_ORDER_MARK):
                 file.read(len(BYTE_ORDER_MARK))
-            rest, blank = b"", 0
+            rest, blank, size = b"", False, 0
             while chunk := file.read(CHUNK):
+                size += len(chunk)
+                if size > FREE and size > RATIO * raw.tell():
+                    raise ModelError(
+                        f"{path} unfolds to more than {RATIO} times its size, as no word vectors do; "
+                        "decompress it with gunzip to read it all the same"
+                    )
                 *lines, rest = (rest + chunk).split(b"\n")
                 if max(len(rest), *map(len, lines), 0) > LONGEST:
                     raise ModelError(
                         f"{path} has a line of more than {LONGEST:,} bytes; it is no text file of word vectors"
                     )
-                lines = [b""] * blank + [line.rstrip(b" \t\r") for line in lines]
-                blank = _count_blank(lines)
-                if len(lines) > blank:
-                    yield lines[: len(lines) - blank]
+                lines = [line.rstrip(b" \t\r") for line in lines]
+                whole = len(lines) - _count_blank(lines)
+                if whole:
+                    yield [b""] * blank + lines[:whole]
+                blank = (blank and not whole) or whole < len(lines)
             if rest := rest.rstrip(b" \t\r"):
                 yield [b""] * blank + [rest]
     except FileNotFoundError:

@@ -116,6 +116,8 @@ def read(text: str, schema: "pa.Schema") -> Condition:
         raise InputError(f"where is of type {type(text).__name__}; {HELP}")
     if len(text) > LONGEST:
         raise InputError(f"the filter has {len(text):,} characters; {LONGEST:,} at most are read")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"the filter holds bytes that are not UTF-8 (or half characters); {HELP}")
     return _Reader(text, schema).whole()
 
 

@@ -22,6 +22,7 @@ from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.exact import matrix, unit
 from statim.search.products import halved, has_half
+from statim.tensors import map_array
 from statim.texts import Texts, is_column
 from statim.threads import ahead
 
@@ -241,13 +242,7 @@ def _vectors(given: Any) -> npt.NDArray[Any]:
     """
     name = _name(given, None)
     if isinstance(given, (str, Path)):
-        try:
-            found: Any = np.load(given, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or "it is not a whole .npy file of numbers"
-            raise DataError(
-                f"{given} cannot be read: {reason}; give what statim encode --out NAME.npy writes"
-            ) from None
+        found: Any = map_array(given)
     else:
         found = given if isinstance(given, np.ndarray) else matrix(given, name)
     if (
