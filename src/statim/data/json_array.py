@@ -1,5 +1,6 @@
 """One JSON array, read item by item: memory holds some items, never the file."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ ITEMS = 1 << 16  # items per part, fewer where they are long (raw.HELD)
 NEAR = 16  # characters before the end of a text in which a number, a word or an escape may be cut
 
 _decode = json.JSONDecoder().raw_decode
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=[^ \t\n\r])")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -34,8 +36,9 @@ def parts(pieces: Iterator[str], path: Path, line: int = 1) -> Iterator[tuple[in
     if text.after_space() != "]":
         while True:
             text.after_space()
+            text.whole_values(items)
             items.append(text.value())
-            if len(items) == ITEMS or text.read - read > raw.HELD:
+            if len(items) >= ITEMS or text.read - read > raw.HELD:
                 yield number, items
                 number, items, read = number + len(items), [], text.read
             if text.after_space() != ",":
@@ -89,6 +92,17 @@ class _Text:
         if self.after_space() != character:
             raise self.error(message, self.place)
         self.place += 1
+
+    def whole_values(self, items: list[Any]) -> None:
+        """Append values that a comma and more follow, which can be taken as they are; ``place`` is before a value again."""
+        with contextlib.suppress(ValueError, RecursionError):  # ``value`` says what is wrong
+            while len(items) < ITEMS - 1:
+                value, end = _decode(self._text, self.place)
+                comma = _COMMA.match(self._text, end)
+                if comma is None:
+                    return
+                items.append(value)
+                self.place = comma.end()
 
     def value(self) -> Any:
         """The value that begins here.
