@@ -32,7 +32,8 @@ def parts(pieces: Iterator[str], path: Path, line: int = 1) -> Iterator[tuple[in
     """
     text = _Text(pieces, path, line)
     text.take("[", "Expecting '['")
-    number, items, read = 1, [], text.read
+    number, read = 1, text.read
+    items: list[Any] = []
     if text.after_space() != "]":
         while True:
             text.after_space()
