@@ -149,7 +149,7 @@ def head(here: Path) -> str:
     if not (here / "head").exists():
         return "absent"
     found = Classifier.load(here / "head", StaticModel.load(here.parent / "inputs" / "model"))
-    return digest(found.predict_proba(QUERIES).round(5).tolist())
+    return digest(found.probabilities(QUERIES).round(5).tolist())
 
 
 def trained(here: Path) -> str:

@@ -63,6 +63,12 @@ class Disk:
 
     def _node(self, path: str) -> Node:
         folder, name = self._find(path)
+        if name and name not in folder.names:
+            # some of Rust's libraries rename by a call to the kernel of their own, which the shim does not see
+            old = next(other for other in reversed(folder.names) if other.startswith(".tmp"))
+            self._change((str(Path(path).with_name(old)), None), (path, folder.names[old]))
+            if old in folder.safe:  # the folder was flushed meanwhile
+                self._settle(self.pending[-1:])
         return folder.names[name] if name else folder
 
     def _change(self, *names: tuple[str, Node | None]) -> None:
@@ -106,13 +112,18 @@ class Disk:
             self._flush(self._node(path), record.data or b"")
 
     def _flush(self, node: Node, content: bytes) -> None:
-        if not node.folder:
+        if node.folder:
+            self._settle(
+                [change for change in self.pending if any(folder is node for folder, _, _ in change)]
+            )
+        else:
             node.content = node.flushed = content
-            return
-        safe = [change for change in self.pending if any(folder is node for folder, _, _ in change)]
-        self.pending = [change for change in self.pending if change not in safe]
-        for folder, name, other in (entry for change in safe for entry in change):
-            _put(folder.safe, name, other)
+
+    def _settle(self, changes: list[Change]) -> None:
+        """These changes of names are safe from now on."""
+        self.pending = [change for change in self.pending if not any(change is other for other in changes)]
+        for folder, name, node in (entry for change in changes for entry in change):
+            _put(folder.safe, name, node)
 
     def states(self) -> Iterator[tuple[list[Change], bool, bool]]:
         """What may be found after a power failure now: changes of names, whether all bytes are there, and whether in their order."""

@@ -2,13 +2,15 @@
 
    Every function goes straight to the kernel by syscall(), so nothing depends on the versions of glibc's symbols; only
    stdio's fopen and fwrite are looked up. The counters lie in shared memory: a parent that forks a child can read them
-   after the child is gone. Writes through a memory map are not seen. */
+   after the child is gone. Not seen are writes through a memory map, and calls that a program makes without the C library
+   (the rename of Rust's tempfile). */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,6 +41,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static long aim;
 static int action, number, log_to = -1, with_data;
+static char turn;
 
 /* ---- the controls, called through ctypes ---- */
 
@@ -53,6 +56,7 @@ void fault_begin(const char *folder, const char *log, int data)
         syscall(SYS_close, log_to);
     log_to = log ? (int)syscall(SYS_openat, AT_FDCWD, log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600) : -1;
     with_data = data;
+    turn = 0;
     action = COUNT;
 }
 
@@ -120,9 +124,19 @@ static void die(void)
 
 static int grows(int operation) { return operation != UNLINK && operation != SYNC && operation != CHMOD; }
 
+/* While calls are written down, one thread at a time makes them: records come in the order of what they tell. */
+static void take_turn(void)
+{
+    while (log_to >= 0 && __atomic_test_and_set(&turn, __ATOMIC_ACQUIRE))
+        sched_yield();
+}
+
+static void give_turn(void) { __atomic_clear(&turn, __ATOMIC_RELEASE); }
+
 /* Numbers a call; dies here if it is the one to die before. */
 static long enter(void)
 {
+    take_turn();
     long call = __atomic_add_fetch(&shared->calls, 1, __ATOMIC_SEQ_CST);
     if (call == aim && action == KILL_BEFORE)
         die();
@@ -133,6 +147,7 @@ static int refused(long call, int operation)
 {
     if ((action == FAIL && call == aim) || (action == FULL && call >= aim && grows(operation))) {
         __atomic_add_fetch(&shared->fired, 1, __ATOMIC_SEQ_CST);
+        give_turn();
         errno = number;
         return 1;
     }
@@ -180,6 +195,7 @@ static void record_file(int operation, long call, int fd, const char *path, long
     do {                                                                 \
         int saved = errno;                                               \
         if (log_to >= 0 && (result) >= 0) { log; }                       \
+        give_turn();                                                     \
         if ((call) == aim && (action == KILL_AFTER || action == KILL_HALF)) die(); \
         errno = saved;                                                   \
     } while (0)

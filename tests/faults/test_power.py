@@ -2,9 +2,19 @@
 
 import pytest
 
-CASES = ["save", "save --overwrite", "build", "build --overwrite", "add", "update", "delete", "classify fit --overwrite",
-         "encode .npy", "encode --overwrite", "mine .jsonl", "duplicates .parquet"]  # fmt: skip
-LANCE = ["lance build", "lance add", "lance update", "lance delete", "lance compact"]
+REPLACING = ["save --overwrite", "build --overwrite", "lance build --overwrite", "add", "update", "delete",
+             "classify fit --overwrite"]  # fmt: skip
+CASES = [
+    "save",
+    "build",
+    "lance build",
+    *REPLACING,
+    "encode .npy",
+    "encode --overwrite",
+    "mine .jsonl",
+    "duplicates .parquet",
+]
+LANCE = ["lance add", "lance update", "lance delete", "lance compact"]
 UNSYNCED = "nothing that LanceDB writes is flushed before index.json names it"
 DISORDER = "the old folder's files are removed before the exchange of folders is flushed"
 
@@ -36,13 +46,19 @@ def test_some_power_failures(name, replayed, record_property):
     assert replayed(name)["durable"], "the command ended before its result was safe"
 
 
+def grouped(name, *marks):
+    return pytest.param(name, marks=[pytest.mark.xdist_group(f"power {name}"), *marks])
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"power {name}")) for name in CASES]
-    + [pytest.param(name, marks=[pytest.mark.xdist_group(f"power {name}"), pytest.mark.xfail(strict=True, reason=UNSYNCED)]) for name in LANCE],
-)  # fmt: skip
+    [
+        *map(grouped, CASES),
+        *(grouped(name, pytest.mark.xfail(strict=True, reason=UNSYNCED)) for name in LANCE),
+    ],
+)
 def test_power_failures(name, replayed, record_property):
     judged(replayed(name), record_property, "failures")
     assert replayed(name)["durable"], "the command ended before its result was safe"
@@ -53,11 +69,9 @@ def test_power_failures(name, replayed, record_property):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.xdist_group(f"power {name}"),
-                                  *([pytest.mark.xfail(strict=True, reason=DISORDER)] if replaces else [])])
-        for name, replaces in [(name, name in ("save --overwrite", "build --overwrite", "add", "update", "delete",
-                                               "classify fit --overwrite")) for name in CASES]
+        grouped(name, *([pytest.mark.xfail(strict=True, reason=DISORDER)] if name in REPLACING else []))
+        for name in CASES
     ],
-)  # fmt: skip
+)
 def test_power_failures_in_any_order(name, replayed, record_property):
     judged(replayed(name), record_property, "disorder")
