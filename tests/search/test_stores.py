@@ -682,7 +682,7 @@ def test_servers_that_refuse(address, model, monkeypatch):
         rules.write_text("local all guest scram-sha-256\n" + rules.read_text())
         connection.execute("SELECT pg_reload_conf()")
     bare = address.replace("postgres:@/postgres", "guest:PASSWORD@/bare")
-    refused(bare.replace("PASSWORD", "wrong"), ["guest", "password"])
+    refused(bare.replace("PASSWORD", "wrong"), ["bare", "the password or the user is wrong"])
     refused(bare.replace("PASSWORD", "right"), ["no extension vector"])
     with pytest.raises(StorageError, match="an administrator"):
         Index.build(model, ["w01"], bare.replace("PASSWORD", "right"))
