@@ -667,6 +667,7 @@ def test_servers_that_refuse(address, model, monkeypatch):
 
     refused("postgresql://127.0.0.1:1/x", ["no PostgreSQL server answers", "127.0.0.1"])
     refused("postgresql://[", ["cannot be read", "postgresql://user"], InputError)
+    Index.build(model, ["w01"], address, table="first")  # which makes the extension
     refused(address, ["nothing here", "--table"], ModelError, table="nothing here")
     refused(address, ["1 to 40 bytes"], InputError, table="")
     refused(address, ["no older versions"], InputError, version=3)
