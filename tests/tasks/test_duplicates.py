@@ -441,7 +441,7 @@ def test_crowded_sets_are_grouped_all_the_same(monkeypatch, products):
             "one set",
         ),
         ({"vectors": np.empty((0, 3))}, DataError, "no rows"),
-        ({"vectors": "nowhere.npy"}, DataError, "nowhere.npy"),
+        ({"vectors": "nowhere.npy"}, InputError, "nowhere.npy"),
         ({"texts": ["a"]}, InputError, "model"),
         ({}, InputError, "model"),
     ],
