@@ -83,14 +83,27 @@ class Texts:
             InputError: One is not a str; the message names its position.
         """
         found = self.all()
-        if set(map(type, found)) - {str}:
-            for position, text in enumerate(found):
-                if not isinstance(text, str):
-                    raise InputError(
-                        f"text {position:,} is of type {type(text).__name__}, not str; "
-                        "give every text as a str (an empty one for a missing text)"
-                    )
+        check(found)
         return found
+
+
+def check(texts: list[Any], position: int = 0) -> None:
+    """Refuse what is not a text.
+
+    Args:
+        texts: What should be texts.
+        position: That of the first, for messages.
+
+    Raises:
+        InputError: One is not a str; the message names its position.
+    """
+    if set(map(type, texts)) - {str}:
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(
+                    f"text {position + index:,} is of type {type(text).__name__}, not str; "
+                    "give every text as a str (an empty one for a missing text)"
+                )
 
 
 def is_table(given: object) -> bool:

@@ -22,7 +22,7 @@ from statim import threads as pool
 from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
 from statim.phrases import DividedPhrases, WordPiecePhrases, is_phrase, phrase_probe, without_phrases
-from statim.texts import Texts
+from statim.texts import Texts, check
 from statim.tokens import Tokens
 
 PROCESS = (
@@ -196,13 +196,7 @@ class Tokenizer:
 
         ``position`` is that of the first text, for messages.
         """
-        if set(map(type, texts)) - {str}:
-            for index, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise InputError(
-                        f"text {position + index:,} is of type {type(text).__name__}, not str; "
-                        "give every text as a str (an empty one for a missing text)"
-                    )
+        check(texts, position)
         for name, limit in (("max_tokens", max_tokens), ("max_characters", max_characters)):
             if limit is not None and limit < 1:
                 raise InputError(f"{name} is {limit}; it must be at least 1, or None for no limit")

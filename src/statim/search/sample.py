@@ -6,10 +6,9 @@ import numpy as np
 
 from statim.search.engine import Floats, Positions
 from statim.search.exact import top_k
-from statim.search.tuning import ALL, DEPTH, Recall
+from statim.search.tuning import DEPTH, Recall, measured
 
 SIZE = 64  # vectors of a sample
-ALIKE = 1e-6  # a difference of cosines that is rounding
 
 Nearest = Callable[[Floats, int], tuple[Positions, Floats]]  # a query (d,) and k: positions and cosines
 
@@ -47,14 +46,11 @@ class Sample:
             depth: How many of the nearest are looked for; at most the sample's own depth.
             most: How many vectors of the sample are asked for.
         """
-        shares, firsts = [], []
+        truths, found = [], []
         for own, query, scores in zip(self._own[:most], self._queries, self._scores, strict=False):
             truth = scores[:depth][np.isfinite(scores[:depth])]
-            if len(truth) == 0:
-                continue
-            places, found = nearest(query, depth + 1)
-            others = found[places != own]
-            right = int(np.count_nonzero(others >= truth[-1] - ALIKE))
-            shares.append(min(1.0, right / len(truth)))
-            firsts.append(bool((others >= truth[0] - ALIKE).any()))
-        return Recall(float(np.mean(shares)), float(np.mean(firsts))) if shares else ALL
+            if len(truth):
+                places, near = nearest(query, depth + 1)
+                truths.append(truth)
+                found.append(near[places != own])
+        return measured(truths, found)
