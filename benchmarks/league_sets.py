@@ -24,9 +24,9 @@ from statim.evaluation.metrics import NOWHERE, average_precision, ranking_metric
 from statim.evaluation.ranks import ranks_in_lists
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.evaluation.sts import cosines
-from statim.search.bm25 import BM25
-from statim.search.exact import Exact
+from statim.search.engines.exact import Exact
 from statim.search.hybrid import Candidates, candidates, fuse_scores
+from statim.search.lexical.bm25 import BM25
 
 SAMPLES = 2000  # times that items are drawn anew
 LABELLED = 4000  # texts that a probe is fitted to, at most

@@ -34,9 +34,9 @@ from pages import write_between
 from statim import threads
 from statim.evaluation import table
 from statim.files import atomic_file
-from statim.search.engines import EXACT, NAMES, choose, load, make
-from statim.search.exact import top_k
-from statim.search.rows import Rows
+from statim.search.engines.exact import top_k
+from statim.search.engines.registry import EXACT, NAMES, choose, load, make
+from statim.search.engines.stored_vectors import Rows
 
 K, DIM, HELD, SINGLE, ROUNDS = 10, 384, 2000, 40, 5
 STAGES = ("build", "time")

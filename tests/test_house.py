@@ -51,12 +51,12 @@ HEAVY = {
     "pyarrow": [
         "data/",
         "vocabulary/",
-        "search/documents.py",
-        "search/folder.py",
-        "search/lance",
-        "search/postgres",
-        "search/stored_columns.py",
-        "search/where_arrow.py",
+        "search/stores/documents.py",
+        "search/stores/folder.py",
+        "search/stores/lance",
+        "search/stores/postgres",
+        "search/stores/columns.py",
+        "search/filters/arrow.py",
         "evaluation/",
         "mining/",
         "training/",
@@ -146,6 +146,30 @@ def test_no_import_cycle():
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+FOLDERS = sorted(
+    {".".join(name.split(".")[:depth]) for name in MODULES for depth in range(name.count(".") + 1)}
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_circle_of_rooms(folder):
+    """The files and folders inside a folder have an order, in which each imports only from those before it."""
+    depth = folder.count(".") + 1 if folder else 0
+    graph: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        room = ".".join(name.split(".")[: depth + 1])
+        if name.count(".") < depth or not name or not room.startswith(folder):
+            continue
+        others = {".".join(imported.split(".")[: depth + 1]) for imported, _ in ours(path)}
+        graph.setdefault(room, set()).update(
+            other for other in others - {room} if other.startswith(f"{folder}." if folder else "")
+        )
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"circle of rooms: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("library", HEAVY)

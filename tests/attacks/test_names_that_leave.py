@@ -10,9 +10,9 @@ import pytest
 from statim import cache
 from statim.errors import ModelError, StatimError
 from statim.model import StaticModel
-from statim.search import postgres, postgres_model
 from statim.search.index import Index
-from statim.search.store import model_hash
+from statim.search.stores import postgres, postgres_model
+from statim.search.stores.protocol import model_hash
 
 ODD = ["../secret.txt", "words/../../secret.txt", "{outside}"]
 

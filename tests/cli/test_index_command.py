@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
-from statim.search import coarse, rescored
+from statim.search.engines import first_stage, two_stage
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_an_array_that_was_not_filled_is_refused(statim, refuses, tmp_path, mode
 
 
 def test_the_recall_of_an_engine_is_shown_and_warned_of(statim, tmp_path, model_folder, docs, monkeypatch):
-    monkeypatch.setattr(coarse.Bits, "efforts", lambda _: (1, 1))
-    monkeypatch.setattr(rescored, "MOST", 1)
+    monkeypatch.setattr(first_stage.Bits, "efforts", lambda _: (1, 1))
+    monkeypatch.setattr(two_stage, "MOST", 1)
     made = ("index", "build", model_folder, docs, "--engine", "binary", "--out")
     code, printed, err = statim(*made, tmp_path / "i", "--json", "--quiet")
     assert code == 0, err

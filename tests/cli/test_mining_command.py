@@ -12,7 +12,7 @@ from statim import StaticModel, mine_hard_negatives
 from statim.data.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.mining import nearest
-from statim.search import approximate
+from statim.search.engines import ivf
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
@@ -259,7 +259,7 @@ def test_the_index_finds_nearly_the_same(many):
 
 def test_an_index_that_finds_too_little_is_not_used(many, monkeypatch):
     anchors, documents = (nearest.scaled(part, "") for part in many)
-    monkeypatch.setattr(approximate, "RECALL", 1.1)
+    monkeypatch.setattr(ivf, "RECALL", 1.1)
     monkeypatch.setattr(nearest, "RECALL", 1.1)
     find = nearest.Nearest(anchors, documents, 20, search="index")
     assert find.how.startswith("exact search, since an index would find")

@@ -57,7 +57,7 @@ DOCS = [row | {"text": text} for row, text in zip(ROWS, ("merge the queue", "ope
 def test_index_build(ran, hits, tmp_path, monkeypatch, model_folder, store, streamed):
     if streamed:
         monkeypatch.setattr(raw, "BLOCK", 64)
-        monkeypatch.setattr("statim.search.stores.LARGE", 0)
+        monkeypatch.setattr("statim.search.stores.registry.LARGE", 0)
     docs, out = lines(tmp_path / "docs.jsonl", DOCS), tmp_path / "index"
     ran("index", "build", model_folder, docs, "--out", out, "--store", store)
     found = hits(out)
@@ -120,7 +120,7 @@ ADDED = {
 def test_index_add(statim, ran, hits, tmp_path, monkeypatch, model_folder, store, streamed):
     if streamed:
         monkeypatch.setattr(raw, "BLOCK", 64)
-        monkeypatch.setattr("statim.search.stores.LARGE", 0)
+        monkeypatch.setattr("statim.search.stores.registry.LARGE", 0)
     out = tmp_path / "index"
     first = {name: value for name, value in DOCS[0].items() if name in ADDED or name in ("id", "text")}
     ran("index", "build", model_folder, lines(tmp_path / "a.jsonl", [first]), "--out", out, "--store", store)

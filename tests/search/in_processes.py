@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from statim.search.engines import load, make
+from statim.search.engines.registry import load, make
 
 N, D, THREADS, PATIENCE = 1200, 16, 2, 100
 

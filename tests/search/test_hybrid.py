@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from statim.errors import InputError
 from statim.search import hybrid
-from statim.search.bm25 import BM25
-from statim.search.exact import Exact
+from statim.search.engines.exact import Exact
+from statim.search.lexical.bm25 import BM25
 
 QUERIES = [
     "parse command line arguments",

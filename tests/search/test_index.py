@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from statim.errors import DataError, InputError, ModelError
-from statim.search import documents as store
-from statim.search import folder as folder_module
 from statim.search import index as module
-from statim.search import words
-from statim.search.bm25 import BM25
 from statim.search.index import Hit, Index
-from statim.search.store import sizes
+from statim.search.lexical import incremental_bm25
+from statim.search.lexical.bm25 import BM25
+from statim.search.stores import documents as store
+from statim.search.stores import folder as folder_module
+from statim.search.stores.protocol import sizes
 
 QUERIES = ["parse command line arguments", "copy a file and its metadata", "median of numeric data"]
 
@@ -226,7 +226,7 @@ def test_a_build_that_is_killed_leaves_what_was_there(model, texts, tmp_path, mo
         raise error
 
     target, name = {
-        "encode": (type(model), "encode_document"), "bm25": (words, "write"), "documents": (store, "write"),
+        "encode": (type(model), "encode_document"), "bm25": (incremental_bm25, "write"), "documents": (store, "write"),
         "model": (type(model), "save"), "manifest": (folder_module, "write_json"),
     }[stage]  # fmt: skip
     with monkeypatch.context() as patch:

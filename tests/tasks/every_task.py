@@ -21,8 +21,8 @@ from tokenizers import models, pre_tokenizers
 
 import statim
 from statim.errors import InputError
-from statim.search import exact
-from statim.search.products import HalfProducts, has_half
+from statim.search.engines import exact
+from statim.search.engines.products import HalfProducts, has_half
 from statim.tasks import join
 from statim.tasks.duplicates import compare_thresholds
 from statim.tasks.features import add_vectors

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score, homogeneity_score
 
 import statim
 from statim.errors import DataError, InputError
-from statim.search.cells import beside, kmeans, nearest
+from statim.search.engines.kmeans import beside, kmeans, nearest
 from statim.tasks import clusters as module
 from statim.tasks import join
 from statim.tasks.clusters import cluster

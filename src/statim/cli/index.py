@@ -96,9 +96,9 @@ def build(
     progress = options.begin(quiet or json)
     from statim.addresses import is_database
     from statim.model import StaticModel
-    from statim.search import stores
     from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
+    from statim.search.stores import registry
 
     database = store is not None and is_database(store)
     if database and out is not None:
@@ -109,7 +109,7 @@ def build(
             "there is no place for the index; name a folder with --out, or a database with --store"
         )
     kind = None if database else store
-    stores.check(place, kind, engine, table, overwrite=overwrite)
+    registry.check(place, kind, engine, table, overwrite=overwrite)
     started = time.perf_counter()
     loaded = StaticModel.load(model)
 
@@ -250,7 +250,7 @@ def _settled(
     """Read documents and use them; where later ones do not fit the first, once more with columns that all fit."""
     from statim.data.texts import STDIN, stream_documents
     from statim.data.unify import MisfitError
-    from statim.search.stores import LARGE
+    from statim.search.stores.registry import LARGE
 
     given = documents if len(documents) > 1 else documents[0]
     try:

@@ -10,7 +10,7 @@ from statim.data.labelled import LabelledTexts
 from statim.errors import DataError, DependencyError, ModelError
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import accuracy
-from statim.search.blas import limited
+from statim.search.engines.blas import limited
 
 ITERATIONS = 2000  # at most; a few hundred are enough
 SMALL = (

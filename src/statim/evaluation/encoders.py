@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from statim.errors import ModelError
 from statim.model import StaticModel
-from statim.search.documents_by import teacher_of
+from statim.search.document_encoder import teacher_of
 from statim.teacher import MINILM, Teacher, is_transformer
 
 Vectors = npt.NDArray[np.floating[Any]]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.errors import InputError
 from statim.evaluation.metrics import NOWHERE, Positions
-from statim.search.blas import limited
-from statim.search.engine import Floats
-from statim.search.exact import matrix
+from statim.search.engines.blas import limited
+from statim.search.engines.exact import matrix
+from statim.search.engines.protocol import Floats
 
 QUERIES, DOCUMENTS = 512, 4096  # a block of scores: 8 MB a thread
 ROWS = 1 << 22  # entries of lists compared at a time

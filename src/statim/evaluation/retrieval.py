@@ -10,7 +10,7 @@ from statim.data.retrieval import RetrievalSet
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import NOWHERE, RANKING, Positions, RankingScores, ranking_metrics
 from statim.evaluation.ranks import ranks_by_vectors, ranks_in_lists
-from statim.search.bm25 import BM25
+from statim.search.lexical.bm25 import BM25
 
 DEPTH = (
     1000  # what stands below that rank was not found: as far as MAP looks by custom (trec_eval's runs, BEIR)

@@ -23,7 +23,7 @@ from statim.mining.report import Report
 from statim.mining.rescoring import Rescoring
 from statim.model import StaticModel
 from statim.progress import Clock, Progress
-from statim.search.exact import matrix
+from statim.search.engines.exact import matrix
 from statim.search.rerank import CrossEncoder
 from statim.teacher import Teacher
 from statim.texts import Texts, is_column, is_table

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import InputError
-from statim.search.approximate import SAMPLE, Approximate, fits
-from statim.search.exact import lengths, top_k
-from statim.search.screen import has_bytes
-from statim.search.tuning import DEPTH, RECALL
+from statim.search.engines.exact import lengths, top_k
+from statim.search.engines.ivf import SAMPLE, Approximate, fits
+from statim.search.engines.screen import has_bytes
+from statim.search.engines.tuning import DEPTH, RECALL
 
 SEARCHES = ("exact", "index")
 LARGE = 1 << 32  # scores from which an index is worth its making

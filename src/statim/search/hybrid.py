@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.search.engine import Floats, Positions
-from statim.search.store import VectorSide, WordSide
+from statim.search.engines.protocol import Floats, Positions
+from statim.search.stores.protocol import VectorSide, WordSide
 
 DEPTH = 100  # candidates taken from either side, at least
 WEIGHT = 0.5

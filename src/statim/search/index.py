@@ -18,10 +18,11 @@ import numpy as np
 from statim.addresses import is_database
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.search import hybrid, stores
-from statim.search.documents_by import encoder
-from statim.search.encoded import encoded
-from statim.search.engine import Floats, Positions, check_k
+from statim.search import hybrid
+from statim.search.document_encoder import encoder
+from statim.search.encoded_documents import encoded
+from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.stores import registry
 from statim.texts import Texts
 from statim.texts import ids as read_ids
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from statim.search.rerank import Reranker
-    from statim.search.store import Block, Store, View
+    from statim.search.stores.protocol import Block, Store, View
     from statim.teacher import Teacher
 
 CHUNK = 16384  # documents encoded between two steps of the progress bar
@@ -82,7 +83,7 @@ class Index:
         vectors: Any = None,
         weight: float = hybrid.WEIGHT,
         store: str | None = None,
-        table: str = stores.TABLE,
+        table: str = registry.TABLE,
         engine: str | None = None,
         documents_by: "str | Path | Teacher | None" = None,
         threads: int | None = None,
@@ -122,7 +123,7 @@ class Index:
             StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood there still stands.
             DependencyError: The store needs a package that is not installed.
         """
-        from statim.search import documents as tables
+        from statim.search.stores import documents as tables
 
         if not 0 <= weight <= 1:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
@@ -130,17 +131,17 @@ class Index:
         about |= {} if engine is None else {"engine": engine}
         encode, by = encoder(model, documents_by, threads)
         about |= by
-        place = stores.check(path, store, engine, table, overwrite=overwrite)
-        large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, stores.LARGE)
-        parts = stores.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
+        place = registry.check(path, store, engine, table, overwrite=overwrite)
+        large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, registry.LARGE)
+        parts = registry.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
         made = encoded(encode, model.dim, parts, vectors, progress)
-        opened = stores.create(
+        opened = registry.create(
             place, store, table, schema, made, model, about, large=large, overwrite=overwrite
         )
         return Index(opened)
 
     @staticmethod
-    def load(path: str | Path, *, version: int | None = None, table: str = stores.TABLE) -> "Index":
+    def load(path: str | Path, *, version: int | None = None, table: str = registry.TABLE) -> "Index":
         """Open an index.
 
         Args:
@@ -153,7 +154,7 @@ class Index:
             InputError: There is no such version.
             StorageError: The database cannot be reached.
         """
-        return Index(stores.opened(path, version, table))
+        return Index(registry.opened(path, version, table))
 
     @property
     def path(self) -> "Path | str":
@@ -223,12 +224,12 @@ class Index:
             InputError: The model or the vectors are not the index's; or an older version is open.
             StorageError: As for ``build``. The index is as it was.
         """
-        from statim.search import documents as tables
+        from statim.search.stores import documents as tables
 
         if model is not None:
-            stores.check_model(model, self._store)
+            registry.check_model(model, self._store)
         _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
-        parts = stores.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
+        parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
         encode, _ = encoder(
             self.model,
             self._store.manifest.get("documents_by"),
@@ -322,7 +323,7 @@ class Index:
             weight: In mode hybrid with fusion scores, the part of the vector score, from 0 to 1; None takes the index's.
             fusion: In mode hybrid, ``scores`` (the weighted sum of both scores) or ``rrf`` (reciprocal rank fusion).
             where: Find only documents that satisfy this condition on their columns: "year > 2020 and source = 'faq'"
-                (see where.py).
+                (see filters/where.py).
             rerank: Scores the best documents once more (see rerank.py); the hits have its scores.
             threads: Threads to use.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from statim.errors import DataError
 from statim.evaluation.metrics import NOWHERE, ranking_metrics
-from statim.search.engine import check_k
+from statim.search.engines.protocol import check_k
 from statim.tasks.baskets import Baskets, Positions
 from statim.tasks.recommend import Recommender
 

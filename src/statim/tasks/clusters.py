@@ -1,6 +1,6 @@
 """Clusters of texts by their vectors: k-means, dense regions, or communities above a threshold.
 
-kmeans       every text in one of k cells; spherical, by mini-batches (search/cells.py)
+kmeans       every text in one of k cells; spherical, by mini-batches (search/engines/kmeans.py)
 density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings), of the layers
              that it finds the one with about as many as are asked for; texts outside of all are in none
 communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
@@ -29,7 +29,7 @@ from statim.errors import DependencyError, InputError
 from statim.evaluation import table as tables
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.search.cells import kmeans, nearest
+from statim.search.engines.kmeans import kmeans, nearest
 from statim.tasks.described import described
 from statim.tasks.items import Floats, Items, Longs, read_items
 from statim.tasks.join import Sample, large, pairs_above

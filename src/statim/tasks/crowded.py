@@ -11,7 +11,7 @@ import numpy as np
 
 from statim import threads as pool
 from statim.progress import Progress
-from statim.search.products import own_threads
+from statim.search.engines.products import own_threads
 from statim.tasks.items import Floats, Ints, Items
 from statim.tasks.join import LEFT, RIGHT, Pairs, joined, near_pairs
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import DependencyError, InputError
-from statim.search.blas import limited
-from statim.search.exact import Exact
+from statim.search.engines.blas import limited
+from statim.search.engines.exact import Exact
 from statim.tasks.heads import Floats, Head, Linear, Neighbours, Targets, votes
 from statim.tasks.inputs import Inputs
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from statim.search.exact import Exact
+from statim.search.engines.exact import Exact
 from statim.tasks.inputs import Inputs
 
 Floats = npt.NDArray[np.float32]

@@ -20,8 +20,8 @@ from statim.growing import Growing
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.search.exact import matrix, unit
-from statim.search.products import halved, has_half
+from statim.search.engines.exact import matrix, unit
+from statim.search.engines.products import halved, has_half
 from statim.tensors import map_array
 from statim.texts import Texts, is_column
 from statim.threads import ahead

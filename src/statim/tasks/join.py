@@ -20,8 +20,8 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.errors import InputError
 from statim.progress import Progress
-from statim.search.cells import beside, kmeans, nearest
-from statim.search.products import own_threads, product
+from statim.search.engines.kmeans import beside, kmeans, nearest
+from statim.search.engines.products import own_threads, product
 from statim.tasks.items import Items
 
 FOUND = 0.995  # the share of the sample's pairs that the margin must be enough for

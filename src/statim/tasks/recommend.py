@@ -13,8 +13,8 @@ from statim.data.texts import read_documents
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.search.engine import check_k
-from statim.search.exact import Exact
+from statim.search.engines.exact import Exact
+from statim.search.engines.protocol import check_k
 from statim.tasks.baskets import Baskets, Positions
 from statim.texts import ids as read_ids
 

@@ -1,0 +1,116 @@
+"""Documents and their vectors, made or given."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from statim.errors import InputError
+from statim.progress import Progress
+from statim.search.document_encoder import Encode
+from statim.search.engines.protocol import Floats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from statim.search.stores.protocol import Block
+
+PROBES = 64  # given vectors that are compared with the model's own
+ALIKE = 0.9  # the least cosine between them: vectors of 8 bits a number have 0.99
+
+
+def encoded(
+    encode: Encode, dim: int, parts: "Iterable[pa.Table]", vectors: Any, progress: bool
+) -> "Iterator[Block]":
+    """Documents and their vectors.
+
+    Args:
+        encode: Makes vectors of length 1 of texts; see document_encoder.py.
+        dim: Their dimensions, d.
+        parts: Documents, some at a time.
+        vectors: (n, d) of all of them; None lets ``encode`` make them.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        InputError: The vectors are of another shape, or not those that the model makes; one is not finite, or zero where the model's
+            is not.
+    """
+    given = None if vectors is None else np.asanyarray(vectors)
+    if given is not None and (given.ndim != 2 or given.dtype.kind not in "fiu"):
+        raise InputError(
+            f"the vectors have the shape {given.shape} and type {given.dtype}; (documents, dimensions) numbers are needed"
+        )
+    if given is not None and given.shape[1] != dim:
+        raise InputError(
+            f"the vectors have {given.shape[1]} dimensions, the model {dim}; give vectors of this model"
+        )
+    start = 0
+    with Progress(
+        "encode", total=None if given is None else len(given), unit="documents", show=progress
+    ) as bar:
+        for table in parts:
+            end = start + len(table)
+            if given is None:
+                texts = table.column("text").to_pylist()
+                yield table, encode(texts)
+            elif end > len(given):
+                raise InputError(
+                    f"there are {len(given):,} vectors and more documents; give one for each, in their order"
+                )
+            else:
+                with np.errstate(
+                    over="ignore"
+                ):  # what float32 cannot hold becomes infinite, and is refused as that
+                    some = np.asarray(given[start:end], np.float32)
+                _check_rows(encode, table, some, start)
+                if start == 0:
+                    _check_vectors(encode, table, some)
+                yield table, some
+            bar.advance(len(table))
+            start = end
+    if given is not None and start < len(given):
+        raise InputError(
+            f"there are {len(given):,} vectors for {start:,} documents; give one for each, in their order"
+        )
+
+
+def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) -> None:
+    """Look at every given vector; ``start`` is the row of the first.
+
+    Raises:
+        InputError: One is not finite, or is zero although the model makes another of the text, as where an array was not filled.
+    """
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"row {start + int(np.argmin(finite))} of the vectors holds NaN, infinities, or numbers too large for float32; "
+            "make the vectors again with this model"
+        )
+    empty = np.flatnonzero(~vectors.any(axis=1))
+    for begin in range(0, len(empty), PROBES):
+        some = empty[begin : begin + PROBES]
+        own = encode([table.column("text")[int(i)].as_py() for i in some])
+        missing = some[own.any(axis=1)]
+        if len(missing):
+            raise InputError(
+                f"row {start + int(missing[0])} of the vectors is all zeros, but the model's vector of that document is not, so it would "
+                "never be found; fill the array to its end, or let the model make the vectors"
+            )
+
+
+def _check_vectors(encode: Encode, table: "pa.Table", vectors: Floats) -> None:
+    """Compare some given vectors with those that the model makes.
+
+    Raises:
+        InputError: Half of them are not alike: another model made them, or they are in another order.
+    """
+    probes = np.linspace(0, len(table) - 1, min(PROBES, len(table))).astype(np.int64)
+    own = encode([table.column("text")[int(i)].as_py() for i in probes])
+    some = vectors[probes]
+    lengths = np.linalg.norm(some, axis=1) * np.linalg.norm(own, axis=1)
+    cosines = (some * own).sum(axis=1)[lengths > 0] / lengths[lengths > 0]
+    if len(cosines) and not np.median(cosines) >= ALIKE:
+        raise InputError(
+            f"the vectors are not those that the model makes of the texts (cosine {np.median(cosines):.2f}, of the same model at least {ALIKE}); "
+            "give this model's vectors, in the order of the documents"
+        )

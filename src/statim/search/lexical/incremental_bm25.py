@@ -1,0 +1,269 @@
+"""Words of documents that come and go.
+
+What is stored of a text never changes: which words it holds, how often, and how long it is. What BM25 makes of that does change,
+since it weighs a word by how many documents hold it and a text by how long texts are on average. So the weights are worked out
+when a query asks for its words, over the documents that are left: scores after any additions and deletions are those of an index
+built anew, and an older version of the documents has the scores that it had then.
+
+    words/
+    ├── 0-250000.safetensors       postings of the texts at positions 0 to 249,999
+    └── 250000-250200.safetensors  of those added next
+
+The files are written once. Small ones are merged into one of a wider range; whatever lies inside of a wider range is not read.
+"""
+
+import bisect
+import json
+import math
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.errors import ModelError
+from statim.search.lexical.bm25 import BM25, joined, stop_words, words_of
+from statim.tensors import load_tensors, save_tensors
+
+FORMAT = "statim-words-1"
+K1, B = 1.5, 0.75
+SMALL = 1 << 18  # texts of a file that is not merged any more
+MOST = 8  # small files beside each other, before they are merged
+
+Mask = npt.NDArray[np.bool_]
+_NAME = re.compile(r"(\d{1,12})-(\d{1,12})\.safetensors")
+
+
+class Segment:
+    """The words of the texts at some positions that follow each other; make one with ``write``.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.start, self.end = _range(path)
+        arrays, about = load_tensors(path)
+        try:
+            told = json.loads(about["words"])
+            self.stop_words = frozenset(map(str, told["stop_words"]))
+            self._texts, self._cuts = arrays["texts"], arrays["cuts"]
+            self.offsets: npt.NDArray[Any] = arrays["offsets"]
+            self.documents: npt.NDArray[Any] = arrays["documents"]
+            self.frequencies: npt.NDArray[Any] = arrays["frequencies"]
+            self.lengths: npt.NDArray[Any] = arrays["lengths"]
+            kinds = [
+                a.dtype.str
+                for a in (self._cuts, self.offsets, self.documents, self.frequencies, self.lengths)
+            ]
+            whole = (
+                told["format"] == FORMAT
+                and kinds == ["<i8", "<i8", "<i4", "<i4", "<i4"]
+                and len(self.lengths) == self.end - self.start
+                and len(self._cuts) == len(self.offsets)
+                and len(self.documents) == len(self.frequencies) == (self.offsets[-1] if len(self.offsets) else -1)
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+            whole = False
+        if not whole:
+            raise self._damaged()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def word(self, column: int) -> bytes:
+        """The word of a column, as UTF-8; columns are in the order of these bytes."""
+        return self._texts[self._cuts[column] : self._cuts[column + 1]].tobytes()
+
+    def posting(self, word: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Which texts hold a word, counted from ``start``, ascending, and how often each.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        column = bisect.bisect_left(range(len(self)), word, key=self.word)
+        if column == len(self) or self.word(column) != word:
+            return self.documents[:0], self.frequencies[:0]
+        part = slice(self.offsets[column], self.offsets[column + 1])
+        documents = self.documents[part]
+        if len(documents) == 0 or documents.min() < 0 or documents.max() >= len(self.lengths):
+            raise self._damaged()
+        return documents, self.frequencies[part]
+
+    def _damaged(self) -> ModelError:
+        return ModelError(f"{self.path} is damaged; build the index anew")
+
+
+class Words:
+    """The words of an index's documents.
+
+    Args:
+        folder: What ``write`` wrote into.
+        living: (n,) which positions hold a document; None for all that there are words of.
+
+    Raises:
+        ModelError: A file is damaged.
+    """
+
+    def __init__(self, folder: Path, living: Mask | None = None) -> None:
+        self._segments = [Segment(path) for path in _widest(folder)]
+        self.end = self._segments[-1].end if self._segments else 0
+        if living is None:
+            living = np.zeros(self.end, np.bool_)
+            for segment in self._segments:
+                living[segment.start : segment.end] = True
+        self._living = np.zeros(self.end, np.bool_)
+        self._living[: len(living)] = living[: self.end]
+
+    @cached_property
+    def _mean(self) -> tuple[int, float]:
+        """How many documents there are, and their mean length in words."""
+        count = int(np.count_nonzero(self._living))
+        total = sum(
+            int(segment.lengths[self._living[segment.start : segment.end]].sum(dtype=np.int64))
+            for segment in self._segments
+        )
+        return count, total / max(1, count)
+
+    def bm25(self, queries: Sequence[str], allowed: Mask | None = None) -> BM25:
+        """BM25 of the queries' words over the living documents, of which only those ``allowed`` are found.
+
+        Args:
+            queries: Texts.
+            allowed: (n,) which positions may be found; None for all. What a word is worth does not depend on it.
+
+        Raises:
+            ModelError: A file is damaged.
+        """
+        stops = self._segments[-1].stop_words if self._segments else frozenset()
+        asked = dict.fromkeys(word for query in queries if isinstance(query, str) for word in words_of(query))
+        columns = {word: self._column(word, allowed) for word in asked if word not in stops}
+        columns = {word: column for word, column in columns.items() if len(column[0])}
+        return BM25(joined(columns), self.end, sorted(stops))
+
+    def _column(
+        self, word: str, allowed: Mask | None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """The positions of a word's documents and what it is worth in each, as bm25s has it to the last bit."""
+        spelt, found = word.encode("utf-8", "surrogatepass"), []
+        for segment in self._segments:
+            documents, frequencies = segment.posting(spelt)
+            positions = documents + np.int32(segment.start)
+            there = self._living[positions]
+            found.append((positions[there], frequencies[there], segment.lengths[documents[there]]))
+        positions, frequencies, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
+        count, mean = self._mean
+        idf = np.float32(math.log(1 + (count - len(positions) + 0.5) / (len(positions) + 0.5)))
+        tf = frequencies.astype(np.float32)
+        weights = (idf * (tf / (K1 * ((1 - B) + B * lengths / mean) + tf))).astype(np.float32)
+        if allowed is not None:
+            kept = allowed[positions]
+            positions, weights = positions[kept], weights[kept]
+        return positions, weights
+
+
+def write(folder: Path, start: int, texts: Iterable[str]) -> int:
+    """Write down the words of texts at the positions from ``start`` on; gives the position after the last.
+
+    Raises:
+        StorageError: The disk is full, read-only, or not permitted.
+    """
+    stops = stop_words()
+    vocabulary: dict[str, int] = {}
+    ids, lengths = array("i"), array("i")
+    for text in texts:
+        found = [vocabulary.setdefault(w, len(vocabulary)) for w in words_of(text) if w not in stops]
+        ids.extend(found)
+        lengths.append(len(found))
+    spelt = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
+    order = sorted(range(len(spelt)), key=spelt.__getitem__)
+    rank = np.empty(len(spelt), np.int64)
+    rank[order] = np.arange(len(spelt))
+    counts = np.frombuffer(lengths, np.int32) if lengths else np.zeros(0, np.int32)
+    flat = np.frombuffer(ids, np.int32) if ids else np.zeros(0, np.int32)
+    keys = rank[flat] * len(counts) + np.repeat(np.arange(len(counts)), counts)
+    keys, frequencies = np.unique(keys, return_counts=True)
+    columns, documents = np.divmod(keys, max(1, len(counts)))
+    words = [spelt[i] for i in order]
+    _save(folder, start, words, columns, documents, frequencies, counts)
+    return start + len(counts)
+
+
+def merge(folder: Path) -> None:
+    """Make one file of small ones that stand beside each other, where there are many."""
+    segments = [Segment(path) for path in _widest(folder)]
+    group: list[Segment] = []
+    for segment in [*segments, None]:
+        fits = segment is not None and segment.end - (group or [segment])[0].start <= SMALL
+        if segment is not None and fits and (not group or group[-1].end == segment.start):
+            group.append(segment)
+            continue
+        if len(group) > MOST:
+            _merge(folder, group)
+        group = [segment] if segment is not None else []
+
+
+def _merge(folder: Path, group: list[Segment]) -> None:
+    spelt = [[segment.word(column) for column in range(len(segment))] for segment in group]
+    words = sorted(set().union(*spelt))
+    rank = {word: column for column, word in enumerate(words)}
+    columns = np.concatenate(
+        [
+            np.repeat(np.array([rank[word] for word in some], np.int64), np.diff(segment.offsets))
+            for some, segment in zip(spelt, group, strict=True)
+        ]
+    )
+    start = group[0].start
+    documents = np.concatenate([segment.documents + np.int64(segment.start - start) for segment in group])
+    frequencies = np.concatenate([segment.frequencies for segment in group])
+    order = np.argsort(columns, kind="stable")  # texts ascend from segment to segment
+    lengths = np.concatenate([segment.lengths for segment in group])
+    _save(folder, start, words, columns[order], documents[order], frequencies[order], lengths)
+    for segment in group:
+        segment.path.unlink()
+
+
+def _save(
+    folder: Path,
+    start: int,
+    words: list[bytes],
+    columns: npt.NDArray[np.int64],
+    documents: npt.NDArray[np.int64],
+    frequencies: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int32],
+) -> None:
+    cuts = np.zeros(len(words) + 1, np.int64)
+    np.cumsum([len(word) for word in words], out=cuts[1:])
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "texts": np.frombuffer(b"".join(words), np.uint8),
+        "cuts": cuts,
+        "offsets": np.searchsorted(columns, np.arange(len(words) + 1)).astype(np.int64),
+        "documents": documents.astype(np.int32),
+        "frequencies": frequencies.astype(np.int32),
+        "lengths": lengths.astype(np.int32),
+    }
+    about = {"format": FORMAT, "stop_words": sorted(stop_words())}
+    path = folder / f"{start}-{start + len(lengths)}.safetensors"
+    save_tensors(path, arrays, {"words": json.dumps(about)})
+
+
+def _range(path: Path) -> tuple[int, int]:
+    found = _NAME.fullmatch(path.name)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _widest(folder: Path) -> list[Path]:
+    """The files of words, in the order of their positions, without those that a wider one holds."""
+    paths = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.name)]
+    kept: list[Path] = []
+    end = 0
+    for path in sorted(paths, key=lambda path: (_range(path)[0], -_range(path)[1])):
+        if _range(path)[1] > end:
+            kept.append(path)
+            end = _range(path)[1]
+    return kept

@@ -1,0 +1,407 @@
+"""The store for an index that is not large: a folder of plain files, replaced as a whole by every change.
+
+    index.json              written last; what the folder holds, and the size of every file
+    documents.arrow         ids, texts and metadata, in the order of their positions
+    dead.npy                the positions of documents that were deleted or replaced
+    vectors/                the engine's files
+    words/                  the words (see lexical/incremental_bm25.py)
+    model/                  the model
+
+What is large is memory-mapped: opening an index reads a few pages of it. A change writes a new folder beside the old one, into which
+files that stay the same are linked, and swaps the two. Whoever has the old one open goes on reading it; a process killed in between
+leaves it as it was. When most positions are dead, the documents that live are written anew.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.digests import files_in
+from statim.errors import InputError, ModelError
+from statim.files import atomic_directory, atomic_file, locked, write_json
+from statim.model import StaticModel
+from statim.search.engines import registry
+from statim.search.engines.exact import Exact
+from statim.search.engines.protocol import Engine, Floats, Positions, check_k
+from statim.search.filters.arrow import expression
+from statim.search.filters.where import read
+from statim.search.lexical import incremental_bm25
+from statim.search.lexical.bm25 import BM25
+from statim.search.lexical.incremental_bm25 import Words
+from statim.search.stores import documents as documents_file
+from statim.search.stores.documents import Documents
+from statim.search.stores.protocol import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Block,
+    Mask,
+    View,
+    WordView,
+    check_new,
+    check_place,
+    check_width,
+    load_model,
+    model_hash,
+    origin,
+    read_manifest,
+    sizes,
+)
+
+SPARE = 1000  # dead positions that never matter
+CELLS = 1 << 22  # scores that a filtered search asks for at once
+FEW, FEW_OF = 2048, 64  # documents, or one of so many, that a filtered search compares all
+
+
+class Folder:
+    """A store in a folder (see store.Store); ``create`` makes one.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        ModelError: There is no index there, it is not whole, or a newer version of statim made it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.place = path, str(path)
+        self.manifest: Mapping[str, Any] = _manifest(path)
+        self.engine: Engine = registry.load(
+            self.manifest["engine"], path / "vectors", self.manifest["dimensions"]
+        )
+        self.documents = Documents(path / "documents.arrow")
+        self.schema: pa.Schema = self.documents.schema
+        dead = _read_dead(path) if (path / "dead.npy").is_file() else np.zeros(0, np.int64)
+        self.living: Mask = np.ones(len(self.documents), np.bool_)
+        if len(dead) and not (dead[0] >= 0 and dead[-1] < len(self.documents) and (np.diff(dead) > 0).all()):
+            raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
+        self.living[dead] = False
+        held = (len(self.engine), self.engine.dim, self.schema.names, len(self))
+        said = (
+            len(self.living),
+            self.manifest["dimensions"],
+            self.manifest["columns"],
+            self.manifest["documents"],
+        )
+        if held != said:  # fmt: skip
+            raise ModelError(
+                f"{path}: {MANIFEST} and the other files belong to different indexes; build it anew"
+            )
+
+    @staticmethod
+    def create(
+        path: Path,
+        blocks: Iterable[Block],
+        model: StaticModel,
+        about: Mapping[str, Any],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write a new index; ``about`` has the weight, the engine's name and where the vectors come from."""
+        with atomic_directory(path, overwrite=overwrite) as folder:
+            given = list(blocks)
+            tables = [table for table, _ in given]
+            everything = pa.concat_tables(tables)
+            if "engine" not in about:
+                choice = registry.choose(len(everything), model.dim)
+                about = {**about, "engine": choice.name, "trades": choice.why}  # nobody asked for it
+            engine = registry.make(about["engine"], model.dim)
+            while given:
+                engine.add(given.pop(0)[1])
+            model.save(folder / "model")
+            texts = (text for table in tables for text in table.column("text").to_pylist())
+            (folder / "words").mkdir()
+            incremental_bm25.write(folder / "words", 0, texts)
+            about = {**about, "dimensions": model.dim, "model_hash": model_hash(folder / "model")}
+            _finish(folder, engine, [everything], np.zeros(0, np.int64), about)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.living))
+
+    def model(self) -> StaticModel:
+        """The model that made the vectors; see Store."""
+        return load_model(self.path / "model", self.manifest, self.place)
+
+    @cached_property
+    def _words(self) -> "Words | _OldWords":
+        if self.manifest["format_version"] == 1:
+            return _OldWords(self.path / "bm25.safetensors", len(self.living), self.place)
+        found = Words(self.path / "words", self.living)
+        if found.end != len(self.living):
+            raise ModelError(
+                f"{self.path}: there are words of {found.end:,} documents, not of {len(self.living):,}; build it anew"
+            )
+        return found
+
+    def view(self, where: str | None) -> View:
+        """The documents that satisfy a condition, or all; see Store."""
+        allowed = None if where is None else self._satisfying(where)
+        vectors = self.engine if allowed is None else _Some(self.engine, allowed)
+        return View(vectors, WordView(self._words, allowed))
+
+    def _satisfying(self, where: str) -> Mask:
+        condition = expression(read(where, self.schema))
+        found, start = self.living.copy(), 0
+        for table in self.documents.tables():
+            row = max(table.column_names, key=len) + "_"  # a name that no column has
+            kept = table.append_column(row, pa.array(np.arange(len(table)))).filter(condition)
+            some = np.zeros(len(table), np.bool_)
+            some[kept.column(row).to_numpy()] = True
+            found[start : start + len(table)] &= some
+            start += len(table)
+        return found
+
+    def rows(self, positions: Positions) -> list[dict[str, Any]]:
+        """The documents at some positions; see Store."""
+        return [self.documents.row(int(position)) for position in positions]
+
+    def matching(self, where: str) -> list[str]:
+        """The ids of the documents that satisfy a condition; see Store."""
+        satisfying = self._satisfying(where)
+        return [name for name, position in self._positions().items() if satisfying[position]]
+
+    def _positions(self) -> dict[str, int]:
+        ids = [name for table in self.documents.tables(["id"]) for name in table.column("id").to_pylist()]
+        return {name: position for position, name in enumerate(ids) if self.living[position]}
+
+    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+        """Add documents, or replace some; see Store."""
+        given = [(documents_file.aligned(table, self.schema), vectors) for table, vectors in blocks]
+        ids = [name for table, _ in given for name in table.column("id").to_pylist()]
+        for _, vectors in given:
+            check_width(vectors, self.engine.dim, self.place)
+        documents_file.check_unique(ids)
+        with self._changed() as (folder, fresh):
+            positions = fresh._positions()
+            if not replace:
+                check_new(ids, positions)
+            dead = [positions[name] for name in ids if name in positions]
+            fresh._rewrite(folder, given, dead)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; see Store."""
+        positions = self._positions()
+        if not any(name in positions for name in ids):
+            return 0
+        with self._changed() as (folder, fresh):
+            positions = fresh._positions()
+            dead = [positions[name] for name in dict.fromkeys(ids) if name in positions]
+            if len(dead) == len(positions):
+                raise InputError(
+                    f"that would delete all {len(dead):,} documents of {self.place}; an index has at least one, so remove the folder instead"
+                )
+            fresh._rewrite(folder, [], dead)
+        return len(dead)
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[tuple[Path, "Folder"]]:
+        """A folder that becomes the index when the block ends well, and the index as it is now."""
+        before = self.path.stat().st_ino
+        with locked(self.path, self.path):
+            if self.path.stat().st_ino != before:
+                raise InputError(f"another process has just changed {self.path}; try again")
+            fresh = Folder(self.path)
+            with atomic_directory(self.path, overwrite=True) as folder:
+                yield folder, fresh
+        self.__init__(self.path)  # type: ignore[misc]
+        self.__dict__.pop("_words", None)
+
+    def _rewrite(self, folder: Path, given: list[Block], dying: Sequence[int]) -> None:
+        """Write the index into ``folder`` with documents added behind, and some positions dead."""
+        _link(self.path / "model", folder / "model")
+        living = self.living.copy()
+        living[list(dying)] = False
+        old: Iterable[pa.Table] = self.documents.tables()
+        engine = self.engine
+        dense = len(living) - np.count_nonzero(living) > SPARE + np.count_nonzero(living)
+        if dense:
+            engine = registry.make(self.manifest["engine"], engine.dim)
+            engine.add(self.engine.vectors[np.flatnonzero(living)])
+            old, living = list(_living(old, living)), np.ones(int(np.count_nonzero(living)), np.bool_)
+        else:
+            engine.delete(np.array(dying, np.int64))
+        for _, some in given:
+            engine.add(some)
+        (folder / "words").mkdir()
+        if dense or self.manifest["format_version"] == 1:
+            old = list(old)
+            texts = (text for table in old for text in table.column("text").to_pylist())
+            incremental_bm25.write(folder / "words", 0, texts)
+        else:
+            _link(self.path / "words", folder / "words")
+        if given:
+            texts = (text for table, _ in given for text in table.column("text").to_pylist())
+            incremental_bm25.write(folder / "words", len(living), texts)
+            incremental_bm25.merge(folder / "words")
+        tables = (table for part in (old, (table for table, _ in given)) for table in part)
+        _finish(folder, engine, tables, np.flatnonzero(~living), self.manifest)
+
+    def compact(self, keep: int) -> None:
+        """It has no versions; see Store."""
+        del keep
+        raise InputError(
+            f"{self.place} keeps no older versions, so there is nothing to compact; only LanceDB does"
+        )
+
+    def info(self) -> dict[str, Any]:
+        """What it holds; see Store."""
+        known = {name: value for name, value in self.manifest.items() if name != "files"}
+        if "trades" in known:  # older versions of statim wrote another sentence
+            known["trades"] = registry.WHY[known["engine"]]
+        found = {} if self.engine.recall is None else self.engine.recall._asdict()
+        found = {name: round(share, 6) for name, share in found.items()}
+        return {"path": self.place, **known, **found, "bytes": sum(self.manifest["files"].values())}
+
+
+class _Some:
+    """An engine of which only some positions are found: it is asked for more until there are enough of those.
+
+    Few of an engine that does not look at every vector are all compared, since it may pass over most of them.
+    """
+
+    def __init__(self, engine: Engine, allowed: Mask) -> None:
+        self._engine, self._allowed = engine, allowed
+
+    @cached_property
+    def _few(self) -> tuple[Exact, Positions] | None:
+        positions = np.flatnonzero(self._allowed)
+        if isinstance(self._engine, Exact) or len(positions) > max(FEW, len(self._allowed) // FEW_OF):
+            return None
+        return Exact.of(self._engine.vectors[positions]), positions
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        if self._few is not None:
+            some, where = self._few
+            scores, places = some.search(queries, k, threads=threads)
+            return scores, np.where(places < 0, -1, where[places]) if len(where) else places
+        n, count = len(self._allowed), int(np.count_nonzero(self._allowed))
+        asked = np.asarray(queries, np.float32)
+        k = min(check_k(k), count)
+        if k == 0:
+            self._engine.search(asked, 1, threads=threads)  # refuses what is no query
+            return np.zeros((len(asked), 0), np.float32), np.zeros((len(asked), 0), np.int64)
+        scores = np.full((len(asked), k), -np.inf, np.float32)
+        positions = np.full((len(asked), k), -1, np.int64)
+        wide = min(n, 16 + k * n // count * 5 // 4)
+        left = np.arange(len(asked))
+        while len(left):
+            step = max(1, CELLS // wide)
+            unsettled = []
+            for start in range(0, len(left), step):
+                which = left[start : start + step]
+                found_scores, found = self._engine.search(asked[which], wide, threads=threads)
+                kept = (found >= 0) & self._allowed[found]
+                for row, i in enumerate(which):
+                    best = np.flatnonzero(kept[row])[:k]
+                    scores[i, : len(best)] = found_scores[row, best]
+                    positions[i, : len(best)] = found[row, best]
+                    if len(best) < k and found[row, -1] >= 0 and wide < n:
+                        unsettled.append(i)
+            left, wide = np.array(unsettled, np.int64), min(n, 4 * wide)
+        return scores, positions
+
+    def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
+        return self._engine.score(queries, positions)
+
+
+class _OldWords:
+    """The words of an index of format 1, which nothing was ever deleted from."""
+
+    def __init__(self, path: Path, count: int, place: str) -> None:
+        self._bm25 = BM25.load(path)
+        if len(self._bm25) != count:
+            raise ModelError(
+                f"{place}: BM25 has {len(self._bm25):,} documents, the index {count:,}; build it anew"
+            )
+
+    def bm25(self, queries: Sequence[str], allowed: Mask | None = None) -> BM25:
+        return self._bm25 if allowed is None else self._bm25.among(queries, allowed)
+
+
+def _finish(
+    folder: Path, engine: Engine, tables: Iterable[pa.Table], dead: Positions, about: Mapping[str, Any]
+) -> None:
+    """Write what every change writes anew, the manifest last."""
+    asked = "trades" not in about
+    name, engine = registry.prepared(about["engine"], engine, asked=asked)
+    engine.save(folder / "vectors")
+    documents_file.write(folder / "documents.arrow", tables)
+    if len(dead):
+        with atomic_file(folder / "dead.npy") as file:
+            np.lib.format.write_array(file, dead, (1, 0), allow_pickle=False)
+    schema = Documents(folder / "documents.arrow").schema
+    manifest = {
+        "format": "statim-index",
+        "format_version": FORMAT_VERSION,
+        "store": "folder",
+        "engine": name,
+        **({} if asked else {"trades": registry.WHY[name]}),
+        "documents": len(engine) - len(dead),
+        "dimensions": about["dimensions"],
+        "columns": schema.names,
+        "weight": float(about["weight"]),
+        **origin(about),
+        "model_hash": about["model_hash"],
+        "files": sizes(folder),
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def _living(tables: Iterable[pa.Table], living: Mask) -> Iterator[pa.Table]:
+    start = 0
+    for table in tables:
+        yield table.filter(pa.array(living[start : start + len(table)]))
+        start += len(table)
+
+
+def _link(old: Path, new: Path) -> None:
+    """The same files in another folder: linked where the file system can, else copied.
+
+    Raises:
+        ModelError: There is a symbolic link, which could bring in what lies outside.
+    """
+    new.mkdir(exist_ok=True)
+    for file in files_in(old):
+        target = new / file.relative_to(old)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, target)
+        except OSError:
+            shutil.copyfile(file, target)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    manifest = read_manifest(path)
+    if manifest["store"] != "folder" or type(manifest.get("engine")) is not str:
+        raise ModelError(f"{path / MANIFEST} is damaged at store or engine; build the index anew")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(type(size) is int for size in files.values()):
+        raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
+    if manifest["engine"] not in registry.NAMES:
+        raise ModelError(
+            f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"
+        )
+    check_place(manifest, path, files)
+    return manifest
+
+
+def _read_dead(path: Path) -> Positions:
+    try:
+        with (path / "dead.npy").open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False, max_header_size=1000)
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+        raise ModelError(
+            f"{path / 'dead.npy'} is damaged ({str(error)[:80]}); build the index anew"
+        ) from None
+    if found.dtype != np.int64 or found.ndim != 1:
+        raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
+    return found

@@ -1,0 +1,463 @@
+"""The embedded store: a folder with a LanceDB table, to which changes add; nothing of it is written anew.
+
+    index.json              the versions, of which the last is the index; written after all else
+    documents.lance/        ids, texts, metadata, positions and vectors, in LanceDB's versions
+    words/                  the words (see lexical/incremental_bm25.py)
+    model/                  the model
+
+Every change ends with a new ``index.json``, which names the versions that are kept. What a killed process has put into the table or among the words before is of no version
+that is named there, so it is never seen, and the next change takes it back. BM25 is statim's own: LanceDB's full text search weighs
+words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
+
+A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out anew from the
+vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes for each document, and a few blocks.
+"""
+
+import contextlib
+import datetime
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from statim.errors import DependencyError, InputError, ModelError, StatimError, StorageError
+from statim.files import REFUSALS, atomic_directory, locked, storage_errors, write_json
+from statim.identity import Identities
+from statim.model import StaticModel
+from statim.search.engines.exact import matrix, top_k, unit
+from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.engines.tuning import Recall
+from statim.search.filters.lance import to_sql
+from statim.search.filters.where import Among, read
+from statim.search.lexical import incremental_bm25
+from statim.search.lexical.incremental_bm25 import Words
+from statim.search.stores import lance_index
+from statim.search.stores.columns import KEY, Columns, safe_names, told
+from statim.search.stores.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys, takes, unpacked, vectors_of
+from statim.search.stores.protocol import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    Block,
+    Mask,
+    View,
+    WordView,
+    check_width,
+    load_model,
+    model_hash,
+    origin,
+    read_manifest,
+    sizes,
+)
+
+TABLE = "documents"
+FEW = 4  # queries up to which LanceDB searches for each
+SCANNED = 10_000  # documents for each query that are read as quickly as the index is asked
+KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
+NAMES = 1 << 14  # ids named in one deletion
+READ = ("data", "_deletions", "_indices")  # folders of files that are written once
+_process: int | None = None  # the one that has used LanceDB
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
+
+
+class Lance:
+    """A store in a folder with a LanceDB table (see store.Store); ``create`` makes one.
+
+    Args:
+        path: The folder.
+        version: An older version to open; None opens the last.
+
+    Raises:
+        ModelError: There is no index there, or it is not whole.
+        InputError: There is no such version.
+        DependencyError: LanceDB is not installed.
+    """
+
+    def __init__(self, path: Path, version: int | None = None) -> None:
+        self.path, self.place = path, str(path)
+        self._manifest = read_manifest(path)
+        versions = self._manifest.get("versions")
+        if not isinstance(versions, list) or not versions or not all(_is_version(v) for v in versions):
+            raise ModelError(f"{path / MANIFEST} is damaged at versions; build the index anew")
+        found = versions[-1] if version is None else next((v for v in versions if v["version"] == version), None)  # fmt: skip
+        if found is None:
+            raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
+        self._latest, self._version, self._built = found is versions[-1], found, lance_index.told(found)
+        self.manifest: Mapping[str, Any] = {**self._manifest, "documents": found["documents"]}
+        _check_files(path, self._manifest.get("files", {}))
+        with _errors(self.place):
+            self._table = _database(path).open_table(TABLE)
+            self._table.checkout(found["lance"])
+            schema = self._table.schema
+            hidden = [name for name in (POSITION, VECTOR) if name in schema.names]
+            stored = pa.schema([field for field in schema if field.name not in hidden])
+            self.schema, names = told(self._manifest, str(path / MANIFEST)) or (stored, stored.names)
+            self._columns = Columns(self.schema, takes if KEY in self._manifest else _all, names, "LanceDB")
+            width = schema.field(VECTOR).type.list_size if VECTOR in hidden else 0
+            some = self._table.search().select([POSITION]).with_row_id(True).to_arrow()
+            positions, rows = (some.column(name).to_numpy().astype(np.int64) for name in (POSITION, "_rowid"))
+        held = (len(positions), width, stored.names)
+        if held != (found["documents"], self.manifest["dimensions"], self._columns.stored.names):
+            raise ModelError(f"{path}: {MANIFEST} and the table belong to different indexes; build it anew")
+        order = np.argsort(positions)
+        self._positions, self._rows = positions[order], rows[order]
+        if len(order) and (self._positions[0] < 0 or (np.diff(self._positions) == 0).any()):
+            raise ModelError(f"{path}: the table's positions are damaged; build the index anew")
+        living = np.zeros(self._positions[-1] + 1 if len(order) else 0, np.bool_)
+        living[self._positions] = True
+        self._words = Words(path / "words", living)
+        if self._words.end < len(living):
+            raise ModelError(f"{path}: words are missing; build the index anew")
+
+    @staticmethod
+    def create(
+        path: Path,
+        schema: pa.Schema,
+        blocks: Iterable[Block],
+        model: StaticModel,
+        about: Mapping[str, Any],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
+        columns = Columns(schema, takes, safe_names(schema.names), "LanceDB")
+        with atomic_directory(path, overwrite=overwrite) as folder:
+            model.save(folder / "model")
+            (folder / "words").mkdir()
+            rows = Rows(blocks, columns, model.dim, folder / "words", 0, str(path))
+            with rows.errors(), _errors(str(path)), storage_errors(path):
+                table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
+                built = lance_index.kept_up(table, rows.count, model.dim, None)
+                version = table.version
+            manifest = {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "store": "lancedb",
+                "documents": rows.count,
+                "dimensions": model.dim,
+                "columns": schema.names,
+                **({} if columns.alike else columns.said()),
+                "weight": float(about["weight"]),
+                **origin(about),
+                "model_hash": model_hash(folder / "model"),
+                "versions": [_told(1, version, rows.count, "build", built)],
+                "files": _files(folder),
+            }
+            write_json(folder / MANIFEST, manifest)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def exact(self) -> bool:
+        """Does every search compare with all vectors?"""
+        return self._built is None
+
+    def model(self) -> StaticModel:
+        """The model that made the vectors; see Store."""
+        return load_model(self.path / "model", self.manifest, self.place)
+
+    def view(self, where: str | None) -> View:
+        """The documents that satisfy a condition, or all; see Store."""
+        sql = None if where is None else self._sql(where)
+        return View(
+            _Vectors(self, sql), WordView(self._words, None if sql is None else self._satisfying(sql))
+        )
+
+    def _sql(self, where: str) -> str:
+        return to_sql(self._columns.condition(read(where, self.schema)))
+
+    def _satisfying(self, sql: str) -> Mask:
+        allowed = np.zeros(self._words.end, np.bool_)
+        for part in self.scan([POSITION], sql):
+            allowed[part.column(POSITION).to_numpy()] = True
+        return allowed
+
+    def scan(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
+        """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
+        with _errors(self.place):
+            asked = self._table.search().select(list(columns))
+            if sql is not None:
+                asked = asked.where(sql)
+            for batch in asked.to_batches(BLOCK):
+                yield pa.Table.from_batches([batch])
+
+    def nearest(self, query: Floats, k: int, sql: str | None) -> tuple[Positions, Floats]:
+        """The k nearest rows of one query; see lance_index.nearest."""
+        with _errors(self.place):
+            return lance_index.nearest(self._table, self._built, query, k, sql)
+
+    def take(self, positions: Positions, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows at c different positions, ascending.
+
+        Raises:
+            ModelError: There is none at one of them.
+        """
+        places = np.searchsorted(self._positions, positions)
+        if len(places) and (
+            places[-1] >= len(self._positions) or (self._positions[places] != positions).any()
+        ):
+            raise ModelError(
+                f"{self.place} is damaged: words and documents do not agree; build the index anew"
+            )
+        with _errors(self.place):
+            found = (
+                self._table.take_row_ids(self._rows[places].tolist()).select([*columns, POSITION]).to_arrow()
+            )
+        return found.take(pa.array(np.argsort(found.column(POSITION).to_numpy()))).select(list(columns))
+
+    def rows(self, positions: Positions) -> list[dict[str, Any]]:
+        """The documents at some positions; see Store."""
+        order, inverse = np.unique(positions, return_inverse=True)
+        if len(order) == 0:
+            return []
+        found = self._columns.from_store(self.take(order, self._columns.stored.names)).to_pylist()
+        return [dict(found[i]) for i in inverse]
+
+    def matching(self, where: str) -> list[str]:
+        """The ids of the documents that satisfy a condition; see Store."""
+        sql = self._sql(where)
+        return [name for part in self.scan(["id"], sql) for name in part.column("id").to_pylist()]
+
+    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+        """Add documents, or replace some; see Store."""
+        with self._changed() as table:
+            there = Identities()
+            if not replace:
+                for part in self.scan(["id"]):
+                    there(keys(part.column("id")))
+            rows = Rows(
+                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
+            )  # fmt: skip
+            with rows.errors(), _errors(self.place), storage_errors(self.path):
+                if replace:
+                    for batch in rows.batches():
+                        merging = (
+                            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                        )
+                        merging.execute(pa.Table.from_batches([batch]))
+                else:
+                    table.add(rows.reader())
+            incremental_bm25.merge(self.path / "words")
+            self._commit(table, f"{'update' if replace else 'add'} {rows.count}")
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; see Store."""
+        names = list(dict.fromkeys(ids))
+        with self._changed() as table:
+            with _errors(self.place), storage_errors(self.path):
+                for start in range(0, len(names), NAMES):
+                    table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))
+                left = int(table.count_rows())
+            if left == len(self):
+                return 0
+            if left == 0:
+                raise InputError(
+                    f"that would delete all {len(self):,} documents of {self.place}; an index has at least one, so remove the folder instead"
+                )
+            count = len(self) - left
+            self._commit(table, f"delete {count}")
+        return count
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[Any]:
+        """The table, to be changed; the store is opened anew before, and after. What fails is taken back by the next change."""
+        if not self._latest:
+            raise InputError(f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it")  # fmt: skip
+        with locked(self.path, self.path):
+            self.__init__(self.path)  # type: ignore[misc]
+            with _errors(self.place):
+                table = _database(self.path).open_table(TABLE)
+                if table.version != self._version["lance"]:
+                    table.checkout(self._version["lance"])
+                    table.restore()
+            yield table
+            self.__init__(self.path)  # type: ignore[misc]
+
+    def _commit(self, table: Any, what: str) -> None:
+        before = self._manifest["versions"]
+        with _errors(self.place), storage_errors(self.path):
+            count = table.count_rows()
+            built = lance_index.kept_up(table, count, self.manifest["dimensions"], self._built, before[0])
+            lance = table.version
+        new = _told(self._version["version"] + 1, lance, count, what, built)
+        versions = lance_index.named([*before, new], KEPT, DAYS)
+        said = {"documents": count, "versions": versions, "files": _files(self.path)}
+        write_json(self.path / MANIFEST, {**self._manifest, **said})
+
+    def compact(self, keep: int) -> None:
+        """Join the table's files, complete its index, and remove what only older versions than the last ``keep`` need; see Store."""
+        with self._changed() as table:
+            with _errors(self.place), storage_errors(self.path):
+                table.optimize(cleanup_older_than=lance_index.FOREVER)
+            self._commit(table, "compact")
+            manifest = read_manifest(self.path)
+            manifest["versions"] = manifest["versions"][-keep:]
+            write_json(self.path / MANIFEST, manifest)  # before the files go
+            with _errors(self.place), storage_errors(self.path):
+                lance_index.cleaned(table, manifest["versions"][0])
+
+    def info(self) -> dict[str, Any]:
+        """What it holds; see Store."""
+        size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
+        index = {} if self._built is None else {"index": self._built._asdict()}
+        if index:
+            index |= {name: index["index"].pop(name) for name in Recall._fields}
+        known = {name: value for name, value in self.manifest.items() if name not in ("files", KEY)}
+        return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+
+
+class _Vectors:
+    """The vectors of a table, or of its rows that satisfy a condition (see store.VectorSide)."""
+
+    def __init__(self, store: Lance, sql: str | None) -> None:
+        self._store, self._sql = store, sql
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        asked, zero = unit(self._matching(queries))
+        k = min(check_k(k), len(self._store))
+        scores = np.full((len(asked), k), -np.inf, np.float32)
+        positions = np.full((len(asked), k), -1, np.int64)
+        few = FEW if self._store.exact else max(FEW, len(self._store) // SCANNED)
+        if len(asked) <= few:
+            for query in np.flatnonzero(~zero):
+                places, found = self._store.nearest(asked[query], k, self._sql)
+                scores[query, : len(places)], positions[query, : len(places)] = found, places
+            return scores, positions
+        for part in self._store.scan([POSITION, VECTOR], self._sql):
+            places, vectors = unpacked(part)
+            there = vectors.any(axis=1)
+            if there.any():
+                found_scores, found_rows = top_k(asked, vectors[there], k, threads=threads)
+                for query in np.flatnonzero(~zero):
+                    _keep(
+                        scores[query], positions[query], places[there][found_rows[query]], found_scores[query]
+                    )
+        return scores, positions
+
+    def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
+        asked, _ = unit(self._matching(queries))
+        scores = np.zeros(positions.shape, np.float32)
+        wanted = np.unique(positions[positions >= 0])
+        if len(wanted) == 0:
+            return scores
+        vectors = vectors_of(self._store.take(wanted, [VECTOR]).column(VECTOR))
+        for query, row, out in zip(asked, positions, scores, strict=True):
+            there = row >= 0
+            some = vectors[np.searchsorted(wanted, row[there])]
+            out[there] = (some * query.astype(np.float64)).sum(axis=1)
+        return scores
+
+    def _matching(self, queries: npt.ArrayLike) -> Floats:
+        given = matrix(queries, "the queries")
+        check_width(given, self._store.manifest["dimensions"], self._store.place)
+        return given
+
+
+def _keep(scores: Floats, positions: Positions, places: Positions, found: npt.NDArray[Any]) -> None:
+    """Put more documents among the best of a query."""
+    all_scores = np.concatenate([scores, found.astype(np.float32)])
+    all_places = np.concatenate([positions, places])
+    order = np.lexsort((all_places, -all_scores))[: len(scores)]
+    scores[:], positions[:] = all_scores[order], all_places[order]
+
+
+def _told(version: int, lance: int, count: int, what: str, built: lance_index.Built | None) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    index = {} if built is None else {"index": built._asdict()}
+    return {"version": version, "documents": count, "time": now, "what": what, "lance": lance, **index}
+
+
+def _is_version(value: Any) -> bool:
+    kinds = {"version": int, "lance": int, "documents": int, "time": str, "what": str}
+    return isinstance(value, dict) and all(type(value.get(name)) is kind for name, kind in kinds.items())
+
+
+def _files(path: Path) -> dict[str, int]:
+    """The bytes of the table's files, by their names in its folder."""
+    return {name: size for name, size in sizes(path / f"{TABLE}.lance").items() if name.split("/")[0] in READ}
+
+
+def _check_files(path: Path, said: Any) -> None:
+    """Refuse files that are not as long as they were written, before LanceDB reads them.
+
+    One that is missing may have been of older versions; LanceDB says so where it needs it.
+
+    Raises:
+        ModelError: One is of another length.
+    """
+    if not isinstance(said, dict) or not all(type(size) is int for size in said.values()):
+        raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
+    for name, size in said.items():
+        file = path / f"{TABLE}.lance" / name
+        with contextlib.suppress(FileNotFoundError):
+            if (found := file.stat().st_size) != size:
+                raise ModelError(f"{file} has {found:,} bytes, not the {size:,} it was written with; build it anew")  # fmt: skip
+
+
+def _all(kind: pa.DataType) -> bool:
+    """An index of an earlier statim has the documents' columns as they are."""
+    del kind
+    return True
+
+
+def _check_process() -> None:
+    """Refuse a process that was forked from one that has used LanceDB, whose threads it lacks: it would die or hang.
+
+    Raises:
+        InputError: This is one.
+    """
+    if _process not in (None, os.getpid()):
+        raise InputError(
+            "LanceDB cannot be used in a process that was forked after LanceDB was used; start processes with spawn or forkserver "
+            "(multiprocessing.get_context('spawn')), or use the index only after the fork"
+        )
+
+
+def _database(path: Path) -> Any:
+    global _process
+    _check_process()
+    _process = os.getpid()
+    try:
+        import lancedb
+    except ImportError:
+        raise DependencyError('this index needs LanceDB, which is not installed; pip install "statim[stores]"') from None  # fmt: skip
+    return lancedb.connect(str(path))
+
+
+@contextlib.contextmanager
+def _errors(place: str) -> Iterator[None]:
+    """LanceDB's errors as one sentence."""
+    _check_process()
+    try:
+        yield
+    except (StatimError, KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _refusal(place, error) from None
+    except BaseException as error:  # a panic of Rust is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _refusal(place, error) from None
+
+
+def _refusal(place: str, error: BaseException) -> StatimError:
+    """What LanceDB met with: the operating system's refusal, whose number it tells in words, or else damaged files."""
+    said = " ".join(str(error).split())
+    number = re.search(r"\(os error (\d+)\)", said)
+    if number and int(number[1]) in REFUSED:
+        return StorageError(f"cannot read or write {place}: {REFUSALS[int(number[1])]}")
+    said = re.sub(r"lance error: |LanceError\(\w+\): ", "", said)
+    said, *_ = said.split(", /")  # less its source files' names
+    return ModelError(f"{place} is damaged: LanceDB says {said[:160]}; build the index anew")

@@ -1,0 +1,278 @@
+"""What every store of an index can do; one file per store.
+
+A document has a position, a number that no other document ever gets: a changed document moves to a new one. Vectors, words and texts
+are found by position, so one ranking can be made from them, whatever keeps them.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from statim.digests import files_in
+from statim.errors import DataError, InputError, ModelError
+from statim.files import hash_file, read_json
+from statim.model import StaticModel
+from statim.search.engines.protocol import Floats, Positions
+from statim.search.lexical.bm25 import BM25
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "statim-index"
+FORMAT_VERSION = 2
+MANIFEST = "index.json"
+HASH = re.compile("[0-9a-f]{64}")
+
+Mask = npt.NDArray[np.bool_]
+Block = tuple["pa.Table", Floats]  # n documents (id, text, other columns) and their vectors (n, d)
+
+
+class VectorSide(Protocol):
+    """Documents found by vectors; see Engine."""
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        """The k nearest documents of queries (m, d): scores and positions, (m, at most k); -inf and -1 for none."""
+
+    def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
+        """The cosines of given positions (m, c) with queries (m, d); 0 where a position is -1."""
+
+
+class WordSide(Protocol):
+    """Documents found by words; see BM25."""
+
+    def search(
+        self, queries: Sequence[str], k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        """The k best documents of m queries: scores and positions, (m, at most k); -inf and -1 for none."""
+
+    def score(self, queries: Sequence[str], positions: Positions) -> Floats:
+        """The scores of given positions (m, c); 0 where a position is -1."""
+
+
+class View(NamedTuple):
+    """The documents that a search may find."""
+
+    vectors: VectorSide
+    words: WordSide
+
+
+class Store(Protocol):
+    """The documents of an index, their vectors and words, and the model that made the vectors.
+
+    Attributes:
+        place: What messages call it.
+        manifest: What it says of itself: ``documents``, ``dimensions``, ``columns``, ``weight``, ``model_hash`` and more.
+        schema: The columns of the documents: ``id``, ``text`` and others.
+    """
+
+    place: str
+    manifest: Mapping[str, Any]
+    schema: "pa.Schema"
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+
+    def model(self) -> StaticModel:
+        """The model that made the vectors.
+
+        Raises:
+            ModelError: It is damaged, or not the one that made them.
+        """
+
+    def view(self, where: str | None) -> View:
+        """The documents that satisfy a condition (see filters/where.py), or all.
+
+        Raises:
+            InputError: It is no condition, or not about these columns.
+        """
+
+    def rows(self, positions: Positions) -> "list[dict[str, Any]]":
+        """The documents at c positions, in this order."""
+
+    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+        """Add documents, all or none of them.
+
+        Args:
+            blocks: Documents with the columns of ``schema``, and their vectors.
+            replace: Let them take the place of those that have the same id.
+
+        Raises:
+            DataError: An id stands twice; without ``replace``, also one that is there already.
+            StorageError: The disk is full, read-only, or not permitted.
+        """
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents by their ids, those that are there; gives how many that were."""
+
+    def matching(self, where: str) -> list[str]:
+        """The ids of the documents that satisfy a condition.
+
+        Raises:
+            InputError: It is no condition, or not about these columns.
+        """
+
+    def compact(self, keep: int) -> None:
+        """Tidy the files, and remove all but the last ``keep`` versions.
+
+        Raises:
+            InputError: It keeps no versions.
+        """
+
+    def info(self) -> dict[str, Any]:
+        """What it holds; JSON."""
+
+
+class Weighing(Protocol):
+    """What weighs the words of queries; see Words."""
+
+    def bm25(self, queries: Sequence[str], allowed: Mask | None = None) -> BM25:
+        """BM25 of the queries' words, which finds only positions that are ``allowed``."""
+
+
+class WordView:
+    """Words of documents, of which only some are found (see WordSide)."""
+
+    def __init__(self, words: Weighing, allowed: Mask | None) -> None:
+        self._words, self._allowed = words, allowed
+
+    def search(
+        self, queries: Sequence[str], k: int, *, threads: int | None = None
+    ) -> tuple[Floats, Positions]:
+        """The k best documents of m queries."""
+        return self._words.bm25(queries, self._allowed).search(queries, k, threads=threads)
+
+    def score(self, queries: Sequence[str], positions: Positions) -> Floats:
+        """The scores of given positions."""
+        return self._words.bm25(queries).score(queries, positions)
+
+
+def model_hash(folder: Path) -> str:
+    """A hash of what decides a model's vectors, hexadecimal."""
+    parts = [hash_file(folder / name) for name in ("model.safetensors", "tokenizer.json")]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def load_model(folder: Path, manifest: Mapping[str, Any], place: str) -> StaticModel:
+    """The model of an index, if it is the one that made the vectors.
+
+    Raises:
+        ModelError: It is damaged, was changed, or is of other dimensions.
+    """
+    model = StaticModel.load(folder)
+    if model.dim != manifest["dimensions"]:
+        raise ModelError(
+            f"{place}: the model has {model.dim} dimensions, the vectors {manifest['dimensions']}"
+        )
+    if model_hash(folder) != manifest["model_hash"]:
+        raise ModelError(
+            f"{place}: the model is not the one that made the vectors (its files were changed); put it back, or build the index anew"
+        )
+    return model
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of an index in a folder, its common fields checked.
+
+    Raises:
+        ModelError: There is no index at ``path``, or a newer version of statim made it.
+    """
+    if not (path / MANIFEST).is_file():
+        raise ModelError(
+            f"{path} is not an index (there is no {MANIFEST} in it); make one with `statim index build`"
+        )
+    return check_manifest(read_json(path / MANIFEST), path / MANIFEST)
+
+
+def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
+    """A manifest with the fields that all stores have.
+
+    Raises:
+        ModelError: It is damaged, or a newer version of statim made it.
+    """
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelError(f"{where} does not describe an index of statim")
+    version = manifest.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"{where} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
+        )
+    whole: dict[str, Any] = {"store": "folder", **manifest}
+    kinds = {
+        "format_version": int,
+        "store": str,
+        "documents": int,
+        "dimensions": int,
+        "columns": list,
+        "weight": float,
+    }
+    kinds |= {"model_hash": str}  # fmt: skip
+    wrong = [name for name, kind in kinds.items() if type(whole.get(name)) is not kind]
+    if wrong or whole["format_version"] < 1 or not 0 <= whole["weight"] <= 1:
+        raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index anew")
+    if not HASH.fullmatch(whole["model_hash"]):
+        raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index anew")
+    return whole
+
+
+def check_place(manifest: Mapping[str, Any], path: Path, files: Iterable[str]) -> None:
+    """Refuse a folder in which files are missing or have another size than they were written with.
+
+    Raises:
+        ModelError: One is not whole.
+    """
+    for name in files:
+        file, size = path / name, manifest["files"][name]
+        if not file.is_file():
+            raise ModelError(f"{file} is missing; the index is not whole, build it anew")
+        if file.stat().st_size != size:
+            raise ModelError(
+                f"{file} has {file.stat().st_size:,} bytes, not the {size:,} it was written with; build it anew"
+            )
+
+
+def origin(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of who made the vectors of the documents: the model, the caller, or a teacher (document_encoder.py)."""
+    names = ("vectors", "documents_by", "documents_hash")
+    return {"vectors": "model"} | {name: about[name] for name in names if name in about}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """The bytes of every file in a folder, by its name in there.
+
+    Raises:
+        ModelError: There is a symbolic link.
+    """
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_in(folder)}
+
+
+def check_new(given: Sequence[str], there: Iterable[str]) -> None:
+    """Refuse ids that are taken.
+
+    Raises:
+        DataError: One is; the message names it.
+    """
+    taken = set(there)
+    found = next((name for name in given if name in taken), None)
+    if found is not None:
+        raise DataError(
+            f"the id {found[:80]!r} is in the index already; leave it out, or let it be replaced (statim index update)"
+        )
+
+
+def check_width(vectors: Floats, dim: int, place: str) -> None:
+    """Refuse vectors of other dimensions than an index has.
+
+    Raises:
+        InputError: They are.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise InputError(
+            f"the vectors have the shape {vectors.shape}; {place} holds vectors of {dim} dimensions"
+        )
