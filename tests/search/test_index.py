@@ -244,7 +244,7 @@ def test_what_a_dead_process_leaves_does_not_load(model, texts, tmp_path):
     script = (
         "import os, sys\n"
         "from statim import StaticModel\n"
-        "from statim.search import folder\n"
+        "from statim.search.stores import folder\n"
         "from statim.search.index import Index\n"
         "folder.write_json = lambda *_: os._exit(9)\n"
         "model = StaticModel.load(sys.argv[1])\n"

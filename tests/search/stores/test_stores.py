@@ -238,7 +238,8 @@ def test_given_vectors(place, model):
 KILLED = """
 import os, sys
 from statim import Index
-from statim.search import folder, lance, postgres, words
+from statim.search.lexical import incremental_bm25 as words
+from statim.search.stores import folder, lance, postgres
 place, table, module, name = sys.argv[1:]
 def die(*_, **__):
     os.kill(os.getpid(), 9)
