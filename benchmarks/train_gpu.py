@@ -328,11 +328,12 @@ def breakdown(
 
 def variants(data: TrainingSet, start: SparseAdam, recipe: Recipe, device: torch.device) -> None:
     """Other sizes of the kernels' parts."""
-    from statim.kernels import gpu_contrast, gpu_rows
+    from statim.kernels.gpu import contrast
+    from statim.kernels.gpu import rows as gpu_rows
 
     found = RESULT["variants"] = {}
     for module, name, values in (
-        (gpu_rows, "TOGETHER", (4, 16)), (gpu_rows, "WIDTH", (512,)), (gpu_contrast, "ROWS", (128,)), (gpu_contrast, "WARPS", (4,)),
+        (gpu_rows, "TOGETHER", (4, 16)), (gpu_rows, "WIDTH", (512,)), (contrast, "ROWS", (128,)), (contrast, "WARPS", (4,)),
     ):  # fmt: skip
         usual = getattr(module, name)
         for value in values:

@@ -19,7 +19,8 @@ backend = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, un
 backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 vectors = StaticModel(np.eye(3, dtype=np.float32), backend).encode(["a b"] * 300)
 assert np.allclose(vectors, [[0.5**0.5, 0.5**0.5, 0]])
-from statim.kernels import pieces, pool
+from statim.kernels.pooling import pool
+from statim.kernels.text import pieces
 compiled = [pool._pool_float, pieces.look_up]
 print(sum(sum(function.stats.cache_misses.values()) for function in compiled), statim.__file__)
 """.replace("from statim import StaticModel", "import statim\nfrom statim import StaticModel")
@@ -27,10 +28,12 @@ print(sum(sum(function.stats.cache_misses.values()) for function in compiled), s
 
 @pytest.fixture
 def site(tmp_path):
-    """A copy of the package whose folder of compiled code cannot be written to: a file stands in its place."""
+    """A copy of the package whose folders of compiled code cannot be written to: a file is in the place of each."""
     source = Path(statim.__file__).parent
     shutil.copytree(source, tmp_path / "site" / "statim", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "site" / "statim" / "kernels" / "__pycache__").write_bytes(b"")
+    kernels = tmp_path / "site" / "statim" / "kernels"
+    for folder in [kernels, *filter(Path.is_dir, kernels.iterdir())]:
+        (folder / "__pycache__").write_bytes(b"")
     return tmp_path / "site"
 
 
@@ -69,7 +72,7 @@ def test_a_package_that_cannot_be_written_to(site, tmp_path):
 
 def jitted():
     """Every function of the kernels that numba compiles: its text and its decorator."""
-    for path in (Path(statim.__file__).parent / "kernels").glob("*.py"):
+    for path in (Path(statim.__file__).parent / "kernels").rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
                 for decorator in map(ast.unparse, node.decorator_list):

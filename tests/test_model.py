@@ -19,8 +19,8 @@ from tokenizers import models
 
 from statim import Settings, StaticModel
 from statim.errors import InputError, ModelError
-from statim.kernels.few import pool_few
-from statim.kernels.pool import pool
+from statim.kernels.pooling.pool import pool
+from statim.kernels.pooling.pool_numpy import pool_few
 from statim.model import CHUNK, FEW
 from statim.quantize import quantize_table, widen_table
 from statim.tokenizer import Tokenizer

@@ -1,7 +1,7 @@
 """Where a text may be cut without changing its tokens.
 
 Tokenizers of the usual kinds work on words: no id depends on what lies beyond a space. Then a text's ids are those of its
-pieces, one after the other, cut before each single space that stands between two plain characters (kernels.pieces). Some can be cut within
+pieces, one after the other, cut before each single space that stands between two plain characters (kernels.text.pieces). Some can be cut within
 words too, where punctuation follows letters or digits. This file reads a tokenizer's description and says of what kind it is;
 what it does not know is never cut.
 """

@@ -23,12 +23,12 @@ class Identities:
         """The numbers of n keys.
 
         Args:
-            keys: (n, 2) uint64, such as ``kernels.identity.fingerprints`` gives.
+            keys: (n, 2) uint64, such as ``kernels.text.identity.fingerprints`` gives.
 
         Returns:
             (n,) the numbers; and (m,) ascending, where in ``keys`` each of the m new ones stands first.
         """
-        from statim.kernels import identity as kernel
+        from statim.kernels.text import identity as kernel
 
         while 3 * (self._count + len(keys)) > 2 * len(self._places):
             larger = _table(2 * len(self._places))

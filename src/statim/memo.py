@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.boundaries import Boundaries
-from statim.kernels import pieces
+from statim.kernels.text import pieces
 from statim.tokens import Tokens
 
 ENTRIES = 1 << 18  # pieces; more than most corpora repeat
@@ -27,7 +27,7 @@ Offsets = npt.NDArray[np.int64]
 
 
 class Table(NamedTuple):
-    """A hash table from pieces to their ids; see kernels.pieces. Memory is taken as it is used."""
+    """A hash table from pieces to their ids; see kernels.text.pieces. Memory is taken as it is used."""
 
     slots: npt.NDArray[np.int32]
     entries: npt.NDArray[np.uint64]

@@ -15,7 +15,7 @@ from statim import formats
 from statim import threads as pool
 from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
-from statim.kernels.few import pool_few
+from statim.kernels.pooling.pool_numpy import pool_few
 from statim.progress import Progress
 from statim.quantize import (
     VECTORS,
@@ -266,7 +266,7 @@ class StaticModel:
         table, scales = self._parts.table, self._parts.scales
         tokens.check(len(table))
         if compiled:
-            from statim.kernels.pool import pool as function
+            from statim.kernels.pooling.pool import pool as function
         else:
             function = pool_few
         dropped = -1 if self._parts.dropped is None else self._parts.dropped

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 import statim
 from statim.errors import DataError, InputError
-from statim.kernels import near
+from statim.kernels.search import neighbors
 from statim.model import StaticModel
 from statim.tasks import items as items_module
 from statim.tasks import join
@@ -132,7 +132,7 @@ def arrays(graph):
     first = np.array([a for a, _ in edges], np.int32)
     second = np.array([b for _, b in edges], np.int32)
     scores = np.array(list(edges.values()), np.float32)
-    offsets, places = near.neighbours(first, second, n)
+    offsets, places = neighbors.neighbours(first, second, n)
     return n, first, second, scores, offsets, places
 
 
@@ -141,7 +141,7 @@ def arrays(graph):
 def test_stars_have_no_two_close_centres_and_members_close_to_theirs(graph):
     n, first, second, scores, offsets, places = arrays(graph)
     centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
-    near.stars(first, second, scores, offsets, places, centres, closest)
+    neighbors.stars(first, second, scores, offsets, places, centres, closest)
     edges = {frozenset(pair): score for pair, score in graph[1].items()}
     heads: list[int] = []
     for v in range(n):  # the first that no earlier centre is close to
@@ -159,7 +159,7 @@ def test_stars_have_no_two_close_centres_and_members_close_to_theirs(graph):
 def test_components_are_those_of_scipy(graph):
     n, first, second, *_ = arrays(graph)
     centres = np.arange(n, dtype=np.int32)
-    near.components(first, second, centres)
+    neighbors.components(first, second, centres)
     matrix = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(n, n))
     _, labels = connected_components(matrix, directed=False)
     assert all(centres[v] == np.flatnonzero(labels == labels[v])[0] for v in range(n))
@@ -174,7 +174,7 @@ def test_communities_take_the_most_texts_that_are_free(graph, least, weights):
         np.full(n, -np.inf, np.float32),
         np.array(weights[:n]),
     )
-    near.communities(first, second, scores, offsets, places, weights, least, centres, closest)
+    neighbors.communities(first, second, scores, offsets, places, weights, least, centres, closest)
     around = [{v} | {b for a, b in graph[1] if a == v} | {a for a, b in graph[1] if b == v} for v in range(n)]
 
     def texts(items):

@@ -14,7 +14,7 @@ from statim import growing
 from statim.data.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.identity import Identities
-from statim.kernels.identity import fingerprints
+from statim.kernels.text.identity import fingerprints
 from statim.tokenizer import Tokenizer
 from statim.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet

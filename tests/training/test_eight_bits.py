@@ -5,8 +5,8 @@ import pytest
 from problems import random_problem
 
 from statim.kernels.floats import FAST_BFLOAT16
-from statim.kernels.quads import FAST_BYTES
-from statim.kernels.scores import corrections, depths, multiply, pack, quantise
+from statim.kernels.int8_dot import FAST_BYTES
+from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
 from statim.training import contrastive as module
 from statim.training.contrastive import contrastive
 

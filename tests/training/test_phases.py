@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from statim import threads as pool
-from statim.kernels.waiting import all_done, done, take
+from statim.kernels.atomics import all_done, done, take
 from statim.training import phases
 
 

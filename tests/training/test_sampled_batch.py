@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import autograd, random_problem
 
-from statim.kernels.quads import FAST_BYTES
+from statim.kernels.int8_dot import FAST_BYTES
 from statim.training import contrastive as module
 from statim.training import sampled as compiled
 from statim.training.batches import rounding_key

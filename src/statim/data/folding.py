@@ -20,7 +20,7 @@ def numbered(*columns: pa.LargeStringArray) -> list[npt.NDArray[np.int64]]:
     Returns:
         An array for each of the columns.
     """
-    from statim.kernels.identity import fingerprints, squeezed
+    from statim.kernels.text.identity import fingerprints, squeezed
 
     identities, found = Identities(), []
     for texts in columns:

@@ -54,7 +54,7 @@ def near_duplicates(
     Returns:
         The matches; a text that stands on both sides matches itself.
     """
-    from statim.kernels import text as kernel
+    from statim.kernels.text import shingles as kernel
 
     members, ends = kernel.sets(*_buffers(queries), kernel.folding())
     order = np.argsort(members, kind="stable")

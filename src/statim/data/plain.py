@@ -58,7 +58,7 @@ def read_plain(sources: Any, *, text: str | None = None) -> PlainTexts:
     """
     if isinstance(sources, PlainTexts):
         return sources
-    from statim.kernels.identity import fingerprints
+    from statim.kernels.text.identity import fingerprints
 
     found, seen, taken, empty, rows = TextColumn(), Identities(), [], 0, 0
     for _, source in sets.named(sources):

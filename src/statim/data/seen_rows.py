@@ -44,7 +44,7 @@ class SeenRows:
 
 def _keys(arrays: list[pa.LargeStringArray]) -> npt.NDArray[np.uint64]:
     """(n, 2) hashes of rows; a missing text adds nothing."""
-    from statim.kernels.identity import fingerprints
+    from statim.kernels.text.identity import fingerprints
 
     keys = np.zeros((len(arrays[0]), 2), np.uint64)
     for place, array in enumerate(arrays):

@@ -122,7 +122,7 @@ class TextHash:
 
     def update(self, texts: pa.LargeStringArray) -> None:
         """Append texts."""
-        from statim.kernels.identity import fingerprints
+        from statim.kernels.text.identity import fingerprints
 
         self._hash.update(fingerprints(*buffers(texts)))  # hashed twice: the first is many times as fast
 

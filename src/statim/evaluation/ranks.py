@@ -48,7 +48,7 @@ def ranks_by_vectors(
     Raises:
         InputError: The dimensions differ.
     """
-    from statim.kernels.ranks import products
+    from statim.kernels.search.ranks import products
 
     asked, given = _unit(matrix(queries, "the queries")), _unit(matrix(documents, "the documents' vectors"))
     if asked.shape[1] != given.shape[1]:
@@ -88,7 +88,7 @@ def _unit(vectors: Floats) -> Floats:
 
 def _count(queries: Floats, documents: Floats, rows: Positions, scores: Floats, counts: Positions) -> None:
     """Add to ``counts`` how many documents score at least ``scores`` with their queries, or NaN."""
-    from statim.kernels.ranks import count_at_or_above
+    from statim.kernels.search.ranks import count_at_or_above
 
     # Eight standard deviations of the rounding of a float32 sum of d terms; vectors have length 1
     margins = np.full(len(queries), 8 * np.sqrt(documents.shape[1]) * 2.0**-24)

@@ -277,7 +277,7 @@ def _communities(
     threads: int | None,
     progress: bool,
 ) -> tuple[Longs, Floats]:
-    from statim.kernels import near
+    from statim.kernels.search import neighbors
 
     part, chosen, sample = items, np.arange(len(items)), None
     if large(items, None):
@@ -297,7 +297,9 @@ def _communities(
     n = len(part)
     centres, closest = np.full(n, -1, np.int32), np.full(n, -np.inf, np.float32)
     least = max(2, round(min_size * int(own.sum()) / max(1, int(weights.sum()))))
-    near.communities(*found, *near.neighbours(found.left, found.right, n), own, least, centres, closest)
+    neighbors.communities(
+        *found, *neighbors.neighbours(found.left, found.right, n), own, least, centres, closest
+    )
     labels = np.full(len(items), -1, np.int64)
     labels[chosen] = np.where(centres >= 0, chosen[np.maximum(centres, 0)], -1)
     there = labels >= 0
@@ -329,7 +331,7 @@ def _joined_by_the_rest(
         return labels, np.zeros(len(items), np.float32)
     members = chosen[labels[chosen] >= 0]
     if given is None:
-        from statim.kernels.near import add_rows
+        from statim.kernels.search.neighbors import add_rows
 
         sums, counts = np.zeros((count, items.vectors.shape[1])), np.zeros(count, np.int64)
         add_rows(items.vectors[members], labels[members].astype(np.int32), sums, counts)
@@ -352,7 +354,7 @@ def _joined_by_the_rest(
 
 def _with_centres(items: Items, centres: Floats, labels: Any) -> Floats:
     """Each item's cosine with the centre of its label; 0 for label -1."""
-    from statim.kernels.near import cosines
+    from statim.kernels.search.neighbors import cosines
 
     there = np.flatnonzero(labels >= 0).astype(np.int32)
     found, scores = np.empty(len(there), np.float32), np.zeros(len(items), np.float32)

@@ -75,7 +75,7 @@ def _stars(pairs: Pairs, rows: Ints) -> tuple[Ints, Pairs]:
         pairs: All close pairs of these items, each from both ends.
         rows: The items, ascending.
     """
-    from statim.kernels import near
+    from statim.kernels.search import neighbors as near
 
     once = pairs.take(pairs.left < pairs.right)
     first, second = (np.searchsorted(rows, side).astype(np.int32) for side in (once.left, once.right))

@@ -372,21 +372,21 @@ def _threshold(given: Any) -> float:
 
 
 def _grouped(items: Items, pairs: Pairs, linked: bool) -> tuple[Longs, Floats]:
-    from statim.kernels import near
+    from statim.kernels.search import neighbors
 
     n = len(items)
     centres = np.arange(n, dtype=np.int32) if linked else np.full(n, -1, np.int32)
     if linked:
-        near.components(pairs.left, pairs.right, centres)
+        neighbors.components(pairs.left, pairs.right, centres)
     else:
-        offsets, places = near.neighbours(pairs.left, pairs.right, n)
-        near.stars(
+        offsets, places = neighbors.neighbours(pairs.left, pairs.right, n)
+        neighbors.stars(
             pairs.left, pairs.right, pairs.scores, offsets, places, centres, np.full(n, -np.inf, np.float32)
         )  # fmt: skip
     scores = np.ones(n, np.float32)
     moved = np.flatnonzero(centres != np.arange(n)).astype(np.int32)
     found = np.empty(len(moved), np.float32)
-    near.cosines(items.vectors, items.vectors, moved, centres[moved], found)
+    neighbors.cosines(items.vectors, items.vectors, moved, centres[moved], found)
     scores[moved] = found
     heads = items.first[centres[items.items_of]]
     alone = np.flatnonzero(items.blank)

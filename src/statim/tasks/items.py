@@ -163,7 +163,7 @@ class _Reading:
 
     def new_texts(self, block: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Longs]:
         """Take a block of rows; gives the texts that have not been seen before, and their places in it."""
-        from statim.kernels.identity import fingerprints
+        from statim.kernels.text.identity import fingerprints
 
         ids, places = self._text_ids(fingerprints(*buffers(block)))
         fresh = block.take(pa.array(places))
@@ -173,7 +173,7 @@ class _Reading:
 
     def add(self, vectors: npt.NDArray[Any], rows: Longs) -> None:
         """Take the vectors of new texts, which stand in these rows."""
-        from statim.kernels.identity import fingerprints
+        from statim.kernels.text.identity import fingerprints
 
         given = matrix(vectors, self._name)
         finite = np.isfinite(given).all(axis=1)

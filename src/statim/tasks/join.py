@@ -213,7 +213,7 @@ def near_pairs(
         documents: Likewise, (b, d).
         threshold: The least cosine.
     """
-    from statim.kernels.near import above, cosines
+    from statim.kernels.search.neighbors import above, cosines
 
     block = product(queries, documents)
     rough = threshold - (ROUNDING if block.dtype == np.int16 else 1e-5)
@@ -310,7 +310,7 @@ def _cells(
 
 def _margin(sample: Sample, threshold: float, centres: Floats, threads: int | None) -> float:
     """How far beside its own cell a vector must look, so that FOUND of the sample's pairs are found."""
-    from statim.kernels.near import cosines
+    from statim.kernels.search.neighbors import cosines
 
     pairs, left = sample.pairs, sample.left
     right = left if sample.right is None else sample.right

@@ -49,7 +49,7 @@ def giants(items: Items, pairs: Pairs, representatives: Longs, scores: Floats) -
 
 def _weakest(pairs: Pairs) -> tuple[int, int, float]:
     """The last pair that joins anything, where the closest pairs come first: left, right, score."""
-    from statim.kernels.near import components
+    from statim.kernels.search.neighbors import components
 
     members, places = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
     order = np.argsort(-pairs.scores, kind="stable")

@@ -25,7 +25,7 @@ def heads(vectors: Floats, *, threads: int | None = None) -> Longs:
     Returns:
         (n,) int64.
     """
-    from statim.kernels.near import along, leaders
+    from statim.kernels.search.neighbors import along, leaders
 
     directions = np.random.default_rng(0).standard_normal((2, vectors.shape[1])).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True) * (1 + 1e-6)  # no longer than 1

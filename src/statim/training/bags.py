@@ -22,11 +22,11 @@ from statim.data.text_column import buffers
 from statim.errors import ModelError
 from statim.growing import Growing, release
 from statim.identity import Identities
-from statim.kernels.bags import bag_keys
-from statim.kernels.batch import known_texts
-from statim.kernels.dropout import drop
-from statim.kernels.identity import fingerprints
-from statim.kernels.rows import bag, pool_bags
+from statim.kernels.text.identity import fingerprints
+from statim.kernels.training.bag_hashes import bag_keys
+from statim.kernels.training.batch import known_texts
+from statim.kernels.training.dropout import drop
+from statim.kernels.training.rows import bag, pool_bags
 from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
 from statim.tokenizer import CHUNK, FEW, Tokenizer

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.kernels.batch import assemble
+from statim.kernels.training.batch import assemble
 from statim.training.bags import TrainingSet
 from statim.training.contrastive import Targets
 from statim.training.recipe import Recipe

@@ -27,7 +27,9 @@ import numpy.typing as npt
 import torch
 
 from statim import threads as pool
-from statim.kernels.contrast import (
+from statim.kernels.floats import FAST_BFLOAT16
+from statim.kernels.int8_dot import FAST_BYTES
+from statim.kernels.training.contrast import (
     FIXED,
     add,
     buffer_shape,
@@ -38,10 +40,8 @@ from statim.kernels.contrast import (
     tile_to_gradient,
     tile_to_totals,
 )
-from statim.kernels.floats import FAST_BFLOAT16
-from statim.kernels.quads import FAST_BYTES
-from statim.kernels.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
-from statim.kernels.scores import corrections, depths, multiply, pack, quantise
+from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
+from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
 from statim.training import phases
 from statim.training.phases import Phase
 from statim.training.sampled import MOST as BY_THREADS
@@ -136,9 +136,9 @@ def contrastive(
         margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown positives: no
             negatives of that anchor. By default there is no such limit.
         precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
-            levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.scores``.
+            levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.training.scores``.
         least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
-            right in the mean (see ``kernels.sampled``); the loss is exact. 0 rounds none.
+            right in the mean (see ``kernels.training.sampled``); the loss is exact. 0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
         tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.

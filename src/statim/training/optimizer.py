@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import InputError
-from statim.kernels.rows import catch_up, read, sort_by_row, update
-from statim.kernels.waiting import Numbers
+from statim.kernels.atomics import Numbers
+from statim.kernels.training.rows import catch_up, read, sort_by_row, update
 from statim.training import phases
 from statim.training.bags import Bags
 from statim.training.recipe import check_decay
@@ -56,7 +56,7 @@ class SparseAdam:
     """A table under training, and its moments.
 
     Rows are updated when they occur; before a row is read, it is moved to where dense Adam's decaying momentum would have
-    brought it since (in closed form, see kernels.rows.catch_up).
+    brought it since (in closed form, see kernels.training.rows.catch_up).
 
     Attributes:
         table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of now.
@@ -109,7 +109,7 @@ class SparseAdam:
         self._plans, self._planned = [Workspace() for _ in range(PLANS + 1)], 0
 
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.rows.catch_up``.
+        """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.training.rows.catch_up``.
 
         drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays small, since r
         divided by what a step leaves of a row is less than 1.

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.contrast import inverse_norms, remove_radial
-from statim.kernels.pairs import pair_cosines, pull_pairs
+from statim.kernels.training.contrast import inverse_norms, remove_radial
+from statim.kernels.training.pairs import pair_cosines, pull_pairs
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.waiting import SPACING, SPINS, Numbers, add, all_done, done, take, wait_for
+from statim.kernels.atomics import SPACING, SPINS, Numbers, add, all_done, done, take, wait_for
 
 Phase = tuple[int, Callable[[int], object]]  # how many parts, and what does one
 
@@ -50,7 +50,7 @@ def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None
 
     Args:
         go: What each does: of every phase, it takes parts while there are any, and waits until all are done, with the functions of
-            ``kernels.waiting`` and the numbers that it is given.
+            ``kernels.atomics`` and the numbers that it is given.
         phases: How many.
         threads: Threads to use, this one included. Errors are raised as by ``run``.
     """

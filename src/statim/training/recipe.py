@@ -87,7 +87,7 @@ class Recipe:
         length_power: The table's rows end with their lengths to this power: below 1 long rows, which are those of rare words, count
             less beside others in a text's mean; 1 leaves them as they are.
         least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
-            right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/sampled.py.
+            right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/training/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 

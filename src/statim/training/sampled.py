@@ -1,4 +1,4 @@
-"""The contrastive loss and its sampled gradient, scores in 8 bits, by threads that need no interpreter: see ``kernels.sampled_batch``."""
+"""The contrastive loss and its sampled gradient, scores in 8 bits, by threads that need no interpreter: see ``kernels.training.sampled_batch``."""
 
 import math
 
@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.contrast import FIXED, buffer_shape
-from statim.kernels.sampled_batch import APART, PHASES, gradient
-from statim.kernels.scores import PANEL, ROWS, depths
-from statim.kernels.waiting import Numbers
+from statim.kernels.atomics import Numbers
+from statim.kernels.training.contrast import FIXED, buffer_shape
+from statim.kernels.training.sampled_batch import APART, PHASES, gradient
+from statim.kernels.training.scores import PANEL, ROWS, depths
 from statim.training import phases
 from statim.training.workspace import Workspace
 

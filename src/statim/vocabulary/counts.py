@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from statim import growing
-from statim.kernels import counting
+from statim.kernels.text import counting
 from statim.tokenizer import Tokenizer
 from statim.vocabulary.spelling import Spelling
 

@@ -11,7 +11,7 @@ from tokenizers import decoders
 
 from statim.boundaries import boundaries, steps
 from statim.errors import InputError
-from statim.kernels.counting import STARTS, WORDY
+from statim.kernels.text.counting import STARTS, WORDY
 from statim.tokenizer import Tokenizer
 
 
@@ -28,7 +28,7 @@ class Spelling:
         tokenizer: The tokenizer.
         tokens: (V,) each id's token.
         description: The contents of its ``tokenizer.json``.
-        flags: (V,) uint8 for each id, WORDY and STARTS of kernels.counting.
+        flags: (V,) uint8 for each id, WORDY and STARTS of kernels.text.counting.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

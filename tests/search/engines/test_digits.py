@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from statim.kernels import digits as kernel
-from statim.kernels import quads
+from statim.kernels import int8_dot
+from statim.kernels import int16_dot as kernel
 from statim.search.engines import exact
 from statim.search.engines.exact import Exact
 from statim.search.engines.stored_vectors import Rows, one_pass
@@ -70,7 +70,7 @@ def test_any_shape_and_size(d, n, seed, size):
 
 def test_without_the_instruction(monkeypatch):
     """It is right on processors that lack it, where it is slow and one_pass does not take it."""
-    monkeypatch.setattr(quads, "FAST_BYTES", False)
+    monkeypatch.setattr(int8_dot, "FAST_BYTES", False)
     made = njit(kernel.products.py_func)  # compiled anew
     random = np.random.default_rng(0)
     rows, query = random.integers(-128, 128, (9, 100), dtype=np.int8), random.standard_normal((1, 100))
@@ -87,7 +87,7 @@ def test_without_the_instruction(monkeypatch):
 @pytest.mark.parametrize("d", [63, 64, 150])
 def test_one_pass_keeps_the_best(n, d, fast, monkeypatch):
     """With and without products of bytes, on one thread and more; what is left out exceeds nothing."""
-    monkeypatch.setattr(quads, "FAST_BYTES", fast)
+    monkeypatch.setattr(int8_dot, "FAST_BYTES", fast)
     random = np.random.default_rng(n)
     data, scales = (
         random.integers(-128, 128, (n, d), dtype=np.int8),
@@ -132,12 +132,12 @@ def test_search_is_brute_force_over_what_is_stored(d, n, m, k, seed):
     expected = np.argsort(-truth, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(truth, expected, axis=1)
     expected[best == -np.inf] = -1
-    kept = exact.NARROW_PASS, quads.FAST_BYTES
+    kept = exact.NARROW_PASS, int8_dot.FAST_BYTES
     try:
         exact.NARROW_PASS = 0
-        for quads.FAST_BYTES in (True, False):
+        for int8_dot.FAST_BYTES in (True, False):
             scores, positions = engine.search(queries, k)
             np.testing.assert_array_equal(positions, expected)
             np.testing.assert_array_equal(scores, best)
     finally:
-        exact.NARROW_PASS, quads.FAST_BYTES = kept
+        exact.NARROW_PASS, int8_dot.FAST_BYTES = kept

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from statim.kernels import bytes as kernel
-from statim.kernels import quads
+from statim.kernels import int8_dot
+from statim.kernels.search import bytes as kernel
 from statim.search.engines import exact, ivf, screen
 from statim.search.engines.exact import top_k
 from statim.search.engines.screen import Kept, Panels, Rounded, Screen
@@ -59,7 +59,7 @@ def test_what_is_kept_is_the_best_by_whole_numbers(m, n, d, least, seed):
 
 def test_without_the_instruction(monkeypatch):
     """A tile is right on processors that lack it."""
-    monkeypatch.setattr(quads, "FAST_BYTES", False)
+    monkeypatch.setattr(int8_dot, "FAST_BYTES", False)
     tile = kernel._tile_of(kernel.ROWS, 1)
 
     @njit
@@ -70,7 +70,7 @@ def test_without_the_instruction(monkeypatch):
     rows, asked = (random.integers(-127, 128, (n, 20)).astype(np.int8) for n in (kernel.PANEL, kernel.ROWS))
     panels, out = np.empty(rows.size, np.uint8), np.zeros((kernel.ROWS, kernel.WIDE), np.float32)
     kernel.to_panels(rows, np.arange(len(rows), dtype=np.int32), panels)
-    begins = -quads.SHIFT * asked.sum(axis=1, dtype=np.int32)
+    begins = -int8_dot.SHIFT * asked.sum(axis=1, dtype=np.int32)
     which = np.random.default_rng(1).permutation(len(asked)).astype(np.int32)
     scales = np.ones(len(rows), np.float32)
     floors, hits = np.linspace(-1e5, 1e5, len(asked)).astype(np.float32), np.zeros(len(asked), np.uint64)
@@ -94,7 +94,7 @@ def test_rounding_and_what_it_loses():
     np.testing.assert_allclose(rounded.lost, np.linalg.norm(some - back, axis=1), rtol=1e-9)
     long = np.linalg.norm(some[6:], axis=1)
     assert (rounded.lost[6:] < 0.02 * long).all()
-    np.testing.assert_array_equal(rounded.begins, -quads.SHIFT * rounded.rows.astype(np.int64).sum(axis=1))
+    np.testing.assert_array_equal(rounded.begins, -int8_dot.SHIFT * rounded.rows.astype(np.int64).sum(axis=1))
 
 
 @pytest.mark.parametrize("kind", ["plain", "clustered", "copies", "uneven"])
@@ -181,7 +181,7 @@ def test_narrowing_goes_by_whole_numbers(width):
     random = np.random.default_rng(width)
     queries, rows = (random.integers(-127, 128, (n, width)).astype(np.int8) for n in (3, 40))
     queries[2], rows[5], rows[6] = 127, 127, -127
-    scales, begins = np.ones(40, np.float32), -quads.SHIFT * rows.sum(axis=1, dtype=np.int32)
+    scales, begins = np.ones(40, np.float32), -int8_dot.SHIFT * rows.sum(axis=1, dtype=np.int32)
     names, counts = (
         np.array([random.permutation(40) for _ in range(3)], np.int32),
         np.array([40, 0, 7], np.int32),

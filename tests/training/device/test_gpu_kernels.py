@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from statim.training.device import loss, rows, tiles
+from statim.training.device import loss, tiles
 from statim.training.device.fit import fit
 from statim.training.device.optimizer import DeviceAdam
 
@@ -48,7 +48,7 @@ def arguments(problem, tensors, levels=(3, 40, 150), masked=True):
 @pytest.mark.parametrize("limited", [False, True])
 @pytest.mark.parametrize(("both", "masked"), [(False, True), (True, True), (True, False)])
 def test_tiles(problem, tensors, both, masked, limited):
-    from statim.kernels import gpu_contrast
+    from statim.kernels.gpu import contrast
 
     given = arguments(problem, tensors, masked=masked)
     pulls, backward = [0.3, 0.1, 0.2], None
@@ -56,12 +56,12 @@ def test_tiles(problem, tensors, both, masked, limited):
     tops, sums, aims = tiles.column_statistics(*given, limits)
     if both:
         for found, expected in zip(
-            gpu_contrast.column_statistics(*given, limits), (tops, sums, aims), strict=True
+            contrast.column_statistics(*given, limits), (tops, sums, aims), strict=True
         ):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
         backward = tops, 0.1 / (1 + sums), -0.1 / (1 + aims.exp())
     value, h, row_sums, column_sums = tiles.coefficients(*given, pulls, backward, limits)
-    found = gpu_contrast.coefficients(*given, pulls, backward, limits)
+    found = contrast.coefficients(*given, pulls, backward, limits)
     torch.testing.assert_close(found[0], value, rtol=1e-5, atol=0)
     torch.testing.assert_close(found[2], row_sums, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[3], column_sums, rtol=1e-4, atol=1e-5)
@@ -71,7 +71,7 @@ def test_tiles(problem, tensors, both, masked, limited):
     a, p, levels = given[0], given[1], given[6]
     gradients = [[torch.ones(part.shape, device=DEVICE) for part in (a, p)] for _ in range(2)]
     tiles.add_gradients(h, a, p, levels, *gradients[0])
-    gpu_contrast.add_gradients(torch.stack(h), a, p, levels, *gradients[1])
+    contrast.add_gradients(torch.stack(h), a, p, levels, *gradients[1])
     for expected, got in zip(*gradients, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -79,18 +79,18 @@ def test_tiles(problem, tensors, both, masked, limited):
 @here
 @pytest.mark.filterwarnings("ignore:All-NaN slice")  # of the interpreter
 def test_a_nan_stays_one(problem, tensors):
-    from statim.kernels import gpu_contrast
+    from statim.kernels.gpu import contrast
 
     given = list(arguments(problem, tensors))
     given[0][7, 100] = float("nan")
-    value, *_ = gpu_contrast.coefficients(*given, [1.0, 1.0, 1.0], None)
+    value, *_ = contrast.coefficients(*given, [1.0, 1.0, 1.0], None)
     assert value.isnan()
 
 
 @here
 @pytest.mark.parametrize("d", [24, 1030])
 def test_rows(d):
-    from statim.kernels import gpu_rows
+    from statim.kernels.gpu import rows
 
     rng = np.random.default_rng(0)
     V, U, m, step = 90, 50, 30, 9
@@ -108,7 +108,7 @@ def test_rows(d):
     parts = [u for u, _ in extra], [s for _, s in extra], [U - 2, U - 1], [0, 1], [1, 10]
     gradients = torch.tensor(rng.standard_normal((m, d)), dtype=torch.float32)
     results = []
-    for functions in (rows, gpu_rows):
+    for functions in (rows, rows):
         state = [part.clone().to(DEVICE) for part in (table, first, second, last)]
         move = lambda part: part.to(DEVICE)  # noqa: E731
         brought = functions.bring(*state, move(occur), step, move(drift), move(powers), 1e-12, torch.float32)

@@ -407,7 +407,7 @@ def _screened(
     which: Positions,
 ) -> Positions:
     """Search the queries at ``which`` by products of bytes first; gives those whose result is not certain."""
-    from statim.kernels.top_k import settle
+    from statim.kernels.search.top_k import settle
 
     sure, size = np.zeros(len(which), np.bool_), max(1, min(QUERIES, -(-len(which) // workers)))
 
@@ -460,7 +460,7 @@ def _blocked(
     sure: npt.NDArray[np.bool_],
 ) -> None:
     """Search one block of queries, compiled. BLAS has threads of its own; the rest is shared among ours by query."""
-    from statim.kernels.top_k import keep, settle
+    from statim.kernels.search.top_k import keep, settle
 
     count, n = len(queries), len(documents)
     spare = min(n, scores.shape[1] + multiply.spare + scores.shape[1] // 8)
@@ -519,7 +519,7 @@ def settled(
         for i, query in enumerate(queries):
             _order(query, documents, np.sort(kept[i][kept[i] >= 0]), scores[i], positions[i])
         return scores, positions
-    from statim.kernels.top_k import settle
+    from statim.kernels.search.top_k import settle
 
     rough = np.zeros((len(queries), 1), np.float32)
     margins, sure = np.zeros(len(queries)), np.empty(len(queries), np.bool_)  # mean nothing here

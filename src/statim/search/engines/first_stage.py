@@ -129,7 +129,7 @@ class Bits:
 
     def propose(self, queries: Floats, count: int, threads: int) -> Positions:
         """See First."""
-        from statim.kernels.scan import scan
+        from statim.kernels.search.scan import scan
 
         rows, lengths = self._joined()
         asked, long = self._bits(queries)

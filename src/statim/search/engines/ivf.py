@@ -2,7 +2,7 @@
 
 Documents lie in cells (k-means; an inverted file: Jégou et al., 2011). A query looks into the cells whose centres are almost as close to
 it as the closest one's, and all queries that look into a cell are multiplied with it together: in the principal dimensions, one byte a
-number, several hundred billion products a second (see kernels/bytes.py). What comes out best is compared in all dimensions, in bytes,
+number, several hundred billion products a second (see kernels/search/bytes.py). What comes out best is compared in all dimensions, in bytes,
 and the best of that in float64, as exact search does, so scores are the same bits. How far a query looks is measured: on a sample of the
 queries, which are searched exactly too, as little as finds enough of what is really closest.
 """
@@ -52,7 +52,7 @@ class Approximate:
     """
 
     def __init__(self, documents: Floats, sample: Floats, k: int, *, threads: int | None = None) -> None:
-        from statim.kernels.bytes import PANEL
+        from statim.kernels.search.bytes import PANEL
 
         self._documents, self._threads = documents, pool.count(threads)
         self._basis = principal(documents)
@@ -94,7 +94,7 @@ class Approximate:
 
     def _candidates(self, queries: Floats, few: Floats, k: int) -> Positions:
         """Documents that may be the k best of (b, d) queries, (b, c) int64; -1 for none."""
-        from statim.kernels.bytes import narrow
+        from statim.kernels.search.bytes import narrow
 
         _, rows, cells = beside(few, self._centres, self._margin, threads=1)
         kept = Kept(Rounded(few, threads=1), self._coarse, self._foresight)

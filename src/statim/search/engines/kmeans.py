@@ -69,7 +69,7 @@ def kmeans(
 
 def nearest(rough: npt.NDArray[Any], centres: Floats, *, threads: int | None = None) -> tuple[Ints, Floats]:
     """The closest centre of each vector, (n,) int32, and its cosine, (n,) float32, as precise as ``rough``."""
-    from statim.kernels.near import best
+    from statim.kernels.search.neighbors import best
 
     places, scores = np.empty(len(rough), np.int32), np.empty(len(rough), np.float32)
     centre = rounded(centres, rough)
@@ -98,7 +98,7 @@ def beside(
         (n,) int32, each vector's own cell; and (e,) int32 vectors, ascending, with (e,) int32 cells: the cells in or beside which
         each lies.
     """
-    from statim.kernels.near import above, best
+    from statim.kernels.search.neighbors import above, best
 
     own, centre = np.empty(len(rough), np.int32), rounded(centres, rough)
 
@@ -131,7 +131,7 @@ def _moved(
     vectors: Floats, rough: npt.NDArray[Any], centres: Floats, threads: int | None
 ) -> tuple[npt.NDArray[np.float64], Longs]:
     """The sums of the vectors closest to each centre, (k, d) float64, and their numbers, (k,)."""
-    from statim.kernels.near import add_rows, best
+    from statim.kernels.search.neighbors import add_rows, best
 
     centre = rounded(centres, rough)
 

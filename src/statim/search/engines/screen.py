@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int32]
 
 def has_bytes() -> bool:
     """Are products of bytes possible here, and fast?"""
-    from statim.kernels.quads import FAST_BYTES
+    from statim.kernels.int8_dot import FAST_BYTES
 
     return FAST_BYTES
 
@@ -43,7 +43,7 @@ class Rounded:
     """
 
     def __init__(self, vectors: Floats, *, threads: int | None = None) -> None:
-        from statim.kernels.bytes import STEP, to_bytes
+        from statim.kernels.search.bytes import STEP, to_bytes
 
         n, d = vectors.shape
         self.rows, self.scales = np.zeros((n, -(-d // STEP) * STEP), np.int8), np.empty(n, np.float32)
@@ -63,7 +63,7 @@ class Rounded:
     @property
     def begins(self) -> Ints:
         """What sums begin with, since documents have ``quads.SHIFT`` added, (n,) int32."""
-        from statim.kernels.quads import SHIFT
+        from statim.kernels.int8_dot import SHIFT
 
         begins: Ints = np.int32(-SHIFT) * self.rows.sum(axis=1, dtype=np.int32)
         return begins
@@ -84,7 +84,7 @@ class Panels:
     """
 
     def __init__(self, documents: Rounded, order: Ints, *, threads: int | None = None) -> None:
-        from statim.kernels.bytes import PANEL, to_panels
+        from statim.kernels.search.bytes import PANEL, to_panels
 
         width = documents.rows.shape[1]
         self.names, self.data = order, np.empty(len(order) * width, np.uint8)
@@ -121,7 +121,7 @@ class Kept:
 
     def offer_cells(self, documents: Panels, starts: Positions, which: Ints, offsets: Positions) -> None:
         """The same of each cell c, starts[c] to starts[c + 1], with queries which[offsets[c]:offsets[c + 1]]."""
-        from statim.kernels.bytes import offer_cells
+        from statim.kernels.search.bytes import offer_cells
 
         offer_cells(
             self.queries, self.begins, which, offsets, documents.data, documents.scales, documents.names, starts, *self._kept
@@ -129,7 +129,7 @@ class Kept:
 
     def tighten(self) -> None:
         """Leave only the best."""
-        from statim.kernels.bytes import tighten
+        from statim.kernels.search.bytes import tighten
 
         tighten(*self._kept)
 
@@ -146,7 +146,7 @@ def sampled(there: Ints, *, seed: int = 0) -> Ints:
 
 def filled(order: Ints) -> Ints:
     """Filled up with -1 to whole panels."""
-    from statim.kernels.bytes import PANEL
+    from statim.kernels.search.bytes import PANEL
 
     return np.append(order, np.full(-len(order) % PANEL, -1, np.int32))
 
@@ -199,7 +199,7 @@ class Screen:
             (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document that may belong to the best exceeds, but
             by the error; and (b,) float64, that error.
         """
-        from statim.kernels.bytes import likely
+        from statim.kernels.search.bytes import likely
 
         asked = Rounded(queries, threads=1)
         least = k + spare + k // 8

@@ -88,9 +88,9 @@ def one_pass(
     Raises:
         FloatingPointError: A score is not finite.
     """
-    from statim.kernels.digits import BLOCK, WIDEST, to_digits
-    from statim.kernels.quads import FAST_BYTES
-    from statim.kernels.scan import scan
+    from statim.kernels.int8_dot import FAST_BYTES
+    from statim.kernels.int16_dot import BLOCK, WIDEST, to_digits
+    from statim.kernels.search.scan import scan
 
     data, scales = parts_of(vectors)
     asked: npt.NDArray[Any] = queries

@@ -244,7 +244,7 @@ class BM25:
     def _search_many(
         self, columns: list[list[int]], scores: Floats, positions: Positions, threads: int | None
     ) -> None:
-        from statim.kernels.top_k import best_postings
+        from statim.kernels.search.top_k import best_postings
 
         words = np.array([word for row in columns for word in row], np.int32)
         starts = np.zeros(len(columns) + 1, np.int64)

@@ -102,7 +102,7 @@ class Rows:
 
 def keys(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Ids as ``Identities`` takes them, (n, 2)."""
-    from statim.kernels.identity import fingerprints
+    from statim.kernels.text.identity import fingerprints
 
     flat = pa.array(ids.to_pylist(), pa.large_string())
     _, offsets, data = flat.buffers()

@@ -62,9 +62,9 @@ def contrastive(
     a, p = anchors.to(kind), candidates.to(kind)
     functions: Any = tiles
     if half and is_fused(anchors.device):
-        from statim.kernels import gpu_contrast
+        from statim.kernels.gpu import contrast
 
-        functions = gpu_contrast
+        functions = contrast
     parts = _cut(B, tile_rows or max(64, TILE // (L * N)), masked)
     arguments = [
         (a[rows], p, inverse_a[:, rows], inverse_p, columns[rows], some, levels, scale)

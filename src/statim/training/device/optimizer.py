@@ -40,7 +40,7 @@ class DeviceAdam:
         self._rows: Any = rows
         self._kind = kind
         if is_fused(device):
-            from statim.kernels import gpu_rows
+            from statim.kernels.gpu import rows as gpu_rows
 
             self._rows = gpu_rows
             self._kind = torch.bfloat16 if half else kind

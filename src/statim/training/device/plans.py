@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from statim.kernels.dropout import FIRST, SECOND, STEP
+from statim.kernels.training.dropout import FIRST, SECOND, STEP
 from statim.training.bags import TrainingSet, threshold
 
 CHUNK = 64  # entries of a row that are summed in one go; a frequent row has several such parts, summed in their order
@@ -211,7 +211,7 @@ class DeviceData:
         text_steps: torch.Tensor,
         keys: Sequence[int],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Entries, their texts, their shares and where each text's begin, without what ``kernels.dropout`` leaves out."""
+        """Entries, their texts, their shares and where each text's begin, without what ``kernels.training.dropout`` leaves out."""
         signed = torch.tensor(np.array(keys, np.uint64).view(np.int64), device=self.device)
         kept = _hash(signed[text_steps[owners]], source) >= threshold(self.dropout)
         sizes = torch.zeros_like(texts).index_add_(0, owners, kept.long())
@@ -244,7 +244,7 @@ class DeviceData:
 
 
 def _hash(keys: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
-    """The upper 32 bits of ``kernels.dropout``'s hash; torch's int64 multiply and add as unsigned numbers do, but shift otherwise."""
+    """The upper 32 bits of ``kernels.training.dropout``'s hash; torch's int64 multiply and add as unsigned numbers do, but shift otherwise."""
     step, first, second = (value - (1 << 64) for value in (STEP, FIRST, SECOND))
     x = keys + entries * step
     x = (x ^ _shifted(x, 30)) * first

@@ -1,4 +1,4 @@
-"""The sparse side of a step in plain torch: any device, any float type. ``kernels.gpu_rows`` holds the same four functions for a GPU."""
+"""The sparse side of a step in plain torch: any device, any float type. ``kernels.gpu.rows`` holds the same four functions for a GPU."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """What rows have of their own where weights decay or rates differ; see ``kernels.rows.catch_up``.
+    """What rows have of their own where weights decay or rates differ; see ``kernels.training.rows.catch_up``.
 
     Attributes:
         groups: (V,) uint8, the group of each row.
@@ -40,7 +40,7 @@ def bring(
     kind: torch.dtype,
     own: Own | None = None,
 ) -> torch.Tensor:
-    """Move ``rows`` of the table to where dense Adam would have them after ``step`` steps; see ``kernels.rows.catch_up``.
+    """Move ``rows`` of the table to where dense Adam would have them after ``step`` steps; see ``kernels.training.rows.catch_up``.
 
     Args:
         table: (V, d) updated.
@@ -49,7 +49,7 @@ def bring(
         last: (V,) int32, the last step at which each row had a gradient, 0 for never.
         rows: (U,) int64, each once.
         step: The step to catch up with.
-        drift: (T + 1,) float64, see ``kernels.rows.catch_up``; of several groups one after the other.
+        drift: (T + 1,) float64, see ``kernels.training.rows.catch_up``; of several groups one after the other.
         powers: (T + 1,) float64, powers of r, likewise.
         epsilon: Added to the root of the second moment.
         kind: The type wanted.
@@ -94,7 +94,7 @@ def gather(
     shares: torch.Tensor,
     row_offsets: torch.Tensor,
     entries: slice,
-    parts: tuple[torch.Tensor, ...],  # noqa: ARG001 - what kernels.gpu_rows needs to divide the work
+    parts: tuple[torch.Tensor, ...],  # noqa: ARG001 - what kernels.gpu.rows needs to divide the work
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum each row's gradient from those of the vectors it is in.
 
@@ -128,7 +128,7 @@ def adam(
     epsilon: float,
     own: Own | None = None,
 ) -> None:
-    """One step of Adam for the rows that occur; see ``kernels.rows.adam``.
+    """One step of Adam for the rows that occur; see ``kernels.training.rows.adam``.
 
     Args:
         table: (V, d) updated; rows caught up with step - 1.

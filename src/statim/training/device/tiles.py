@@ -1,6 +1,6 @@
 """From vectors to the coefficients of the gradient for a tile of rows, in plain torch: any device, any float type.
 
-``kernels.gpu_contrast`` holds the same two functions for a GPU, where products and scores never reach memory.
+``kernels.gpu.contrast`` holds the same two functions for a GPU, where products and scores never reach memory.
 """
 
 from collections.abc import Sequence

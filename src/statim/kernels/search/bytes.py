@@ -1,6 +1,6 @@
 """Vectors of one byte a number: their products in tiles that stay in registers, and the best of each query kept as they go by; compiled.
 
-Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step (quads.py) multiplies four numbers of
+Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step (int8_dot.py) multiplies four numbers of
 16 documents with four of a query, and adds up. Documents have SHIFT added for that, which each query takes off again at the begin. A tile
 is some queries times up to four panels. No score is written anywhere but in the cache.
 """
@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from statim.kernels.floats import LINE, largest, prefetch
-from statim.kernels.quads import INTS, LANES, SHIFT, VNNI, add_products, spread
+from statim.kernels.int8_dot import INTS, LANES, SHIFT, VNNI, add_products, spread
 
 PANEL = LANES  # documents of a panel
 # Queries of a tile, those of a whole one, and documents of a whole one: as many sums as fit into registers

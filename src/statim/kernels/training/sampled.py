@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.blocks import add_rows
-from statim.kernels.contrast import add_backward, backward_exponentials, forward_row
 from statim.kernels.floats import as_bits, as_float
 from statim.kernels.hashing import GOLDEN, mixed
+from statim.kernels.pooling.blocks import add_rows
+from statim.kernels.training.contrast import add_backward, backward_exponentials, forward_row
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]

@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import boolean, float32, int8, int64, njit, types, uint16, uint64
 from numba.extending import intrinsic, overload
 
-from statim.kernels.digits import AHEAD, products
 from statim.kernels.floats import prefetch
-from statim.kernels.top_k import FAST, keep
+from statim.kernels.int16_dot import AHEAD, products
+from statim.kernels.search.top_k import FAST, keep
 
 CHUNK = 256  # rows scored before the best are taken: they stay in the cache while one query after another passes by
 
@@ -141,7 +141,7 @@ def scan(
     Args:
         rows: (n, d) float32, float16 as uint16, or int8; or (n, w) uint64, bits.
         scales: (n,) float32, what each row's score is multiplied by; empty for 1.
-        queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see digits.py); for bits (m, w) uint64, and the score is minus
+        queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see int16_dot.py); for bits (m, w) uint64, and the score is minus
             the number of those that differ. Few, since a chunk of rows is gone through for each.
         lines: (m, 2) float32: before it is scaled, a row's score has added to it a query's first number, less the second times the
             row's scale; (0, 2) for nothing.

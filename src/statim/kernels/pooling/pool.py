@@ -1,4 +1,4 @@
-"""Mean pooling: the row gather and sum behind every vector, compiled; see few.py for its twin in plain numpy.
+"""Mean pooling: the row gather and sum behind every vector, compiled; see pool_numpy.py for its twin in plain numpy.
 
 A text is taken as a bag: each of its distinct rows is read once and counts as often as its token occurs.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.blocks import MOST, TOP, add_rows
+from statim.kernels.pooling.blocks import MOST, TOP, add_rows
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.floats import LOG2E, exp2, load, store
-from statim.kernels.rows import copy
+from statim.kernels.training.rows import copy
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]

@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from statim.kernels.quads import spread
+from statim.kernels.int8_dot import spread
 
 LANES = 16  # columns in a vector of LLVM's, which cuts it to the processor's size
 MANY_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 4096  # rows gathered at a time, so that a very long text takes little memory
-MOST, TOP = 512, 32767  # as in kernels.blocks, which is not imported here: it loads the compiler
+MOST, TOP = 512, 32767  # as in kernels.pooling.blocks, which is not imported here: it loads the compiler
 
 Floats = npt.NDArray[np.float32]
 
@@ -21,7 +21,7 @@ def pool_few(
     normalize: bool,
     out: Floats,
 ) -> None:
-    """The same function as ``kernels.pool.pool``, with the same sums in the same order, so the vectors are equal too."""
+    """The same function as ``kernels.pooling.pool.pool``, with the same sums in the same order, so the vectors are equal too."""
     for index in range(len(offsets) - 1):
         bag = Counter(ids[offsets[index] : offsets[index + 1]].tolist())  # in the order of first occurrence
         bag.pop(dropped, None)

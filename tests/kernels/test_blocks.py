@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from statim.kernels.blocks import AT_ONCE, add_rows
+from statim.kernels.pooling.blocks import AT_ONCE, add_rows
 
 ROWS = 40
 

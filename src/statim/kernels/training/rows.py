@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.blocks import add_rows
+from statim.kernels.atomics import Numbers, all_done, done, take
 from statim.kernels.floats import LINE, load, prefetch_at, store, store_random
 from statim.kernels.hashing import FIRST, GOLDEN, mixed
-from statim.kernels.waiting import Numbers, all_done, done, take
+from statim.kernels.pooling.blocks import add_rows
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]

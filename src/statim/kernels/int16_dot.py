@@ -1,6 +1,6 @@
 """A query of 16-bit numbers times a row of bytes: a whole number, exact, for which the row is read once.
 
-A number of the query is 255 times a signed byte and another, its two digits, neither -128, and each digit has sums of products of bytes (quads.py)
+A number of the query is 255 times a signed byte and another, its two digits, neither -128, and each digit has sums of products of bytes (int8_dot.py)
 of its own. The row's bytes have SHIFT added for that, which the sum of the digits takes off again. Sums wrap around at 2^32, but what they
 come to is at most 2^7 * 2^7 * d, which fits for d below WIDEST, so nothing is lost. The last 64 bytes are read from the row's end back;
 where that reads some twice, digits are 0.
@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import fetch_line
-from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, add_products, all_of
+from statim.kernels.int8_dot import INTS, LANES, SHIFT, SHIFTS, add_products, all_of
 
 AHEAD = 1 << 12  # bytes that memory is fetched ahead: the processor by itself stops at each page
 BLOCK = 4 * LANES  # bytes read at once; no row is shorter

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.contrast import SUMS
+from statim.kernels.training.contrast import SUMS
 
 Floats = npt.NDArray[np.floating[Any]]
 Offsets = npt.NDArray[np.int64]

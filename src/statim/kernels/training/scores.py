@@ -1,6 +1,6 @@
 """Products of vectors in 8 bits: each block of dimensions at the scale of its largest entry, sums exact, as integers.
 
-The loop is written in LLVM's language around the instruction for 64 products at once (quads.py), which does twice as many as that for
+The loop is written in LLVM's language around the instruction for 64 products at once (int8_dot.py), which does twice as many as that for
 bfloat16.
 """
 
@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import largest
-from statim.kernels.quads import INTS, LANES, SHIFT, SHIFTS, VNNI, add_products, all_of, spread
+from statim.kernels.int8_dot import INTS, LANES, SHIFT, SHIFTS, VNNI, add_products, all_of, spread
 
 # Candidates that lie beside each other, four entries of each; and anchors in a block
 PANEL, ROWS = (32, 8) if VNNI else (16, 4)

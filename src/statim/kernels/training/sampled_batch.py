@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from statim.kernels.contrast import prepare, remove_radial
-from statim.kernels.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
-from statim.kernels.scores import corrections, multiply, pack, quantise
-from statim.kernels.waiting import Numbers, all_done, done, take
+from statim.kernels.atomics import Numbers, all_done, done, take
+from statim.kernels.training.contrast import prepare, remove_radial
+from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
+from statim.kernels.training.scores import corrections, multiply, pack, quantise
 
 Floats = npt.NDArray[np.floating[Any]]
 Halves = npt.NDArray[np.int16]  # bfloat16

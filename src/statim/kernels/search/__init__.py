@@ -1,0 +1,1 @@
+"""Search: one pass over stored vectors, products of bytes, and the best scores of each query."""

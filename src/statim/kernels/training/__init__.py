@@ -1,0 +1,1 @@
+"""Training: batches, losses, gradients and updates of rows."""
