@@ -20,8 +20,8 @@ import numpy as np
 
 from classification import SETS, read
 from statim import Classifier, StaticModel
-from statim.tasks.calibration import calibration_error, log_loss
-from statim.tasks.labels import of_lists
+from statim.tasks.classify.calibration import calibration_error, log_loss
+from statim.tasks.classify.labels import of_lists
 
 
 def main() -> None:

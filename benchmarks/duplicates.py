@@ -98,13 +98,13 @@ def deduplicated(
     path: Path, model: str, threshold: float, *, exact: bool = False
 ) -> tuple[Any, dict[str, Any]]:
     """What statim finds, cell by cell or everything compared, and what it took; a first run compiles and loads."""
-    from statim.tasks import join
-    from statim.tasks.duplicates import find_duplicates
+    from statim.tasks.duplicates.duplicates import find_duplicates
+    from statim.tasks.similarity import similarity_join
 
-    few = join.FEW
-    join.FEW = few if exact else 0
+    few = similarity_join.FEW
+    similarity_join.FEW = few if exact else 0
     find_duplicates([f"a text of number {i} and word {i % 7}" for i in range(200)], model, exact=exact)
-    join.FEW = few
+    similarity_join.FEW = few
     clock = Clock()
     result = find_duplicates(path, model, threshold=threshold, exact=exact)
     return result, clock.read(result.items.rows)
@@ -112,8 +112,8 @@ def deduplicated(
 
 def statim(path: Path, model: str, threshold: float, out: Path) -> dict[str, Any]:
     """Everything, cell by cell; the pairs of a fresh sample are written into ``out``."""
-    from statim.tasks.duplicates import _recall
-    from statim.tasks.join import Sample
+    from statim.tasks.duplicates.duplicates import _recall
+    from statim.tasks.similarity.similarity_join import Sample
 
     result, found = deduplicated(path, model, threshold)
     told = result.to_dict()
@@ -200,7 +200,7 @@ def keys(left: Any, right: Any) -> Any:
 
 def left_over(texts: list[str], model: str, threshold: float) -> int:
     """How many pairs are at or above the threshold, everything compared."""
-    from statim.tasks.duplicates import find_duplicates
+    from statim.tasks.duplicates.duplicates import find_duplicates
 
     return len(find_duplicates(texts, model, threshold=threshold, exact=True).pairs.left)
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from statim.model import StaticModel
     from statim.search.index import Hit, Index
     from statim.settings import Settings
-    from statim.tasks.classify import Classifier
-    from statim.tasks.clusters import cluster
-    from statim.tasks.duplicates import find_duplicates
+    from statim.tasks.classify.classify import Classifier
+    from statim.tasks.clusters.clusters import cluster
+    from statim.tasks.duplicates.duplicates import find_duplicates
     from statim.tasks.embedder import StaticEmbedder
-    from statim.tasks.recommend import Recommender
+    from statim.tasks.recommend.recommend import Recommender
     from statim.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
@@ -33,18 +33,18 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "Classifier": "statim.tasks.classify",
+    "Classifier": "statim.tasks.classify.classify",
     "Hit": "statim.search.index",
     "Index": "statim.search.index",
-    "Recommender": "statim.tasks.recommend",
+    "Recommender": "statim.tasks.recommend.recommend",
     "Settings": "statim.settings",
     "StaticEmbedder": "statim.tasks.embedder",
     "StaticModel": "statim.model",
     "Tokens": "statim.tokens",
     "TrainingResult": "statim.training.result",
-    "cluster": "statim.tasks.clusters",
+    "cluster": "statim.tasks.clusters.clusters",
     "evaluate": "statim.evaluation",
-    "find_duplicates": "statim.tasks.duplicates",
+    "find_duplicates": "statim.tasks.duplicates.duplicates",
     "fit_sentence_transformer": "statim.training.sentence_transformer",
     "mine_hard_negatives": "statim.mining.mine",
     "teach": "statim.training.teach",

@@ -12,7 +12,7 @@ import pytest
 from statim.errors import ModelError, StatimError
 from statim.model import StaticModel
 from statim.search.index import Index
-from statim.tasks.classify import Classifier
+from statim.tasks.classify.classify import Classifier
 from statim.training import teacher_vectors
 
 MARK = "attack-ran"

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import csv
 from pyarrow import parquet as pq
 
-from statim.tasks.duplicates import find_duplicates
+from statim.tasks.duplicates.duplicates import find_duplicates
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def index(here: Path) -> str:
 
 
 def head(here: Path) -> str:
-    from statim.tasks.classify import Classifier
+    from statim.tasks.classify.classify import Classifier
 
     if not (here / "head").exists():
         return "absent"

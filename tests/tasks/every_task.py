@@ -23,11 +23,11 @@ import statim
 from statim.errors import InputError
 from statim.search.engines import exact
 from statim.search.engines.products import HalfProducts, has_half
-from statim.tasks import join
-from statim.tasks.duplicates import compare_thresholds
+from statim.tasks.duplicates.duplicates import compare_thresholds
 from statim.tasks.features import add_vectors
-from statim.tasks.items import read_items
-from statim.tasks.join import Sample, pairs_above
+from statim.tasks.similarity import similarity_join
+from statim.tasks.similarity.similarity_join import Sample, pairs_above
+from statim.tasks.similarity.vector_set import read_items
 
 SECONDS = 60  # for a child that does one task, imports included
 THREADS = int(os.environ.get("STATIM_NUM_THREADS", "2"))
@@ -83,12 +83,12 @@ def _duplicates(**options):
 
 def _join():
     items = read_items(vectors=VECTORS, threads=THREADS)
-    few, join.FEW = join.FEW, 100  # cell by cell
+    few, similarity_join.FEW = similarity_join.FEW, 100  # cell by cell
     try:
         sample = Sample(items, None, 0.8, threads=THREADS)
         return pairs_above(items, None, 0.8, sample, threads=THREADS)
     finally:
-        join.FEW = few
+        similarity_join.FEW = few
 
 
 def _cluster(method):

@@ -13,8 +13,8 @@ import pytest
 from statim import Classifier
 from statim.cli import main
 from statim.errors import DataError, InputError, ModelError
-from statim.tasks import inputs
-from statim.tasks.fitting import KINDS
+from statim.tasks.classify import inputs
+from statim.tasks.classify.fitting import KINDS
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from sklearn.metrics import adjusted_rand_score, homogeneity_score
 import statim
 from statim.errors import DataError, InputError
 from statim.search.engines.kmeans import beside, kmeans, nearest
-from statim.tasks import clusters as module
-from statim.tasks import join
-from statim.tasks.clusters import cluster
-from statim.tasks.described import typical_words
-from statim.tasks.items import read_items
-from statim.tasks.rounding import GAP, heads
+from statim.tasks.clusters import clusters as module
+from statim.tasks.clusters.clusters import cluster
+from statim.tasks.clusters.keywords import typical_words
+from statim.tasks.clusters.rounding import GAP, heads
+from statim.tasks.similarity import similarity_join
+from statim.tasks.similarity.vector_set import read_items
 
 
 def blobs(seed, n, k=8, d=24, spread=0.5):
@@ -85,7 +85,7 @@ def test_a_community_is_close_to_its_centre():
 
 
 def test_communities_of_a_sample_take_the_rest(monkeypatch):
-    monkeypatch.setattr(join, "FEW", 500)
+    monkeypatch.setattr(similarity_join, "FEW", 500)
     monkeypatch.setattr(module, "PAIRS", 20_000)
     vectors, labels = blobs(4, 4000, spread=0.15)
     found = cluster(vectors=vectors, method="communities", threshold=0.7)

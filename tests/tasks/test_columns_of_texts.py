@@ -9,8 +9,8 @@ import pytest
 import statim
 from statim.data import read_texts
 from statim.errors import DataError, InputError
-from statim.tasks.baskets import read_baskets
 from statim.tasks.embedder import StaticEmbedder
+from statim.tasks.recommend.baskets import read_baskets
 
 TEXTS = ["sort the list", "open a file", "run a loop", "sort the list"]
 LABELS = ["a", "b", "c", "a"]

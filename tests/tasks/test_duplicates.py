@@ -12,11 +12,11 @@ import statim
 from statim.errors import DataError, InputError
 from statim.kernels.search import neighbors
 from statim.model import StaticModel
-from statim.tasks import items as items_module
-from statim.tasks import join
-from statim.tasks.duplicates import compare_thresholds, find_duplicates
-from statim.tasks.items import read_items
-from statim.tasks.join import Sample, pairs_above
+from statim.tasks.duplicates.duplicates import compare_thresholds, find_duplicates
+from statim.tasks.similarity import similarity_join
+from statim.tasks.similarity import vector_set as items_module
+from statim.tasks.similarity.similarity_join import Sample, pairs_above
+from statim.tasks.similarity.vector_set import read_items
 
 
 def texts_like(seed, n, d=32, topics=60):
@@ -75,7 +75,7 @@ def test_everything_compared_is_what_float64_gives(products, threshold):
 
 @pytest.mark.parametrize("threshold", [0.7, 0.9])
 def test_cells_find_nearly_all(products, threshold, monkeypatch):
-    monkeypatch.setattr(join, "FEW", 100)
+    monkeypatch.setattr(similarity_join, "FEW", 100)
     vectors = texts_like(1, 6000)
     items = read_items(vectors=vectors)
     found = pairs_above(items, None, threshold, Sample(items, None, threshold))
@@ -84,7 +84,7 @@ def test_cells_find_nearly_all(products, threshold, monkeypatch):
 
 @pytest.mark.parametrize("few", [100, 1 << 20])
 def test_two_sets(few, monkeypatch):
-    monkeypatch.setattr(join, "FEW", few)
+    monkeypatch.setattr(similarity_join, "FEW", few)
     vectors = texts_like(2, 6000)
     left, right = vectors[:2000], vectors[2000:]
     a, b = read_items(vectors=left), read_items(vectors=right)
@@ -93,7 +93,7 @@ def test_two_sets(few, monkeypatch):
 
 
 def test_the_same_seed_gives_the_same_pairs_with_any_number_of_threads(monkeypatch):
-    monkeypatch.setattr(join, "FEW", 100)
+    monkeypatch.setattr(similarity_join, "FEW", 100)
     vectors = texts_like(3, 3000)
     found = [
         find_duplicates(vectors=vectors, threshold=0.8, threads=threads).pair_table() for threads in (2, 2)
@@ -344,7 +344,7 @@ def test_none_equal():
 
 
 def test_no_pair_in_a_large_set(monkeypatch):
-    monkeypatch.setattr(join, "FEW", 100)
+    monkeypatch.setattr(similarity_join, "FEW", 100)
     found = find_duplicates(vectors=np.random.default_rng(0).standard_normal((3000, 64)), threshold=0.95)
     assert len(found.stays) == 3000
     assert found.recall == 1.0
@@ -389,9 +389,9 @@ def test_vectors_of_texts_are_those_of_the_model(model):
 
 def test_too_many_pairs_are_refused_where_all_are_wanted(monkeypatch):
     vectors = texts_like(6, 3000, topics=2)
-    monkeypatch.setattr(join, "MOST", 1000)
+    monkeypatch.setattr(similarity_join, "MOST", 1000)
     for few in (1 << 20, 100):
-        monkeypatch.setattr(join, "FEW", few)
+        monkeypatch.setattr(similarity_join, "FEW", few)
         for options in ({"every_pair": True}, {"linked": True}, {"top": 3}, {"against_vectors": vectors}):
             with pytest.raises(InputError, match="higher threshold"):
                 find_duplicates(vectors=vectors, threshold=0.2, **options)
@@ -400,7 +400,7 @@ def test_too_many_pairs_are_refused_where_all_are_wanted(monkeypatch):
 def test_crowded_sets_are_grouped_all_the_same(monkeypatch, products):
     vectors = texts_like(7, 5000, topics=12)
     expected = find_duplicates(vectors=vectors, threshold=0.6)
-    monkeypatch.setattr(join, "MOST", 1000)
+    monkeypatch.setattr(similarity_join, "MOST", 1000)
     found = find_duplicates(vectors=vectors, threshold=0.6)
     assert found.crowded
     assert found.stays.tolist() == expected.stays.tolist()

@@ -8,13 +8,13 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
 from statim.errors import InputError
-from statim.tasks import calibration, fitting
-from statim.tasks.choosing import fit_head
-from statim.tasks.heads import Neighbours
-from statim.tasks.inputs import Inputs
-from statim.tasks.judging import judge
-from statim.tasks.labels import of_lists
-from statim.tasks.ngrams import PAIR, Ngrams
+from statim.tasks.classify import calibration, fitting
+from statim.tasks.classify.heads import Neighbours
+from statim.tasks.classify.inputs import Inputs
+from statim.tasks.classify.judging import judge
+from statim.tasks.classify.labels import of_lists
+from statim.tasks.classify.model_selection import fit_head
+from statim.tasks.classify.ngrams import PAIR, Ngrams
 from statim.tokens import Tokens
 
 

@@ -14,10 +14,10 @@ from sklearn.metrics import ndcg_score
 from statim import Recommender
 from statim.cli import main
 from statim.errors import DataError, InputError
-from statim.tasks.basket_judging import judge_baskets
-from statim.tasks.basket_training import train_on_baskets
-from statim.tasks.baskets import PARTNERS, Baskets, read_baskets
-from statim.tasks.recommend import marginal_relevance
+from statim.tasks.recommend.basket_judging import judge_baskets
+from statim.tasks.recommend.basket_training import train_on_baskets
+from statim.tasks.recommend.baskets import PARTNERS, Baskets, read_baskets
+from statim.tasks.recommend.recommend import marginal_relevance
 
 LEFT = ["sort", "list", "order", "array", "open", "file"]
 RIGHT = ["read", "write", "start", "thread", "run", "process"]
@@ -86,7 +86,7 @@ def test_diversity_spreads(shop):
 
 
 def test_many_are_served_as_one(shop, monkeypatch):
-    monkeypatch.setattr("statim.tasks.recommend.BLOCK", 2)
+    monkeypatch.setattr("statim.tasks.recommend.recommend.BLOCK", 2)
     lists = [["i00"], ["i11", "i12"], ["i55", "i00", "i33"]]
     rows = [
         row for _, places in shop.recommend_many(of_lists(lists, shop), 4, diversity=0.3) for row in places

@@ -73,7 +73,7 @@ def fit(
     options.begin(quiet or json)
     from statim.files import check_output
     from statim.model import StaticModel
-    from statim.tasks.classify import Classifier
+    from statim.tasks.classify.classify import Classifier
 
     check_output(out, overwrite=overwrite)
     classifier = Classifier.fit(
@@ -126,9 +126,9 @@ def predict(
     from statim.data.writing import check_table_output, table_writer, write_lines
     from statim.model import StaticModel
     from statim.progress import Progress
-    from statim.tasks.answers import answers, schema
-    from statim.tasks.classify import Classifier
-    from statim.tasks.inputs import BLOCK
+    from statim.tasks.classify.answers import answers, schema
+    from statim.tasks.classify.classify import Classifier
+    from statim.tasks.classify.inputs import BLOCK
     from statim.threads import ahead
 
     if out is not None:
@@ -167,7 +167,7 @@ def evaluate(
     """Measure a head on texts with labels."""
     progress = options.begin(quiet or json)
     from statim.model import StaticModel
-    from statim.tasks.classify import Classifier
+    from statim.tasks.classify.classify import Classifier
 
     classifier = Classifier.load(head, StaticModel.load(model))
     judged = classifier.evaluate(

@@ -44,7 +44,7 @@ def cluster(
     """Put texts into clusters, and say what each is about."""
     progress = options.begin(quiet or json)
     from statim.data.writing import check_table_output, write_table
-    from statim.tasks import clusters as library
+    from statim.tasks.clusters import clusters as library
 
     if out is not None:
         check_table_output(out, overwrite=overwrite)

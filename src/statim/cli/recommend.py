@@ -45,7 +45,7 @@ LearnedFile = Annotated[
 
 def _catalogue(model: str, items: str, names: list[str | None], threads: int | None, progress: bool) -> Any:
     from statim.model import StaticModel
-    from statim.tasks.recommend import Recommender
+    from statim.tasks.recommend.recommend import Recommender
 
     named = dict(zip(("id", "text", "title"), names, strict=True))
     return Recommender(StaticModel.load(model), items, **named, threads=threads, progress=progress)
@@ -53,7 +53,7 @@ def _catalogue(model: str, items: str, names: list[str | None], threads: int | N
 
 def _count(catalogue: Any, learned: str | None) -> None:
     """Count what is popular, if baskets to count in are named."""
-    from statim.tasks.baskets import read_baskets
+    from statim.tasks.recommend.baskets import read_baskets
 
     if learned is not None:
         catalogue.learn_popularity(read_baskets(learned, catalogue.ids))
@@ -86,8 +86,8 @@ def train(
     """Train a model on what people took together."""
     progress = options.begin(quiet or json)
     from statim.files import check_output
-    from statim.tasks.basket_training import train_on_baskets
-    from statim.tasks.baskets import read_baskets
+    from statim.tasks.recommend.basket_training import train_on_baskets
+    from statim.tasks.recommend.baskets import read_baskets
 
     check_output(out, overwrite=overwrite)
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
@@ -175,7 +175,7 @@ def users(
 
     from statim.data.writing import check_table_output, table_writer
     from statim.progress import Progress
-    from statim.tasks.baskets import read_baskets
+    from statim.tasks.recommend.baskets import read_baskets
 
     check_table_output(out, overwrite=overwrite)
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
@@ -223,8 +223,8 @@ def evaluate(
     """Show half of each basket, and see who finds the rest; the baskets must be ones not learned from."""
     progress = options.begin(quiet or json)
     from statim.model import StaticModel
-    from statim.tasks.basket_judging import judge_baskets
-    from statim.tasks.baskets import read_baskets
+    from statim.tasks.recommend.basket_judging import judge_baskets
+    from statim.tasks.recommend.baskets import read_baskets
 
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
     read = read_baskets(baskets, catalogue.ids, items=item, owner=owner)

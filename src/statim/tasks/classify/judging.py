@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from statim.tasks.calibration import calibration_error, log_loss
-from statim.tasks.heads import Floats, Targets
-from statim.tasks.labels import Examples
+from statim.tasks.classify.calibration import calibration_error, log_loss
+from statim.tasks.classify.heads import Floats, Targets
+from statim.tasks.classify.labels import Examples
 
 WORST = 5  # labels that are shown
 

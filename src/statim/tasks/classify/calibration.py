@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from statim.tasks.heads import Floats, Targets
+from statim.tasks.classify.heads import Floats, Targets
 
 Doubles = npt.NDArray[np.float64]
 

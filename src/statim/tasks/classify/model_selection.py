@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.tasks.calibration import UNCALIBRATED, Calibration, calibrate, log_loss
-from statim.tasks.fitting import GRIDS, KINDS, along, check_value, path
-from statim.tasks.heads import Head, Targets
-from statim.tasks.inputs import Inputs
+from statim.tasks.classify.calibration import UNCALIBRATED, Calibration, calibrate, log_loss
+from statim.tasks.classify.fitting import GRIDS, KINDS, along, check_value, path
+from statim.tasks.classify.heads import Head, Targets
+from statim.tasks.classify.inputs import Inputs
 
 FOLDS = 5
 MANY = 2000  # beyond so many examples a fifth of them, once, says enough

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from statim.errors import DependencyError, InputError
 from statim.search.engines.blas import limited
 from statim.search.engines.exact import Exact
-from statim.tasks.heads import Floats, Head, Linear, Neighbours, Targets, votes
-from statim.tasks.inputs import Inputs
+from statim.tasks.classify.heads import Floats, Head, Linear, Neighbours, Targets, votes
+from statim.tasks.classify.inputs import Inputs
 
 KINDS = ("logistic", "ridge", "centroid", "neighbours")
 # What is tried where nothing is given: logistic regression's C, ridge's alpha (both as scikit-learn means them), neighbours

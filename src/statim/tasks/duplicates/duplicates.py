@@ -20,11 +20,11 @@ from statim.data.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Clock
-from statim.tasks.crowded import with_representatives
-from statim.tasks.items import Floats, Ints, Items, Longs, read_items
-from statim.tasks.join import CrowdedError, Pairs, Sample, large, pairs_above
-from statim.tasks.linked import giants
-from statim.tasks.thresholds import THRESHOLDS, Thresholds, example, short
+from statim.tasks.duplicates.linked import giants
+from statim.tasks.duplicates.representatives import with_representatives
+from statim.tasks.similarity.similarity_join import CrowdedError, Pairs, Sample, large, pairs_above
+from statim.tasks.similarity.thresholds import THRESHOLDS, Thresholds, example, short
+from statim.tasks.similarity.vector_set import Floats, Ints, Items, Longs, read_items
 
 THRESHOLD = 0.9
 EXAMPLES = 5
@@ -61,9 +61,9 @@ def find_duplicates(
         top: Of each text's duplicates keep so many, the closest; a pair stays if it is among those of either. None for all.
         linked: Groups are all that pairs connect, not stars around representatives: members may be far below the
             threshold from the one that stays. How many are, and what the largest groups hang by, is part of the result.
-        exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see join.py).
+        exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see similarity_join.py).
         every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
-            comparing with representatives alone (see crowded.py).
+            comparing with representatives alone (see representatives.py).
         column: The column of texts in files; guessed by default.
         skip_bad: A .jsonl file to write rows into that cannot be used; they are left out, and not counted as rows. None
             to refuse the first.

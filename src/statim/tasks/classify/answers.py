@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from statim.tasks.classify import Classifier
+from statim.tasks.classify.classify import Classifier
 
 
 def schema(classifier: Classifier, top: int) -> pa.Schema:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.search.engines.exact import Exact
-from statim.tasks.inputs import Inputs
+from statim.tasks.classify.inputs import Inputs
 
 Floats = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import check_k
-from statim.tasks.baskets import Baskets, Positions
+from statim.tasks.recommend.baskets import Baskets, Positions
 from statim.texts import ids as read_ids
 
 POOL = 100  # candidates that diversity chooses from, at least

@@ -8,9 +8,9 @@ import numpy as np
 
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.tasks.basket_judging import BasketTable, judge_baskets
-from statim.tasks.baskets import Baskets
-from statim.tasks.recommend import Recommender
+from statim.tasks.recommend.basket_judging import BasketTable, judge_baskets
+from statim.tasks.recommend.baskets import Baskets
+from statim.tasks.recommend.recommend import Recommender
 from statim.training.train import train
 
 HELDOUT = 1000  # baskets, at most a tenth; and as many to choose the weight of popularity by

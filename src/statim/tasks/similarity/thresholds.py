@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from statim.evaluation import table as tables
-from statim.tasks.items import Items
-from statim.tasks.join import Sample
+from statim.tasks.similarity.similarity_join import Sample
+from statim.tasks.similarity.vector_set import Items
 
 THRESHOLDS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
 EXAMPLES = 3

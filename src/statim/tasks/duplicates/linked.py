@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from statim.tasks.items import Floats, Items, Longs
-from statim.tasks.join import Pairs
-from statim.tasks.thresholds import example
+from statim.tasks.similarity.similarity_join import Pairs
+from statim.tasks.similarity.thresholds import example
+from statim.tasks.similarity.vector_set import Floats, Items, Longs
 
 LARGE, SHARE = 20, 0.01  # rows of a giant group at least, and their share of all
 MOST = 3  # that are called out

@@ -22,7 +22,7 @@ from statim.errors import InputError
 from statim.progress import Progress
 from statim.search.engines.kmeans import beside, kmeans, nearest
 from statim.search.engines.products import own_threads, product
-from statim.tasks.items import Items
+from statim.tasks.similarity.vector_set import Items
 
 FOUND = 0.995  # the share of the sample's pairs that the margin must be enough for
 FOUND_OF_TEXTS = 0.99  # the same of each text's pairs, on average of the texts

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.tasks.ngrams import Ngrams, Sparse
+from statim.tasks.classify.ngrams import Ngrams, Sparse
 from statim.texts import Texts
 
 Floats = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from statim.tasks.items import Floats, Items, Longs
+from statim.tasks.similarity.vector_set import Floats, Items, Longs
 
 TEXTS = 500  # of a cluster whose words are counted
 WORDS = 8

@@ -12,8 +12,8 @@ import numpy as np
 from statim import threads as pool
 from statim.progress import Progress
 from statim.search.engines.products import own_threads
-from statim.tasks.items import Floats, Ints, Items
-from statim.tasks.join import LEFT, RIGHT, Pairs, joined, near_pairs
+from statim.tasks.similarity.similarity_join import LEFT, RIGHT, Pairs, joined, near_pairs
+from statim.tasks.similarity.vector_set import Floats, Ints, Items
 
 
 def with_representatives(

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from statim.errors import DataError
 from statim.evaluation.metrics import NOWHERE, ranking_metrics
 from statim.search.engines.protocol import check_k
-from statim.tasks.baskets import Baskets, Positions
-from statim.tasks.recommend import Recommender
+from statim.tasks.recommend.baskets import Baskets, Positions
+from statim.tasks.recommend.recommend import Recommender
 
 POPULARITY = "popularity"
 

@@ -17,14 +17,14 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.tasks.calibration import Calibration
-from statim.tasks.choosing import Fitted, fit_head
-from statim.tasks.fitting import KINDS
-from statim.tasks.heads import Floats, restore
-from statim.tasks.inputs import blocks, joined
-from statim.tasks.judging import Judged, judge
-from statim.tasks.labels import Examples, check_names, of_lists, read_examples
-from statim.tasks.ngrams import Ngrams
+from statim.tasks.classify.calibration import Calibration
+from statim.tasks.classify.fitting import KINDS
+from statim.tasks.classify.heads import Floats, restore
+from statim.tasks.classify.inputs import blocks, joined
+from statim.tasks.classify.judging import Judged, judge
+from statim.tasks.classify.labels import Examples, check_names, of_lists, read_examples
+from statim.tasks.classify.model_selection import Fitted, fit_head
+from statim.tasks.classify.ngrams import Ngrams
 from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
 
@@ -81,15 +81,15 @@ class Classifier:
 
         Args:
             model: Makes the vectors; it stays as it is.
-            texts: n texts; or, without ``labels``, a file or table of both (see ``tasks.labels.read_examples``).
+            texts: n texts; or, without ``labels``, a file or table of both (see ``tasks.classify.labels.read_examples``).
             labels: n labels; with ``several`` n lists of labels.
             head: ``logistic`` (regression, multinomial), ``ridge`` (least squares), ``centroid`` (the mean of each label's
                 vectors: for a handful of examples), or ``neighbours``.
             several: Texts can have any number of labels (multi-label); the head is then a yes or no for each.
             strength: Logistic regression's C or ridge's alpha, as scikit-learn means them, or how many neighbours vote. By
-                default chosen on examples that are held out; see ``tasks.choosing.fit_head``.
+                default chosen on examples that are held out; see ``tasks.classify.model_selection.fit_head``.
             ngrams: Let logistic regression see tokens and pairs of neighbouring tokens beside the vectors (TF-IDF): vectors
-                know no order. See ``tasks.ngrams``.
+                know no order. See ``tasks.classify.ngrams``.
             development: Examples to choose and to calibrate probabilities on, of the kind of ``texts`` without ``labels``; or a
                 pair of texts and labels. By default folds of the examples.
             text: Of files, the column of texts; guessed by default.

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from statim import threads as pool
-from statim.tasks.items import Floats, Longs
+from statim.tasks.similarity.vector_set import Floats, Longs
 
 GAP = (
     1e-6  # the largest distance that rounding puts between vectors of length 1: some units in the last place

@@ -30,11 +30,11 @@ from statim.evaluation import table as tables
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.engines.kmeans import kmeans, nearest
-from statim.tasks.described import described
-from statim.tasks.items import Floats, Items, Longs, read_items
-from statim.tasks.join import Sample, large, pairs_above
-from statim.tasks.rounding import heads
-from statim.tasks.thresholds import short
+from statim.tasks.clusters.keywords import described
+from statim.tasks.clusters.rounding import heads
+from statim.tasks.similarity.similarity_join import Sample, large, pairs_above
+from statim.tasks.similarity.thresholds import short
+from statim.tasks.similarity.vector_set import Floats, Items, Longs, read_items
 
 METHODS = ("kmeans", "density", "communities")
 PASSES = 2  # of k-means' mini-batches over everything

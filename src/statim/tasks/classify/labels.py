@@ -11,7 +11,7 @@ from statim.data import columns, tables
 from statim.data.labelled import bad, labelled_of
 from statim.data.rows import as_text, clean
 from statim.errors import DataError, InputError
-from statim.tasks.heads import Targets
+from statim.tasks.classify.heads import Targets
 from statim.texts import Texts
 
 MOST_LABELS = 100_000
