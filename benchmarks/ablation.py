@@ -32,13 +32,13 @@ import shaping
 from ablation_page import page
 from ablation_rows import ROWS, Arm
 from statim import threads
-from statim.data.own_sentences import own_sentences
-from statim.data.pairs import PYTHON_DOCS, Pairs
-from statim.data.plain import PlainTexts
-from statim.data.python_docs import python_docs
-from statim.data.retrieval import from_pairs
+from statim.data.detect_task import read_supervision
+from statim.data.documents.own_sentences import own_sentences
+from statim.data.documents.plain import PlainTexts
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.pairs import PYTHON_DOCS, Pairs
+from statim.data.pairs.python_docs import python_docs
 from statim.data.split import Split, split
-from statim.data.supervision import read_supervision
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.files import atomic_file, read_json, write_json
 from statim.mining.guards import Guards

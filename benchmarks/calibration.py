@@ -107,7 +107,7 @@ def several_labels(model: StaticModel, path: Path) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
-    from statim.data.tables import read_table
+    from statim.data.files.tables import read_table
 
     table = read_table(path).select(["text", "label", "group"]).to_pylist()
     order = np.random.default_rng(0).permutation(len(table))

@@ -32,7 +32,7 @@ import numpy as np
 
 import statim
 from statim import Classifier, StaticModel
-from statim.data.labelled import LabelledTexts, read_labelled
+from statim.data.labelled.labelled import LabelledTexts, read_labelled
 
 STRENGTHS = (1.0, 10.0, 100.0)
 SETS = "banking77,clinc150,trec,sst2"
@@ -89,7 +89,7 @@ def main() -> None:
 
 def distilled(pairs: list[Path]) -> StaticModel:
     """The start of a training, as a model."""
-    from statim.data.tables import tables
+    from statim.data.files.tables import tables
     from statim.settings import Settings
     from statim.teacher import Teacher
     from statim.tokenizer import Tokenizer

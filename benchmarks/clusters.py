@@ -97,7 +97,7 @@ def labelled(path: Path, model: str) -> dict[str, Any]:
     from sklearn.metrics import v_measure_score
 
     from statim import StaticModel, cluster
-    from statim.data.tables import read_table
+    from statim.data.files.tables import read_table
 
     table = read_table(path)
     texts = table.column("text" if "text" in table.column_names else "positive").to_pylist()

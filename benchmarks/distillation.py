@@ -24,10 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import threads
-from statim.data.labelled import read_sts
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts
-from statim.data.reading import read_pairs
+from statim.data.documents.plain import PlainTexts
+from statim.data.labelled.labelled import read_sts
+from statim.data.pairs.pairs import Pairs
+from statim.data.pairs.reading import read_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import statim
 from statim import threads
-from statim.data.pairs import PYTHON_DOCS
+from statim.data.pairs.pairs import PYTHON_DOCS
 
 MODELS = ("start", "trained", "bm25", "teacher")
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from packages import PACKAGES
 from statim import StaticModel, threads
-from statim.data.python_docs import python_docs
+from statim.data.pairs.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
 
 # The process says its own peak: what the system reports of a child includes its parent's memory before it began.

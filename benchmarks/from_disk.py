@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import cache
-from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.pairs import Pairs
+from statim.data.pairs.reading import read_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel

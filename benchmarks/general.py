@@ -24,8 +24,8 @@ from typing import Any
 
 import statim
 from statim import threads
-from statim.data.own_sentences import own_sentences
-from statim.data.reading import read_pairs
+from statim.data.documents.own_sentences import own_sentences
+from statim.data.pairs.reading import read_pairs
 from statim.training.material import MOST_SENTENCES
 
 SETS = (  # in the order by which sentences are drawn

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import StaticModel
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.evaluation import Encoder
 from statim.files import atomic_file, hash_file
 from statim.teacher import DEFAULT_TEACHER, Teacher, resolve_teacher

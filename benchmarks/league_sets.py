@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from statim.data.labelled import LabelledTexts, read_judged_pairs, read_labelled, read_sts
-from statim.data.reading import read_pairs
-from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.labelled.labelled import LabelledTexts, read_judged_pairs, read_labelled, read_sts
+from statim.data.labelled.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.pairs.reading import read_pairs
 from statim.evaluation import Encoder
 from statim.evaluation.classification import predict
 from statim.evaluation.clustering import cluster

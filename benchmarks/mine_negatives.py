@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from statim import mine_hard_negatives, threads
-from statim.data.pairs import Pairs
+from statim.data.pairs.pairs import Pairs
 
 OPTIONS: dict[str, Any] = {"relative_margin": 0.05, "num_negatives": 3}
 
@@ -93,7 +93,7 @@ def vectors(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """Anchors and documents of the same number, float32."""
     if arguments.pairs:
         from statim import StaticModel
-        from statim.data.reading import read_pairs
+        from statim.data.pairs.reading import read_pairs
 
         pairs = read_pairs(arguments.pairs)
         some = pairs.select(np.arange(min(arguments.limit, len(pairs))))

@@ -118,7 +118,7 @@ def vectors(asked: argparse.Namespace) -> tuple[Any, Any]:
 
 def encode(asked: argparse.Namespace) -> None:
     """Make them, in an order without meaning."""
-    from statim.data.reading import read_pairs
+    from statim.data.pairs.reading import read_pairs
     from statim.model import StaticModel
 
     files = sorted(asked.data.glob("*/train.jsonl*")) if asked.data.is_dir() else [asked.data]

@@ -17,7 +17,7 @@ import numpy as np
 
 from packages import PACKAGES
 from statim import StaticModel
-from statim.data.python_docs import python_docs
+from statim.data.pairs.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
 
 

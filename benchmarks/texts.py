@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from statim.data.columns import is_text
-from statim.data.tables import tables
+from statim.data.files.columns import is_text
+from statim.data.files.tables import tables
 
 FIELDS = ("anchor", "positive", "negative")
 

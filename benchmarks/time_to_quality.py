@@ -42,9 +42,9 @@ import peer
 from from_disk import by_statim, ndcg, rounded, write_pairs, write_parts
 from packages import PACKAGES
 from statim import threads
-from statim.data.pairs import PYTHON_DOCS, Pairs
-from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
+from statim.data.pairs.pairs import PYTHON_DOCS, Pairs
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs.reading import read_pairs
 from statim.settings import Settings
 from statim.teacher import Teacher, resolve_teacher
 from statim.tokenizer import Tokenizer

@@ -41,11 +41,11 @@ from tokenizers import models, pre_tokenizers
 from from_disk import ndcg, write_parts
 from packages import PACKAGES
 from statim import Settings, StaticModel, threads, train
-from statim.data.labelled import read_sts
-from statim.data.pairs import PYTHON_DOCS
-from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
+from statim.data.labelled.labelled import read_sts
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.pairs import PYTHON_DOCS
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs.reading import read_pairs
 from statim.evaluation import table
 from statim.evaluation.retrieval import evaluate_bm25
 from statim.evaluation.sts import evaluate_sts

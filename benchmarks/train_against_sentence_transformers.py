@@ -99,8 +99,8 @@ def write_data(arguments: argparse.Namespace, folder: Path) -> dict[str, int]:
     """Files of pairs, and what both sides start from but the table; nothing of it is timed."""
     from from_disk import write_pairs, write_parts
     from packages import PACKAGES
-    from statim.data.python_docs import python_docs
-    from statim.data.reading import read_pairs
+    from statim.data.pairs.python_docs import python_docs
+    from statim.data.pairs.reading import read_pairs
     from statim.vocabulary import learn_wordpiece
 
     pairs = read_pairs(arguments.files) if arguments.files else python_docs(PACKAGES)

@@ -136,7 +136,7 @@ def made_up(pairs: int = 40_000, vocabulary: int = 30_000) -> tuple[TrainingSet,
 
 
 def documentation() -> tuple[TrainingSet, int, Any, Any]:
-    from statim.data.python_docs import python_docs
+    from statim.data.pairs.python_docs import python_docs
     from statim.vocabulary import learn_wordpiece
 
     found = [

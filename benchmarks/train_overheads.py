@@ -23,8 +23,8 @@ from typing import Any
 from from_disk import write_pairs
 from packages import PACKAGES
 from statim import threads
-from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs.reading import read_pairs
 from statim.data.split import split
 from statim.training import checkpoint, watch
 from statim.training.train import train

@@ -15,8 +15,8 @@ from typing import Any
 
 from packages import PACKAGES
 from statim import threads
-from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs.reading import read_pairs
 from statim.training import objectives, trainer
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler, Schedule

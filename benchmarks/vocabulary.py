@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from statim import threads
-from statim.data.python_docs import python_docs
+from statim.data.detect_task import read_supervision
+from statim.data.pairs.python_docs import python_docs
 from statim.data.split import split
-from statim.data.supervision import read_supervision
 from statim.training.development import Development
 from statim.training.recipe import Recipe
 from statim.training.sets import training_data

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads
-from statim.data.corpus import Corpus
-from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
-from statim.data.self_pairs import Parts, self_pairs
+from statim.data.documents.corpus import Corpus
+from statim.data.pairs.pairs import Pairs
+from statim.data.pairs.reading import read_pairs
+from statim.data.pairs_from_documents import Parts, self_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.training.development import Development

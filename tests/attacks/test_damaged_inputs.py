@@ -100,7 +100,7 @@ def unfinished(model, tmp_path, statim, monkeypatch):
         save(self, progress)
         raise KeyboardInterrupt
 
-    from statim.data.unfinished import Unfinished
+    from statim.data.files.resumable import Unfinished
 
     save = Unfinished.save
     with monkeypatch.context() as patch:

@@ -134,7 +134,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_sources_leave_nothing(statim, tmp_path, model_folder, name, monkeypatch):
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     content, words = BAD[name]
     (tmp_path / name).write_bytes(content)
     code, printed, err = statim("encode", model_folder, tmp_path / name, "--out", tmp_path / "out.npy")
@@ -172,7 +172,7 @@ def ruined(corpus, kind, line=230):
 @pytest.mark.parametrize("kind", ["zero", "bytes", "json", "missing"])
 def test_a_mended_file_is_gone_on_with(statim, tmp_path, model_folder, corpus, kind, suffix, monkeypatch):
     monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     bad, mended = ruined(corpus, kind)
     path, out = tmp_path / "texts.jsonl", tmp_path / f"out{suffix}"
     path.write_bytes(bad)
@@ -195,7 +195,7 @@ def test_a_mended_file_is_gone_on_with(statim, tmp_path, model_folder, corpus, k
 @pytest.mark.parametrize("line", [1, 100, 200])
 def test_a_change_before_the_bad_row_is_refused(statim, tmp_path, model_folder, corpus, line, monkeypatch):
     monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     bad, mended = ruined(corpus, "json")
     path, out = tmp_path / "texts.jsonl", tmp_path / "out.npy"
     path.write_bytes(bad)
@@ -220,7 +220,9 @@ def test_a_run_that_ended_is_not_gone_on_with_for_more_texts(
 ):
     path, out = tmp_path / "texts.jsonl", tmp_path / "out.npy"
     path.write_bytes(gzip.decompress(corpus.read_bytes()))
-    monkeypatch.setattr("statim.data.unfinished._remove", lambda place: None)  # killed after the last rename
+    monkeypatch.setattr(
+        "statim.data.files.resumable._remove", lambda place: None
+    )  # killed after the last rename
     assert statim("encode", model_folder, path, "--out", out)[0] == 0
     monkeypatch.undo()
     with path.open("ab") as file:
@@ -235,7 +237,7 @@ def test_a_run_that_ended_is_not_gone_on_with_for_more_texts(
 @pytest.mark.parametrize("suffix", [".npy", ".parquet", ".jsonl"])
 def test_bad_rows_are_written_aside(statim, tmp_path, model_folder, corpus, suffix, monkeypatch):
     monkeypatch.setattr("statim.cli.encode.VECTOR_BYTES", BLOCK)
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     bad, _ = ruined(corpus, "zero")
     rows = bad.splitlines(keepends=True)
     rows[300] = b'{"text": 5}\n'

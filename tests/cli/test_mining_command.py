@@ -9,7 +9,7 @@ import pytest
 
 from made_texts import THINGS, VERBS
 from statim import StaticModel, mine_hard_negatives
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.mining import nearest
 from statim.search.engines import ivf

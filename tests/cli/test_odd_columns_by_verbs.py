@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from odd_columns import COLUMNS, EXPECTED, MISSING, ROWS
-from statim.data import raw, rows
+from statim.data.files import file_types, rows
 from statim.model import StaticModel
 from statim.search.index import Index
 
@@ -56,7 +56,7 @@ DOCS = [row | {"text": text} for row, text in zip(ROWS, ("merge the queue", "ope
 @pytest.mark.parametrize("streamed", [False, True])
 def test_index_build(ran, hits, tmp_path, monkeypatch, model_folder, store, streamed):
     if streamed:
-        monkeypatch.setattr(raw, "BLOCK", 64)
+        monkeypatch.setattr(file_types, "BLOCK", 64)
         monkeypatch.setattr("statim.search.stores.registry.LARGE", 0)
     docs, out = lines(tmp_path / "docs.jsonl", DOCS), tmp_path / "index"
     ran("index", "build", model_folder, docs, "--out", out, "--store", store)
@@ -119,7 +119,7 @@ ADDED = {
 @pytest.mark.parametrize("streamed", [False, True])
 def test_index_add(statim, ran, hits, tmp_path, monkeypatch, model_folder, store, streamed):
     if streamed:
-        monkeypatch.setattr(raw, "BLOCK", 64)
+        monkeypatch.setattr(file_types, "BLOCK", 64)
         monkeypatch.setattr("statim.search.stores.registry.LARGE", 0)
     out = tmp_path / "index"
     first = {name: value for name, value in DOCS[0].items() if name in ADDED or name in ("id", "text")}
@@ -151,7 +151,7 @@ def test_what_csv_holds_is_added_to_an_index_of_numbers(ran, hits, tmp_path, mod
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 @pytest.mark.parametrize("block", [1 << 20, 64])
 def test_features(ran, tmp_path, monkeypatch, model_folder, suffix, block):
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(file_types, "BLOCK", block)
     docs, out = lines(tmp_path / "docs.jsonl", DOCS), tmp_path / f"out{suffix}"
     ran("features", model_folder, docs, "--out", out)
     found = (

@@ -10,9 +10,9 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from statim.data import raw, tables
-from statim.data.bad_rows import BadRows, skipping
-from statim.data.texts import read_texts, stream_documents
+from statim.data.documents.texts import read_texts, stream_documents
+from statim.data.files import file_types, tables
+from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import DataError
 
 GOOD = ["one", "two ☕", "", "four"]
@@ -76,7 +76,7 @@ def test_bad_rows_are_passed_over_and_named(tmp_path, monkeypatch, name, block):
     content, bad, row = FILES[name]
     path = write(tmp_path / name, content)
     if b"\0" not in path.read_bytes()[:32]:  # of that few bytes a zero is the sign of a binary file
-        monkeypatch.setattr(raw, "BLOCK", block)
+        monkeypatch.setattr(file_types, "BLOCK", block)
     numbered = name.endswith((".json", ".parquet", ".feather"))
     aside = io.BytesIO()
     report = BadRows(aside)
@@ -188,7 +188,7 @@ LINES = [
 @pytest.mark.parametrize(("name", "content", "line"), LINES, ids=range(len(LINES)))
 @pytest.mark.parametrize("block", [8, 1 << 20])
 def test_lines_are_counted_right(tmp_path, monkeypatch, name, content, line, block):
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(file_types, "BLOCK", block)
     path = write(tmp_path / name, content)
     with pytest.raises(DataError, match=rf"{name}, line {line}: "):
         list(tables.tables(path))

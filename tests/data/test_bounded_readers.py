@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from statim.data import arrow_files, columns, delimited, json_array, json_lines, raw
-from statim.data.bad_rows import skipping
-from statim.data.tables import read_table, tables
-from statim.data.texts import read_texts, stream_documents
+from statim.data.documents.texts import read_texts, stream_documents
+from statim.data.files import arrow, columns, delimited, file_types, json_array, json_lines
+from statim.data.files.bad_rows import skipping
+from statim.data.files.tables import read_table, tables
 from statim.errors import DataError, InputError, ModelError
 from statim.formats import word_vectors
 
@@ -22,9 +22,9 @@ BLANK = 3000  # blank lines; with blocks of 1,000 bytes, three blocks of nothing
 @pytest.fixture
 def small(monkeypatch):
     """Small blocks, tables and lines."""
-    monkeypatch.setattr(raw, "BLOCK", 1000)
-    monkeypatch.setattr(raw, "HELD", 4000)
-    monkeypatch.setattr(raw, "LINE_LIMIT", 20_000)
+    monkeypatch.setattr(file_types, "BLOCK", 1000)
+    monkeypatch.setattr(file_types, "HELD", 4000)
+    monkeypatch.setattr(file_types, "LINE_LIMIT", 20_000)
 
 
 def texts(path):
@@ -173,17 +173,19 @@ class Counting:
 
 
 def test_a_long_line_is_joined_once(monkeypatch):
-    monkeypatch.setattr(raw, "BLOCK", 100)
+    monkeypatch.setattr(file_types, "BLOCK", 100)
     joined = []
-    block = raw._block
-    monkeypatch.setattr(raw, "_block", lambda line, data: joined.append(len(data)) or block(line, data))
-    [only] = raw.blocks(Counting(100_000), "a")
+    block = file_types._block
+    monkeypatch.setattr(
+        file_types, "_block", lambda line, data: joined.append(len(data)) or block(line, data)
+    )
+    [only] = file_types.blocks(Counting(100_000), "a")
     assert joined == [100_000]
     assert only.text == "x" * 100_000
 
 
 def test_a_long_item_is_parsed_a_few_times(monkeypatch, tmp_path):
-    monkeypatch.setattr(raw, "BLOCK", 100)
+    monkeypatch.setattr(file_types, "BLOCK", 100)
     tried = []
     decode = json_array._decode
     monkeypatch.setattr(json_array, "_decode", lambda text, at: tried.append(at) or decode(text, at))
@@ -201,11 +203,11 @@ VALUES = [
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("block", range(1, 40, 3))
 def test_arrays_cut_anywhere(block, indent, ascii_only, monkeypatch, tmp_path):
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(file_types, "BLOCK", block)
     text = json.dumps(VALUES * 3, indent=indent, ensure_ascii=ascii_only)
     (tmp_path / "a.json").write_text(text, encoding="utf-8")
-    with raw.opened(tmp_path / "a.json", None) as file:
-        found = list(json_array.parts(raw.pieces(file, "a"), tmp_path / "a.json"))
+    with file_types.opened(tmp_path / "a.json", None) as file:
+        found = list(json_array.parts(file_types.pieces(file, "a"), tmp_path / "a.json"))
     assert list(itertools.chain.from_iterable(items for _, items in found)) == VALUES * 3
 
 
@@ -231,10 +233,10 @@ def test_arrays_cut_anywhere(block, indent, ascii_only, monkeypatch, tmp_path):
     ],
 )
 def test_what_is_no_array(text, block, monkeypatch, tmp_path):
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(file_types, "BLOCK", block)
     (tmp_path / "a.json").write_text(text)
-    with raw.opened(tmp_path / "a.json", None) as file, pytest.raises(DataError, match="line 1: "):
-        list(json_array.parts(raw.pieces(file, tmp_path / "a.json"), tmp_path / "a.json"))
+    with file_types.opened(tmp_path / "a.json", None) as file, pytest.raises(DataError, match="line 1: "):
+        list(json_array.parts(file_types.pieces(file, tmp_path / "a.json"), tmp_path / "a.json"))
 
 
 def test_an_array_that_is_not_utf8(small, tmp_path):
@@ -249,8 +251,8 @@ def repeated(rows, size):
 
 
 def test_dictionaries_are_unfolded_in_parts(monkeypatch, tmp_path):
-    monkeypatch.setattr(raw, "HELD", 1 << 16)
-    monkeypatch.setattr(arrow_files, "UNFOLDED", 1 << 20)
+    monkeypatch.setattr(file_types, "HELD", 1 << 16)
+    monkeypatch.setattr(arrow, "UNFOLDED", 1 << 20)
     table = pa.table({"text": repeated(5000, 10_000), "n": range(5000)})
     parquet.write_table(table, tmp_path / "a.parquet", store_schema=False)
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:

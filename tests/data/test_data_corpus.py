@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statim.data import markup
-from statim.data.corpus import MOST_BYTES, is_corpus, read_corpus
-from statim.data.passages import LONGEST, paragraphs, passages, sentences
-from statim.data.supervision import read_supervision
+from statim.data.detect_task import read_supervision
+from statim.data.documents import markup
+from statim.data.documents.corpus import MOST_BYTES, is_corpus, read_corpus
+from statim.data.documents.passages import LONGEST, paragraphs, passages, sentences
 from statim.errors import DataError
 
 

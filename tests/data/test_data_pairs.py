@@ -5,7 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from statim.data import Pairs, columns, read_pairs
+from statim.data import Pairs, read_pairs
+from statim.data.files import columns
 from statim.errors import DataError, InputError
 
 

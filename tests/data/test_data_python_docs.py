@@ -5,10 +5,11 @@ import textwrap
 import pytest
 
 from statim import cache
-from statim.data import docstrings, python_docs, read_pairs
+from statim.data import read_pairs
+from statim.data.pairs import docstrings, python_docs
 from statim.errors import DataError
 
-module = sys.modules["statim.data.python_docs"]
+module = sys.modules["statim.data.pairs.python_docs"]
 
 SOURCE = '''
 """The module.
@@ -154,7 +155,7 @@ def test_the_standard_library(monkeypatch):
 def test_word_for_the_source(installed, monkeypatch):
     installed("statim-sample", "1.0", {"statim_sample.py": SOURCE})
     docs = python_docs(["statim-sample"])
-    monkeypatch.setattr("statim.data.reading.python_docs", lambda: docs)
+    monkeypatch.setattr("statim.data.pairs.reading.python_docs", lambda: docs)
     pairs = read_pairs("python-docs")
     assert pairs.hash == docs.hash
     assert str(pairs.report) == "python-docs: 3 rows (anchor = name and first paragraph, positive = the rest)"

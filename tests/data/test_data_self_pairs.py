@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from statim.data.corpus import Corpus
-from statim.data.near import near_duplicates
-from statim.data.self_pairs import KINDS, Parts, check_kinds, self_pairs, split_into_pairs
+from statim.data.dedup.near_duplicates import near_duplicates
+from statim.data.documents.corpus import Corpus
+from statim.data.pairs_from_documents import KINDS, Parts, check_kinds, self_pairs, split_into_pairs
 from statim.data.split import split
 from statim.errors import DataError, InputError
 

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from statim import growing
-from statim.data import Pairs, raw, read_pairs, sets, tables
-from statim.data import seen_rows as seen_module
-from statim.data.seen_rows import SeenRows
+from statim.data import Pairs, read_pairs
+from statim.data.dedup import seen_rows as seen_module
+from statim.data.dedup.seen_rows import SeenRows
+from statim.data.files import file_types, tables
+from statim.data.pairs import sets
 from statim.data.text_column import TextColumn
 from statim.errors import DataError, InputError
 
@@ -126,7 +128,7 @@ def test_blocks_read_as_the_rows_in_memory(tmp_path, monkeypatch, rows, wild, bl
     place = tmp_path / "pairs.jsonl"
     place.write_text("".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in lines), "utf-8")
     whole = read_pairs(lines)
-    monkeypatch.setattr(raw, "BLOCK", block)
+    monkeypatch.setattr(file_types, "BLOCK", block)
     monkeypatch.setattr(seen_module, "FEW", few)
     monkeypatch.setattr(growing, "IN_MEMORY", memory)
     found = read_pairs(place, threads=2)
@@ -152,12 +154,12 @@ def test_negatives_that_come_late_are_found(tmp_path, monkeypatch):
     rows = [{"anchor": f"a{i}", "positive": f"b{i}"} for i in range(50)]
     rows += [{"anchor": "x", "positive": "y", "negative": "z"}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(raw, "BLOCK", 200)
+    monkeypatch.setattr(file_types, "BLOCK", 200)
     assert read_pairs(tmp_path / "a.jsonl").negatives[0].to_pylist() == [None] * 50 + ["z"]
 
 
 def test_what_is_not_text_is_refused_only_of_a_whole_column(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw, "BLOCK", 300)
+    monkeypatch.setattr(file_types, "BLOCK", 300)
     numbers = [{"question": f"what is {i}?", "answer": i} for i in range(40)]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in numbers))
@@ -179,7 +181,7 @@ def test_an_error_far_into_a_file_names_its_line(tmp_path, monkeypatch):
     lines[77] = '{"anchor": "broken'
     with gzip.open(tmp_path / "a.jsonl.gz", "wt") as file:
         file.write("\n".join(lines))
-    monkeypatch.setattr(raw, "BLOCK", 256)
+    monkeypatch.setattr(file_types, "BLOCK", 256)
     for threads in (1, 3):
         with pytest.raises(DataError, match=r"a\.jsonl\.gz, line 78: not valid JSON"):
             read_pairs(tmp_path / "a.jsonl.gz", threads=threads)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from statim.data import LabelledTexts, Pairs, ScoredPairs, near_duplicates, split
-from statim.data.graded import read_classes, read_scored
-from statim.data.supervision import read_supervision
+from statim.data.detect_task import read_supervision
+from statim.data.labelled.graded import read_classes, read_scored
 from statim.errors import DataError, InputError
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from statim.data import read_pairs, read_table
-from statim.data import rows as rows_module
+from statim.data.files import rows as rows_module
 from statim.errors import DataError
 
 ROWS = [
@@ -109,7 +109,7 @@ def test_columns_of_one_name(tmp_path):
 
 
 def test_types_that_change_between_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("statim.data.raw.BLOCK", 64)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 64)
     lines = [{"a": 1}] * 20 + [{"a": "x"}] * 20 + [{"a": 1.5, "b": "é" * 50}] * 20 + [{"a": None}] * 20
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     table = read_table(tmp_path / "a.jsonl")
@@ -172,9 +172,9 @@ def test_bad_files_get_one_sentence(tmp_path, name, content, message):
 def test_a_folder_and_a_long_line(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="is a folder where a file is meant"):
         read_table(tmp_path)
-    monkeypatch.setattr("statim.data.raw.LINE_LIMIT", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.LINE_LIMIT", 1000)
     (tmp_path / "a.jsonl").write_text('{"a": "x"}\n' + "[" * 10_000)
-    monkeypatch.setattr("statim.data.raw.BLOCK", 500)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 500)
     with pytest.raises(DataError, match="line 2: longer than 1,000 bytes"):
         read_table(tmp_path / "a.jsonl")
 

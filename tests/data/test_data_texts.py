@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statim.data import read_documents, read_labelled, read_sts, read_texts
-from statim.data.labelled import read_judged_pairs
-from statim.data.raw import Block
-from statim.data.texts import in_blocks
+from statim.data.documents.texts import in_blocks
+from statim.data.files.file_types import Block
+from statim.data.labelled.labelled import read_judged_pairs
 from statim.errors import DataError
 
 
@@ -46,7 +46,7 @@ def test_standard_input(monkeypatch):
 
 
 def test_texts_stream(tmp_path, monkeypatch):
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     whole = [f"text {i}" for i in range(1000)]
     (tmp_path / "a.txt").write_text("\n".join(whole) + "\n")
     arrays = list(read_texts(tmp_path / "a.txt"))
@@ -80,24 +80,24 @@ def test_arrow_reads_what_python_reads(tmp_path_factory, rows, end):
     path = tmp_path_factory.mktemp("json") / "a.jsonl"
     path.write_bytes(("\n".join(rows) + end).encode() or b"\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("statim.data.json_lines._is_array", lambda text: False)
+        patch.setattr("statim.data.files.json_lines._is_array", lambda text: False)
         picked = '{"text": "first"}\n'
-        patch.setattr("statim.data.raw.BLOCK", len(picked))
+        patch.setattr("statim.data.files.file_types.BLOCK", len(picked))
         whole = path.read_bytes()
         parts = [Block(1, picked, {}), Block(2, whole.decode(), {})]
-        patch.setattr("statim.data.raw.blocks", lambda file, name: iter(parts))
+        patch.setattr("statim.data.files.file_types.blocks", lambda file, name: iter(parts))
         fast = outcome(path)
-        patch.setattr("statim.data.json_lines._arrow_texts", lambda text, name: None)
+        patch.setattr("statim.data.files.json_lines._arrow_texts", lambda text, name: None)
         assert fast == outcome(path)
 
 
 def test_arrow_reads_most_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("statim.data.raw.BLOCK", 1000)
+    monkeypatch.setattr("statim.data.files.file_types.BLOCK", 1000)
     rows = [{"n": i, "text": f"text {i} ☕"} for i in range(1000)]
     lines(tmp_path / "a.jsonl", rows)
     parsed = []
     monkeypatch.setattr(
-        "statim.data.json_lines._row", lambda line, *_: parsed.append(line) or json.loads(line)
+        "statim.data.files.json_lines._row", lambda line, *_: parsed.append(line) or json.loads(line)
     )
     assert texts(tmp_path / "a.jsonl") == [row["text"] for row in rows]
     assert 0 < len(parsed) < 50
@@ -121,7 +121,7 @@ def test_blocks(parts, rows, skipped):
 
 
 def test_blocks_of_long_texts_are_short(monkeypatch):
-    monkeypatch.setattr("statim.data.texts.TEXT_BYTES", 1000)
+    monkeypatch.setattr("statim.data.documents.texts.TEXT_BYTES", 1000)
     array = pa.array(["x" * 300] * 20, pa.large_string())
     blocks = list(in_blocks([array], 100))
     assert max(map(len, blocks)) <= 6  # under twice TEXT_BYTES

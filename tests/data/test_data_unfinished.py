@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from statim.data import unfinished as module
-from statim.data.unfinished import folder, unfinished
+from statim.data.files import resumable as module
+from statim.data.files.resumable import folder, unfinished
 from statim.errors import DataError, InputError, ModelError, StorageError
 
 RUN = {"the sources": ["a"], "--dim": 16}

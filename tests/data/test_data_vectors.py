@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from statim.data.vectors import SUFFIXES, VectorWriter, check_suffix
+from statim.data.files.vectors import SUFFIXES, VectorWriter, check_suffix
 from statim.errors import InputError
 
 DTYPES = ["float32", "float16", "int8", "uint8"]
@@ -134,7 +134,7 @@ def test_numbers_in_json_are_exact(vectors):
 
 def test_many_numbers_in_json_are_cut(tmp_path, monkeypatch):
     write(tmp_path / "a.jsonl", "float32")
-    monkeypatch.setattr("statim.data.vectors.NUMBERS", 25)
+    monkeypatch.setattr("statim.data.files.vectors.NUMBERS", 25)
     write(tmp_path / "b.jsonl", "float32")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statim.data import folding
-from statim.data.folding import numbered
+from statim.data.dedup import folding
+from statim.data.dedup.folding import numbered
 
 
 def column(texts):

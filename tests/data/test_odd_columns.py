@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odd_columns import EXPECTED, MISSING, ROWS
-from statim.data import raw, read_documents, read_labelled, read_table, rows, unify
-from statim.data.texts import stream_documents
+from statim.data import read_documents, read_labelled, read_table
+from statim.data.documents.texts import stream_documents
+from statim.data.files import file_types, rows, unify
 from statim.errors import DataError
 
 UTC = datetime.UTC
@@ -89,14 +90,14 @@ WANTED = [json.dumps(dict(sorted(row.items()))) for row in EXPECTED]
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("block", [1 << 20, 64])
 def test_every_reader_gives_the_same(tmp_path, monkeypatch, reader, block):
-    monkeypatch.setattr(raw, "BLOCK", block)  # of 64 bytes, every row is a table of its own
+    monkeypatch.setattr(file_types, "BLOCK", block)  # of 64 bytes, every row is a table of its own
     assert told(read_documents(READERS[reader](tmp_path / "docs"))) == WANTED
 
 
 @pytest.mark.parametrize("reader", ["json lines", "json array", "json lines in parts", "parquet in parts"])
 def test_a_stream_gives_the_same(tmp_path, monkeypatch, reader):
-    monkeypatch.setattr(raw, "BLOCK", 64)
-    monkeypatch.setattr("statim.data.json_array.ITEMS", 1)
+    monkeypatch.setattr(file_types, "BLOCK", 64)
+    monkeypatch.setattr("statim.data.files.json_array.ITEMS", 1)
     source = READERS[reader](tmp_path / "docs")
     with pytest.raises(unify.MisfitError, match=r"first occurs after 1 rows|row 2: the column"):
         stream_documents(source, many=0).read_all()
@@ -114,7 +115,7 @@ def test_csv_is_text(tmp_path):
 
 
 def test_a_title_that_comes_late_is_one_streamed_or_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw, "BLOCK", 32)
+    monkeypatch.setattr(file_types, "BLOCK", 32)
     path = tmp_path / "docs.jsonl"
     path.write_text('{"id": 1, "text": "river boat"}\n{"id": 2, "text": "night", "title": "storm"}\n')
     wanted = [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statim.data.own_sentences import own_sentences, without
-from statim.data.pairs import Pairs
+from statim.data.documents.own_sentences import own_sentences, without
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 

@@ -15,9 +15,9 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
-from statim.data.tables import read_table
-from statim.data.vectors import VectorWriter
-from statim.data.writing import table_writer, write_table
+from statim.data.files.tables import read_table
+from statim.data.files.vectors import VectorWriter
+from statim.data.files.writing import table_writer, write_table
 from statim.search.index import Hit
 from statim.search.results import Writer
 from statim.strict_json import dumps

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, v_measure_score
 
 from statim import StaticModel
-from statim.data.labelled import read_labelled
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
+from statim.data.labelled.labelled import read_labelled
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, DependencyError, InputError, ModelError
 from statim.evaluation import compare, evaluate
 from statim.evaluation.classification import predict

@@ -180,7 +180,10 @@ ENCODE = [
 ]
 TRAIN = ["train", "IN/pairs.jsonl", "-o", "HERE/out", "--start", "random", "--dim", "16", "--batch", "16", "--epochs", "4",
          "--no-baselines", "--heldout", "10", "--development", "10", "--checkpoint-every", "4", "--threads", "1", "-q"]  # fmt: skip
-SLOW_STREAM = (("statim.data.unfinished", "SECONDS", 0.0), ("statim.cli.encode", "VECTOR_BYTES", 16 * 4 * 12))
+SLOW_STREAM = (
+    ("statim.data.files.resumable", "SECONDS", 0.0),
+    ("statim.cli.encode", "VECTOR_BYTES", 16 * 4 * 12),
+)
 
 
 def save(name: str, *, overwrite: bool) -> Command:

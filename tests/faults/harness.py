@@ -245,7 +245,7 @@ class Harness:
     def prepare(self, case: Case) -> None:
         """Make the old state of a case, and load what all its children need."""
         self.patience = FIRST
-        for module in ("statim.cli", "statim.search.stores.folder", "statim.data.writing", *case.heavy):
+        for module in ("statim.cli", "statim.search.stores.folder", "statim.data.files.writing", *case.heavy):
             importlib.import_module(module)
         for module, name, value in case.patches:
             setattr(importlib.import_module(module), name, value)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from made_texts import THINGS, VERBS
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 
 
 @pytest.fixture(scope="session")

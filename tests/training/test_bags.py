@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 
 from statim import growing
-from statim.data.pairs import Pairs
+from statim.data.pairs.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.identity import Identities
 from statim.kernels.text.identity import fingerprints

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts, read_plain
+from statim.data.documents.plain import PlainTexts, read_plain
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
 from statim.model import StaticModel

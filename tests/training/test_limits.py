@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer

@@ -8,7 +8,7 @@ import pytest
 
 from statim import train
 from statim.cli import main
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.training import mined

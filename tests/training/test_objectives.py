@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 
-from statim.data.labelled import LabelledTexts, ScoredPairs
-from statim.data.pairs import Pairs
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 from statim.tokenizer import Tokenizer
 from statim.training.batches import Schedule, order

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statim import train
-from statim.data.labelled import LabelledTexts
-from statim.data.pairs import Pairs
+from statim.data.labelled.labelled import LabelledTexts
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 from statim.training import per_set
 

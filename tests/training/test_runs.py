@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from statim import progress, train
-from statim.data.labelled import LabelledTexts
+from statim.data.labelled.labelled import LabelledTexts
 from statim.data.split import Split
 from statim.errors import DependencyError, InputError, ModelError
 from statim.evaluation.classification import evaluate_classification

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers
 
 from statim import mine_hard_negatives
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer import Tokenizer

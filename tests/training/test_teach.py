@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from made_texts import THINGS, VERBS
-from statim.data.reading import read_pairs
+from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError, ModelError
 from statim.teacher import Teacher
 from statim.training import teach as module

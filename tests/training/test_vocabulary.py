@@ -5,8 +5,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from statim import StaticModel, train
-from statim.data.labelled import LabelledTexts
-from statim.data.reading import read_pairs
+from statim.data.labelled.labelled import LabelledTexts
+from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError, StorageError
 from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors

@@ -122,8 +122,8 @@ def predict(
     progress = options.begin(quiet)
     if top < 1:
         raise InputError(f"--top is {top}; it must be a whole number of at least 1")
-    from statim.data.texts import STDIN, in_blocks, read_texts
-    from statim.data.writing import check_table_output, table_writer, write_lines
+    from statim.data.documents.texts import STDIN, in_blocks, read_texts
+    from statim.data.files.writing import check_table_output, table_writer, write_lines
     from statim.model import StaticModel
     from statim.progress import Progress
     from statim.tasks.classify.answers import answers, schema

@@ -43,7 +43,7 @@ def cluster(
 ) -> None:
     """Put texts into clusters, and say what each is about."""
     progress = options.begin(quiet or json)
-    from statim.data.writing import check_table_output, write_table
+    from statim.data.files.writing import check_table_output, write_table
     from statim.tasks.clusters import clusters as library
 
     if out is not None:

@@ -32,7 +32,7 @@ def demo(
     import pyarrow.compute as pc
 
     from statim.cli.search import as_text, prompt
-    from statim.data.reading import read_pairs
+    from statim.data.pairs.reading import read_pairs
     from statim.search.index import Index
     from statim.training.train import train
 

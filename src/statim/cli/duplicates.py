@@ -62,7 +62,7 @@ def duplicates(
 ) -> None:
     """Find exact and near duplicates, inside one set or between two."""
     progress = options.begin(quiet or json)
-    from statim.data.writing import check_table_output, write_table
+    from statim.data.files.writing import check_table_output, write_table
     from statim.tasks.duplicates.duplicates import compare_thresholds, find_duplicates
 
     two = bool(against) or against_vectors is not None

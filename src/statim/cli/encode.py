@@ -16,10 +16,10 @@ from statim.errors import DataError, InputError
 from statim.threads import ahead
 
 if TYPE_CHECKING:
-    from statim.data.bad_rows import BadRows
-    from statim.data.texts import TextHash
-    from statim.data.unfinished import Unfinished
-    from statim.data.vectors import VectorWriter
+    from statim.data.documents.texts import TextHash
+    from statim.data.files.bad_rows import BadRows
+    from statim.data.files.resumable import Unfinished
+    from statim.data.files.vectors import VectorWriter
     from statim.progress import Progress
 
 # A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads seldom wait for
@@ -71,9 +71,9 @@ def encode(
     import nanotoken
     import pyarrow as pa
 
-    from statim.data.texts import STDIN, TextHash, in_blocks, read_texts
-    from statim.data.unfinished import unfinished
-    from statim.data.vectors import VectorWriter, check_suffix, texts_done
+    from statim.data.documents.texts import STDIN, TextHash, in_blocks, read_texts
+    from statim.data.files.resumable import unfinished
+    from statim.data.files.vectors import VectorWriter, check_suffix, texts_done
     from statim.model import StaticModel
     from statim.progress import Progress
 

@@ -12,7 +12,7 @@ from statim.cli import options
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from statim.data.bad_rows import BadRows
+    from statim.data.files.bad_rows import BadRows
 
 
 def features(
@@ -31,8 +31,8 @@ def features(
 ) -> None:
     """Put a column of vectors beside the columns of a table."""
     progress = options.begin(quiet)
-    from statim.data import tables, unify
-    from statim.data.writing import check_table_output
+    from statim.data.files import tables, unify
+    from statim.data.files.writing import check_table_output
     from statim.model import StaticModel
     from statim.tasks.features import with_vectors
 
@@ -55,8 +55,8 @@ def features(
 
 def _write(out: Path, parts: "Iterator[pa.Table]", source: str, bad: "BadRows", progress: bool) -> int:
     """Write tables of the same columns; gives the number of rows."""
-    from statim.data.texts import no_rows
-    from statim.data.writing import table_writer
+    from statim.data.documents.texts import no_rows
+    from statim.data.files.writing import table_writer
     from statim.progress import Progress
 
     first = next(parts, None)

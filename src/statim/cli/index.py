@@ -13,7 +13,7 @@ from statim.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from statim.data.bad_rows import BadRows
+    from statim.data.files.bad_rows import BadRows
 
 Result = TypeVar("Result")
 
@@ -248,8 +248,8 @@ def _settled(
     **ways: Any,
 ) -> "Result":
     """Read documents and use them; where later ones do not fit the first, once more with columns that all fit."""
-    from statim.data.texts import STDIN, stream_documents
-    from statim.data.unify import MisfitError
+    from statim.data.documents.texts import STDIN, stream_documents
+    from statim.data.files.unify import MisfitError
     from statim.search.stores.registry import LARGE
 
     given = documents if len(documents) > 1 else documents[0]

@@ -73,7 +73,7 @@ def mine(
     progress = options.begin(quiet or json)
     if (model is None) == (teacher is None):
         raise InputError("name the model that finds negatives, either --model or --teacher")
-    from statim.data.writing import check_table_output, write_table
+    from statim.data.files.writing import check_table_output, write_table
     from statim.mining.mine import mine_hard_negatives
     from statim.teacher import Teacher
 
@@ -82,7 +82,7 @@ def mine(
     if corpus:
         import pyarrow as pa
 
-        from statim.data.texts import read_texts
+        from statim.data.documents.texts import read_texts
 
         texts = pa.concat_arrays(list(read_texts(corpus, corpus_column)))
     mined = mine_hard_negatives(

@@ -14,7 +14,7 @@ from statim.errors import InputError
 from statim.strict_json import dumps
 
 if TYPE_CHECKING:
-    from statim.data.bad_rows import BadRows
+    from statim.data.files.bad_rows import BadRows
 
 Threads = Annotated[
     int | None,
@@ -79,7 +79,7 @@ def skipping(path: Path | None, *, overwrite: bool) -> "Iterator[BadRows]":
     Raises:
         InputError: The file exists and ``overwrite`` is off.
     """
-    from statim.data import bad_rows
+    from statim.data.files import bad_rows
 
     if path is not None and path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name for --skip-bad")

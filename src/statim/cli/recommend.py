@@ -173,7 +173,7 @@ def users(
     progress = options.begin(quiet)
     import pyarrow as pa
 
-    from statim.data.writing import check_table_output, table_writer
+    from statim.data.files.writing import check_table_output, table_writer
     from statim.progress import Progress
     from statim.tasks.recommend.baskets import read_baskets
 

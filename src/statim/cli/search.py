@@ -113,7 +113,7 @@ def _asked(queries: str | None, column: str | None, query: list[str] | None) -> 
     """Ids and questions."""
     if query:
         return ["0"], [" ".join(query)]
-    from statim.data.texts import read_documents
+    from statim.data.documents.texts import read_documents
 
     found = read_documents(queries if queries is not None else "-", text=column)
     return found.column("id").to_pylist(), found.column("text").to_pylist()

@@ -5,9 +5,13 @@
 >>> parts = split(pairs, development=500, test=1_000)
 """
 
-from statim.data.corpus import Corpus, read_corpus
-from statim.data.graded import read_classes, read_scored
-from statim.data.labelled import (
+from statim.data.dedup.near_duplicates import Matches, near_duplicates
+from statim.data.detect_task import read_supervision
+from statim.data.documents.corpus import Corpus, read_corpus
+from statim.data.documents.texts import read_documents, read_texts
+from statim.data.files.tables import read_table
+from statim.data.labelled.graded import read_classes, read_scored
+from statim.data.labelled.labelled import (
     JudgedPairs,
     LabelledTexts,
     ScoredPairs,
@@ -15,15 +19,11 @@ from statim.data.labelled import (
     read_labelled,
     read_sts,
 )
-from statim.data.near import Matches, near_duplicates
-from statim.data.pairs import Pairs, Report
-from statim.data.python_docs import python_docs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.labelled.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.pairs.pairs import Pairs, Report
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs.reading import read_pairs
 from statim.data.split import Split, split
-from statim.data.supervision import read_supervision
-from statim.data.tables import read_table
-from statim.data.texts import read_documents, read_texts
 
 __all__ = [
     "Corpus", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",

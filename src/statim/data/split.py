@@ -1,6 +1,6 @@
 """Hold out pairs, or labelled texts, so that no near-duplicate of a held-out text is trained on.
 
-Pairs are twins when any text of one, anchor or positive, is a near-duplicate of any text of the other (see near.py). Held out
+Pairs are twins when any text of one, anchor or positive, is a near-duplicate of any text of the other (see dedup/near_duplicates.py). Held out
 is never a pair but its whole family: its twins, their twins, and so on. Families are found from the drawn pairs outwards, a
 generation at a time, by searching all texts for near-duplicates of the newest members; so the work grows with the number of
 pairs held out, not with the square of all.
@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.corpus import Corpus
-from statim.data.labelled import LabelledTexts, ScoredPairs
-from statim.data.near import near_duplicates
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts
+from statim.data.dedup.near_duplicates import near_duplicates
+from statim.data.documents.corpus import Corpus
+from statim.data.documents.plain import PlainTexts
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 
 MOST_HELD_OUT = 0.2  # share of all pairs

@@ -7,9 +7,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from statim.data.labelled import read_judged_pairs, read_labelled, read_sts
-from statim.data.reading import read_pairs
-from statim.data.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.labelled.labelled import read_judged_pairs, read_labelled, read_sts
+from statim.data.labelled.retrieval import RetrievalSet, from_pairs, read_beir
+from statim.data.pairs.reading import read_pairs
 from statim.evaluation.classification import evaluate_classification
 from statim.evaluation.clustering import evaluate_clustering
 from statim.evaluation.comparison import BM25, Clock, Comparison, compare

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.labelled import LabelledTexts
+from statim.data.labelled.labelled import LabelledTexts
 from statim.errors import DataError, DependencyError, ModelError
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import accuracy

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from statim.data.labelled import LabelledTexts
+from statim.data.labelled.labelled import LabelledTexts
 from statim.errors import DataError
 from statim.evaluation.classification import no_sklearn, vectors
 from statim.evaluation.encoders import Encoder

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from statim.data.retrieval import RetrievalSet
+from statim.data.labelled.retrieval import RetrievalSet
 from statim.errors import InputError
 from statim.evaluation import table
 from statim.evaluation.bootstrap import Difference, paired_bootstrap

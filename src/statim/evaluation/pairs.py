@@ -1,6 +1,6 @@
 """Pair classification: do pairs that belong together have higher cosines than those that do not?"""
 
-from statim.data.labelled import JudgedPairs
+from statim.data.labelled.labelled import JudgedPairs
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import average_precision
 from statim.evaluation.sts import cosines

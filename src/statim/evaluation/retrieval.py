@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from statim.data.retrieval import RetrievalSet
+from statim.data.labelled.retrieval import RetrievalSet
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import NOWHERE, RANKING, Positions, RankingScores, ranking_metrics
 from statim.evaluation.ranks import ranks_by_vectors, ranks_in_lists

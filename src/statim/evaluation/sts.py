@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from statim.data.labelled import JudgedPairs, ScoredPairs
+from statim.data.labelled.labelled import JudgedPairs, ScoredPairs
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import spearman
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from statim.data import arrow_files, columns, raw, tables
-from statim.data.labelled import YES_NO
+from statim.data.files import arrow, columns, file_types, tables
+from statim.data.labelled.labelled import YES_NO
 from statim.errors import DataError, InputError
 
 TASKS = ("sts", "pairs", "classification", "clustering", "retrieval")
@@ -65,7 +65,7 @@ def find_tasks(paths: Sequence[str | Path], kind: str | None = None) -> list[Tas
 
 def _parts(path: Path) -> list[Path]:
     """The files and BEIR folders at a path: itself, or those in it, in the order of their names."""
-    if not path.is_dir() or _is_beir(path) or arrow_files.is_dataset(path):
+    if not path.is_dir() or _is_beir(path) or arrow.is_dataset(path):
         return [path]
     children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     return [part for child in children if child.is_dir() or _is_data(child) for part in _parts(child)]
@@ -76,14 +76,14 @@ def _is_beir(path: Path) -> bool:
 
 
 def _is_data(path: Path) -> bool:
-    suffix = path.with_suffix("").suffix if path.suffix in raw.COMPRESSIONS else path.suffix
-    return suffix.lower() in raw.FORMATS and suffix.lower() != ".txt"
+    suffix = path.with_suffix("").suffix if path.suffix in file_types.COMPRESSIONS else path.suffix
+    return suffix.lower() in file_types.FORMATS and suffix.lower() != ".txt"
 
 
 def stem(path: Path) -> str:
     """A file's name without the suffixes of its format and compression."""
     name = path.name
-    for suffixes in (raw.COMPRESSIONS, raw.FORMATS):
+    for suffixes in (file_types.COMPRESSIONS, file_types.FORMATS):
         name = next((name[: -len(suffix)] for suffix in suffixes if name.lower().endswith(suffix)), name)
     return name
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data import tables
-from statim.data.reading import read_pairs
-from statim.data.texts import read_texts
+from statim.data.documents.texts import read_texts
+from statim.data.files import tables
+from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
 from statim.mining import formats

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.folding import numbered
-from statim.data.pairs import Pairs
+from statim.data.dedup.folding import numbered
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 Longs = npt.NDArray[np.int64]

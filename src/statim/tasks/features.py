@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data import columns, tables, unify
-from statim.data.bad_rows import BadRows, skipping
+from statim.data.files import columns, tables, unify
+from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel
 
@@ -219,7 +219,7 @@ def with_vectors(
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
         schema: The columns of all rows; by default those of the first.
-        skip_bad: A file for rows that cannot be read, which are left out (see ``data.bad_rows.skipping``); by default the first
+        skip_bad: A file for rows that cannot be read, which are left out (see ``data.files.bad_rows.skipping``); by default the first
             is refused.
         threads: Threads to use.
         ways: As for ``StaticModel.encode``: dim, normalize, dtype.

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from statim.data.pairs import PYTHON_DOCS
-from statim.data.self_pairs import check_kinds
+from statim.data.pairs.pairs import PYTHON_DOCS
+from statim.data.pairs_from_documents import check_kinds
 from statim.errors import InputError
 from statim.teacher import Teacher
 from statim.training import distributed, per_set

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from statim import cache
 from statim import threads as pool
-from statim.data.pairs import Pairs
+from statim.data.pairs.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.errors import ModelError
 from statim.growing import Growing, release

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.data.pairs import Pairs
-from statim.data.retrieval import from_pairs
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.pairs import Pairs
 from statim.evaluation.retrieval import ranking_scores
 from statim.model import StaticModel
 from statim.settings import Settings

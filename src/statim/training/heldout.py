@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from statim.data.labelled import LabelledTexts, ScoredPairs
-from statim.data.plain import PlainTexts
-from statim.data.retrieval import from_pairs
+from statim.data.detect_task import Supervision, read_supervision
+from statim.data.documents.plain import PlainTexts
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
+from statim.data.labelled.retrieval import from_pairs
 from statim.data.split import Split, split
-from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
 from statim.evaluation.classification import evaluate_classification, no_sklearn
 from statim.evaluation.comparison import BM25, Clock, Comparison, compare
@@ -56,7 +56,7 @@ def hold_out(
         heldout: How many shall be the test, or a file of them; by default HELD_OUT_SHARE of all, at most HELD_OUT.
         development: How many shall be for development, or a file of them; by default half as many as are drawn for the test.
         seed: Of the draw.
-        kind: What files hold, one of data.supervision.KINDS.
+        kind: What files hold, one of data.detect_task.KINDS.
         names: The columns in files, as for ``read_supervision``.
 
     Raises:

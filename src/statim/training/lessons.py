@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts
-from statim.data.supervision import Supervision
+from statim.data.detect_task import Supervision
+from statim.data.documents.plain import PlainTexts
+from statim.data.files import columns
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 from statim.growing import stacked
 from statim.progress import Progress

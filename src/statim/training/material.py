@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from statim.data.corpus import Corpus
-from statim.data.own_sentences import own_sentences, without
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts, read_plain
-from statim.data.python_docs import python_docs
-from statim.data.self_pairs import check_kinds, split_into_pairs
+from statim.data.detect_task import Supervision, read_supervision
+from statim.data.documents.corpus import Corpus
+from statim.data.documents.own_sentences import own_sentences, without
+from statim.data.documents.plain import PlainTexts, read_plain
+from statim.data.pairs.pairs import Pairs
+from statim.data.pairs.python_docs import python_docs
+from statim.data.pairs_from_documents import check_kinds, split_into_pairs
 from statim.data.split import Split
-from statim.data.supervision import Supervision, read_supervision
 from statim.errors import InputError
 from statim.progress import Clock
 from statim.training import heldout, per_set

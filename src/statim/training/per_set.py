@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from statim.data.pairs import Pairs
-from statim.data.supervision import Supervision
+from statim.data.detect_task import Supervision
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 from statim.training.recipe import check_limit, check_weight
 

@@ -15,7 +15,7 @@ MOST_DECAY = 0.05
 LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
 # Small data are trained on for at least so many steps, but not for more epochs; see benchmarks/RESULTS.md
 LEAST_STEPS, MOST_EPOCHS = 300, 18
-# Loss -> the kind of data it is for, one of data.supervision.KINDS
+# Loss -> the kind of data it is for, one of data.detect_task.KINDS
 LOSSES = {
     "contrastive": "pairs",
     "triplet": "pairs",

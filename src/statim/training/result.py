@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import __version__
-from statim.data.supervision import Supervision
+from statim.data.detect_task import Supervision
 from statim.evaluation.comparison import Comparison
 from statim.evaluation.report import Report
 from statim.model import StaticModel

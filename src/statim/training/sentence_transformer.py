@@ -11,8 +11,8 @@ import tokenizers
 import torch
 
 from statim import threads as pool
-from statim.data.corpus import Corpus
-from statim.data.supervision import read_supervision
+from statim.data.detect_task import read_supervision
+from statim.data.documents.corpus import Corpus
 from statim.errors import InputError, ModelError
 from statim.formats.from_sentence_transformers import NORMALIZE, STATIC
 from statim.formats.parts import Parts

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.labelled import LabelledTexts, ScoredPairs
-from statim.data.plain import PlainTexts
-from statim.data.supervision import Supervision, Trainable
+from statim.data.detect_task import Supervision, Trainable
+from statim.data.documents.plain import PlainTexts
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
 from statim.tokenizer import Tokenizer
 from statim.training.bags import Bags, TrainingSet
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import cache
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts
-from statim.data.supervision import Supervision
+from statim.data.detect_task import Supervision
+from statim.data.documents.plain import PlainTexts
+from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings

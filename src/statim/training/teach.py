@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads as pool
-from statim.data.pairs import Pairs
-from statim.data.reading import read_pairs
-from statim.data.retrieval import from_pairs
+from statim.data.labelled.retrieval import from_pairs
+from statim.data.pairs.pairs import Pairs
+from statim.data.pairs.reading import read_pairs
 from statim.data.split import Split
 from statim.errors import DataError, DependencyError, InputError, ModelError
 from statim.evaluation.comparison import Comparison, compare

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import cache
-from statim.data.pairs import hash_of
+from statim.data.pairs.pairs import hash_of
 from statim.errors import ModelError
 from statim.growing import Growing, release, stacked
 from statim.progress import Progress

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.data.corpus import Corpus
-from statim.data.pairs import Pairs
-from statim.data.plain import PlainTexts
+from statim.data.detect_task import Supervision
+from statim.data.documents.corpus import Corpus
+from statim.data.documents.plain import PlainTexts
+from statim.data.pairs.pairs import Pairs
 from statim.data.split import Split
-from statim.data.supervision import Supervision
 from statim.errors import InputError
 from statim.evaluation.comparison import Comparison
 from statim.evaluation.report import Report
@@ -140,7 +140,7 @@ def train(
             say (see training.objectives).
         packages: For ``"python-docs"``: only these packages.
         make_pairs: Take the data for documents, also where it looks like pairs, and make these kinds of pairs of them: ``titles``,
-            ``sentences``, ``neighbours``, ``crops`` (see statim.data.self_pairs). By default the usual ones, of documents only.
+            ``sentences``, ``neighbours``, ``crops`` (see statim.data.pairs_from_documents). By default the usual ones, of documents only.
             Documents are held out, not pairs.
         dim: Dimensions. By default those of the start.
         matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
@@ -162,7 +162,7 @@ def train(
         row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
         new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
         distil: Plain texts whose vectors shall come close to a teacher's (one or several files, or a table with a column of texts;
-            see ``data.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them beside the pairs. Without
+            see ``data.documents.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them beside the pairs. Without
             pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
         distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
         distil_epochs: Epochs over these texts alone before the first pair, in which the vocabulary also grows by their words and not

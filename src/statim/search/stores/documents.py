@@ -29,7 +29,7 @@ def table(
 
     Args:
         documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has not both
-            columns ``id`` and ``text`` is read as a file is, see ``statim.data.texts.read_documents``.
+            columns ``id`` and ``text`` is read as a file is, see ``statim.data.documents.texts.read_documents``.
         ids: One a text, all different, str or numbers; by default the text's position.
         metadata: One mapping a text; the keys become columns.
         numbers: Number documents that have no ids; else they are refused.
@@ -61,9 +61,9 @@ def _from_table(given: Any, numbers: bool) -> pa.Table:
     """A table of any library with the columns ``id`` and ``text``, and others."""
     if isinstance(given, pa.Table) and {"id", "text"} <= set(given.column_names):
         return given
-    from statim.data import columns
-    from statim.data.tables import read_table
-    from statim.data.texts import read_documents
+    from statim.data.documents.texts import read_documents
+    from statim.data.files import columns
+    from statim.data.files.tables import read_table
 
     found = read_table(given)
     if {"id", "text"} <= set(found.column_names):
@@ -150,7 +150,7 @@ def typed(documents: pa.Table, start: int = 0) -> pa.Table:
         raise DataError(f"two columns of the documents have one name: {', '.join(documents.column_names)}")
     if len(documents) == 0:
         raise DataError("there are no documents to index; give at least one")
-    from statim.data import columns
+    from statim.data.files import columns
 
     for place, name in enumerate(("id", "text")):
         column: Any = documents.column(name)
@@ -173,7 +173,7 @@ def _plain(documents: pa.Table) -> pa.Table:
 
     A column without any value may get texts later, and so may a list.
     """
-    from statim.data import unify
+    from statim.data.files import unify
 
     for place, field in enumerate(documents.schema):
         plain = _plain_type(field.type)
@@ -214,7 +214,7 @@ def _from_texts(texts: Any, ids: Any, metadata: Sequence[Mapping[str, Any]] | No
     for name, values in (("ids", names), ("metadata", rows)):
         if values is not None and len(values) != len(given):
             raise InputError(f"{name} has {len(values):,} values for {len(given):,} texts; give one each")
-    from statim.data.rows import table as table_of
+    from statim.data.files.rows import table as table_of
 
     try:
         columns = pa.table({"id": pa.array(names, pa.string()), "text": pa.array(given, pa.large_string())})
@@ -251,7 +251,7 @@ def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
     Raises:
         DataError: They have a column or a nested field that the index does not have, or a value that would change.
     """
-    from statim.data import unify  # here: opening an index reads no data
+    from statim.data.files import unify  # here: opening an index reads no data
 
     try:
         return unify.fitted(documents, schema)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from statim.data import columns, tables
-from statim.data.labelled import bad, labelled_of
-from statim.data.rows import as_text, clean
+from statim.data.files import columns, tables
+from statim.data.files.rows import as_text, clean
+from statim.data.labelled.labelled import bad, labelled_of
 from statim.errors import DataError, InputError
 from statim.tasks.classify.heads import Targets
 from statim.texts import Texts
@@ -53,7 +53,7 @@ def read_examples(
     """Read texts with labels.
 
     Args:
-        source: A file, a table or a data frame; see ``statim.data.tables.read_table``.
+        source: A file, a table or a data frame; see ``statim.data.files.tables.read_table``.
         text: The column of texts; guessed by default.
         label: The column of labels; guessed by default.
         several: Each text has any number of labels: the column holds lists, or texts that are cut at ``separator``.

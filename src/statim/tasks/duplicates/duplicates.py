@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.bad_rows import BadRows, skipping
+from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Clock

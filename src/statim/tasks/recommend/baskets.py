@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, tables
-from statim.data.pairs import Pairs
+from statim.data.files import columns, tables
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 LISTS = ("items", "item_ids", "basket", "products", "product_ids")
@@ -101,7 +101,7 @@ def read_baskets(
     """Read baskets: a row for each, with a list of items; or a row for each item of a basket.
 
     Args:
-        source: A file, a table or a data frame; see ``statim.data.tables.read_table``.
+        source: A file, a table or a data frame; see ``statim.data.files.tables.read_table``.
         ids: The ids of the catalogue.
         items: The column of lists of ids, or of ids; guessed by default (items; item, product_id …).
         owner: The column that says whose, or which, basket it is; guessed by default; without one, with lists, baskets are

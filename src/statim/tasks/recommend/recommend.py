@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data import columns
-from statim.data.texts import read_documents
+from statim.data.documents.texts import read_documents
+from statim.data.files import columns
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Progress
@@ -40,7 +40,7 @@ class Recommender:
 
     Args:
         model: Makes the vectors.
-        items: A file or table with ids and texts (see ``statim.data.texts.read_documents``), or a mapping from ids to texts.
+        items: A file or table with ids and texts (see ``statim.data.documents.texts.read_documents``), or a mapping from ids to texts.
         id: The column of ids; guessed by default.
         text: The column of texts; likewise.
         title: A column whose text is put before the text; likewise.

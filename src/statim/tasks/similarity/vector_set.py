@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim import growing
-from statim.data import tables
-from statim.data.bad_rows import REFUSED, BadRows
-from statim.data.rows import clean
+from statim.data.documents.texts import STDIN, in_blocks, read_texts
+from statim.data.files import tables
+from statim.data.files.bad_rows import REFUSED, BadRows
+from statim.data.files.rows import clean
 from statim.data.text_column import TextColumn, buffers
-from statim.data.texts import STDIN, in_blocks, read_texts
 from statim.errors import DataError, InputError
 from statim.growing import Growing
 from statim.identity import Identities

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from statim.data import columns, json_lines, raw, tables, unify
-from statim.data.bad_rows import REFUSED, BadRows
-from statim.data.retrieval import unique_ids, with_title
+from statim.data.files import columns, file_types, json_lines, tables, unify
+from statim.data.files.bad_rows import REFUSED, BadRows
+from statim.data.labelled.retrieval import unique_ids, with_title
 from statim.data.text_column import buffers
 from statim.errors import DataError
 from statim.strict_json import dumps
@@ -60,7 +60,7 @@ def _arrays(source: Any, column: str | None, where: str, bad: BadRows) -> Iterat
     if isinstance(source, str) and source == STDIN:
         yield from _lines(_standard_input(), "standard input", bad)
     elif _is_plain(source):
-        with raw.opened(Path(source), raw.identify(Path(source)).compression) as file:
+        with file_types.opened(Path(source), file_types.identify(Path(source)).compression) as file:
             yield from _lines(file, where, bad)
     else:
         name, missing = None, _Missing(where, bad)
@@ -99,7 +99,7 @@ def _tables(source: Any, column: str | None, where: str, bad: BadRows) -> Iterab
     if not isinstance(source, (str, Path)):
         return [tables.read_table(source)]
     path = Path(source)
-    if not path.is_dir() and (kind := raw.identify(path)).format == "json":
+    if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
         return json_lines.texts(
             path, kind.compression, lambda table: _text_column(table.schema, column, where), bad
         )
@@ -195,12 +195,12 @@ def _is_plain(source: Any) -> bool:
     return (
         isinstance(source, (str, Path))
         and not Path(source).is_dir()
-        and raw.identify(Path(source)).format == "text"
+        and file_types.identify(Path(source)).format == "text"
     )
 
 
 def _lines(file: Any, where: str, bad: BadRows) -> Iterator[pa.LargeStringArray]:
-    for block in raw.blocks(file, where):
+    for block in file_types.blocks(file, where):
         lines = block.good(where, bad).removesuffix("\n").split("\n")
         if block.bad:
             lines = [line for number, line in enumerate(lines, block.line) if number not in block.bad]

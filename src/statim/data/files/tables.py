@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from statim.data import arrow_files, delimited, json_lines, raw, rows, unify
-from statim.data.bad_rows import REFUSED, BadRows
+from statim.data.files import arrow, delimited, file_types, json_lines, rows, unify
+from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 from statim.texts import Texts, is_column
 
@@ -51,9 +51,9 @@ def tables(path: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
         DataError: The file is missing, empty, of no known kind, or malformed; the message says where.
     """
     path = Path(path)
-    if path.is_dir() and arrow_files.is_dataset(path):
-        return arrow_files.dataset(path, bad)
-    kind, compression = raw.identify(path)
+    if path.is_dir() and arrow.is_dataset(path):
+        return arrow.dataset(path, bad)
+    kind, compression = file_types.identify(path)
     if kind == "json":
         return json_lines.tables(path, compression, bad)
     if kind == "csv":
@@ -61,9 +61,9 @@ def tables(path: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     if kind == "tsv":
         return delimited.tables(path, compression, "\t", bad)
     if kind == "parquet":
-        return arrow_files.parquet(path, bad)
+        return arrow.parquet(path, bad)
     if kind == "arrow":
-        return arrow_files.ipc(path, bad)
+        return arrow.ipc(path, bad)
     raise DataError(f"{path} is plain text without columns; give JSON lines, CSV, TSV, Parquet or Arrow")
 
 
@@ -116,7 +116,7 @@ def stream(source: Any, pick: Callable[[list[str]], list[str]], *, threads: int 
 def _stream(source: Any, pick: Callable[[list[str]], list[str]], threads: int) -> Iterator[pa.Table]:
     if isinstance(source, (str, Path)):
         path = Path(source)
-        if not path.is_dir() and (kind := raw.identify(path)).format == "json":
+        if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
             yield from json_lines.some_columns(path, kind.compression, pick, threads)
         else:
             yield from tables(path)
@@ -128,7 +128,7 @@ def _stream(source: Any, pick: Callable[[list[str]], list[str]], threads: int) -
 
 def _in_memory(source: Any, where: str) -> pa.Table:
     if isinstance(source, Mapping) and source and all(_is_dataset(value) for value in source.values()):
-        source = source[arrow_files.pick_split(list(source), where)]
+        source = source[arrow.pick_split(list(source), where)]
     try:
         if _is_dataset(source):
             return source.with_format("arrow")[:]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, tables
-from statim.data.pairs import Report, hash_of
+from statim.data.files import columns, tables
+from statim.data.pairs.pairs import Report, hash_of
 from statim.errors import DataError
 
 YES_NO = {

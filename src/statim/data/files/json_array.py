@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from statim.data import raw
+from statim.data.files import file_types
 from statim.errors import DataError
 
 ITEMS = 1 << 16  # items per part, fewer where they are long (raw.HELD)
@@ -39,7 +39,7 @@ def parts(pieces: Iterator[str], path: Path, line: int = 1) -> Iterator[tuple[in
             text.after_space()
             text.whole_values(items)
             items.append(text.value())
-            if len(items) >= ITEMS or text.read - read > raw.HELD:
+            if len(items) >= ITEMS or text.read - read > file_types.HELD:
                 yield number, items
                 number, items, read = number + len(items), [], text.read
             if text.after_space() != ",":
@@ -123,9 +123,9 @@ class _Text:
                     raise self.error(error.msg, error.pos) from None
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{self._path} is not valid JSON ({str(error)[:80]})") from None
-            if len(self._text) - self.place > raw.line_limit():
+            if len(self._text) - self.place > file_types.line_limit():
                 line = self._line + self._text.count("\n", 0, self.place)
-                raise raw.too_long(self._path, line, "begins an item of more than")
+                raise file_types.too_long(self._path, line, "begins an item of more than")
             self._more()
 
     def error(self, message: str, place: int) -> DataError:

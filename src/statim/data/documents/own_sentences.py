@@ -6,9 +6,9 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from statim.data.pairs import Pairs, Report
-from statim.data.passages import paragraphs, passages, sentences
-from statim.data.plain import PlainTexts
+from statim.data.documents.passages import paragraphs, passages, sentences
+from statim.data.documents.plain import PlainTexts
+from statim.data.pairs.pairs import Pairs, Report
 from statim.errors import DataError
 
 WORDS = range(4, 41)  # of a sentence: fewer say little, more take the teacher long

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from statim.data import columns, sets, tables
-from statim.data.corpus import Corpus, is_corpus, read_corpus
-from statim.data.graded import read_classes, read_scored
-from statim.data.labelled import LabelledTexts, ScoredPairs
-from statim.data.pairs import PYTHON_DOCS, Pairs
-from statim.data.plain import PlainTexts, read_plain
-from statim.data.reading import Column, Columns, read_pairs
-from statim.data.rows import named
+from statim.data.documents.corpus import Corpus, is_corpus, read_corpus
+from statim.data.documents.plain import PlainTexts, read_plain
+from statim.data.files import columns, tables
+from statim.data.files.rows import named
+from statim.data.labelled.graded import read_classes, read_scored
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
+from statim.data.pairs import sets
+from statim.data.pairs.pairs import PYTHON_DOCS, Pairs
+from statim.data.pairs.reading import Column, Columns, read_pairs
 from statim.errors import DataError, InputError
 
 KINDS = ("pairs", "scored pairs", "labelled texts", "plain texts", "documents")

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import sets, tables
-from statim.data.pairs import Report, Taken, hash_of
+from statim.data.documents.texts import read_texts
+from statim.data.files import tables
+from statim.data.pairs import sets
+from statim.data.pairs.pairs import Report, Taken, hash_of
 from statim.data.text_column import TextColumn, buffers
-from statim.data.texts import read_texts
 from statim.errors import DataError
 from statim.identity import Identities
 

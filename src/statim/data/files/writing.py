@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from statim.data import unify
-from statim.data.rows import as_text
+from statim.data.files import unify
+from statim.data.files.rows import as_text
 from statim.errors import InputError
 from statim.files import atomic_file
 from statim.strict_json import dumps

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads as pool
-from statim.data import columns, json_array, raw, rows
-from statim.data.bad_rows import REFUSED, BadRows, UnusableError
+from statim.data.files import columns, file_types, json_array, rows
+from statim.data.files.bad_rows import REFUSED, BadRows, UnusableError
 from statim.strict_json import dumps
 
 _decode = json.JSONDecoder().raw_decode
@@ -29,7 +29,7 @@ def tables(path: Path, compression: str | None, bad: BadRows = REFUSED) -> Itera
     Raises:
         DataError: There is such a line and ``bad`` refuses it; the message names it.
     """
-    with raw.opened(path, compression) as file:
+    with file_types.opened(path, compression) as file:
         for number, part in _parts(file, path, bad):
             found = [row for _, row in _rows(number, part, path, bad)]
             if found:
@@ -53,7 +53,7 @@ def some_columns(
     Raises:
         DataError: As in ``tables``, or from ``pick``.
     """
-    with raw.opened(path, compression) as file:
+    with file_types.opened(path, compression) as file:
         parts = iter(_parts(file, path))
         table = pa.table({})
         while not len(table):  # the first with rows
@@ -109,7 +109,7 @@ def texts(
         DataError: As in ``tables``.
     """
     name: str | None = None
-    with raw.opened(path, compression) as file:
+    with file_types.opened(path, compression) as file:
         for number, part in _parts(file, path, bad):
             array = None if name is None or not isinstance(part, str) else _arrow_texts(part, name)
             if array is None:
@@ -127,11 +127,11 @@ def texts(
 
 def _parts(file: Any, path: Path, bad: BadRows = REFUSED) -> Iterator[tuple[int, str | list[Any]]]:
     """The number of a part's first line and its whole lines; or of its first item, and its items."""
-    stream = raw.Begun(file, path)
+    stream = file_types.Begun(file, path)
     if _is_array(stream.head.decode("utf-8", "replace")):
-        yield from json_array.parts(raw.pieces(stream, path), path, stream.line)
+        yield from json_array.parts(file_types.pieces(stream, path), path, stream.line)
     else:
-        for block in raw.blocks(stream, path):
+        for block in file_types.blocks(stream, path):
             yield block.line, block.good(path, bad)
 
 

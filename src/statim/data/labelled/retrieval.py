@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, tables
-from statim.data.pairs import Pairs
+from statim.data.files import columns, tables
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import growing
-from statim.data import columns
+from statim.data.files import columns
 from statim.data.text_column import TextColumn, offsets
 from statim.errors import InputError
 

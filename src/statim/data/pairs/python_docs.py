@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from statim import cache
 from statim import threads as pool
-from statim.data import docstrings
-from statim.data.pairs import PYTHON_DOCS, Pairs, Report, Taken
+from statim.data.pairs import docstrings
+from statim.data.pairs.pairs import PYTHON_DOCS, Pairs, Report, Taken
 from statim.errors import DataError
 from statim.files import atomic_file
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, raw, rows
-from statim.data.bad_rows import REFUSED, BadRows
+from statim.data.files import columns, file_types, rows
+from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 
 ROWS = 1 << 16  # rows per table
@@ -28,7 +28,7 @@ def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     from pyarrow.parquet import ParquetFile
 
     with (
-        raw.reading(path, "a Parquet file"),
+        file_types.reading(path, "a Parquet file"),
         pa.OSFile(os.fsencode(path)) as source,
         ParquetFile(source) as file,
     ):
@@ -49,7 +49,9 @@ def _rows_at_once(file: Any, path: Path) -> int:
                 continue
             with (
                 pa.OSFile(os.fsencode(path)) as source,
-                ParquetFile(source, metadata=about, read_dictionary=[name], buffer_size=raw.BLOCK) as one,
+                ParquetFile(
+                    source, metadata=about, read_dictionary=[name], buffer_size=file_types.BLOCK
+                ) as one,
             ):
                 batch = next(one.iter_batches(1, row_groups=[group], columns=[name]), None)
             if batch is not None and pa.types.is_dictionary(batch.schema.field(0).type):
@@ -75,10 +77,10 @@ def _unfoldable(batch: pa.RecordBatch) -> Iterator[pa.Table]:
     """A batch in parts whose dictionaries are unfolded in little memory: a single text of one may be in every row."""
     sizes = [columns.unfolded(column) for column in batch.columns if pa.types.is_dictionary(column.type)]
     ends = np.cumsum(np.sum(sizes, axis=0)) if sizes else np.zeros(0, np.int64)
-    if not len(ends) or ends[-1] <= raw.HELD:
+    if not len(ends) or ends[-1] <= file_types.HELD:
         yield pa.table(batch)
         return
-    bounds = [0, *(1 + np.flatnonzero(np.diff(ends // raw.HELD))).tolist(), len(batch)]
+    bounds = [0, *(1 + np.flatnonzero(np.diff(ends // file_types.HELD))).tolist(), len(batch)]
     for start, end in itertools.pairwise(bounds):
         yield pa.table(batch.slice(start, end - start))
 
@@ -107,7 +109,7 @@ def ipc(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     Raises:
         DataError: It is neither, or not whole, or ``bad`` refuses a row.
     """
-    with raw.reading(path, "an Arrow file"), pa.OSFile(os.fsencode(path)) as file:
+    with file_types.reading(path, "an Arrow file"), pa.OSFile(os.fsencode(path)) as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         if is_file:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns, sets, tables
-from statim.data.labelled import LabelledTexts, ScoredPairs, bad, number
-from statim.data.pairs import Report, Taken
+from statim.data.files import columns, tables
+from statim.data.labelled.labelled import LabelledTexts, ScoredPairs, bad, number
+from statim.data.pairs import sets
+from statim.data.pairs.pairs import Report, Taken
 from statim.errors import DataError
 
 Columns = list[Any]  # of texts, and of numbers as (n,) float64

@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from statim.data.bad_rows import BadRows
+from statim.data.files.bad_rows import BadRows
 from statim.errors import DataError, InputError
 
 FORMATS = {

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from statim.data import raw, rows
-from statim.data.bad_rows import REFUSED, BadRows
+from statim.data.files import file_types, rows
+from statim.data.files.bad_rows import REFUSED, BadRows
 
 ROWS = 1 << 15  # rows per table, fewer where they are long (raw.HELD)
-ENDLESS = f"a row that is longer than {raw.LIMIT_VARIABLE} allows"
+ENDLESS = f"a row that is longer than {file_types.LIMIT_VARIABLE} allows"
 UNENDING = ("unexpected end of data", "field larger than field limit", ENDLESS)  # when a quote stays open
 
 
@@ -32,8 +32,8 @@ def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = R
     Raises:
         DataError: ``bad`` refuses such a row, or the first is one; the message names the line in which it begins.
     """
-    with raw.opened(path, compression) as file:
-        blocks = raw.blocks(raw.Begun(file, path), path)
+    with file_types.opened(path, compression) as file:
+        blocks = file_types.blocks(file_types.Begun(file, path), path)
         first = next(blocks, None)
         if first is None or not first.text.strip():
             return
@@ -49,7 +49,12 @@ class _Reader:
     """Rows from blocks of lines, and in which line each begins."""
 
     def __init__(
-        self, first: raw.Block, others: Iterator[raw.Block], path: Path, delimiter: str, bad: BadRows
+        self,
+        first: file_types.Block,
+        others: Iterator[file_types.Block],
+        path: Path,
+        delimiter: str,
+        bad: BadRows,
     ) -> None:
         self._path, self._bad, self._delimiter = path, bad, delimiter
         counts = {line.count("\t") for line in first.text.split("\n") if line.strip()}
@@ -62,10 +67,10 @@ class _Reader:
         self._lines = itertools.chain.from_iterable(map(self._cut, itertools.chain([first], others)))
         self._ahead: Iterable[str] = ()  # lines that were read and not given to csv
         self._read = self._start = 0  # characters given to csv, and those before the table that is being read
-        self._limit = raw.line_limit()
+        self._limit = file_types.line_limit()
         self._begin([], first.line - 1)
 
-    def _cut(self, block: raw.Block) -> Iterable[str]:
+    def _cut(self, block: file_types.Block) -> Iterable[str]:
         self._wrong.update(block.bad)
         self._read += len(block.text)
         lines = io.StringIO(block.text, newline="")
@@ -73,7 +78,9 @@ class _Reader:
             numbered = enumerate(lines, block.line + len(self._lone))
             self._lone += [number for number, line in list(numbered) if line.endswith("\r")]
             lines.seek(0)
-        if self._read - self._start > raw.HELD + self._limit:  # a table ends before, unless a row does not
+        if (
+            self._read - self._start > file_types.HELD + self._limit
+        ):  # a table ends before, unless a row does not
             self._ahead = lines
             raise csv.Error(ENDLESS)
         return lines
@@ -118,7 +125,7 @@ class _Reader:
         found: list[list[str]] = []
         wrong, kept, reader, row = self._wrong, self._kept, self._csv, None
         self._start = self._read
-        full = self._start + raw.HELD
+        full = self._start + file_types.HELD
         limit = csv.field_size_limit(self._limit)
         try:
             for row in itertools.islice(reader, most):

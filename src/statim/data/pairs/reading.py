@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import threads as pool
-from statim.data import columns, rows, sets, tables
-from statim.data.pairs import PYTHON_DOCS, Pairs, Report, Taken
-from statim.data.python_docs import python_docs
-from statim.data.seen_rows import SeenRows
+from statim.data.dedup.seen_rows import SeenRows
+from statim.data.files import columns, rows, tables
+from statim.data.pairs import sets
+from statim.data.pairs.pairs import PYTHON_DOCS, Pairs, Report, Taken
+from statim.data.pairs.python_docs import python_docs
 from statim.data.text_column import TextColumn
 from statim.errors import DataError, InputError
 

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.data.corpus import Corpus
-from statim.data.near import near_duplicates
-from statim.data.pairs import Pairs
-from statim.data.passages import passages, sentences
+from statim.data.dedup.near_duplicates import near_duplicates
+from statim.data.documents.corpus import Corpus
+from statim.data.documents.passages import passages, sentences
+from statim.data.pairs.pairs import Pairs
 from statim.data.split import Split
 from statim.errors import DataError, InputError
 
@@ -68,7 +68,7 @@ class Parts:
         return Parts(corpus.titles, pa.array(texts, pa.large_string()), np.array(owners, np.int64))
 
     def without(self, others: "Parts") -> "Parts":
-        """Leave out the passages and titles that are near-duplicates of any of ``others``; see near.py."""
+        """Leave out the passages and titles that are near-duplicates of any of ``others``; see dedup/near_duplicates.py."""
         kept = ~_found(self.passages, others.passages)
         known = pa.array(_found(self.titles.fill_null(""), others.titles.drop_null()))
         titles = pa.array(

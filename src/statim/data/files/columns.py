@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import rows
+from statim.data.files import rows
 from statim.errors import DataError
 
 # The usual names of an anchor and what is close to it, the clearest first

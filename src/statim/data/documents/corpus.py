@@ -16,11 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import arrow_files, columns, markup, raw, tables
-from statim.data.pairs import Report, Taken, hash_of
-from statim.data.seen_rows import SeenRows
+from statim.data.dedup.seen_rows import SeenRows
+from statim.data.documents import markup
+from statim.data.documents.texts import read_texts
+from statim.data.files import arrow, columns, file_types, tables
+from statim.data.pairs.pairs import Report, Taken, hash_of
 from statim.data.text_column import TextColumn
-from statim.data.texts import read_texts
 from statim.errors import DataError
 
 MOST_BYTES = 16 << 20  # of a file that is one document
@@ -72,7 +73,7 @@ def is_corpus(source: Any) -> bool:
         return False
     path = Path(source)
     if path.is_dir():
-        return not arrow_files.is_dataset(path)
+        return not arrow.is_dataset(path)
     return path.is_file() and (_suffix(path) in markup.READERS or _is_lines(path))
 
 
@@ -96,7 +97,7 @@ def read_corpus(sources: Any, *, text: str | None = None, title: str | None = No
     found = _Documents()
     for source in tables.sources(sources):
         path = Path(source) if isinstance(source, (str, Path)) else None
-        if path is not None and path.is_dir() and not arrow_files.is_dataset(path):
+        if path is not None and path.is_dir() and not arrow.is_dataset(path):
             _folder(path, found)
         elif path is not None and path.is_file() and _is_lines(path):
             _lines(path, found)
@@ -148,7 +149,7 @@ def _suffix(path: Path) -> str:
 
 def _is_lines(path: Path) -> bool:
     """Is this a text file by its name, perhaps a compressed one?"""
-    plain = path.with_suffix("") if _suffix(path) in raw.COMPRESSIONS else path
+    plain = path.with_suffix("") if _suffix(path) in file_types.COMPRESSIONS else path
     return _suffix(plain) == ".txt"
 
 
@@ -209,7 +210,7 @@ def _read(path: Path) -> markup.Document:
     Raises:
         DataError: It cannot be read, is empty, too large, or not UTF-8 text.
     """
-    with raw.reading(path, "a text file"), path.open("rb") as file:
+    with file_types.reading(path, "a text file"), path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise DataError(

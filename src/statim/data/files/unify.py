@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data import columns
+from statim.data.files import columns
 from statim.errors import DataError
 
 TEXT = pa.large_string()

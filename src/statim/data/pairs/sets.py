@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from statim.data import tables
-from statim.data.pairs import Pairs
+from statim.data.files import tables
+from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 MOST = 1 << 16  # sets

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from statim import growing
 from statim import threads as pool
-from statim.data import columns
+from statim.data.files import columns
 from statim.data.text_column import buffers
 
 ENDLESS = 1 << 30

@@ -1,0 +1,1 @@
+"""Texts with labels, pairs with scores or labels, and retrieval sets."""
