@@ -44,7 +44,7 @@ from statim.files import atomic_file, read_json, write_json
 from statim.mining.guards import Guards
 from statim.mining.mine import mine_hard_negatives
 from statim.teacher import Teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import mined
 from statim.training import start as starts
 from statim.training.bags import TrainingSet

@@ -92,7 +92,7 @@ def distilled(pairs: list[Path]) -> StaticModel:
     from statim.data.files.tables import tables
     from statim.settings import Settings
     from statim.teacher import Teacher
-    from statim.tokenizer import Tokenizer
+    from statim.tokenizer.tokenizer import Tokenizer
     from statim.training.start import distilled_table, token_vectors
 
     reader = Teacher.load()

@@ -29,7 +29,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from packages import PACKAGES
 from statim import StaticModel, threads
 from statim.data.pairs.python_docs import python_docs
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.vocabulary import learn_wordpiece
 
 

@@ -15,7 +15,7 @@ from statim.data.pairs.reading import read_pairs
 from statim.evaluation import Encoder
 from statim.files import atomic_file, hash_file
 from statim.teacher import DEFAULT_TEACHER, Teacher, resolve_teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.start import distilled_table, token_vectors
 
 DIM = 384

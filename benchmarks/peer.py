@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from from_disk import Clock
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]

@@ -147,7 +147,7 @@ def distilled(texts: list[str]) -> Any:
     """The default teacher as a table."""
     from statim.model import StaticModel
     from statim.teacher import DEFAULT_TEACHER, Teacher
-    from statim.tokenizer import Tokenizer
+    from statim.tokenizer.tokenizer import Tokenizer
     from statim.training.start import distilled_table, token_vectors
 
     teacher = Teacher.load(DEFAULT_TEACHER)

@@ -47,7 +47,7 @@ from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs.reading import read_pairs
 from statim.settings import Settings
 from statim.teacher import Teacher, resolve_teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.recipe import Recipe

@@ -177,7 +177,7 @@ def once(
     from from_disk import by_statim, ndcg, rounded
     from statim import threads
     from statim.model import StaticModel
-    from statim.tokenizer import Tokenizer
+    from statim.tokenizer.tokenizer import Tokenizer
     from statim.training.start import random_table
 
     tokenizer = Tokenizer.from_json((folder / "tokenizer.json").read_bytes())

@@ -55,7 +55,7 @@ import torch
 
 from packages import PACKAGES
 from statim import threads
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Schedule
 from statim.training.device import fit as device_fit

@@ -23,8 +23,8 @@ from statim.kernels.pooling.pool import pool
 from statim.kernels.pooling.pool_numpy import pool_few
 from statim.model import CHUNK, FEW
 from statim.quantize import quantize_table, widen_table
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 
 DIM = 48
 ROUNDING = 1e-6  # rows are summed in float32

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from statim.tasks.duplicates.duplicates import find_duplicates
     from statim.tasks.embedder import StaticEmbedder
     from statim.tasks.recommend.recommend import Recommender
-    from statim.tokens import Tokens
+    from statim.tokenizer.tokens import Tokens
     from statim.training.result import TrainingResult
     from statim.training.sentence_transformer import fit_sentence_transformer
     from statim.training.teach import teach
@@ -40,7 +40,7 @@ _HOMES = {
     "Settings": "statim.settings",
     "StaticEmbedder": "statim.tasks.embedder",
     "StaticModel": "statim.model",
-    "Tokens": "statim.tokens",
+    "Tokens": "statim.tokenizer.tokens",
     "TrainingResult": "statim.training.result",
     "cluster": "statim.tasks.clusters.clusters",
     "evaluate": "statim.evaluation",

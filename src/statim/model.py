@@ -28,8 +28,8 @@ from statim.quantize import (
 )
 from statim.settings import Settings
 from statim.texts import Texts, is_column
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 
 CHUNK = 2048  # texts encoded at a time by one thread: its vectors stay in cache until they are written
 ABOUT = ("language", "base_model")  # settings that change no vector

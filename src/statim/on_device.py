@@ -12,7 +12,7 @@ from statim.errors import InputError
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.texts import Texts
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch

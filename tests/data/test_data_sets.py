@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from statim import growing
+from statim import spilled_array
 from statim.data import Pairs, read_pairs
 from statim.data.dedup import seen_rows as seen_module
 from statim.data.dedup.seen_rows import SeenRows
@@ -130,7 +130,7 @@ def test_blocks_read_as_the_rows_in_memory(tmp_path, monkeypatch, rows, wild, bl
     whole = read_pairs(lines)
     monkeypatch.setattr(file_types, "BLOCK", block)
     monkeypatch.setattr(seen_module, "FEW", few)
-    monkeypatch.setattr(growing, "IN_MEMORY", memory)
+    monkeypatch.setattr(spilled_array, "IN_MEMORY", memory)
     found = read_pairs(place, threads=2)
     assert found.hash == whole.hash
     counts = ("rows", "missing", "empty", "duplicates")
@@ -194,14 +194,14 @@ def test_an_error_far_into_a_file_names_its_line(tmp_path, monkeypatch):
 )
 def test_a_column_that_grows_is_the_column(blocks, memory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(growing, "IN_MEMORY", memory)
+        patch.setattr(spilled_array, "IN_MEMORY", memory)
         column = TextColumn()
         column.append_missing(2)
         for block in blocks:
             column.append(pa.array(["cut off", *block], pa.large_string())[1:])
         found = column.finish()
     found.validate(full=True)
-    growing.release()  # mapped pages come back from the file
+    spilled_array.release()  # mapped pages come back from the file
     assert found.to_pylist() == [None, None, *(text for block in blocks for text in block)]
 
 

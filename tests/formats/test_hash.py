@@ -12,7 +12,7 @@ from statim.errors import ModelError
 from statim.formats.parts import Parts
 from statim.settings import Settings
 from statim.tensors import save_tensors
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from nasty_strings import mended
 from tokenizers import Tokenizer as Backend
 
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 MOST_TRIALS = 600  # while shrinking
 Some = TypeVar("Some", str, list[str])

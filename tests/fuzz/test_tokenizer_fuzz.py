@@ -23,7 +23,7 @@ from tokenizer_zoo import MEMBERS, Zoo
 from tokenizers import models, pre_tokenizers
 
 from statim.errors import InputError
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 SEED = int(os.environ.get("FUZZ_SEED") or 1)
 STRINGS = int(os.environ.get("FUZZ_STRINGS") or 1_000_000)

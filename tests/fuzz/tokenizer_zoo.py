@@ -11,7 +11,7 @@ import pyarrow as pa
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from statim.tokenizer import Tokenizer as Own
+from statim.tokenizer.tokenizer import Tokenizer as Own
 from statim.vocabulary import grow
 
 # Docstrings are in English; this is for accents, other scripts, emoji, indented code, and phrases that stand often.

@@ -15,7 +15,7 @@ from statim.tasks.classify.judging import judge
 from statim.tasks.classify.labels import of_lists
 from statim.tasks.classify.model_selection import fit_head
 from statim.tasks.classify.ngrams import PAIR, Ngrams
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 
 
 def one_hot(codes, c):

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers
 
-from statim import growing
+from statim import spilled_array
 from statim.data.pairs.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.identity import Identities
 from statim.kernels.text.identity import fingerprints
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Assembler, order
 
@@ -141,7 +141,7 @@ def test_built_in_blocks_as_if_built_at_once(rows, block, memory):
     anchors, positives, negatives = zip(*rows, strict=True)
     pairs = Pairs(pa.array(anchors), pa.array(positives), (pa.array(negatives, pa.large_string()),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(growing, "IN_MEMORY", memory)
+        patch.setattr(spilled_array, "IN_MEMORY", memory)
         patch.setattr(Pairs.bounds, "__defaults__", (block,))
         data = TrainingSet.of(pairs, word_tokenizer())
     columns = [data.anchors, data.candidates[:, 0], data.candidates[:, 1]]

@@ -121,7 +121,7 @@ def test_whole_matryoshka_loss_of_sentence_transformers_gives_the_same_row_gradi
     value.backward()
     expected = module.embedding.weight.grad.numpy()
 
-    from statim.tokenizer import Tokenizer as Ours
+    from statim.tokenizer.tokenizer import Tokenizer as Ours
 
     tokens = [Ours(backend)(column) for column in columns]
     means = [np.stack([table[ids].mean(axis=0) for ids in part]) for part in tokens]

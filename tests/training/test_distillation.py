@@ -18,7 +18,7 @@ from statim.model import StaticModel
 from statim.search.index import Index
 from statim.settings import Settings
 from statim.teacher import Teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import targets as module
 from statim.training.asked import preset
 from statim.training.bags import Bags, TrainingSet

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import dropout_key
 from statim.training.device.plans import DeviceData

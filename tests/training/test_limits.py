@@ -8,7 +8,7 @@ import pytest
 from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.cutting import Cutting, as_cut_by
 from statim.training.development import Development
 from statim.training.start import start_from

@@ -14,7 +14,7 @@ from tokenizers import models, pre_tokenizers
 from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
 from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.batches import Schedule, order
 from statim.training.objectives import as_cosines, objective
 from statim.training.optimizer import SparseAdam

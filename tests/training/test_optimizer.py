@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from statim.errors import InputError
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import Bags
 from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 

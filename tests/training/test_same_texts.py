@@ -12,7 +12,7 @@ from statim import mine_hard_negatives
 from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import bags as module
 from statim.training.bags import TrainingSet
 from statim.training.batches import Assembler

@@ -10,7 +10,7 @@ from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError, StorageError
 from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import start as starts
 from statim.training.checkpoint import Checkpoints
 from statim.training.recipe import Recipe

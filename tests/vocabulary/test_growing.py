@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.vocabulary import counts as counting
 from statim.vocabulary import grow
 

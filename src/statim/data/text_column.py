@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.growing import Growing
+from statim.spilled_array import Growing
 
 
 def offsets(texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from statim.errors import ModelError
 from statim.files import read_json
 from statim.formats import card
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 MODEL_TYPE = "model2vec"
 MAX_LENGTH = 512  # what model2vec takes when config.json does not say

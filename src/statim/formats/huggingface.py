@@ -30,7 +30,7 @@ from statim.formats import table as tables
 from statim.formats.parts import Parts
 from statim.settings import Settings
 from statim.tensors import Array, save_tensors
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
 MARK = "statim_format_version"

@@ -11,7 +11,7 @@ from statim.errors import ModelError
 from statim.quantize import TABLES
 from statim.settings import Settings
 from statim.tensors import release
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 BLOCK = 1 << 16  # numbers checked at a time: they stay in cache
 RELEASED = 1 << 20  # numbers after which a mapped table is let go, so that looking at it takes no memory

@@ -19,7 +19,7 @@ from statim.errors import ModelError
 from statim.formats.parts import Parts, not_finite
 from statim.formats.table import LARGEST
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 UNKNOWN = "<unk>"  # GloVe's own name for it
 CHUNK = 4 << 20  # bytes parsed at a time

@@ -20,17 +20,17 @@ from statim import threads as pool
 from statim.data.pairs.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.errors import ModelError
-from statim.growing import Growing, release
 from statim.identity import Identities
 from statim.kernels.text.identity import fingerprints
 from statim.kernels.training.bag_hashes import bag_keys
 from statim.kernels.training.batch import known_texts
 from statim.kernels.training.dropout import drop
 from statim.kernels.training.rows import bag, pool_bags
+from statim.spilled_array import Growing, release
 from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
-from statim.tokenizer import CHUNK, FEW, Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import CHUNK, FEW, Tokenizer
+from statim.tokenizer.tokens import Tokens
 from statim.training.teacher_vectors import Views
 
 FORMAT = "training-set-3"

@@ -4,8 +4,8 @@ import hashlib
 from typing import Any
 
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 
 
 class Cutting(Tokenizer):

@@ -13,8 +13,8 @@ from statim.data.pairs.pairs import Pairs
 from statim.evaluation.retrieval import ranking_scores
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import TrainingSet
 from statim.training.history import NDCG
 from statim.training.recipe import Recipe

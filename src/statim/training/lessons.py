@@ -17,10 +17,10 @@ from statim.data.documents.plain import PlainTexts
 from statim.data.files import columns
 from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
-from statim.growing import stacked
 from statim.progress import Progress
+from statim.spilled_array import stacked
 from statim.teacher import DEFAULT_TEACHER, Teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
 from statim.training.material import Material
 from statim.training.objectives import check_negatives

@@ -18,7 +18,7 @@ from statim.formats.from_sentence_transformers import NORMALIZE, STATIC
 from statim.formats.parts import Parts
 from statim.progress import Progress
 from statim.settings import Settings
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.cutting import Cutting
 from statim.training.recipe import LOSSES, TAUGHT, Recipe
 from statim.training.sets import training_data

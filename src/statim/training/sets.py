@@ -10,7 +10,7 @@ import pyarrow as pa
 from statim.data.detect_task import Supervision, Trainable
 from statim.data.documents.plain import PlainTexts
 from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.bags import Bags, TrainingSet
 
 Ints = npt.NDArray[np.int32]

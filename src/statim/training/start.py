@@ -22,7 +22,7 @@ from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tensors import load_tensors, save_tensors
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.cutting import as_cut_by
 from statim.training.recipe import Recipe
 from statim.training.sets import TrainingData

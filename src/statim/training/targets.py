@@ -7,7 +7,7 @@ vector has other cosines); so the first dimensions are the best reduction, and e
 import numpy as np
 import numpy.typing as npt
 
-from statim.growing import stacked
+from statim.spilled_array import stacked
 from statim.training.bags import Bags
 from statim.training.start import principal_axes, unit_scale
 from statim.training.teacher_vectors import Halves

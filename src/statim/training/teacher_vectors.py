@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from statim import cache
 from statim.data.pairs.pairs import hash_of
 from statim.errors import ModelError
-from statim.growing import Growing, release, stacked
 from statim.progress import Progress
+from statim.spilled_array import Growing, release, stacked
 from statim.teacher import Teacher
 from statim.tensors import load_tensors, save_tensors
 

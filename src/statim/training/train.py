@@ -24,7 +24,7 @@ from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher import Teacher
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import checkpoint, curves, distributed, heldout, run
 from statim.training.asked import check, preset, recipe_of, taught_by
 from statim.training.bags import TrainingSet

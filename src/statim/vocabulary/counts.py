@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from statim import growing
+from statim import spilled_array
 from statim.kernels.text import counting
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.vocabulary.spelling import Spelling
 
 LEAST = 5  # times that a word or pair must occur
@@ -87,4 +87,4 @@ def blocks(columns: Sequence[pa.Array], *, every: bool = False) -> Iterator[pa.A
         for start in range(0, len(column), BLOCK * step):
             chosen = np.arange(start, min(start + BLOCK * step, len(column)), step)
             yield column.take(pa.array(chosen)).drop_null()
-            growing.release()
+            spilled_array.release()

@@ -17,8 +17,8 @@ import tokenizers
 
 from statim import threads as pool
 from statim.errors import DataError, InputError
-from statim.tokenizer import Tokenizer
-from statim.tokens import Tokens
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.tokenizer.tokens import Tokens
 from statim.vocabulary.counts import LEAST, Candidate, Counts
 from statim.vocabulary.pruning import rebuilt
 from statim.vocabulary.spelling import Spelling, is_word

@@ -6,9 +6,9 @@ import pyarrow as pa
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from statim import growing
+from statim import spilled_array
 from statim.errors import DataError
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 
 SIZE = 30_000
 SPECIAL = ("[PAD]", "[UNK]")
@@ -67,4 +67,4 @@ def _batches(columns: Iterable[pa.Array]) -> Iterator[list[str]]:
         for start in range(0, len(column), 10_000 * step):
             chosen = pa.array(range(start, min(start + 10_000 * step, len(column)), step), pa.int64())
             yield [text for text in column.take(chosen).to_pylist() if text]
-            growing.release()
+            spilled_array.release()

@@ -12,7 +12,7 @@ import tokenizers
 
 from statim import threads as pool
 from statim.errors import DataError, InputError
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.tokenizer import Tokenizer
 from statim.vocabulary.counts import blocks
 
 KINDS = ("WordPiece", "Unigram", "BPE")

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import decoders
 
-from statim.boundaries import boundaries, steps
 from statim.errors import InputError
 from statim.kernels.text.counting import STARTS, WORDY
-from statim.tokenizer import Tokenizer
+from statim.tokenizer.boundaries import boundaries, steps
+from statim.tokenizer.tokenizer import Tokenizer
 
 
 class Spelling:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Schedule
 from statim.training.optimizer import SparseAdam

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim import growing
+from statim import spilled_array
 from statim import threads as pool
 from statim.data.files import columns
 from statim.data.text_column import buffers
@@ -74,7 +74,7 @@ def near_duplicates(
         matches: tuple[npt.NDArray[Any], ...] = kernel.overlapping(
             data, offsets, start, stop, kernel.folding(), *shared
         )
-        growing.release()
+        spilled_array.release()
         return matches
 
     parts = max(4 * workers if workers > 1 else 1, int(offsets[-1] - offsets[0]) // PART)

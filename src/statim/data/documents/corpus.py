@@ -1,6 +1,6 @@
 """A corpus: documents without pairs, from text files, from a folder of them, or from a table's column of texts.
 
-What stands in no pairs can still be trained on: self_pairs.py makes pairs of documents' own parts.
+What stands in no pairs can still be trained on: pairs_from_documents.py makes pairs of documents' own parts.
 """
 
 import functools

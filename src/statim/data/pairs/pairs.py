@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim import growing
+from statim import spilled_array
 from statim.data.files import columns
 from statim.data.text_column import TextColumn, offsets
 from statim.errors import InputError
@@ -122,7 +122,7 @@ class Pairs:
             copy = TextColumn()
             for start in range(0, len(chosen), BLOCK):
                 copy.append(texts.take(pa.array(chosen[start : start + BLOCK])))
-                growing.release()
+                spilled_array.release()
             return copy.finish()
 
         negatives = tuple(map(taken, self.negatives))
@@ -134,7 +134,7 @@ class Pairs:
         """(start, stop) of the blocks in which many pairs are best looked at; memory is handed back after each."""
         for start in range(0, len(self), block):
             yield start, min(start + block, len(self))
-            growing.release()
+            spilled_array.release()
 
     @functools.cached_property
     def hash(self) -> str:
@@ -151,7 +151,7 @@ def hash_of(texts: Sequence[pa.LargeStringArray], numbers: bytes = b"") -> str:
         first, last = offsets(column)[[0, -1]].tolist()
         for start in range(first, last, HASHED):
             digest.update(memoryview(column.buffers()[2])[start : min(start + HASHED, last)])
-            growing.release()
+            spilled_array.release()
     digest.update(numbers)
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
 """Reading pairs from any source; rows that are empty, incomplete or repeated are left out and counted.
 
-Sources are read in blocks, so that memory holds neither a file nor the pairs of large ones (see growing.py).
+Sources are read in blocks, so that memory holds neither a file nor the pairs of large ones (see spilled_array.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

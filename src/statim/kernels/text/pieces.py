@@ -1,4 +1,4 @@
-"""Cutting UTF-8 texts into pieces and looking up the ids of each in a hash table; see memo.py for the table's owner.
+"""Cutting UTF-8 texts into pieces and looking up the ids of each in a hash table; see tokenizer/token_cache.py for the table's owner.
 
 An entry of the table is four 64-bit words: the hash, where and how long the piece's bytes are and how many ids it has, then its
 ids if they are at most four, else where they stand. Entries stand in the order in which they came, frequent ones first and

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim.errors import DataError
-from statim.growing import nameless
 from statim.search.engines.exact import matrix, unit
 from statim.search.filters.where import family_of
 from statim.search.lexical.bm25 import stop_words, words_of
 from statim.search.stores import documents as tables
 from statim.search.stores.columns import Columns, from_values, plain, safe_names, to_json, told
 from statim.search.stores.protocol import Block, check_width
+from statim.spilled_array import nameless
 
 LONGEST = 1000  # bytes of a word that PostgreSQL's index surely takes
 LONGEST_ID = 2600  # bytes of an id, likewise

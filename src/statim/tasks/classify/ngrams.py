@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.int64]

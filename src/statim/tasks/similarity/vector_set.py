@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim import growing
+from statim import spilled_array
 from statim.data.documents.texts import STDIN, in_blocks, read_texts
 from statim.data.files import tables
 from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.data.files.rows import clean
 from statim.data.text_column import TextColumn, buffers
 from statim.errors import DataError, InputError
-from statim.growing import Growing
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.engines.exact import matrix, unit
 from statim.search.engines.products import halved, has_half
+from statim.spilled_array import Growing
 from statim.tensors import map_array
 from statim.texts import Texts, is_column
 from statim.threads import ahead
@@ -267,4 +267,4 @@ def _name(texts: Any, vectors: Any) -> str:
 
 def release() -> None:
     """Hand the memory of mapped items back; what is read again comes from the file."""
-    growing.release()
+    spilled_array.release()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from statim.boundaries import Boundaries
 from statim.kernels.text import pieces
-from statim.tokens import Tokens
+from statim.tokenizer.boundaries import Boundaries
+from statim.tokenizer.tokens import Tokens
 
 ENTRIES = 1 << 18  # pieces; more than most corpora repeat
 KEYS = 16 * ENTRIES  # bytes of all of them

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from statim.errors import InputError, ModelError
 from statim.tensors import save_tensors
-from statim.tokens import Tokens
+from statim.tokenizer.tokens import Tokens
 
 rows = st.lists(st.lists(st.integers(0, 50), max_size=6), max_size=10)
 

@@ -1,7 +1,7 @@
 """texts -> Tokens.
 
 WordPiece goes through nanotoken, which writes flat ids without a Python object per token; every other kind goes through
-Hugging Face's tokenizers, word by word where the kind allows it, and each word only once (memo.py). Before either short cut
+Hugging Face's tokenizers, word by word where the kind allows it, and each word only once (token_cache.py). Before either short cut
 is trusted with a tokenizer its ids are compared with those of tokenizers on a fixed probe.
 """
 
@@ -19,11 +19,17 @@ import numpy.typing as npt
 import tokenizers
 
 from statim import threads as pool
-from statim.boundaries import boundaries
 from statim.errors import InputError, ModelError
-from statim.phrases import DividedPhrases, WordPiecePhrases, is_phrase, phrase_probe, without_phrases
 from statim.texts import Texts, check
-from statim.tokens import Tokens
+from statim.tokenizer.boundaries import boundaries
+from statim.tokenizer.phrases import (
+    DividedPhrases,
+    WordPiecePhrases,
+    is_phrase,
+    phrase_probe,
+    without_phrases,
+)
+from statim.tokenizer.tokens import Tokens
 
 PROCESS = (
     os.getpid()
@@ -320,7 +326,7 @@ class Tokenizer:
         cut = None if self.is_fast else boundaries(json.loads(self._json))
         if cut is None:
             return None
-        from statim.memo import Memo
+        from statim.tokenizer.token_cache import Memo
 
         memo = Memo(cut, lambda pieces, threads: self._flat(pieces, None, threads))
         probe = [*PROBE, " ".join(PROBE), *PROBE]

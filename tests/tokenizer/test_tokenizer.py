@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 
 from statim.errors import InputError, ModelError
-from statim.tokenizer import PROBE, Tokenizer, _mend
+from statim.tokenizer.tokenizer import PROBE, Tokenizer, _mend
 
 KINDS = ["WordPiece", "Unigram", "BPE", "WordLevel"]
 

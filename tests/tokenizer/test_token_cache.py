@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from statim.memo import PAUSES, WINDOW, Payoff
-from statim.tokenizer import FEW, Tokenizer
+from statim.tokenizer.token_cache import PAUSES, WINDOW, Payoff
+from statim.tokenizer.tokenizer import FEW, Tokenizer
 from statim.vocabulary import grow
 
 CHUNK = 2048

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from statim.boundaries import HARMLESS, steps
-from statim.tokens import Tokens
+from statim.tokenizer.boundaries import HARMLESS, steps
+from statim.tokenizer.tokens import Tokens
 
 if TYPE_CHECKING:
-    from statim.memo import Memo
+    from statim.tokenizer.token_cache import Memo
 
 NO_LIMIT = 1 << 62
 ALPHANUMERIC = set(string.ascii_letters + string.digits)
