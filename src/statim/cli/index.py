@@ -78,6 +78,12 @@ def build(
             help="The search engine of a folder: exact, int8, faiss-hnsw, usearch-f16 …; by default by size."
         ),
     ] = None,
+    language: Annotated[
+        str,
+        typer.Option(
+            help="The documents' language, for BM25: an ISO 639 code such as de or ja, und for none, or auto to detect it."
+        ),
+    ] = "auto",
     documents_by: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +104,7 @@ def build(
     from statim.model import StaticModel
     from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
+    from statim.search.lexical.analyzer import check_language
     from statim.search.stores import registry
 
     database = store is not None and is_database(store)
@@ -109,6 +116,7 @@ def build(
             "there is no place for the index; name a folder with --out, or a database with --store"
         )
     kind = None if database else store
+    check_language(language)
     registry.check(place, kind, engine, table, overwrite=overwrite)
     started = time.perf_counter()
     loaded = StaticModel.load(model)
@@ -116,7 +124,7 @@ def build(
     def built(read: "pa.Table | pa.RecordBatchReader") -> Index:
         return Index.build(
             loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight,
-            store=kind, table=table, engine=engine, documents_by=documents_by, threads=threads,
+            store=kind, table=table, engine=engine, language=language, documents_by=documents_by, threads=threads,
             progress=progress, overwrite=overwrite,
         )  # fmt: skip
 

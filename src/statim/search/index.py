@@ -22,6 +22,7 @@ from statim.search import hybrid
 from statim.search.document_encoder import encoder
 from statim.search.encoded_documents import encoded
 from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.lexical.analyzer import AUTO, check_language
 from statim.search.stores import registry
 from statim.texts import Texts
 from statim.texts import ids as read_ids
@@ -85,6 +86,7 @@ class Index:
         store: str | None = None,
         table: str = registry.TABLE,
         engine: str | None = None,
+        language: str = AUTO,
         documents_by: "str | Path | Teacher | None" = None,
         threads: int | None = None,
         progress: bool = False,
@@ -109,6 +111,8 @@ class Index:
                 ``lancedb``.
             table: In a database: the name of the index's tables.
             engine: In a folder: the search engine, of engines.NAMES; by default as ``engines.choose`` has it for so many vectors.
+            language: The documents' language, which says how BM25 cuts and stems words: an ISO 639 code such as ``de`` or ``ja``, ``und``
+                for none of them, or ``auto`` to detect it.
             documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries alone (see
                 ``statim.train``); by default the one that such a model remembers, else the model itself.
             threads: Threads to use.
@@ -127,7 +131,12 @@ class Index:
 
         if not 0 <= weight <= 1:
             raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
-        about: dict[str, Any] = {"weight": float(weight), "vectors": "model" if vectors is None else "given"}
+        check_language(language)
+        about: dict[str, Any] = {
+            "weight": float(weight),
+            "vectors": "model" if vectors is None else "given",
+            "language": language,
+        }
         about |= {} if engine is None else {"engine": engine}
         encode, by = encoder(model, documents_by, threads)
         about |= by

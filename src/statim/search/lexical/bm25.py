@@ -1,16 +1,13 @@
 """BM25, the lexical search to measure up to, and the other half of hybrid search.
 
-The weights are those of bm25s with its own defaults: Lucene's variant, k1 = 1.5, b = 0.75, words of two or more letters or
-digits in lower case, bm25s's English stop words left out, no stemmer (Lù, "BM25S: Orders of magnitude faster lexical
-search via eager sparse scoring", 2024). bm25s builds the matrix of weights, one column a word; a search sums columns.
+The weights are those of bm25s with its own defaults: Lucene's variant, k1 = 1.5, b = 0.75 (Lù, "BM25S: Orders of magnitude
+faster lexical search via eager sparse scoring", 2024). What counts as a word is analyzer.py's to say. bm25s builds the matrix of weights, one column a word; a search sums columns.
 The sums are done here, in the same order and type: they need no import but numpy for a few queries, use every processor
 for many, and ties go to the lower position.
 """
 
 import json
-import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +19,11 @@ from statim import threads as pool
 from statim.errors import DataError, InputError, ModelError
 from statim.progress import Progress
 from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.lexical.analyzer import AUTO, Analyzer, analyzer_of, bm25s
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-bm25-1"
 FEW = 1 << 24  # queries times documents that plain numpy sums before compiled code would be loaded
-
-_split = re.compile(r"\b\w\w+\b").findall  # as bm25s and scikit-learn cut words
 
 
 class BM25:
@@ -36,9 +32,7 @@ class BM25:
     A document without any of a query's words is never found by it.
     """
 
-    def __init__(
-        self, arrays: Mapping[str, npt.NDArray[Any]], documents: int, stop_words: Sequence[str]
-    ) -> None:
+    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], documents: int, analyzer: Analyzer) -> None:
         self._weights, self._documents, self._offsets = (
             arrays["weights"],
             arrays["documents"],
@@ -46,7 +40,7 @@ class BM25:
         )
         self._words = arrays["words"]  # UTF-8, one word a line, in the order of their columns
         self._count = documents
-        self._stop_words = frozenset(stop_words)
+        self.analyzer = analyzer
 
     def __len__(self) -> int:
         return self._count
@@ -67,34 +61,33 @@ class BM25:
         return {word: column for column, word in enumerate(words)}
 
     @staticmethod
-    def build(texts: Iterable[str], *, progress: bool = False) -> "BM25":
+    def build(texts: Sequence[str], *, language: str = AUTO, progress: bool = False) -> "BM25":
         """Index n texts; a text's position is its place among them.
 
         Args:
-            texts: Any iterable of str.
+            texts: n str.
+            language: The texts' language, one of analyzer.LANGUAGES; ``auto`` detects it.
             progress: Show a progress bar on a terminal.
 
         Raises:
             DataError: There are no texts.
-            InputError: A text is not a str; the message names its position.
+            InputError: A text is not a str; the message names its position; or there is no such language.
         """
-        bm25s, stops = _bm25s(), stop_words()
+        analyzer = analyzer_of(language, (text for text in texts if isinstance(text, str)))
         vocabulary: dict[str, int] = {}
         ids: list[list[int]] = []
-        total = len(texts) if isinstance(texts, Sequence) else None
-        with Progress("index words", total=total, unit="texts", show=progress) as bar:
+        with Progress("index words", total=len(texts), unit="texts", show=progress) as bar:
             for text in texts:
                 if not isinstance(text, str):
                     raise InputError(f"text {len(ids)} is of type {type(text).__name__}, not str")
-                found = words_of(text)
-                ids.append([vocabulary.setdefault(w, len(vocabulary)) for w in found if w not in stops])
+                ids.append([vocabulary.setdefault(term, len(vocabulary)) for term in analyzer.terms(text)])
                 if len(ids) % 1024 == 0:
                     bar.advance(1024)
         if not ids:
             raise DataError("there are no texts to index; give at least one")
         matrix = {"data": np.zeros(0), "indices": np.zeros(0), "indptr": np.zeros(1)}
         if vocabulary:
-            built = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
+            built = bm25s().BM25(method="lucene", k1=1.5, b=0.75)
             built.index((ids, vocabulary), create_empty_token=False, show_progress=False)
             matrix = built.scores
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -105,7 +98,7 @@ class BM25:
                 "".join(f"{w}\n" for w in vocabulary).encode("utf-8", "surrogatepass"), np.uint8
             ),
         }
-        return BM25(arrays, len(ids), sorted(stops))
+        return BM25(arrays, len(ids), analyzer)
 
     def search(
         self, queries: Sequence[str], k: int, *, threads: int | None = None
@@ -154,12 +147,12 @@ class BM25:
     def among(self, queries: Sequence[str], allowed: npt.NDArray[np.bool_]) -> "BM25":
         """The queries' words alone, of which only the documents ``allowed`` (n,) are found, with the same scores."""
         columns: dict[str, tuple[npt.NDArray[np.int32], Floats]] = {}
-        for word in dict.fromkeys(word for query in queries for word in words_of(query)):
-            if word in self.vocabulary and word not in self._stop_words:
+        for word in dict.fromkeys(word for query in queries for word in self.analyzer.query_terms(query)):
+            if word in self.vocabulary:
                 documents, weights = self._posting(self.vocabulary[word])
                 if (kept := allowed[documents]).any():
                     columns[word] = documents[kept], weights[kept]
-        return BM25(joined(columns), len(self), sorted(self._stop_words))
+        return BM25(joined(columns), len(self), self.analyzer)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically.
@@ -177,7 +170,7 @@ class BM25:
             "format": FORMAT,
             "documents": len(self),
             "method": "lucene, k1 = 1.5, b = 0.75",
-            "stop_words": sorted(self._stop_words),
+            **self.analyzer.about(),
         }
         save_tensors(path, arrays, {"bm25": json.dumps(about)})  # one entry: safetensors shuffles several
 
@@ -203,17 +196,13 @@ class BM25:
             or types != {name: np.dtype(kind) for name, kind in expected.items()}
         ):
             raise ModelError(f"{path} does not hold a BM25 index that this version of statim can read")
-        documents, stop_words = about.get("documents"), about.get("stop_words")
+        documents = about.get("documents")
         offsets, entries = arrays["offsets"], len(arrays["weights"])
         # every word stands in a document, so no column is empty
         fits = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == entries == len(arrays["documents"])
-        if (
-            not (fits and (np.diff(offsets) > 0).all())
-            or not (type(documents) is int and documents > 0)
-            or not (isinstance(stop_words, list) and all(isinstance(word, str) for word in stop_words))
-        ):
+        if not (fits and (np.diff(offsets) > 0).all()) or not (type(documents) is int and documents > 0):
             raise ModelError(f"{path} is damaged: its parts do not fit together; build the index anew")
-        return BM25(arrays, documents, stop_words)
+        return BM25(arrays, documents, Analyzer.from_about(about, path))
 
     def _columns(self, queries: Sequence[str]) -> list[list[int]]:
         """The columns of each query's words, those in no document left out."""
@@ -221,7 +210,7 @@ class BM25:
         for index, query in enumerate(queries):
             if not isinstance(query, str):
                 raise InputError(f"query {index} is of type {type(query).__name__}, not str")
-            words = [word for word in words_of(query) if word not in self._stop_words]
+            words = self.analyzer.query_terms(query)
             columns.append([self.vocabulary[word] for word in words if word in self.vocabulary])
         return columns
 
@@ -277,20 +266,3 @@ def joined(columns: Mapping[str, tuple[npt.NDArray[np.int32], Floats]]) -> dict[
         "offsets": offsets,
         "words": np.frombuffer(spelt, np.uint8),
     }
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, in its order, stop words too."""
-    return _split(text.lower())
-
-
-def stop_words() -> frozenset[str]:
-    """The words that an index leaves out."""
-    return frozenset(_bm25s().stopwords.STOPWORDS_EN)
-
-
-def _bm25s() -> Any:
-    with warnings.catch_warnings():  # its progress bars, which are not used, complain in notebooks
-        warnings.simplefilter("ignore")
-        import bm25s
-    return bm25s

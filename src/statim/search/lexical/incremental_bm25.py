@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import ModelError
-from statim.search.lexical.bm25 import BM25, joined, stop_words, words_of
+from statim.search.lexical.analyzer import Analyzer
+from statim.search.lexical.bm25 import BM25, joined
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-words-1"
@@ -51,7 +52,7 @@ class Segment:
         arrays, about = load_tensors(path)
         try:
             told = json.loads(about["words"])
-            self.stop_words = frozenset(map(str, told["stop_words"]))
+            self.analyzer = Analyzer.from_about(told, path)
             self._texts, self._cuts = arrays["texts"], arrays["cuts"]
             self.offsets: npt.NDArray[Any] = arrays["offsets"]
             self.documents: npt.NDArray[Any] = arrays["documents"]
@@ -120,6 +121,11 @@ class Words:
         self._living = np.zeros(self.end, np.bool_)
         self._living[: len(living)] = living[: self.end]
 
+    @property
+    def analyzer(self) -> Analyzer:
+        """What cuts texts into words, the same for all of them."""
+        return self._segments[-1].analyzer if self._segments else Analyzer()
+
     @cached_property
     def _mean(self) -> tuple[int, float]:
         """How many documents there are, and their mean length in words."""
@@ -140,11 +146,11 @@ class Words:
         Raises:
             ModelError: A file is damaged.
         """
-        stops = self._segments[-1].stop_words if self._segments else frozenset()
-        asked = dict.fromkeys(word for query in queries if isinstance(query, str) for word in words_of(query))
-        columns = {word: self._column(word, allowed) for word in asked if word not in stops}
+        terms = self.analyzer.query_terms
+        asked = dict.fromkeys(word for query in queries if isinstance(query, str) for word in terms(query))
+        columns = {word: self._column(word, allowed) for word in asked}
         columns = {word: column for word, column in columns.items() if len(column[0])}
-        return BM25(joined(columns), self.end, sorted(stops))
+        return BM25(joined(columns), self.end, self.analyzer)
 
     def _column(
         self, word: str, allowed: Mask | None
@@ -167,17 +173,16 @@ class Words:
         return positions, weights
 
 
-def write(folder: Path, start: int, texts: Iterable[str]) -> int:
+def write(folder: Path, start: int, texts: Iterable[str], analyzer: Analyzer) -> int:
     """Write down the words of texts at the positions from ``start`` on; gives the position after the last.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted.
     """
-    stops = stop_words()
     vocabulary: dict[str, int] = {}
     ids, lengths = array("i"), array("i")
     for text in texts:
-        found = [vocabulary.setdefault(w, len(vocabulary)) for w in words_of(text) if w not in stops]
+        found = [vocabulary.setdefault(term, len(vocabulary)) for term in analyzer.terms(text)]
         ids.extend(found)
         lengths.append(len(found))
     spelt = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
@@ -190,7 +195,7 @@ def write(folder: Path, start: int, texts: Iterable[str]) -> int:
     keys, frequencies = np.unique(keys, return_counts=True)
     columns, documents = np.divmod(keys, max(1, len(counts)))
     words = [spelt[i] for i in order]
-    _save(folder, start, words, columns, documents, frequencies, counts)
+    _save(folder, start, words, columns, documents, frequencies, counts, analyzer)
     return start + len(counts)
 
 
@@ -223,7 +228,9 @@ def _merge(folder: Path, group: list[Segment]) -> None:
     frequencies = np.concatenate([segment.frequencies for segment in group])
     order = np.argsort(columns, kind="stable")  # texts ascend from segment to segment
     lengths = np.concatenate([segment.lengths for segment in group])
-    _save(folder, start, words, columns[order], documents[order], frequencies[order], lengths)
+    _save(
+        folder, start, words, columns[order], documents[order], frequencies[order], lengths, group[0].analyzer
+    )
     for segment in group:
         segment.path.unlink()
 
@@ -236,6 +243,7 @@ def _save(
     documents: npt.NDArray[np.int64],
     frequencies: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int32],
+    analyzer: Analyzer,
 ) -> None:
     cuts = np.zeros(len(words) + 1, np.int64)
     np.cumsum([len(word) for word in words], out=cuts[1:])
@@ -247,7 +255,7 @@ def _save(
         "frequencies": frequencies.astype(np.int32),
         "lengths": lengths.astype(np.int32),
     }
-    about = {"format": FORMAT, "stop_words": sorted(stop_words())}
+    about = {"format": FORMAT, **analyzer.about()}
     path = folder / f"{start}-{start + len(lengths)}.safetensors"
     save_tensors(path, arrays, {"words": json.dumps(about)})
 

@@ -34,6 +34,7 @@ from statim.search.engines.protocol import Engine, Floats, Positions, check_k
 from statim.search.filters.arrow import expression
 from statim.search.filters.where import read
 from statim.search.lexical import incremental_bm25
+from statim.search.lexical.analyzer import Analyzer, analyzer_of
 from statim.search.lexical.bm25 import BM25
 from statim.search.lexical.incremental_bm25 import Words
 from statim.search.stores import documents as documents_file
@@ -116,10 +117,15 @@ class Folder:
             while given:
                 engine.add(given.pop(0)[1])
             model.save(folder / "model")
-            texts = (text for table in tables for text in table.column("text").to_pylist())
+            analyzer = analyzer_of(about["language"], _texts(tables))
             (folder / "words").mkdir()
-            incremental_bm25.write(folder / "words", 0, texts)
-            about = {**about, "dimensions": model.dim, "model_hash": model_hash(folder / "model")}
+            incremental_bm25.write(folder / "words", 0, _texts(tables), analyzer)
+            about = {
+                **about,
+                "language": analyzer.language,
+                "dimensions": model.dim,
+                "model_hash": model_hash(folder / "model"),
+            }
             _finish(folder, engine, [everything], np.zeros(0, np.int64), about)
 
     def __len__(self) -> int:
@@ -232,13 +238,12 @@ class Folder:
         (folder / "words").mkdir()
         if dense or self.manifest["format_version"] == 1:
             old = list(old)
-            texts = (text for table in old for text in table.column("text").to_pylist())
-            incremental_bm25.write(folder / "words", 0, texts)
+            incremental_bm25.write(folder / "words", 0, _texts(old), self._words.analyzer)
         else:
             _link(self.path / "words", folder / "words")
         if given:
-            texts = (text for table, _ in given for text in table.column("text").to_pylist())
-            incremental_bm25.write(folder / "words", len(living), texts)
+            texts = _texts(table for table, _ in given)
+            incremental_bm25.write(folder / "words", len(living), texts, self._words.analyzer)
             incremental_bm25.merge(folder / "words")
         tables = (table for part in (old, (table for table, _ in given)) for table in part)
         _finish(folder, engine, tables, np.flatnonzero(~living), self.manifest)
@@ -323,8 +328,17 @@ class _OldWords:
                 f"{place}: BM25 has {len(self._bm25):,} documents, the index {count:,}; build it anew"
             )
 
+    @property
+    def analyzer(self) -> Analyzer:
+        return self._bm25.analyzer
+
     def bm25(self, queries: Sequence[str], allowed: Mask | None = None) -> BM25:
         return self._bm25 if allowed is None else self._bm25.among(queries, allowed)
+
+
+def _texts(tables: Iterable[pa.Table]) -> Iterator[str]:
+    for table in tables:
+        yield from table.column("text").to_pylist()
 
 
 def _finish(
@@ -349,6 +363,7 @@ def _finish(
         "dimensions": about["dimensions"],
         "columns": schema.names,
         "weight": float(about["weight"]),
+        **({"language": about["language"]} if "language" in about else {}),
         **origin(about),
         "model_hash": about["model_hash"],
         "files": sizes(folder),

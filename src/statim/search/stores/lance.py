@@ -130,7 +130,7 @@ class Lance:
         with atomic_directory(path, overwrite=overwrite) as folder:
             model.save(folder / "model")
             (folder / "words").mkdir()
-            rows = Rows(blocks, columns, model.dim, folder / "words", 0, str(path))
+            rows = Rows(blocks, columns, model.dim, folder / "words", 0, str(path), about["language"])
             with rows.errors(), _errors(str(path)), storage_errors(path):
                 table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
                 built = lance_index.kept_up(table, rows.count, model.dim, None)
@@ -144,6 +144,7 @@ class Lance:
                 "columns": schema.names,
                 **({} if columns.alike else columns.said()),
                 "weight": float(about["weight"]),
+                "language": rows.language,
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
                 "versions": [_told(1, version, rows.count, "build", built)],
@@ -233,7 +234,8 @@ class Lance:
                 for part in self.scan(["id"]):
                     there(keys(part.column("id")))
             rows = Rows(
-                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place, there
+                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place,
+                self._words.analyzer, there,
             )  # fmt: skip
             with rows.errors(), _errors(self.place), storage_errors(self.path):
                 if replace:

@@ -13,6 +13,7 @@ from statim.identity import Identities
 from statim.search.engines.exact import matrix, unit
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.lexical import incremental_bm25
+from statim.search.lexical.analyzer import Analyzer, analyzer_of
 from statim.search.stores import documents as tables
 from statim.search.stores.columns import Columns
 from statim.search.stores.protocol import Block, check_width
@@ -32,6 +33,7 @@ class Rows:
         folder: Path,
         start: int,
         place: str,
+        analyzer: Analyzer | str,
         there: Identities | None = None,
     ) -> None:
         fields = [pa.field(POSITION, pa.int64()), pa.field(VECTOR, pa.list_(pa.float32(), dim))]
@@ -40,7 +42,13 @@ class Rows:
         self._blocks, self._columns, self._dim, self._folder = blocks, columns, dim, folder
         self._start, self._place, self._seen = start, place, there or Identities()
         self._before = len(self._seen)
+        self._analyzer = analyzer
         self._failed: BaseException | None = None
+
+    @property
+    def language(self) -> str:
+        """The language of the words, once there are any."""
+        return self._analyzer if isinstance(self._analyzer, str) else self._analyzer.language
 
     def reader(self) -> pa.RecordBatchReader:
         """All rows, as a stream."""
@@ -81,10 +89,15 @@ class Rows:
             texts += table.column("text").to_pylist()
             self.count += len(table)
             if len(texts) + BLOCK > incremental_bm25.SMALL:
-                start, texts = incremental_bm25.write(self._folder, start, texts), []
+                start, texts = self._write(start, texts), []
             yield from whole.cast(self.schema).combine_chunks().to_batches()
         if texts:
-            incremental_bm25.write(self._folder, start, texts)
+            self._write(start, texts)
+
+    def _write(self, start: int, texts: list[str]) -> int:
+        if isinstance(self._analyzer, str):
+            self._analyzer = analyzer_of(self._analyzer, texts)
+        return incremental_bm25.write(self._folder, start, texts, self._analyzer)
 
     def _check(self, ids: pa.ChunkedArray) -> None:
         numbers, firsts = self._seen(keys(ids))

@@ -32,7 +32,7 @@ from statim.search.engines.exact import matrix, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.filters.postgres import composed
 from statim.search.filters.where import Condition, read, renamed
-from statim.search.lexical.bm25 import stop_words, words_of
+from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.incremental_bm25 import K1, B
 from statim.search.stores import postgres_index, postgres_model
 from statim.search.stores.columns import KEY
@@ -79,7 +79,7 @@ class Postgres:
             self.manifest: Mapping[str, Any] = self._read_manifest()
             try:
                 self._layout = Layout.of(self.manifest, self.place)
-                self._stops = frozenset(self.manifest["stop_words"])
+                self.analyzer = Analyzer.from_about(self.manifest, self.place)
                 self._mean = self.manifest["words"] / max(1, self.manifest["documents"])
             except (KeyError, TypeError, ValueError, ZeroDivisionError):
                 raise ModelError(f"{self.place} is damaged at its manifest; build the index anew") from None
@@ -108,7 +108,7 @@ class Postgres:
             with _model_files(model) as folder:
                 postgres_model.write(connection, new, folder)
                 hashed = model_hash(folder)
-            rows = Rows(layout, model.dim, place, 0)
+            rows = Rows(layout, model.dim, place, 0, about["language"])
             rows.copy(connection, new.table, blocks)
             connection.execute(new.fill("ALTER TABLE {table} ADD PRIMARY KEY (id)"))
             connection.execute(new.fill("CREATE UNIQUE INDEX ON {table} (statim_position)"))
@@ -129,7 +129,7 @@ class Postgres:
                 "dead": 0,
                 "words": rows.words,
                 "next": rows.count,
-                "stop_words": sorted(stop_words()),
+                **rows.words_of,
             }
             if postgres_index.wanted(manifest):
                 manifest |= postgres_index.made(connection, new, rows.count, model.dim)
@@ -208,7 +208,7 @@ class Postgres:
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, or replace some; see Store."""
         with self._changed() as (connection, manifest):
-            rows = Rows(self._layout, manifest["dimensions"], self.place, manifest["next"])
+            rows = Rows(self._layout, manifest["dimensions"], self.place, manifest["next"], self.analyzer)
             gone = (0, 0)
             if replace or manifest["hnsw"]:
                 new = self._sql.sql.Identifier(temporary())
@@ -322,11 +322,6 @@ class Postgres:
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
 
-    @property
-    def stops(self) -> frozenset[str]:
-        """The words that BM25 leaves out."""
-        return self._stops
-
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
         del keep
@@ -422,7 +417,7 @@ class _WordsOf:
         """Positions and BM25's scores."""
         if not isinstance(query, str):
             raise InputError(f"query {index} is of type {type(query).__name__}, not str")
-        words = Counter(word for word in words_of(query) if word not in self._store.stops)
+        words = Counter(self._store.analyzer.query_terms(query))
         terms = {term(word): count for word, count in words.items()}
         if not terms:
             return []

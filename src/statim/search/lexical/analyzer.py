@@ -1,0 +1,309 @@
+"""Analyzers: from a text to the terms that BM25 counts, by language.
+
+A text is normalized by NFKC and lower-cased. Words keep marks that belong to them (the vowel signs of Devanagari and Thai), and
+signs that tell names apart (``c++``, ``c#``, ``.net``, ``2.6``). ``file_name`` and ``camelCase`` are terms as a whole and by
+their parts. In scripts without spaces between words (Chinese, Japanese, Thai …) and in Korean, terms are pairs of neighbouring
+characters, as in Lucene's CJKAnalyzer. Words of the analyzer's language are stemmed by Snowball (Porter, 2001). A query's
+stop words are left out where it has other words.
+"""
+
+import re
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
+
+from statim.errors import InputError, ModelError
+
+AUTO = "auto"
+UNKNOWN = "und"  # ISO 639 for an undetermined language: no stemmer, no stop words
+CLASSIC = "classic"  # what indexes without the name of an analyzer have
+SAMPLE = 2_000  # texts that a language is detected from
+MOST = 1 << 18  # different words that are remembered at a time
+
+# ISO 639-1 code of a language -> Snowball's name of its stemmer
+STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
+    "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi",
+    "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
+    "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
+    "ta": "tamil", "tr": "turkish",
+}  # fmt: skip
+# Languages whose stop words bm25s has
+STOPPED = {
+    "da": "DANISH", "de": "GERMAN", "en": "EN", "es": "SPANISH", "fr": "FRENCH", "it": "ITALIAN", "nl": "DUTCH", "no": "NORWEGIAN",
+    "pt": "PORTUGUESE", "ru": "RUSSIAN", "sv": "SWEDISH", "tr": "TURKISH",
+}  # fmt: skip
+# Languages that are written without spaces between words, or whose words are found by pairs of characters
+PAIRED = ("ja", "ko", "lo", "km", "my", "th", "zh")
+LANGUAGES = tuple(sorted({*STEMMERS, *PAIRED, UNKNOWN}))
+
+# Marks that \w lacks: combining marks, Hebrew and Arabic points, the signs of Indic and South-East Asian scripts
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
+    "\u06df-\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0900-\u0963\u0966-\u096f\u0971-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc"
+    "\u0ec8-\u0ece\u0f18-\u0f39\u0f71-\u0f84\u102b-\u103e\u1056-\u109d\u17b4-\u17d3\u3099\u309a"
+)
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = f"{_HAN}\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\uac00-\ud7af\u0e01-\u0e4e\u0e81-\u0ece\u1780-\u17d3\u1000-\u109f"
+_FIRST = "\u0e01"  # no script without spaces has a character before it
+_word = rf"(?:(?![{_UNSPACED}])[\w{_MARKS}])"
+
+
+def _words(letter: str) -> str:
+    """The pattern of words: dots and apostrophes inside, and signs before and behind that tell names apart."""
+    return rf"(?:(?<![\w.])\.)?{letter}+(?:[.'\u2019]{letter}+)*(?:\+\+|\#(?!\w))?"
+
+
+_ASCII = (_words(r"\w"), re.ASCII)
+_ANY = (rf"[{_UNSPACED}]+|{_words(_word)}", re.NOFLAG)
+_CAMEL = (r"[^\W_]*?[a-z0-9](?=[A-Z])|[A-Z]+(?=[A-Z][a-z])|[^\W_]+", re.NOFLAG)
+_CLASSIC_WORDS = (r"\b\w\w+\b", re.NOFLAG)  # as bm25s and scikit-learn cut words
+
+
+@cache
+def _all(pattern: str, flags: re.RegexFlag) -> Callable[[str], list[str]]:
+    """What finds all matches; compiled when it is first used, since that takes milliseconds."""
+    return re.compile(pattern, flags).findall
+
+
+class Analyzer:
+    """Cuts texts into terms.
+
+    Args:
+        language: One of LANGUAGES, or ``classic``: words of two letters or more, none stemmed.
+        stop_words: The words that are left out; None for those of the language.
+
+    Raises:
+        InputError: There is no such language.
+    """
+
+    def __init__(self, language: str = UNKNOWN, stop_words: Iterable[str] | None = None) -> None:
+        if language != CLASSIC:
+            check_language(language)
+        self.language = language
+        self.stop_words = _stop_words(language) if stop_words is None else frozenset(stop_words)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Analyzer) and self.about() == other.about()
+
+    def __hash__(self) -> int:
+        return hash((self.language, self.stop_words))
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a document, in the order of its words; stop words too, so that a query of nothing else finds them."""
+        if self.language == CLASSIC:
+            return [word for word in _all(*_CLASSIC_WORDS)(text.lower()) if word not in self.stop_words]
+        known = self._known
+        terms: list[str] = []
+        for found in _cut(text):
+            terms += (
+                _pairs(found, single=True)
+                if found[0] >= _FIRST and _is_unspaced(found[0])
+                else known[found].terms
+            )
+        return terms
+
+    def query_terms(self, text: str) -> list[str]:
+        """The terms of a query: without stop words, unless it has nothing else.
+
+        A document has a Han character's pairs and the character itself, a query of several has the pairs alone.
+        """
+        if self.language == CLASSIC:
+            return self.terms(text)
+        words = [
+            _Word(_pairs(found, single=False), stops=False)
+            if found[0] >= _FIRST and _is_unspaced(found[0])
+            else self._known[found]
+            for found in _cut(text)
+        ]
+        kept = [word for word in words if not word.stops] or words
+        return [term for word in kept for term in word.terms]
+
+    def about(self) -> dict[str, Any]:
+        """What is stored of it: ``from_about`` makes the same analyzer of it."""
+        return {"language": self.language, "stop_words": sorted(self.stop_words)}
+
+    @staticmethod
+    def from_about(about: Mapping[str, Any], place: Any) -> "Analyzer":
+        """The analyzer of an index; one that names no language is of an older version, and has the classic one.
+
+        Raises:
+            ModelError: The description is damaged, or of a newer version.
+        """
+        language, stops = about.get("language", CLASSIC), about.get("stop_words")
+        if not (isinstance(stops, list) and all(isinstance(word, str) for word in stops)):
+            raise ModelError(
+                f"{place} is damaged: its stop words are no list of words; build the index again"
+            )
+        if not isinstance(language, str) or (language != CLASSIC and language not in LANGUAGES):
+            raise ModelError(
+                f"{place} has words of the language {language!r}, which this version does not know; update statim, or build the index again"
+            )
+        return Analyzer(language, stops)
+
+    @cached_property
+    def _known(self) -> "_Known":
+        if self.language not in STEMMERS:
+            return _Known(self.language, self.stop_words, str)
+        import Stemmer
+
+        return _Known(self.language, self.stop_words, Stemmer.Stemmer(STEMMERS[self.language]).stemWord)
+
+
+class _Word(NamedTuple):
+    terms: Sequence[str]
+    stops: bool
+
+
+class _Known(dict[str, _Word]):
+    """Words as they are written -> what becomes of them, worked out once."""
+
+    def __init__(self, language: str, stop_words: frozenset[str], stem: Callable[[str], str]) -> None:
+        self._is_turkish, self._stop_words, self._stem = language == "tr", stop_words, stem
+
+    def __missing__(self, written: str) -> _Word:
+        if len(self) >= MOST:
+            self.clear()
+        found = [self._lower(word) for word in _surfaces(written)]
+        self[written] = word = _Word(
+            tuple(map(self._stem, found)), len(found) == 1 and found[0] in self._stop_words
+        )
+        return word
+
+    def _lower(self, word: str) -> str:
+        if self._is_turkish:
+            word = word.replace("I", "\u0131").replace("\u0130", "i")
+        return word.lower()
+
+
+def check_language(language: str) -> None:
+    """Refuse what is neither ``auto`` nor a known language.
+
+    Raises:
+        InputError: There is no such language.
+    """
+    if language != AUTO and language not in LANGUAGES:
+        raise InputError(
+            f"language is {language!r}; it must be {AUTO}, or one of {', '.join(LANGUAGES)} ({UNKNOWN}: none of them)"
+        )
+
+
+def analyzer_of(language: str, texts: Iterable[str]) -> Analyzer:
+    """The analyzer of a language; of ``auto``, of the one that the first texts are written in.
+
+    Raises:
+        InputError: There is no such language.
+    """
+    return Analyzer(detect(texts) if language == AUTO else language)
+
+
+def detect(texts: Iterable[str]) -> str:
+    """The language of texts, from their scripts and stop words: one of LANGUAGES, ``und`` where none is clear.
+
+    At most 2,000 texts are read. Chinese, Japanese, Korean, Thai and others are told by their script, a language in another script by
+    its stop words: at least an eighth of the words, and one and a half times as many as of any other language.
+    """
+    letters: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    for text in islice(texts, SAMPLE):
+        part = unicodedata.normalize("NFKC", text[:2_000])
+        letters.update(_script(letter) for letter in part if ord(letter) >= 0x0900 and letter.isalpha())
+        letters["other"] += sum(letter.isalpha() for letter in part if ord(letter) < 0x0900)
+        words.update(re.findall(rf"{_word}+", part.lower()))
+    if paired := _by_script(letters):
+        return paired
+    total = sum(words.values())
+    shares = sorted(
+        (sum(words[word] for word in _stop_words(code)) / max(1, total), code) for code in STOPPED
+    )
+    (second, _), (first, code) = shares[-2:]
+    return code if first >= 1 / 8 and first >= 1.5 * second else UNKNOWN
+
+
+def _by_script(letters: Mapping[str, int]) -> str | None:
+    """The language that more than three in ten letters are of, by their script alone."""
+    counts = dict(letters)
+    kana = counts.get("ja", 0)
+    if 20 * kana > counts.get("zh", 0) > 0:  # Japanese is Han and kana
+        counts["ja"] = kana + counts.pop("zh")
+    total = sum(counts.values())
+    code = max((code for code in counts if code not in ("other", "")), key=counts.__getitem__, default=None)
+    return code if code is not None and 10 * counts[code] > 3 * total else None
+
+
+_SCRIPTS = (
+    ("hi", 0x0900, 0x097F), ("ta", 0x0B80, 0x0BFF), ("th", 0x0E00, 0x0E7F), ("lo", 0x0E80, 0x0EFF), ("my", 0x1000, 0x109F),
+    ("ko", 0x1100, 0x11FF), ("km", 0x1780, 0x17FF), ("ja", 0x3040, 0x30FF), ("zh", 0x3400, 0x9FFF), ("ko", 0xAC00, 0xD7AF),
+    ("zh", 0x20000, 0x3FFFF),
+)  # fmt: skip
+
+
+@cache
+def _script(letter: str) -> str:
+    place = ord(letter)
+    return next((code for code, first, last in _SCRIPTS if first <= place <= last), "other")
+
+
+def _cut(text: str) -> list[str]:
+    """Words as they are written, and runs of scripts without spaces."""
+    return _all(*_ASCII)(text) if text.isascii() else _all(*_ANY)(unicodedata.normalize("NFKC", text))
+
+
+def _pairs(run: str, *, single: bool) -> list[str]:
+    """Pairs of neighbouring characters; with ``single`` also each Han character, which is a word by itself."""
+    if len(run) == 1:
+        return [run]
+    pairs = [first + second for first, second in pairwise(run)]
+    return pairs + [letter for letter in run if _is_han(letter)] if single else pairs
+
+
+def _surfaces(found: str) -> list[str]:
+    """The word as it is written, and its parts where it is made of several."""
+    if found.isalpha() and (found.islower() or found[1:].islower()):
+        return [found]
+    if (
+        "'" in found or "\u2019" in found
+    ):  # in "l'eau" and "don't", one letter beside an apostrophe is no word
+        parts = re.split("['\u2019]", found)
+        return [word for part in parts if len(part) > 1 for word in _surfaces(part)]
+    if found[-1] in "+#":
+        return [found]
+    parts = [
+        part
+        for piece in re.split("[._]+", found)
+        for part in (_all(*_CAMEL)(piece) if piece.isascii() else [piece] if piece else [])
+    ]
+    if (len(parts) == 1 and parts[0] == found) or all(part.isdigit() for part in parts):
+        return [found]
+    return [found, *parts]
+
+
+@cache
+def _is_han(letter: str) -> bool:
+    return re.match(f"[{_HAN}]", letter) is not None
+
+
+@cache
+def _is_unspaced(letter: str) -> bool:
+    return re.match(f"[{_UNSPACED}]", letter) is not None
+
+
+def bm25s() -> Any:
+    """The package, without what its progress bars, which are not used, complain of in notebooks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import bm25s as package
+    return package
+
+
+@cache
+def _stop_words(language: str) -> frozenset[str]:
+    name = "EN" if language == CLASSIC else STOPPED.get(language)
+    if name is None:
+        return frozenset()
+    words: Sequence[str] = getattr(bm25s().stopwords, f"STOPWORDS_{name}")
+    return frozenset(word.lower() for word in words)
