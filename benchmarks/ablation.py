@@ -50,9 +50,10 @@ from statim.training import start as starts
 from statim.training.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.history import NDCG
+from statim.training.hyperparameters import TAUGHT
 from statim.training.lessons import Lessons, lessons
 from statim.training.material import Material
-from statim.training.recipe import TAUGHT, Recipe
+from statim.training.recipe import Recipe
 from statim.training.sets import TextSet
 from statim.training.trainer import begin, fit
 
@@ -387,7 +388,7 @@ def taught(
     """What the usual teacher gives for pairs, and for plain texts beside them."""
     nothing = pairs.select([])
     parts = Split(pairs, nothing, nothing, moved=0, joined=0, returned=0, asked=(0, 0))
-    material = Material(pairs, parts, plain, plain, len(pairs), (), ())
+    material = Material(pairs, parts, plain, plain, len(pairs), (), (), recipe.loss)
     return lessons(data, material, Teacher.load(), tokenizer, recipe, threads.count(), False)
 
 

@@ -62,6 +62,7 @@ HEAVY = {
     ],
     "torch": [
         "training/contrastive.py",
+        "training/needs_torch.py",
         "training/trainer.py",
         "training/sentence_transformer.py",
         "training/device/",

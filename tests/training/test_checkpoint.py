@@ -9,6 +9,7 @@ from statim.training import checkpoint
 from statim.training.checkpoint import Checkpoints
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
+from statim.training.run import Run
 
 SIZE = 3 * 50 * 8 * 4
 RECIPE = Recipe.make(1000, 8, clip=0.5, precision="fp32", row_wise=True)
@@ -24,7 +25,7 @@ def optimizer(step: int = 0) -> SparseAdam:
 @pytest.fixture
 def out(tmp_path):
     with checkpoint.opened(tmp_path / "model", resume=False):
-        checkpoint.write_run(tmp_path / "model", {"threads": 1})
+        checkpoint.write_run(tmp_path / "model", Run({}, [], {}, 1))
         yield tmp_path / "model"
 
 
@@ -110,7 +111,7 @@ def test_another_process_is_kept_out(out):
     thread.start()
     thread.join()
     assert "another process" in caught[0]
-    assert checkpoint.read_run(out) == {"threads": 1}
+    assert checkpoint.read_run(out) == Run({}, [], {}, 1)
 
 
 def test_what_a_kill_left_is_swept_and_what_is_foreign_kept(tmp_path):
@@ -123,7 +124,7 @@ def test_what_a_kill_left_is_swept_and_what_is_foreign_kept(tmp_path):
         pass
     with checkpoint.opened(out, resume=False):
         assert list(place.iterdir()) == []
-        checkpoint.write_run(out, {})
+        checkpoint.write_run(out, Run({}, [], {}, 1))
     (place / "thesis.txt").write_text("years of work")
     for resume in (True, False):
         with pytest.raises(InputError, match="something else"), checkpoint.opened(out, resume=resume):

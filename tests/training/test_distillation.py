@@ -1,6 +1,7 @@
 """Learning from a teacher: losses against autograd and sentence-transformers, targets against NumPy and scikit-learn, whole runs."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,12 +21,12 @@ from statim.settings import Settings
 from statim.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import targets as module
-from statim.training.asked import preset
 from statim.training.bags import Bags, TrainingSet
 from statim.training.batches import Stream
 from statim.training.checkpoint import Checkpoints
 from statim.training.lessons import texts_of
 from statim.training.objectives import Distillation, Mixed, objective
+from statim.training.options import PRESETS, TrainOptions, with_preset
 from statim.training.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.recipe import Recipe
 from statim.training.sets import TextSet, training_data
@@ -503,10 +504,9 @@ def test_lengths_of_rows_to_a_power(pairs):
 
 
 def test_a_preset_gives_what_is_not_given():
-    given = dict.fromkeys(
-        ["batch", "epochs", "learning_rate", "distil", "distil_weight", "distil_epochs", "length_power"]
-    )
-    assert preset("general", given)["distil"] == "sentences"
-    assert preset("general", given | {"batch": 64}).keys() == given.keys() - {"batch"}
+    found = with_preset(TrainOptions(recipe="general", batch=64, keep="best"))
+    assert found == replace(PRESETS["general"], recipe="general", batch=64, keep="best")
+    assert (found.distil, found.epochs) == ("sentences", 1)
+    assert with_preset(TrainOptions(batch=64)) == TrainOptions(batch=64)
     with pytest.raises(InputError, match="recipe is 'best'; it must be general"):
         train("python-docs", recipe="best")

@@ -25,8 +25,9 @@ from statim.training.development import Development
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
+from statim.training.hyperparameters import SCHEDULES
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import SCHEDULES, Recipe
+from statim.training.recipe import Recipe
 from statim.training.start import random_table
 from statim.training.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.watch import Best, Watch
@@ -332,9 +333,10 @@ def test_a_device_pauses_for_evaluations_and_checkpoints(pairs, tmp_path):
     for on_device in (False, True):
         out = tmp_path / str(on_device)
         optimizer = begin(table.copy(), data, recipe, 1)
-        watch = Watch(recipe, len(data), History(), Best(True), development=judge, every=3, patience=2)
         with checkpoint.opened(out, resume=False), closing(Checkpoints(out, 3 * table.nbytes, 6)) as saved:
-            watch.checkpoints = saved
+            watch = Watch(
+                recipe, len(data), History(), Best(True), development=judge, every=3, patience=2, checkpoints=saved
+            )  # fmt: skip
             last = DeviceAdam(optimizer, torch.device("cpu")) if on_device else optimizer
             watch.begin(last)
             if on_device:

@@ -31,6 +31,7 @@ from statim.cli import (
     train,
 )
 from statim.cli import evaluate as evaluate
+from statim.cli.panels import Panelled
 from statim.errors import StatimError
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def _statim(
     pass
 
 
-app.command("train")(train.train)
+app.command("train", cls=Panelled)(train.train)
 app.command("mine")(mine.mine)
 app.command("teach")(teach.teach)
 app.command("evaluate")(evaluate.evaluate)

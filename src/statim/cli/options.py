@@ -20,8 +20,10 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Threads; by default STATIM_NUM_THREADS, else all processors at hand."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no notes.")]
+JSON = "Print the result as one line of JSON."
+QUIET = "No progress bars, no notes."
+Json = Annotated[bool, typer.Option("--json", help=JSON)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=QUIET)]
 SkipBad = Annotated[
     Path | None,
     typer.Option(

@@ -28,10 +28,11 @@ from statim.files import atomic_directory, locked, read_json, storage_errors, wr
 from statim.partial import MARKER
 from statim.tensors import load_tensors, write_tensors
 from statim.training.optimizer import SparseAdam
+from statim.training.options import KEEP_CHECKPOINTS
 from statim.training.recipe import Recipe
+from statim.training.run import Run
 
 VERSION = 2
-KEEP = 2  # the newest checkpoints
 SECONDS = 10.0  # between checkpoints, at least: a kill loses about as much
 SHARE = 0.02  # of the time may go into them
 SPEED = 5e8  # bytes a second, until one has been measured
@@ -57,7 +58,7 @@ def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
     """
     place = folder(out)
     if resume and not (place / RUN).is_file():
-        advice = "it is finished" if (Path(out) / LOG).is_file() else "start it anew"
+        advice = "it is finished" if (Path(out) / LOG).is_file() else "start it again"
         raise ModelError(
             f"there is no interrupted training into {out} ({place / RUN} does not exist); {advice}"
         )
@@ -98,12 +99,12 @@ def finish(out: str | Path) -> None:
         folder(out).rmdir()
 
 
-def write_run(out: str | Path, run: Mapping[str, Any]) -> None:
-    """Write down what this run is, so that a later process can go on with it."""
-    write_json(folder(out) / RUN, {"version": VERSION, **run})
+def write_run(out: str | Path, run: Run) -> None:
+    """Write down what this run is, so that a later process can resume it."""
+    write_json(folder(out) / RUN, {"version": VERSION, **run.to_dict()})
 
 
-def read_run(out: str | Path) -> dict[str, Any]:
+def read_run(out: str | Path) -> Run:
     """What ``write_run`` wrote.
 
     Raises:
@@ -111,8 +112,8 @@ def read_run(out: str | Path) -> dict[str, Any]:
     """
     run = read_json(folder(out) / RUN)
     if not isinstance(run, dict) or run.pop("version", None) != VERSION:
-        raise ModelError(f"{folder(out)} was written by another version of statim; start the training anew")
-    return run
+        raise ModelError(f"{folder(out)} was written by another version of statim; start the training again")
+    return Run.from_dict(run)
 
 
 def steps(out: str | Path) -> list[Path]:
@@ -136,7 +137,9 @@ class Checkpoints:
         keep: The newest so many are kept; with 0 none is written.
     """
 
-    def __init__(self, out: str | Path, size: int, every: int | None = None, keep: int = KEEP) -> None:
+    def __init__(
+        self, out: str | Path, size: int, every: int | None = None, keep: int = KEEP_CHECKPOINTS
+    ) -> None:
         self._out, self._size, self._every, self._keep = out, size, every, keep
         self._writer = ThreadPoolExecutor(1, "statim-checkpoint")
         self._pending: Future[None] | None = None

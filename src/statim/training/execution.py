@@ -2,14 +2,13 @@
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from statim.progress import Progress
-from statim.training import checkpoint, distributed, run
+from statim.training import checkpoint, distributed
 from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
 from statim.training.device.fit import choose
@@ -18,7 +17,9 @@ from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
 from statim.training.mined import Miner
 from statim.training.optimizer import SparseAdam
+from statim.training.options import KEEP_CHECKPOINTS, TrainOptions
 from statim.training.recipe import Recipe
+from statim.training.run import Run
 from statim.training.sets import TextSet, TrainingData
 from statim.training.trainer import begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
@@ -29,55 +30,77 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 
-def execute(
-    asked: SimpleNamespace,
-    this: dict[str, Any],
+def launch(
+    options: TrainOptions,
+    this: Run,
     data: TrainingData,
     recipe: Recipe,
     table: Floats,
     row_rates: Floats | None,
     development: Development | None,
-    miner: Miner,
     threads: int,
-    out: Path | None,
-    taught: TextSet | None,
-) -> tuple[Floats, Watch]:
-    """Train, from the newest checkpoint where there is one; gives the table to keep."""
-    if (
-        asked.resume
-        and run.change_rate(this, recipe, asked.learning_rate, checkpoint.newest_step(asked.out))
-        and out
-    ):
-        checkpoint.write_run(out, this)
-    keep = asked.keep or ("best" if asked.patience else "last")
-    optimizer = begin(table, data, recipe, threads, this["rates"], row_rates)
-    best = Best(keep == "best")
-    before = checkpoint.load(asked.out, optimizer.rates, threads, recipe, row_rates) if asked.resume else None
+    *,
+    mine_first: bool,
+    taught: TextSet | None = None,
+) -> tuple[Floats, Watch, Run]:
+    """Train, from the newest checkpoint where there is one.
+
+    Args:
+        options: What the training was asked for.
+        this: The run; what it found is known.
+        data: What is trained on.
+        recipe: How.
+        table: (V, d) the table to begin with; it is trained in place.
+        row_rates: (V,) learning-rate multiplier of each row; None where all are 1.
+        development: What to evaluate on, if anything.
+        threads: Threads to use.
+        mine_first: Mine hard negatives before the first epoch; see ``Miner``.
+        taught: Texts to distil on beside the data, if any.
+
+    Returns:
+        The table to keep, what happened on the way, and the run with a learning rate that changed.
+    """
+    out = Path(options.out) if options.out is not None and distributed.is_first() else None
+    found, before = this.found, None
+    assert found is not None
+    if options.resume and options.out is not None:
+        changed = this.with_rate(options.learning_rate, checkpoint.newest_step(options.out))
+        if changed is not this and out is not None:
+            checkpoint.write_run(out, changed)
+        this = changed
+    keep = options.keep or ("best" if options.patience else "last")
+    optimizer, best, negatives = (
+        begin(table, data, recipe, threads, this.rates, row_rates),
+        Best(keep == "best"),
+        None,
+    )
+    if options.resume and options.out is not None:
+        before = checkpoint.load(options.out, optimizer.rates, threads, recipe, row_rates)
     if before is not None:
         optimizer, state, extra = before
         best = Best(keep == "best", **state["best"], table=extra.get("best"))
-        miner.negatives = extra.get("negatives")
+        negatives = extra.get("negatives")
+    miner = Miner(data, recipe, mine_first, threads, negatives)
     left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss in ("classes", "distillation") else "pairs"
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress("train", total=left, unit=unit, show=asked.progress))
+        bar = stack.enter_context(Progress("train", total=left, unit=unit, show=options.progress))
         history = History(checkpoint.folder(out) / checkpoint.LOG if out else None, step=optimizer.step)
         stack.enter_context(closing(history))
+        checkpoints = board = None
+        if out is not None:
+            kept = KEEP_CHECKPOINTS if options.keep_checkpoints is None else options.keep_checkpoints
+            size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
+            checkpoints = stack.enter_context(closing(Checkpoints(out, size, options.checkpoint_every, kept)))
+        if options.tensorboard is not None and distributed.is_first():
+            board = stack.enter_context(closing(tensorboard_writer(options.tensorboard, optimizer.step)))
         watch = Watch(
             recipe, len(data), history, best,
-            development=development, every=this["found"]["evaluate_every"], patience=asked.patience,
-            checkpoint_every=asked.checkpoint_every, bar=bar,
+            development=development, every=found.evaluate_every, patience=options.patience,
+            checkpoint_every=options.checkpoint_every, bar=bar, checkpoints=checkpoints, board=board, miner=miner,
         )  # fmt: skip
-        watch.miner = miner
-        if out is not None:
-            kept = checkpoint.KEEP if asked.keep_checkpoints is None else asked.keep_checkpoints
-            size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
-            watch.checkpoints = Checkpoints(out, size, asked.checkpoint_every, kept)
-            stack.enter_context(closing(watch.checkpoints))
-        if asked.tensorboard is not None and distributed.is_first():
-            watch.board = stack.enter_context(closing(tensorboard_writer(asked.tensorboard, optimizer.step)))
-        last = _fit(choose(asked.device or "auto"), miner, optimizer, recipe, watch, taught)
-    return last if best.table is None else best.table, watch
+        last = _fit(choose(options.device or "auto"), miner, optimizer, recipe, watch, taught)
+    return last if best.table is None else best.table, watch, this
 
 
 def _fit(

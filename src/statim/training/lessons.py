@@ -22,10 +22,12 @@ from statim.spilled_array import stacked
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.bags import TrainingSet
+from statim.training.hyperparameters import TAUGHT
 from statim.training.material import Material
 from statim.training.objectives import check_negatives
 from statim.training.optimizer import SparseAdam
-from statim.training.recipe import TAUGHT, Recipe
+from statim.training.options import TrainOptions
+from statim.training.recipe import Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import BLOCK, Halves, Views, vectors_among
@@ -69,7 +71,7 @@ class Lessons:
         return (vectors if self.axes is None else turned(vectors, self.axes)).astype(np.float32)
 
 
-def find_teachers(asked: Any, own: Teacher | None) -> tuple[Teacher, ...]:
+def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, ...]:
     """Who teaches a training, if what is asked for needs somebody: those named, else the start's teacher, else the usual one.
 
     Raises:
@@ -77,27 +79,27 @@ def find_teachers(asked: Any, own: Teacher | None) -> tuple[Teacher, ...]:
         ModelError: There is no such teacher.
         DependencyError: sentence-transformers is not installed.
     """
-    given = asked.teacher
+    given = options.teacher
     names = [given] if isinstance(given, (str, Path)) else list(given or ())
-    if asked.distil is None and asked.loss not in TAUGHT and asked.documents_by is None:
+    if options.distil is None and options.loss not in TAUGHT and options.documents_by is None:
         if names:
             raise InputError(
                 "a teacher is named, but nothing is to be learned from it; give texts (--distil), a loss (--loss margin-mse or kl), or leave "
                 "it out (to distil its tokens as the start, give --start)"
             )
         return ()
-    if len(names) > 1 and (asked.documents_by is not None or asked.loss in TAUGHT[:2]):
-        what = f"loss {asked.loss}" if asked.documents_by is None else "documents of --documents-by"
+    if len(names) > 1 and (options.documents_by is not None or options.loss in TAUGHT[:2]):
+        what = f"loss {options.loss}" if options.documents_by is None else "documents of --documents-by"
         raise InputError(f"{len(names)} teachers are named, but the {what} can only be of one; name one")
     if len(set(map(str, names))) < len(names):
         raise InputError(f"a teacher is named twice ({', '.join(map(str, names))}); name each once")
-    if names and asked.documents_by is not None and str(names[0]) != str(asked.documents_by):
+    if names and options.documents_by is not None and str(names[0]) != str(options.documents_by):
         raise InputError(
-            f"the teacher is {names[0]} and documents are by {asked.documents_by}; queries are taught by the documents' teacher, so "
+            f"the teacher is {names[0]} and documents are by {options.documents_by}; queries are taught by the documents' teacher, so "
             "leave the first out"
         )
-    if asked.documents_by is not None:
-        names = [asked.documents_by]
+    if options.documents_by is not None:
+        names = [options.documents_by]
     if not names and own is not None:
         return (own,)
     return tuple(

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from statim.data.detect_task import Supervision, read_supervision
@@ -16,7 +15,8 @@ from statim.data.split import Split
 from statim.errors import InputError
 from statim.progress import Clock
 from statim.training import heldout, per_set
-from statim.training.recipe import LOSSES
+from statim.training.hyperparameters import LOSSES
+from statim.training.options import TrainOptions
 from statim.training.sets import usual_loss
 
 log = logging.getLogger("statim")
@@ -37,6 +37,7 @@ class Material:
         read: How many pairs (or texts) there were before limits.
         shares: The weights of sets, none where all are alike.
         limits: The limits of sets, none where there are none.
+        loss: The loss to train with; by default it follows from the columns.
     """
 
     whole: Supervision
@@ -46,6 +47,7 @@ class Material:
     read: int
     shares: tuple[float, ...]
     limits: tuple[int, ...]
+    loss: str
 
     def sizes(self) -> dict[str, int]:
         """How many pairs (or texts) were read, are trained on and are held out."""
@@ -56,41 +58,41 @@ class Material:
         }  # fmt: skip
 
 
-def read_material(asked: SimpleNamespace, clock: Clock) -> Material:
-    """Read what was asked for, and hold some out. The loss, where none was asked for, follows from the columns.
+def read_material(options: TrainOptions, clock: Clock) -> Material:
+    """Read the data that the options name, and hold some out.
 
     Raises:
         DataError: Something cannot be read, or there is too little.
-        InputError: What is asked for does not fit what was read.
+        InputError: The options do not fit what was read.
     """
-    source = python_docs(asked.packages) if asked.packages else asked.data
-    own = asked.distil is None or is_word(asked.distil, OWN, SENTENCES)
-    plain = drawn = None if own else read_plain(asked.distil)
+    source, loss = python_docs(options.packages) if options.packages else options.data, options.loss
+    own = options.distil is None or is_word(options.distil, OWN, SENTENCES)
+    plain = drawn = None if own else read_plain(options.distil)
     if source is None:
-        source, asked.loss = plain, "distillation"
-    names = {name: getattr(asked, name) for name in ("anchor", "positive", "score", "label")}
-    kind = "documents" if asked.make_pairs else asked.loss and LOSSES[asked.loss]
-    found = read_supervision(source, kind=kind, negative=asked.negative, **names)
+        source, loss = plain, "distillation"
+    names = {name: getattr(options, name) for name in ("anchor", "positive", "score", "label")}
+    kind = "documents" if options.make_pairs else loss and LOSSES[loss]
+    found = read_supervision(source, kind=kind, negative=options.negative, **names)
     log.info("%s", found.report)
-    asked.loss = asked.loss or usual_loss(found)
-    seed, kind, read = asked.seed or 0, LOSSES[asked.loss], len(found)
-    shares = per_set.weights_of(found, asked.set_weights or {})
-    limits = per_set.limits_of(found, asked.set_limits or {})
+    loss = loss or usual_loss(found)
+    seed, kind, read = options.seed or 0, LOSSES[loss], len(found)
+    shares = per_set.weights_of(found, options.set_weights or {})
+    limits = per_set.limits_of(found, options.set_limits or {})
     whole = per_set.limited(found, limits, seed)
     clock("read")
-    parts = heldout.hold_out(whole, asked.heldout, asked.development, seed=seed, kind=kind, names=names)
+    parts = heldout.hold_out(whole, options.heldout, options.development, seed=seed, kind=kind, names=names)
     heldout.check(parts.test)
     if isinstance(whole, Corpus):
-        parts = split_into_pairs(parts, check_kinds(asked.make_pairs), seed=seed)
-    if is_word(asked.distil, SENTENCES):
+        parts = split_into_pairs(parts, check_kinds(options.make_pairs), seed=seed)
+    if is_word(options.distil, SENTENCES):
         drawn = _sentences(whole)
         plain = without(drawn, [parts.development, parts.test])
         log.info("%s sentences and passages to distil on were drawn from the pairs' texts", f"{len(plain):,}")
     clock("split")
-    return Material(whole, parts, plain, drawn, read, shares, limits)
+    return Material(whole, parts, plain, drawn, read, shares, limits, loss)
 
 
-def is_word(distil: Any, *words: str) -> bool:
+def is_word(distil: object, *words: str) -> bool:
     """Does one of these words stand in the place of texts to distil?"""
     return isinstance(distil, str) and distil in words
 

@@ -2,45 +2,25 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, Unpack
 
 from statim.errors import InputError
+from statim.training.hyperparameters import RecipeOptions
+from statim.training.keywords import RecipeKeywords
+from statim.training.option import check_number, check_values, options_of
 
-PRECISIONS = ("int8", "bf16", "fp32")
-MIXES = ("together", "proportional", "turn")
-SCHEDULES = ("linear", "cosine", "constant")
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
 # Small data are trained on for at least so many steps, but not for more epochs; see benchmarks/RESULTS.md
 LEAST_STEPS, MOST_EPOCHS = 300, 18
-# Loss -> the kind of data it is for, one of data.detect_task.KINDS
-LOSSES = {
-    "contrastive": "pairs",
-    "triplet": "pairs",
-    "cosent": "scored pairs",
-    "cosine": "scored pairs",
-    "classes": "labelled texts",
-    "margin-mse": "pairs",
-    "kl": "pairs",
-    "distillation": "plain texts",
-}
-TAUGHT = ("margin-mse", "kl", "distillation")  # losses that need a teacher
+MILLION = 1_000_000  # pairs, from which on one epoch is enough
 
+USUAL = {field.name: one.usual for field, one in options_of(RecipeOptions)}
 
-# Options of ``train`` that belong together, where they are not given; see benchmarks/general.py for how they were chosen
-PRESETS: dict[str, dict[str, Any]] = {
-    "general": {
-        "batch": 2048,
-        "epochs": 1,
-        "learning_rate": 0.04,
-        "distil": "sentences",
-        "distil_weight": 300.0,
-        "distil_epochs": 1,
-        "length_power": 0.7,
-    },
-}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,98 +76,133 @@ class Recipe:
     batch: int
     epochs: int
     learning_rate: float
-    schedule: str = "linear"
-    warmup: float = 0.1
+    schedule: str = USUAL["schedule"]
+    warmup: float = USUAL["warmup"]
     scale: float = 20.0
     both_directions: bool = False
-    clip: float = 1.0
-    precision: str = "bf16"
+    clip: float = USUAL["clip"]
+    precision: str = USUAL["precision"]
     row_wise: bool = False
-    seed: int = 0
-    mix: str = "together"
+    seed: int = USUAL["seed"]
+    mix: str = USUAL["mix"]
     set_weights: tuple[float, ...] = ()
     loss: str = "contrastive"
     weights: tuple[float, ...] | None = None
-    triplet_margin: float = 0.2
+    triplet_margin: float = USUAL["triplet_margin"]
     false_negative_margin: float | None = None
-    weight_decay: float = 0.0
-    token_dropout: float = 0.0
-    new_rows_rate: float = 1.0
+    weight_decay: float = USUAL["weight_decay"]
+    token_dropout: float = USUAL["token_dropout"]
+    new_rows_rate: float = USUAL["new_rows_rate"]
     set_limits: tuple[int, ...] = ()
-    hard_negatives: int = 0
-    mine_every: int = 1
+    hard_negatives: int = USUAL["hard_negatives"]
+    mine_every: int = USUAL["mine_every"]
     distil_weight: float = 0.0
-    distil_epochs: int = 0
-    length_power: float = 1.0
+    distil_epochs: int = USUAL["distil_epochs"]
+    length_power: float = USUAL["length_power"]
     asymmetric: bool = False
     least_share: float = 0.0
 
     @staticmethod
-    def make(pairs: int, start_dim: int | None, **given: Any) -> "Recipe":
-        """A recipe for so many training pairs; ``given`` overrides what is not None.
-
-        Args:
-            pairs: Training pairs.
-            start_dim: Dimensions of the table that training starts from; None for a random start.
-            given: Attributes of Recipe.
+    def make(
+        pairs: int,
+        start_dim: int | None,
+        *,
+        levels: Sequence[int] | None = None,
+        set_weights: tuple[float, ...] = (),
+        set_limits: tuple[int, ...] = (),
+        asymmetric: bool = False,
+        least_share: float | None = None,
+        **options: Unpack[RecipeKeywords],
+    ) -> "Recipe":
+        """A recipe from single options, the fields of RecipeOptions and ``levels``; see ``of``.
 
         Raises:
             InputError: A value is out of range; the message names it.
         """
-        values = {name: value for name, value in given.items() if value is not None}
-        dim = values.setdefault("dim", start_dim or (256 if pairs < 20_000 else 512))
-        _check("dim", dim, 1, 65_536, whole=True)
-        values["levels"], values["weights"] = _levels(values.get("levels"), dim, values.get("weights"))
-        if values.setdefault("loss", "contrastive") not in LOSSES:
-            raise InputError(f"loss is {values['loss']!r}; it must be one of {', '.join(LOSSES)}")
+        return Recipe.of(
+            RecipeOptions(matryoshka=levels, **options), pairs, start_dim, set_weights=set_weights,
+            set_limits=set_limits, asymmetric=asymmetric, least_share=least_share,
+        )  # fmt: skip
+
+    @staticmethod
+    def of(
+        options: RecipeOptions,
+        pairs: int,
+        start_dim: int | None,
+        *,
+        set_weights: tuple[float, ...] = (),
+        set_limits: tuple[int, ...] = (),
+        asymmetric: bool = False,
+        least_share: float | None = None,
+    ) -> "Recipe":
+        """The recipe for the options that were chosen; the others follow from the size of the data.
+
+        Args:
+            options: What was chosen.
+            pairs: Training pairs.
+            start_dim: Dimensions of the table that training starts from; None for a random start.
+            set_weights: See Recipe.
+            set_limits: See Recipe.
+            asymmetric: See Recipe.
+            least_share: See Recipe; by default LEAST_SHARE with ``int8``, else 0.
+
+        Raises:
+            InputError: A value is out of range; the message names it.
+        """
+        check_values(options)
+        dim = _given(options.dim, start_dim or (256 if pairs < 20_000 else 512))
+        levels, weights = _levels(options.matryoshka, dim, options.weights)
+        loss = _given(options.loss, "contrastive")
         # losses over single pairs want smaller steps of fewer pairs, and softer comparisons
-        contrastive, ranks = values["loss"] in ("contrastive", "classes"), values["loss"] == "kl"
-        most = 128 if values["loss"] == "distillation" else 256
-        size = min(1024, pairs // 16) if contrastive else min(most, pairs // 32)
-        values.setdefault("batch", 2 ** int(math.log2(max(16, size))))
-        values.setdefault("learning_rate", 0.05 if not contrastive else 0.1 if start_dim else 0.2)
-        values.setdefault("scale", 20.0 if contrastive or ranks else 4.0)
-        _check("batch", values["batch"], 2, 1 << 20, whole=True)
-        least = (
-            math.ceil(LEAST_STEPS * values["batch"] / max(1, pairs)) if values["loss"] == "contrastive" else 0
-        )
-        values.setdefault("epochs", min(MOST_EPOCHS, max(3, least)) if pairs < 1_000_000 else 1)
-        _check("epochs", values["epochs"], 1, 100_000, whole=True)
-        _check("learning rate", values["learning_rate"], 1e-9, 1e3)
-        _check("scale", values["scale"], 1e-3, 1e4)
-        _check("triplet margin", values.get("triplet_margin", 0.2), 0.0, 2.0)
-        _check("weight decay", values.get("weight_decay", 0.0), 0.0, 1e6)
-        _check("token dropout", values.get("token_dropout", 0.0), 0.0, 0.9)
-        _check("the rate of new rows", values.get("new_rows_rate", 1.0), 0.0, 1e3)
-        check_decay(
-            values.get("weight_decay", 0.0),
-            values["learning_rate"] * max(1.0, values.get("new_rows_rate", 1.0)),
-        )
-        if "false_negative_margin" in values:
-            _check("false-negative margin", values["false_negative_margin"], -2.0, 2.0)
-            if not contrastive:
-                raise InputError(
-                    f"a false-negative margin is given, but the loss {values['loss']} has no negatives of other pairs; leave it out"
-                )
-        if contrastive and values.get("precision") == "int8":
-            values.setdefault("least_share", LEAST_SHARE)
-        _check("least share", values.get("least_share", 0.0), 0.0, 1.0)
-        _check("clip", values.get("clip", 1.0), 1e-9, 1e9)
-        _check("warm-up", values.get("warmup", 0.1), 0.0, 1.0)
-        _check("seed", values.get("seed", 0), 0, 2**63 - 1, whole=True)
-        for name, known in (("precision", PRECISIONS), ("schedule", SCHEDULES), ("mix", MIXES)):
-            if name in values and values[name] not in known:
-                raise InputError(f"{name} is {values[name]!r}; it must be one of {', '.join(known)}")
-        _check("hard negatives", values.get("hard_negatives", 0), 0, 100, whole=True)
-        _check("distil weight", values.get("distil_weight", 0.0), 0.0, 1e6)
-        _check("distil epochs", values.get("distil_epochs", 0), 0, 100_000, whole=True)
-        _check("length power", values.get("length_power", 1.0), 0.0, 2.0)
-        _check("mine every", values.get("mine_every", 1), 1, 100_000, whole=True)
-        for weight in values.get("set_weights", ()):
+        contrastive = loss in ("contrastive", "classes")
+        rate = _given(options.learning_rate, 0.05 if not contrastive else 0.1 if start_dim else 0.2)
+        decay = _given(options.weight_decay, Recipe.weight_decay)
+        new_rows = _given(options.new_rows_rate, Recipe.new_rows_rate)
+        check_decay(decay, rate * max(1.0, new_rows))
+        if options.false_negative_margin is not None and not contrastive:
+            raise InputError(
+                f"a false-negative margin is given, but the loss {loss} has no negatives of other pairs; leave it out"
+            )
+        batch = _given(options.batch, _usual_batch(pairs, loss))
+        sampled = contrastive and options.precision == "int8"
+        share = _given(least_share, LEAST_SHARE if sampled else 0.0)
+        check_number("least share", share, 0.0, 1.0)
+        for weight in set_weights:
             check_weight("a set", weight)
-        for limit in values.get("set_limits", ()):
+        for limit in set_limits:
             check_limit("a set", limit or 1)
-        return Recipe(**values)
+        return Recipe(
+            dim=dim,
+            levels=levels,
+            batch=batch,
+            epochs=_given(options.epochs, _usual_epochs(pairs, loss, batch)),
+            learning_rate=rate,
+            schedule=_given(options.schedule, Recipe.schedule),
+            warmup=_given(options.warmup, Recipe.warmup),
+            scale=_given(options.scale, 20.0 if contrastive or loss == "kl" else 4.0),
+            both_directions=_given(options.both_directions, Recipe.both_directions),
+            clip=_given(options.clip, Recipe.clip),
+            precision=_given(options.precision, Recipe.precision),
+            row_wise=_given(options.row_wise, Recipe.row_wise),
+            seed=_given(options.seed, Recipe.seed),
+            mix=_given(options.mix, Recipe.mix),
+            set_weights=set_weights,
+            loss=loss,
+            weights=weights,
+            triplet_margin=_given(options.triplet_margin, Recipe.triplet_margin),
+            false_negative_margin=options.false_negative_margin,
+            weight_decay=decay,
+            token_dropout=_given(options.token_dropout, Recipe.token_dropout),
+            new_rows_rate=new_rows,
+            set_limits=set_limits,
+            hard_negatives=_given(options.hard_negatives, Recipe.hard_negatives),
+            mine_every=_given(options.mine_every, Recipe.mine_every),
+            distil_weight=_given(options.distil_weight, Recipe.distil_weight),
+            distil_epochs=_given(options.distil_epochs, Recipe.distil_epochs),
+            length_power=_given(options.length_power, Recipe.length_power),
+            asymmetric=asymmetric,
+            least_share=share,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values for JSON."""
@@ -215,7 +230,7 @@ def check_weight(name: str, weight: Any) -> None:
     Raises:
         InputError: It is not a number from 0 to 1,000.
     """
-    _check(f"the weight of {name}", weight, 0, 1000)
+    check_number(f"the weight of {name}", weight, 0, 1000)
 
 
 def check_decay(decay: float, rate: float) -> None:
@@ -237,17 +252,28 @@ def check_limit(name: str, limit: Any) -> None:
     Raises:
         InputError: It is not a whole number of at least 1.
     """
-    _check(f"the limit of {name}", limit, 1, 1e15, whole=True)
+    check_number(f"the limit of {name}", limit, 1, 1e15, whole=True)
 
 
-def _check(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not good or not low <= value <= high:  # NaN compares false
-        kind = "a whole number" if whole else "a number"
-        raise InputError(f"{name} is {value!r}; it must be {kind} from {low:g} to {high:g}")
+def _given(value: T | None, usual: T) -> T:
+    """The value, or the usual one where none was given."""
+    return usual if value is None else value
 
 
-def _levels(levels: Any, dim: int, weights: Any) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+def _usual_batch(pairs: int, loss: str) -> int:
+    most = 128 if loss == "distillation" else 256
+    size = min(1024, pairs // 16) if loss in ("contrastive", "classes") else min(most, pairs // 32)
+    return int(2 ** int(math.log2(max(16, size))))
+
+
+def _usual_epochs(pairs: int, loss: str, batch: int) -> int:
+    least = math.ceil(LEAST_STEPS * batch / max(1, pairs)) if loss == "contrastive" else 0
+    return min(MOST_EPOCHS, max(3, least)) if pairs < MILLION else 1
+
+
+def _levels(
+    levels: Sequence[int] | None, dim: int, weights: Sequence[float] | None
+) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
     """Matryoshka dimensions: those given and the full one; by default halves of the full one down to 32 or so. And weights."""
     if levels is None:
         levels = [dim]
@@ -255,7 +281,7 @@ def _levels(levels: Any, dim: int, weights: Any) -> tuple[tuple[int, ...], tuple
             levels.append(levels[-1] // 2)
     found: tuple[int, ...] = tuple(sorted({*levels, dim}))
     for level in found:
-        _check("Matryoshka level", level, 1, dim, whole=True)
+        check_number("Matryoshka level", level, 1, dim, whole=True)
     if weights is None:
         return found, None
     if len(weights) != len(levels) or len(found) != len(levels):
@@ -264,6 +290,6 @@ def _levels(levels: Any, dim: int, weights: Any) -> tuple[tuple[int, ...], tuple
             f"none of which may be there twice, and the full dimension, {dim}, must be one"
         )
     for weight in weights:
-        _check("weight", weight, 0.0, 1e6)
+        check_number("weight", weight, 0.0, 1e6)
     by_level = dict(zip(levels, weights, strict=True))
     return found, tuple(float(by_level[level]) for level in found)

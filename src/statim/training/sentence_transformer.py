@@ -1,9 +1,13 @@
 """A SentenceTransformer's static table trained in place: what its own trainer does, at statim's speed."""
 
+import statim.training.needs_torch  # noqa: F401
+
+# isort: split
+
 import hashlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -20,36 +24,27 @@ from statim.progress import Progress
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.cutting import Cutting
-from statim.training.recipe import LOSSES, TAUGHT, Recipe
+from statim.training.hyperparameters import LOSSES, TAUGHT, RecipeOptions
+from statim.training.keywords import LoopKeywords
+from statim.training.option import documented
+from statim.training.recipe import Recipe
 from statim.training.sets import training_data
 from statim.training.start import unit_scale
 from statim.training.trainer import begin, fit
 
 
+@documented(RecipeOptions, LoopKeywords)
 def fit_sentence_transformer(
     model: Any,
     dataset: Any,
     *,
     loss: str = "contrastive",
     columns: Sequence[str] | None = None,
-    batch: int | None = None,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    schedule: str | None = None,
-    warmup: float | None = None,
     levels: Sequence[int] | None = None,
-    weights: Sequence[float] | None = None,
-    scale: float | None = None,
-    both_directions: bool | None = None,
-    triplet_margin: float | None = None,
-    false_negative_margin: float | None = None,
-    weight_decay: float | None = None,
-    token_dropout: float | None = None,
-    clip: float | None = None,
-    precision: str | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
+    **options: Unpack[LoopKeywords],
 ) -> Any:
     """Train the table of a ``SentenceTransformer`` made of a StaticEmbedding, and write it back into that object.
 
@@ -112,11 +107,8 @@ def fit_sentence_transformer(
     if isinstance(given, Corpus):
         raise InputError("the data are documents without pairs; give pairs, or train with statim.train")
     recipe = Recipe.make(
-        len(given), table.shape[1], levels=levels or [table.shape[1]], weights=weights, batch=batch, epochs=epochs,
-        learning_rate=learning_rate, schedule=schedule, warmup=warmup, scale=scale, both_directions=both_directions,
-        triplet_margin=triplet_margin, false_negative_margin=false_negative_margin, weight_decay=weight_decay,
-        token_dropout=token_dropout, clip=clip, precision=precision, seed=seed, loss=loss,
-    )  # fmt: skip
+        len(given), table.shape[1], levels=levels or [table.shape[1]], loss=loss, seed=seed, **options
+    )
     workers = pool.count(threads)
     data = training_data(given, tokenizer, threads=workers)
     optimizer = begin(unit_scale(table), data, recipe, workers)

@@ -10,6 +10,10 @@ negatives are mined with the teacher as it is, behind the guards of ``statim min
     └── checkpoint-300/     the trainer's own
 """
 
+import statim.training.needs_torch  # noqa: F401
+
+# isort: split
+
 import contextlib
 import logging
 import math

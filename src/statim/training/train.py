@@ -1,12 +1,14 @@
 """From pairs or labelled texts to a trained, evaluated, saved static model: the whole of ``statim train``."""
 
-import dataclasses
+import statim.training.needs_torch  # noqa: F401
+
+# isort: split
+
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -24,18 +26,20 @@ from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher import Teacher
-from statim.tokenizer.tokenizer import Tokenizer
-from statim.training import checkpoint, curves, distributed, heldout, run
-from statim.training.asked import check, preset, recipe_of, taught_by
+from statim.training import checkpoint, curves, distributed, heldout
 from statim.training.bags import TrainingSet
 from statim.training.batches import Schedule
+from statim.training.checks import check, taught_by
 from statim.training.development import MOST, Development
-from statim.training.execution import execute
+from statim.training.execution import launch
+from statim.training.keywords import TrainKeywords
 from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons
 from statim.training.material import Material, read_material
-from statim.training.mined import Miner
+from statim.training.option import documented
+from statim.training.options import TrainOptions, with_preset
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
+from statim.training.run import Found, Run
 from statim.training.sets import TrainingData, training_data
 from statim.training.start import Start, start_from, with_lengths, with_vocabulary
 from statim.training.trainer import DivergenceError
@@ -48,161 +52,107 @@ OWN_RATE, OWN_EPOCHS = 0.03, 3
 Floats = npt.NDArray[np.float32]
 
 
+@documented(TrainOptions, TrainKeywords)
 def train(
-    data: Any = None,
-    *,
-    recipe: str | None = None,
-    out: str | Path | None = None,
-    start: str | Path | StaticModel | None = None,
-    tokenizer: str | Path | Tokenizer | None = None,
-    grow_words: int | None = None,
-    grow_pairs: int | None = None,
-    prune_vocabulary: bool | None = None,
-    anchor: str | Mapping[str, str] | None = None,
-    positive: str | Mapping[str, str] | None = None,
-    negative: str | list[str] | Mapping[str, str | list[str]] | None = None,
-    score: str | None = None,
-    label: str | None = None,
-    loss: str | None = None,
-    packages: list[str] | None = None,
-    make_pairs: str | Sequence[str] | None = None,
-    dim: int | None = None,
-    matryoshka: list[int] | None = None,
-    weights: list[float] | None = None,
-    batch: int | None = None,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
-    schedule: str | None = None,
-    warmup: float | None = None,
-    scale: float | None = None,
-    both_directions: bool | None = None,
-    triplet_margin: float | None = None,
-    false_negative_margin: float | None = None,
-    weight_decay: float | None = None,
-    token_dropout: float | None = None,
-    freeze: Sequence[str] | None = None,
-    clip: float | None = None,
-    row_wise: bool | None = None,
-    new_rows_rate: float | None = None,
-    distil: Any = None,
-    distil_weight: float | None = None,
-    distil_epochs: int | None = None,
-    length_power: float | None = None,
-    teacher: str | Path | Sequence[str | Path] | None = None,
-    documents_by: str | Path | None = None,
-    precision: str | None = None,
-    seed: int | None = None,
-    hard_negatives: int | None = None,
-    mine_every: int | None = None,
-    mix: str | None = None,
-    set_weights: Mapping[str, float] | None = None,
-    set_limits: Mapping[str, int] | None = None,
-    heldout: int | str | Path | None = None,
-    development: int | str | Path | None = None,
-    evaluate_every: int | None = None,
-    keep: str | None = None,
-    patience: int | None = None,
-    baselines: bool | None = None,
-    checkpoint_every: int | None = None,
-    keep_checkpoints: int | None = None,
-    tensorboard: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    threads: int | None = None,
-    device: str | None = None,
-    progress: bool = False,
+    data: Any = None, *, out: str | Path | None = None, **options: Unpack[TrainKeywords]
 ) -> TrainingResult:
-    """Train a static model on pairs of text, on pairs with scores, on texts with labels, or on documents without pairs.
+    """Train a static model on pairs of text, pairs with scores, texts with labels, or documents without pairs.
+
+    Every option may be left out; None asks for the default.
 
     Args:
-        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``. Documents are
-            a folder of text files, a text file, or a table with one column of text (see ``statim.data.read_corpus``).
-            A mapping gives several sets names of their own: ``{"faq": "faq.csv", "docs": "python-docs"}``.
-        out: Save the model into this folder, with the log of every step (``training.jsonl``, see statim.training.history) and a
-            picture of it (``training.html``). Until then both the log and checkpoints stand in ``out.training``.
-        start: ``"random"``; an earlier static model; or a sentence transformer to distil, by path or hub name. By default
-            all-MiniLM-L6-v2 if it can be had, else random. A static model's prompts and limits (``max_tokens``, ``max_characters``)
-            hold in training, and are kept.
-        tokenizer: For a random start: a ``tokenizer.json``, a folder or model that has one. By default a vocabulary is learned.
-        grow_words: Give so many of the training texts' most frequent words, of those that are cut into pieces, rows of their own;
-            see statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else none.
-        grow_pairs: Likewise for pairs of words; by default 20,000 where such a vocabulary grows with ``distil_epochs``, else none.
-        prune_vocabulary: Leave out the rows that never occur in the training texts, but for those that spell other texts;
-            by default none.
-        anchor: Name of the column of anchors, of the first texts of scored pairs, of texts with labels, or of documents' titles;
-            guessed by default, for each set by itself. Of pairs, here and in the next two a mapping from the names of sets gives it for some.
-        positive: Name of the column of positives, of the second texts of scored pairs, or of documents; guessed by default.
-        negative: Name or names of columns with explicit negatives; guessed by default.
-        score: Name of the column of scores; guessed by default.
-        label: Name of the column of labels; guessed by default.
-        loss: ``contrastive``, ``triplet``, ``margin-mse`` or ``kl`` (both with a teacher's scores) for pairs, ``cosent`` or ``cosine``
-            for scored pairs, ``classes`` for labelled texts, ``distillation`` for plain texts; by default the first for what the columns
-            say (see training.objectives).
-        packages: For ``"python-docs"``: only these packages.
-        make_pairs: Take the data for documents, also where it looks like pairs, and make these kinds of pairs of them: ``titles``,
-            ``sentences``, ``neighbours``, ``crops`` (see statim.data.pairs_from_documents). By default the usual ones, of documents only.
+        data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``. Documents
+            are a folder of text files, a text file, or a table with one column of text (see ``statim.data.read_corpus``). A mapping
+            names several sets: ``{"faq": "faq.csv", "docs": "python-docs"}``.
+        out: Folder to save the model into, with the log of every step (``training.jsonl``, see statim.training.history) and a
+            picture of it (``training.html``). During training, the log and the checkpoints are in ``out.training``.
+        anchor: Column of anchors, of the first texts of scored pairs, of texts with labels, or of documents' titles. Guessed for
+            each set by default. For pairs, ``anchor``, ``positive`` and ``negative`` may be mappings from names of sets.
+        positive: Column of positives, of the second texts of scored pairs, or of documents; guessed by default.
+        negative: Column or columns of explicit negatives; guessed by default.
+        score: Column of scores; guessed by default.
+        label: Column of labels; guessed by default.
+        packages: For ``"python-docs"``: read only these packages.
+        make_pairs: Read the data as documents, even if it looks like pairs, and make these kinds of pairs from them: ``titles``,
+            ``sentences``, ``neighbours``, ``crops`` (see statim.data.pairs_from_documents). By default the usual kinds, for documents only.
             Documents are held out, not pairs.
-        dim: Dimensions. By default those of the start.
-        matryoshka: Dimensions at which prefixes are trained to be good by themselves. By default halves of the full one.
-        weights: How much each of these counts in the loss, as many numbers; by default all alike.
+        set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 by default, fractions are allowed.
+            With the mix ``turn``: how many turns a set has.
+        set_limits: Maximum number of pairs of a set, by the set's name; drawn with the seed before any are held out.
+        start: Initialization: ``"random"``; a static model; or a sentence transformer to distil, by path or hub name. By default
+            all-MiniLM-L6-v2 if it is available, else random. A static model's prompts and limits (``max_tokens``,
+            ``max_characters``) apply in training and are kept.
+        tokenizer: For a random start: a ``tokenizer.json``, or a folder or model that has one. By default a vocabulary is learned.
+        grow_words: Add the N most frequent multi-token words of the training texts to the vocabulary; see statim.vocabulary. By
+            default 10,000 where a teacher is distilled and pairs are trained on, else none.
+        grow_pairs: Add the N most frequent word pairs; by default 20,000 where the vocabulary grows with ``distil_epochs``, else
+            none.
+        prune_vocabulary: Remove tokens that never occur in the training texts, except those needed to spell other texts.
+        freeze: Tokens whose embeddings stay fixed, relative to a start with entries of root mean square 1 (to which any is scaled).
+        loss: ``contrastive``, ``triplet``, ``margin-mse`` or ``kl`` (the last two with a teacher's scores) for pairs, ``cosent`` or
+            ``cosine`` for scored pairs, ``classes`` for labelled texts, ``distillation`` for plain texts. By default the first for
+            the data's kind; see statim.training.objectives.
+        dim: Embedding dimensions; by default those of the start.
         batch: Pairs (or labelled texts) per step.
-        epochs: Passes over the data; by default 3, of few pairs up to 18 so that there are some 300 steps, 1 from a million on.
-        learning_rate: Peak rate of Adam, for tables whose entries are about 1; by default a third of that of pairs for documents.
-        schedule: What the rate does after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
-        warmup: Share of the steps in which the rate rises; 0.1 by default.
-        scale: Cosines are multiplied by it in the loss (1 / temperature).
-        both_directions: Train from positives to anchors too.
-        triplet_margin: Of the triplet loss, in cosines.
-        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are taken for unknown positives,
-            and are no negatives of that anchor (``contrastive`` and ``classes``); by default all others are negatives.
-        weight_decay: Decoupled from the gradient (AdamW): a step shrinks all rows by this times the rate; 0 by default.
+        epochs: Passes over the data. By default 3; more for few pairs, up to 18, for about 300 steps; 1 from a million pairs on.
+        learning_rate: Adam's peak learning rate, for embeddings whose entries are about 1. For documents, a third of that for pairs
+            by default.
+        matryoshka: Matryoshka dimensions, at which prefixes are trained to be good by themselves; by default halves of ``dim``.
+        weights: Loss weight of each Matryoshka dimension; by default equal.
+        scale: Multiply cosines by this in the loss (1 / temperature).
+        both_directions: Also train from positives to anchors.
+        triplet_margin: Margin of the triplet loss, in cosines; 0.2 by default.
+        false_negative_margin: Treat candidates whose cosine exceeds the positive's by more than this as unknown positives, and
+            leave them out of that anchor's negatives (``contrastive`` and ``classes``). By default all other candidates are
+            negatives.
+        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded; see Recipe.
+        schedule: The learning rate after warm-up: ``linear`` (default) or ``cosine``, both to 0, or ``constant``.
+        warmup: Share of the steps in which the learning rate rises; 0.1 by default.
+        weight_decay: Decoupled weight decay (AdamW): each step shrinks all embeddings by this times the learning rate; 0 by default.
         token_dropout: Probability with which each distinct token of a text is left out of its mean for a step; 0 by default.
-        freeze: Tokens whose rows must not move, relative to a start of entries of root mean square 1 (to which any is brought).
-        clip: The gradient of the whole table is scaled down to this norm where it is larger; 1 by default.
-        row_wise: Keep one second moment for each row, which saves a third of the memory; by default one for each entry.
-        new_rows_rate: What the rate is multiplied by for tokens that the start has no row for; 1 by default.
-        distil: Plain texts whose vectors shall come close to a teacher's (one or several files, or a table with a column of texts;
-            see ``data.documents.plain.read_plain``), or ``"pairs"``: the pairs' own; or ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them beside the pairs. Without
-            pairs they are all that is trained on. The start is mapped to the teacher's vectors by ridge regression.
-        distil_weight: How many times their distance from the teacher counts in the loss beside the pairs' own.
-        distil_epochs: Epochs over these texts alone before the first pair, in which the vocabulary also grows by their words and not
-            the pairs'; 0 by default. A resumed run makes them again.
-        length_power: Give the trained table's rows their lengths to this power, 1 by default: with 0.7 rare words, whose rows are the
-            longest, count less. Evaluations during training are without it.
-        teacher: Who teaches, by path or hub name, for ``distil`` and the losses ``margin-mse`` and ``kl``; by default the start's
-            teacher, else all-MiniLM-L6-v2. Of several, for ``distil`` alone, cosines shall be the mean of theirs.
-        documents_by: Train a model for queries alone, against this teacher's vectors of documents, which do not move: of its
-            dimensions, to be searched with ``Index.build(..., documents_by=teacher)``. Queries come close to the teacher's vectors
-            of them too (``distil``, by default of the pairs' own texts).
-        precision: ``int8``, ``bf16`` or ``fp32``: what is rounded, see Recipe; ``bf16`` by default.
-        seed: Decides splits, order and random numbers.
-        hard_negatives: So many negatives of each pair are mined among the positives, with the table as it is then: before the first
-            epoch, or after it from a random start, and again between epochs; by default none.
-        mine_every: Epochs from one mining to the next, 1 by default.
-        mix: How several sets of pairs are mixed: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch is
-            of one set, which have as many as they have pairs) or ``turn`` (each batch is of one set, by turns).
-        set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 where none is given, fractions
-            are allowed. With ``turn``: how many turns a set has.
-        set_limits: How many pairs of a set are used at most, by the set's name; they are drawn by the seed before any are held out.
-        heldout: How many to hold out for the final table (0 for none), or a file of such data.
-        development: How many to hold out for evaluations during training (0 for none), or a file. By default half as many as
-            ``heldout``; none where that is a file. Only pairs are evaluated during training.
-        evaluate_every: Steps between evaluations. By default a few an epoch, at most so many that they take under 5 % of the time;
-            the start and the last step are always evaluated.
-        keep: ``last`` keeps the table of the last step; ``best`` that of the best evaluation (NDCG@10, the earliest of equals).
-            By default ``last``, since a falling rate makes the end the best and choosing flatters; with ``patience`` ``best``.
-        patience: Stop after so many evaluations without a gain.
-        baselines: Put BM25 and the teacher into the table; by default yes.
-        checkpoint_every: Steps between checkpoints (needs ``out``). By default they go by the clock: 10 s apart or further, so that
-            they take about 2 % of the time.
-        keep_checkpoints: The newest so many checkpoints are kept, 2 by default; with 0 none is written.
-        tensorboard: Write loss, rate and evaluations into this folder for TensorBoard.
-        resume: Go on with an interrupted training into ``out``, to the same bits. It knows its options and files; given again,
-            they must be the same, but for the rate (from there on), threads, baselines, checkpoints and tensorboard.
-        overwrite: Replace what stands at ``out``.
+        clip: Clip the gradient of the whole table to this norm; 1 by default.
+        row_wise: Keep one second moment per embedding, which saves a third of the memory; by default one per entry.
+        new_rows_rate: Learning-rate multiplier for newly added tokens; 1 by default.
+        hard_negatives: Mine N negatives per pair among the positives, with the current table: before the first epoch (after it, for
+            a random start) and between epochs. None by default.
+        mine_every: Epochs from one mining to the next; 1 by default.
+        distil_weight: Weight of the distillation loss beside the pairs' loss; 20 by default.
+        distil_epochs: Epochs over the distillation texts alone before the first pair; the vocabulary then grows by their words, not
+            the pairs'. 0 by default. A resumed run repeats them.
+        length_power: Raise the norms of the trained embeddings to this power; 1 by default. With 0.7 rare words, whose embeddings
+            are the longest, count less. Evaluations during training are without it.
+        mix: How to mix several sets of pairs: ``together`` (all pairs shuffled, the default), ``proportional`` (each batch from one
+            set, in proportion to its pairs) or ``turn`` (each batch from one set, in turn).
+        seed: Seed of splits, order and random numbers; 0 by default.
+        distil: Plain texts whose embeddings are trained to match a teacher's (files, or a table with a column of texts; see
+            ``statim.data.documents.plain.read_plain``); or ``"pairs"``: the pairs' own texts; or ``"sentences"``: 350,000 of their sentences
+            and passages. Each step takes a batch of them beside the pairs; without pairs, training is on them alone. Ridge
+            regression maps the start to the teacher's embeddings.
+        teacher: Teacher for ``distil`` and the losses ``margin-mse`` and ``kl``, by path or hub name; by default the start's
+            teacher, else all-MiniLM-L6-v2. With several, for ``distil`` only, the target cosines are the mean of theirs.
+        documents_by: Train a model for queries only, against this teacher's document embeddings, which stay fixed. It has the
+            teacher's dimensions and is searched with ``Index.build(..., documents_by=teacher)``. It is also distilled (``distil``),
+            by default on the pairs' own texts.
+        recipe: Preset for options that are not given: ``"general"``, for many sets of pairs into one model.
+        heldout: Number of examples to hold out for the final table (0 for none), or a file of them.
+        development: Number of examples to hold out for evaluation during training (0 for none), or a file. By default half as many
+            as ``heldout``; none where that is a file. Only pairs are evaluated during training.
+        evaluate_every: Steps between evaluations. By default a few per epoch, within 5 % of the time. The start and the last step
+            are always evaluated.
+        keep: ``last`` keeps the table of the last step; ``best`` that of the best evaluation (NDCG@10, the earliest of equals). By
+            default ``last``, since a falling learning rate makes the end the best and choosing is optimistic; with ``patience``
+            ``best``.
+        patience: Stop after N evaluations without improvement.
+        baselines: Include BM25 and the teacher in the table; True by default.
+        checkpoint_every: Steps between checkpoints (needs ``out``). By default at least 10 s apart, within about 2 % of the time.
+        keep_checkpoints: Keep the N newest checkpoints, 2 by default; 0 writes none.
+        tensorboard: Write loss, learning rate and evaluations into this folder for TensorBoard.
+        resume: Resume an interrupted training into ``out``, to the same bits. It knows its options and files; if given again they
+            must be the same, except the learning rate (from there on), threads, baselines, checkpoints and TensorBoard.
+        overwrite: Replace an existing ``out``.
         threads: Threads; see statim.threads.
-        device: ``cpu``, ``cuda`` or ``auto`` (the default: a GPU if torch sees one). Started several times by torchrun, the
-            processes share each batch; only the first compares, speaks and writes.
+        device: ``cpu``, ``cuda`` or ``auto`` (the default: a GPU if torch sees one). Processes started by torchrun share each
+            batch; only the first evaluates, logs and writes.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -210,34 +160,34 @@ def train(
 
     Raises:
         DataError: The pairs cannot be read, or there are too few.
-        ModelError: The start is no model.
+        ModelError: The start is not a model.
         InputError: An argument is out of range, a resumed run's files or options changed, or training diverged.
-        DependencyError: TensorBoard is asked for and not installed.
+        DependencyError: TensorBoard is requested and not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    given = dict(locals())
-    if recipe is not None and not resume:
-        given |= preset(recipe, given)
-    workers = pool.count(threads) if threads is not None else distributed.fair_share(pool.count())
-    check(SimpleNamespace(**given))
+    given = TrainOptions(data=data, out=out, **options)
+    if not given.resume:
+        given = with_preset(given)
+    workers = pool.count(given.threads) if given.threads is not None else distributed.fair_share(pool.count())
+    check(given)
     if out is None or not distributed.is_first():
-        this = checkpoint.read_run(out) if resume and out is not None else run.begun(given, workers)
-        return _train(SimpleNamespace(**(run.resumed(this, given) if resume else given)), this, None)
-    if not resume:
-        check_output(out, overwrite=overwrite)
-    with checkpoint.opened(out, resume=resume):
-        this = checkpoint.read_run(out) if resume else run.begun(given, workers)
-        asked = SimpleNamespace(**(run.resumed(this, given) if resume else given))
-        if resume:
+        this = checkpoint.read_run(out) if given.resume and out is not None else Run.begun(given, workers)
+        return _train(this.resumed(given) if given.resume else given, this)
+    if not given.resume:
+        check_output(out, overwrite=given.overwrite)
+    with checkpoint.opened(out, resume=given.resume):
+        this = checkpoint.read_run(out) if given.resume else Run.begun(given, workers)
+        if given.resume:
+            given = this.resumed(given)
             # a kill once the model was to be saved may have left one there, which is replaced by the same
-            asked.overwrite = asked.overwrite or this.get("saving", False)
-            check_output(out, overwrite=asked.overwrite)
+            given = replace(given, overwrite=given.overwrite or this.saving)
+            check_output(out, overwrite=given.overwrite)
         else:
             checkpoint.write_run(out, this)
         try:
-            result = _train(asked, this, Path(out))
+            result = _train(given, this)
         except BaseException as error:
-            _leave(out, resume, error)
+            _leave(out, given.resume, error)
             raise
         checkpoint.finish(out)
     return result
@@ -261,88 +211,93 @@ def _leave(out: str | Path, resume: bool, error: BaseException) -> None:
     )
 
 
-def _train(asked: SimpleNamespace, this: dict[str, Any], out: Path | None) -> TrainingResult:
-    """Train as ``asked``, and write to ``out``; ``this`` is the run's record, which is completed by what is found."""
-    workers, clock = asked.threads or this["threads"], Clock()
-    material = read_material(asked, clock)
-    parts = material.parts
-    begun, guides, recipe = _start(asked, this, material, workers)
-    row_rates = begun.row_rates(asked.freeze or (), recipe.new_rows_rate)
+def _train(options: TrainOptions, this: Run) -> TrainingResult:
+    """Train as the options say; the first of several processes writes to their ``out``."""
+    workers, clock = options.threads or this.threads, Clock()
+    out = Path(options.out) if options.out is not None and distributed.is_first() else None
+    material = read_material(options, clock)
+    options, parts = replace(options, loss=material.loss), material.parts
+    begun, guides, recipe = _start(options, this, material, workers)
+    row_rates = begun.row_rates(options.freeze or (), recipe.new_rows_rate)
     clock("start")
     data = training_data(parts.train, begun.cutting, threads=workers)
     if isinstance(data, TrainingSet) and data.same:
         log.info("%s", data.remark())
-    development = _development(asked, parts, begun, workers)
+    development = _development(options, parts, begun, workers)
     clock("tokenize")
     taught = None
     if guides:
-        taught = lessons(data, material, guides, begun.cutting, recipe, workers, asked.progress)
+        taught = lessons(data, material, guides, begun.cutting, recipe, workers, options.progress)
         data = taught.data
         if development is not None and recipe.asymmetric:
             development.fix_documents(
-                guides[0].encode_document(development.task.documents, progress=asked.progress)
+                guides[0].encode_document(development.task.documents, progress=options.progress)
             )
         clock("teach")
     begun, table = _table(begun, data, recipe, taught, guides, workers)
     before = StaticModel(table.copy(), begun.tokenizer, begun.settings)
     clock("start")
     if recipe.distil_epochs and taught is not None and taught.taught is not None:
-        table = distilled_first(table, taught.taught, recipe, row_rates, workers, asked.progress)
+        table = distilled_first(table, taught.taught, recipe, row_rates, workers, options.progress)
         clock("distil")
     steps = Schedule(data, recipe).steps * recipe.epochs
-    _complete(asked, this, out, material, begun, guides, recipe, data, development, steps)
+    if this.found is None:
+        this = replace(this, found=_found(options, material, begun, guides, recipe, data, development, steps))
+        if out is not None:
+            checkpoint.write_run(out, this)
     _say(parts.train, begun, recipe, workers)
-    miner = Miner(data, recipe, begun.source is not None, workers)
-    beside = taught.taught if taught is not None and taught.mixed else None
-    kept, watch = execute(
-        asked, this, data, recipe, table, row_rates, development, miner, workers, out, beside
-    )
+    kept, watch, this = launch(
+        options, this, data, recipe, table, row_rates, development, workers, mine_first=begun.source is not None,
+        taught=taught.taught if taught is not None and taught.mixed else None,
+    )  # fmt: skip
     model = StaticModel(with_lengths(kept, recipe.length_power), begun.tokenizer, begun.settings)
     clock("train")
     history, best = watch.history, watch.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
-    comparison = _compare(asked, material, begun, before, model, guides, taught, recipe)
+    comparison = _compare(options, material, begun, before, model, guides, taught, recipe)
     others: dict[str, float] = {}
-    if development is not None and out is not None and asked.baselines is not False:
-        others = heldout.references(development, comparison, begun.teacher, asked.progress)
+    if development is not None and out is not None and options.baselines is not False:
+        others = heldout.references(development, comparison, begun.teacher, options.progress)
     clock("evaluate")
     result = TrainingResult(
         model=model, recipe=recipe, comparison=comparison, pairs=material.sizes(), seconds=clock.seconds,
         start=begun.words, teacher=begun.teacher.name if begun.teacher else None,
         losses=np.array(history.losses), steps=steps,
         kept=len(history.losses) if best.table is None else best.step,
-        development=history.evaluations, references=others,
-        changes=[(step, rate) for step, rate in this["rates"]],
+        development=history.evaluations, references=others, changes=list(this.rates),
         frozen=0 if row_rates is None else int((row_rates == 0).sum()),
     )  # fmt: skip
     if out is not None:
-        checkpoint.write_run(out, this | {"saving": True})
-        _save(out, result, parts.train, asked.overwrite)
+        checkpoint.write_run(out, replace(this, saving=True))
+        _save(out, result, parts.train, options.overwrite)
         clock("save")
     return result
 
 
 def _start(
-    asked: SimpleNamespace, this: dict[str, Any], material: Material, threads: int
+    options: TrainOptions, this: Run, material: Material, threads: int
 ) -> tuple[Start, tuple[Teacher, ...], Recipe]:
-    """Where the table starts, who teaches beside, and the recipe; of a resumed run they must be those it began with."""
-    train, found = material.parts.train, this.get("found")
-    begun = start_from(asked.start, asked.tokenizer, train, asked.progress)
-    more = {"words": asked.grow_words, "pairs": asked.grow_pairs, "prune": asked.prune_vocabulary}
-    counted = material.plain if asked.distil_epochs else None
-    begun = with_vocabulary(begun, train, counted=counted, **more, threads=threads)
-    guides = find_teachers(asked, begun.teacher)
-    if found:
-        _refuse_changed(asked.out, this, material.whole, begun, hash_of(guides, material.plain))
-        recipe = Recipe.from_dict(found["recipe"])
+    """Where the table starts, the teachers, and the recipe; of a resumed run they must be those it began with."""
+    train = material.parts.train
+    begun = start_from(options.start, options.tokenizer, train, options.progress)
+    begun = with_vocabulary(
+        begun, train, words=options.grow_words, pairs=options.grow_pairs, prune=options.prune_vocabulary,
+        counted=material.plain if options.distil_epochs else None, threads=threads,
+    )  # fmt: skip
+    guides = find_teachers(options, begun.teacher)
+    if this.found is not None:
+        _refuse_changed(options.out, this, this.found, material.whole, begun, hash_of(guides, material.plain))
+        recipe = this.found.recipe
     else:
-        rate, epochs = asked.learning_rate, asked.epochs
         if isinstance(material.whole, Corpus) and begun.dim is not None:
-            rate = OWN_RATE if rate is None else rate
-            epochs = OWN_EPOCHS if epochs is None else epochs
-        own = {"set_weights": material.shares, "set_limits": material.limits}
-        own |= {"learning_rate": rate, "epochs": epochs} | taught_by(asked, begun.dim, guides)
-        recipe = recipe_of(asked, len(train), begun.dim, **own)
+            rate = OWN_RATE if options.learning_rate is None else options.learning_rate
+            epochs = OWN_EPOCHS if options.epochs is None else options.epochs
+            options = replace(options, learning_rate=rate, epochs=epochs)
+        options, asymmetric = taught_by(options, begun.dim, guides)
+        recipe = Recipe.of(
+            options, len(train), begun.dim, set_weights=material.shares, set_limits=material.limits,
+            asymmetric=asymmetric,
+        )  # fmt: skip
     return _for_queries(begun, guides, recipe), guides, recipe
 
 
@@ -359,13 +314,11 @@ def _table(
     if taught is None or taught.taught is None:
         return begun, table
     words = f"{begun.words}, mapped to {' and '.join(teacher.name for teacher in guides)}"
-    return dataclasses.replace(begun, words=words), taught.start(table, threads)
+    return replace(begun, words=words), taught.start(table, threads)
 
 
-def _complete(
-    asked: SimpleNamespace,
-    this: dict[str, Any],
-    out: Path | None,
+def _found(
+    options: TrainOptions,
     material: Material,
     begun: Start,
     guides: tuple[Teacher, ...],
@@ -373,18 +326,13 @@ def _complete(
     data: TrainingData,
     development: Development | None,
     steps: int,
-) -> None:
-    """Write down what was found, so that a resumed run can tell whether it finds the same."""
-    if this.get("found"):
-        return
-    usual = max(1, steps // (MOST * recipe.epochs))
-    if development is not None and isinstance(data, TrainingSet):
-        usual = development.spacing(data, recipe, steps)
-    this["found"] = {"recipe": recipe.to_dict(), "evaluate_every": asked.evaluate_every or usual}
-    if out is not None:
-        taught = hash_of(guides, material.plain)
-        this["found"] |= {"pairs": material.whole.hash, "start": begun.hash, "lessons": taught}
-        checkpoint.write_run(out, this)
+) -> Found:
+    """What a resumed run must find again."""
+    every = options.evaluate_every
+    if every is None and development is not None and isinstance(data, TrainingSet):
+        every = development.spacing(data, recipe, steps)
+    every = every or max(1, steps // (MOST * recipe.epochs))
+    return Found(recipe, every, material.whole.hash, begun.hash, hash_of(guides, material.plain))
 
 
 def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None:
@@ -396,7 +344,7 @@ def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None
 
 
 def _compare(
-    asked: SimpleNamespace,
+    options: TrainOptions,
     material: Material,
     begun: Start,
     before: StaticModel,
@@ -406,19 +354,19 @@ def _compare(
     recipe: Recipe,
 ) -> Comparison | Report | None:
     """The table on what was held out, made by the first of several processes; None where there is none."""
-    test, baselines = material.parts.test, asked.baselines is not False
+    test, baselines = material.parts.test, options.baselines is not False
     if not len(test) or not distributed.is_first():
         return None
     if isinstance(test, PlainTexts) and isinstance(material.whole, PlainTexts) and taught and guides:
         role = "query" if recipe.asymmetric else "text"
-        aims = taught.targets(guides, test.texts, material.whole.texts, role=role, progress=asked.progress)
+        aims = taught.targets(guides, test.texts, material.whole.texts, role=role, progress=options.progress)
         return heldout.closeness(test, before, model, aims)
     documents = guides[0] if recipe.asymmetric else None
     teacher = (documents or begun.teacher) if baselines else None
-    return heldout.standings(material.parts, before, model, teacher, baselines, asked.progress, documents)
+    return heldout.standings(material.parts, before, model, teacher, baselines, options.progress, documents)
 
 
-def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, threads: int) -> Development | None:
+def _development(options: TrainOptions, parts: Split[Any], begun: Start, threads: int) -> Development | None:
     """What is evaluated during training, if anything.
 
     Raises:
@@ -426,7 +374,7 @@ def _development(asked: SimpleNamespace, parts: Split[Any], begun: Start, thread
     """
     if len(parts.development) and isinstance(parts.development, Pairs):
         return Development(parts.development, begun.cutting, begun.settings, threads)
-    for name, needs in (("patience", asked.patience), ("keep best", asked.keep == "best")):
+    for name, needs in (("patience", options.patience), ("keep best", options.keep == "best")):
         if needs:
             raise InputError(
                 f"{name} needs evaluations during training, which are of pairs, and none are held out for them; hold some out (--development "
@@ -439,31 +387,28 @@ def _for_queries(begun: Start, teachers: tuple[Teacher, ...], recipe: Recipe) ->
     """The start of a model for queries alone remembers whose documents they are for."""
     if not recipe.asymmetric:
         return begun
-    settings = dataclasses.replace(
-        begun.settings, documents_by=str(teachers[0].name), documents_hash=teachers[0].hash
-    )
-    return dataclasses.replace(begun, settings=settings)
+    settings = replace(begun.settings, documents_by=str(teachers[0].name), documents_hash=teachers[0].hash)
+    return replace(begun, settings=settings)
 
 
 def _refuse_changed(
-    out: str | Path, this: dict[str, Any], pairs: Supervision, begun: Start, lessons: str
+    out: str | Path | None, this: Run, found: Found, pairs: Supervision, begun: Start, lessons: str
 ) -> None:
     """A resumed run must find what it began with."""
-    found = this["found"]
-    if pairs.hash != found["pairs"]:
+    if pairs.hash != found.pairs:
         raise InputError(
-            f"the pairs are not those of the interrupted training into {out}{run.changed(this)}; give the same unchanged, or "
-            "start anew"
+            f"the pairs are not those of the interrupted training into {out}{this.changed()}; give the same unchanged, or "
+            "start again"
         )
-    if begun.hash != found["start"]:
+    if begun.hash != found.start:
         raise InputError(
-            f"the interrupted training into {out} began from another start ({begun.words} has changed){run.changed(this)}; give "
-            "the same unchanged, or start anew"
+            f"the interrupted training into {out} began from another start ({begun.words} has changed){this.changed()}; give "
+            "the same unchanged, or start again"
         )
-    if lessons != found.get("lessons", lessons):
+    if lessons != (lessons if found.lessons is None else found.lessons):
         raise InputError(
-            f"the texts to distil or their teacher are not those of the interrupted training into {out}{run.changed(this)}; give "
-            "the same unchanged, or start anew"
+            f"the texts to distil or their teacher are not those of the interrupted training into {out}{this.changed()}; give "
+            "the same unchanged, or start again"
         )
 
 

@@ -69,13 +69,11 @@ class Watch:
         development: What to evaluate on, if anything.
         every: Steps between evaluations.
         checkpoint_every: Steps between checkpoints, if they do not go by the clock.
-        patience: Stop after so many evaluations without a gain.
+        patience: Stop after N evaluations without improvement.
         bar: Counts pairs.
-
-    Attributes:
         checkpoints: Where to write them, if anywhere.
-        board: A TensorBoard writer, if there is to be one; see ``tensorboard_writer``.
-        miner: What mines negatives on the way; they go with the checkpoints.
+        board: A TensorBoard writer, if there is one; see ``tensorboard_writer``.
+        miner: What mines negatives during training; they are saved with the checkpoints.
     """
 
     def __init__(
@@ -90,15 +88,16 @@ class Watch:
         checkpoint_every: int | None = None,
         patience: int | None = None,
         bar: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+        board: Any = None,
+        miner: Miner | None = None,
     ) -> None:
         self.history, self.best = history, best
         self._development, self._patience = development, patience
         self._every, self._checkpoint_every = every, checkpoint_every or every
         self._bar = bar
         self._spare: Floats | None = None  # memory for the next table to evaluate
-        self.checkpoints: Checkpoints | None = None
-        self.board: Any = None
-        self.miner: Miner | None = None
+        self._checkpoints, self._board, self._miner = checkpoints, board, miner
         self._batch, self._epochs = min(recipe.batch, pairs), recipe.epochs
         self._recent = deque(history.losses[-20:], maxlen=20)
 
@@ -112,15 +111,15 @@ class Watch:
         step, last = optimizer.step, len(optimizer.rates) - 1
         epoch, rate = (step - 1) * self._epochs // last + 1, float(optimizer.rates[step])
         self.history.add(step=step, epoch=epoch, loss=loss, rate=rate, pairs=step * self._batch)
-        if self.board is not None:
-            self.board.add_scalar("loss", loss, step)
-            self.board.add_scalar("rate", rate, step)
+        if self._board is not None:
+            self._board.add_scalar("loss", loss, step)
+            self._board.add_scalar("rate", rate, step)
         self._recent.append(loss)
         if self._development is not None and (step % self._every == 0 or step == last):
             self._evaluate(optimizer, self._development)
         here = isinstance(optimizer, SparseAdam) or self.pauses(step)
-        if self.checkpoints is not None and here and self.checkpoints.due(step):
-            self._save(optimizer, self.checkpoints)
+        if self._checkpoints is not None and here and self._checkpoints.due(step):
+            self._save(optimizer, self._checkpoints)
         if self._bar is not None:
             self._bar.advance(self._batch, self._note())
         return self.stops
@@ -148,16 +147,16 @@ class Watch:
         self._spare = before if best and self.best.keep else table
         self.history.add(**{"step": optimizer.step, NDCG: score, "best": best})
         self.history.flush()
-        if self.board is not None:
-            self.board.add_scalar(f"development/{NDCG}", score, optimizer.step)
+        if self._board is not None:
+            self._board.add_scalar(f"development/{NDCG}", score, optimizer.step)
 
     def _save(self, optimizer: Optimizer, checkpoints: Checkpoints) -> None:
         state = optimizer if isinstance(optimizer, SparseAdam) else optimizer.state()
         _check(state.table, state.step)
         self.history.flush()
         extra: dict[str, npt.NDArray[Any]] = {} if self.best.table is None else {"best": self.best.table}
-        if self.miner is not None and self.miner.negatives is not None:
-            extra["negatives"] = self.miner.negatives
+        if self._miner is not None and self._miner.negatives is not None:
+            extra["negatives"] = self._miner.negatives
         checkpoints.save(state, {"best": self.best.state()}, extra)
 
 
