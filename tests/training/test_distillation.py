@@ -32,8 +32,8 @@ from statim.training.recipe import Recipe
 from statim.training.sets import TextSet, training_data
 from statim.training.start import unit_scale, with_lengths
 from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import Views
 from statim.training.train import train
+from statim.training.views import Views
 from statim.vocabulary import learn_wordpiece
 from transformers_made import tiny_bert
 

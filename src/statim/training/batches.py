@@ -6,6 +6,7 @@ or all of it two and a half times.
 """
 
 from collections.abc import Sized
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,49 @@ import numpy.typing as npt
 from statim.errors import InputError
 from statim.kernels.training.batch import assemble
 from statim.training.bags import TrainingSet
-from statim.training.contrastive import Targets
 from statim.training.recipe import Recipe
 
 Rows = npt.NDArray[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What each of a batch's B anchors should find among N candidates.
+
+    Attributes:
+        columns: (B,) int32, the column of each anchor's positive.
+        masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's after the other's.
+        masked_offsets: (B + 1,) int64, where each anchor's begin in ``masked``.
+        key: 64 bits that decide what is left of small softmax weights, where they are rounded at random.
+    """
+
+    columns: npt.NDArray[np.int32]
+    masked: npt.NDArray[np.int32]
+    masked_offsets: npt.NDArray[np.int64]
+    key: int = 0
+
+    @staticmethod
+    def plain(rows: int) -> "Targets":
+        """Anchor i's positive is candidate i, and nothing is masked."""
+        return Targets(np.arange(rows, dtype=np.int32), np.zeros(0, np.int32), np.zeros(rows + 1, np.int64))
+
+    def tile(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[npt.NDArray[Any], ...]:
+        """The three of a tile: columns count from its first, -1 is a positive outside of it."""
+        (start, end), (first, last) = rows, columns
+        positives = self.columns[start:end]
+        offsets = self.masked_offsets[start : end + 1]
+        masked = self.masked[offsets[0] : offsets[-1]]
+        offsets = offsets - offsets[0]
+        if first == 0 and last > max(positives.max(initial=-1), masked.max(initial=-1)):
+            return positives, masked, offsets
+        inside = (positives >= first) & (positives < last)
+        kept = (masked >= first) & (masked < last)
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return (
+            np.where(inside, positives - first, -1).astype(np.int32),
+            masked[kept] - np.int32(first),
+            before[offsets],
+        )
 
 
 def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:

@@ -43,6 +43,7 @@ from statim.kernels.training.contrast import (
 from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
 from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
 from statim.training import phases
+from statim.training.batches import Targets
 from statim.training.phases import Phase
 from statim.training.sampled import MOST as BY_THREADS
 from statim.training.sampled import sampled
@@ -64,46 +65,6 @@ Given = tuple[
     bool, Floats, Floats, "_Backward", Floats
 ]  # are tops and totals known, these, the backward direction, row sums
 Shares = list[list[tuple[int, int]]]  # of each thread the rows of its tiles, from and to
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What each of a batch's B anchors should find among N candidates.
-
-    Attributes:
-        columns: (B,) int32, the column of each anchor's positive.
-        masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's after the other's.
-        masked_offsets: (B + 1,) int64, where each anchor's begin in ``masked``.
-        key: 64 bits that decide what is left of small softmax weights, where they are rounded at random.
-    """
-
-    columns: npt.NDArray[np.int32]
-    masked: npt.NDArray[np.int32]
-    masked_offsets: npt.NDArray[np.int64]
-    key: int = 0
-
-    @staticmethod
-    def plain(rows: int) -> "Targets":
-        """Anchor i's positive is candidate i, and nothing is masked."""
-        return Targets(np.arange(rows, dtype=np.int32), np.zeros(0, np.int32), np.zeros(rows + 1, np.int64))
-
-    def tile(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[npt.NDArray[Any], ...]:
-        """The three of a tile: columns count from its first, -1 is a positive outside of it."""
-        (start, end), (first, last) = rows, columns
-        positives = self.columns[start:end]
-        offsets = self.masked_offsets[start : end + 1]
-        masked = self.masked[offsets[0] : offsets[-1]]
-        offsets = offsets - offsets[0]
-        if first == 0 and last > max(positives.max(initial=-1), masked.max(initial=-1)):
-            return positives, masked, offsets
-        inside = (positives >= first) & (positives < last)
-        kept = (masked >= first) & (masked < last)
-        before = np.concatenate([[0], np.cumsum(kept)])
-        return (
-            np.where(inside, positives - first, -1).astype(np.int32),
-            masked[kept] - np.int32(first),
-            before[offsets],
-        )
 
 
 def contrastive(

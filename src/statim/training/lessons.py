@@ -30,8 +30,9 @@ from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import BLOCK, Halves, Views, vectors_among
+from statim.training.teacher_vectors import BLOCK, vectors_among
 from statim.training.trainer import begin, fit
+from statim.training.views import Halves, Views
 
 Floats = npt.NDArray[np.float32]
 

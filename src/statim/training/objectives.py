@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler, Stream, rounding_key
-from statim.training.contrastive import Targets, contrastive
+from statim.training.batches import Assembler, Stream, Targets, rounding_key
+from statim.training.contrastive import contrastive
 from statim.training.pairwise import Loss, cosent, cosine, distance, kl, margin_mse, pairwise, triplet
 from statim.training.recipe import Recipe
 from statim.training.sets import ClassSet, ScoredSet, TextSet, TrainingData
-from statim.training.teacher_vectors import Views
+from statim.training.views import Views
 from statim.training.workspace import Workspace
 
 Floats = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from statim.spilled_array import stacked
 from statim.training.bags import Bags
 from statim.training.start import principal_axes, unit_scale
-from statim.training.teacher_vectors import Halves
+from statim.training.views import Halves
 
 ENOUGH = 100_000  # texts from which axes and the map of the start are learned
 BLOCK = 8192  # texts looked at in one go

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from statim.training.contrastive import Targets
+from statim.training.batches import Targets
 from statim.training.contrastive import contrastive as on_processor
 from statim.training.device.loss import contrastive
 
