@@ -47,14 +47,14 @@ from statim.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import mined
 from statim.training import start as starts
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.sets import TextSet
 from statim.training.development import Development
 from statim.training.history import NDCG
 from statim.training.hyperparameters import TAUGHT
 from statim.training.lessons import Lessons, lessons
 from statim.training.material import Material
 from statim.training.recipe import Recipe
-from statim.training.sets import TextSet
 from statim.training.trainer import begin, fit
 
 EPOCHS = 3  # of every row that says no other

@@ -33,10 +33,10 @@ from statim.evaluation.retrieval import evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
 from statim.teacher import Teacher
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.sets import TextSet
 from statim.training.development import Development
 from statim.training.recipe import Recipe
-from statim.training.sets import TextSet
 from statim.training.start import start_from
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import teacher_vectors

@@ -17,7 +17,7 @@ from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
 from statim.training.history import NDCG
 from statim.training.recipe import Recipe
 from statim.training.trainer import begin, fit

@@ -48,7 +48,7 @@ from statim.data.pairs.reading import read_pairs
 from statim.settings import Settings
 from statim.teacher import Teacher, resolve_teacher
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.recipe import Recipe
 from statim.training.start import Start, random_table, start_from, token_vectors, with_vocabulary

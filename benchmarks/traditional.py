@@ -50,8 +50,8 @@ from statim.evaluation import table
 from statim.evaluation.retrieval import evaluate_bm25
 from statim.evaluation.sts import evaluate_sts
 from statim.files import atomic_file
+from statim.training.datasets.sets import training_data
 from statim.training.recipe import Recipe
-from statim.training.sets import training_data
 from statim.training.start import start_from
 
 DIM = 300

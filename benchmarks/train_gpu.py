@@ -56,8 +56,8 @@ import torch
 from packages import PACKAGES
 from statim import threads
 from statim.tokenizer.tokens import Tokens
-from statim.training.bags import Bags, TrainingSet
-from statim.training.batches import Schedule
+from statim.training.datasets.bags import Bags, TrainingSet
+from statim.training.datasets.batches import Schedule
 from statim.training.device import fit as device_fit
 from statim.training.device.fused import is_fused
 from statim.training.device.optimizer import DeviceAdam

@@ -106,8 +106,8 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     started, busy_then = time.perf_counter(), time.process_time()
     from statim import threads
     from statim.data import read_pairs, split
-    from statim.training.bags import TrainingSet
-    from statim.training.batches import Schedule
+    from statim.training.datasets.bags import TrainingSet
+    from statim.training.datasets.batches import Schedule
     from statim.training.optimizer import SparseAdam
     from statim.training.recipe import Recipe
     from statim.training.start import random_table

@@ -18,9 +18,9 @@ from statim import threads
 from statim.data.detect_task import read_supervision
 from statim.data.pairs.python_docs import python_docs
 from statim.data.split import split
+from statim.training.datasets.sets import training_data
 from statim.training.development import Development
 from statim.training.recipe import Recipe
-from statim.training.sets import training_data
 from statim.training.start import grow_start, start_from
 from statim.training.trainer import begin, fit
 

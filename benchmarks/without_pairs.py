@@ -27,10 +27,10 @@ from statim.data.pairs.reading import read_pairs
 from statim.data.pairs_from_documents import Parts, self_pairs
 from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
+from statim.training.datasets.per_set import limited
+from statim.training.datasets.sets import training_data
 from statim.training.development import Development
-from statim.training.per_set import limited
 from statim.training.recipe import Recipe
-from statim.training.sets import training_data
 from statim.training.start import Start, start_from
 from statim.training.trainer import begin, fit
 

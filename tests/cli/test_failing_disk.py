@@ -86,7 +86,7 @@ def test_every_refused_call_is_one_sentence(statim, arguments, monkeypatch, verb
 
 
 def test_training_goes_on_without_its_cache(statim, tmp_path, pairs, monkeypatch):
-    monkeypatch.setattr("statim.training.bags.CACHED_FROM", 1)
+    monkeypatch.setattr("statim.training.datasets.bags.CACHED_FROM", 1)
     sync, cache = os.fsync, str(tmp_path / "cache")
 
     def fail(descriptor):

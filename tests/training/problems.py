@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from statim.training.batches import Targets
+from statim.training.datasets.batches import Targets
 
 
 def autograd(anchors, candidates, targets, levels, weights, scale, both):

@@ -17,8 +17,8 @@ from statim.identity import Identities
 from statim.kernels.text.identity import fingerprints
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.tokenizer.tokens import Tokens
-from statim.training.bags import Bags, TrainingSet
-from statim.training.batches import Assembler, order
+from statim.training.datasets.bags import Bags, TrainingSet
+from statim.training.datasets.batches import Assembler, order
 
 
 @settings(deadline=None, max_examples=50)
@@ -101,7 +101,7 @@ def test_order_follows_from_seed_and_epoch_alone():
 
 
 def test_large_sets_come_from_the_cache_the_second_time(monkeypatch, tmp_path):
-    import statim.training.bags as module
+    import statim.training.datasets.bags as module
 
     monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
     monkeypatch.setattr(module, "CACHED_FROM", 4)
@@ -116,7 +116,7 @@ def test_large_sets_come_from_the_cache_the_second_time(monkeypatch, tmp_path):
 
 
 def test_a_damaged_cache_is_made_anew(monkeypatch, tmp_path):
-    import statim.training.bags as module
+    import statim.training.datasets.bags as module
 
     monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
     monkeypatch.setattr(module, "CACHED_FROM", 2)

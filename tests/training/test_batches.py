@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from statim.errors import InputError
-from statim.training.bags import Bags, TrainingSet
-from statim.training.batches import Schedule, order
+from statim.training.datasets.bags import Bags, TrainingSet
+from statim.training.datasets.batches import Schedule, order
 from statim.training.recipe import Recipe
 
 NOTHING = Bags(np.zeros(0, np.int32), np.zeros(0, np.uint16), np.zeros(1, np.int64), np.zeros(0, np.int32))

@@ -6,7 +6,7 @@ import pytest
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.recipe import Recipe
 from statim.training.start import random_table

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statim.tokenizer.tokens import Tokens
-from statim.training.bags import Bags, TrainingSet
-from statim.training.batches import dropout_key
+from statim.training.datasets.bags import Bags, TrainingSet
+from statim.training.datasets.batches import dropout_key
 from statim.training.device.plans import DeviceData
 from statim.training.optimizer import SparseAdam
 

@@ -9,7 +9,7 @@ from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.cutting import Cutting, as_cut_by
+from statim.training.datasets.cutting import Cutting, as_cut_by
 from statim.training.development import Development
 from statim.training.start import start_from
 from statim.training.train import train

@@ -12,8 +12,8 @@ from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.training import mined
-from statim.training.bags import TrainingSet
 from statim.training.checkpoint import Checkpoints
+from statim.training.datasets.bags import TrainingSet
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.mined import MARGIN, RANKS, Miner, mine

@@ -15,11 +15,11 @@ from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
 from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.batches import Schedule, order
+from statim.training.datasets.batches import Schedule, order
+from statim.training.datasets.sets import ClassSet, training_data
 from statim.training.objectives import as_cosines, objective
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.sets import ClassSet, training_data
 from statim.training.start import random_table
 from statim.training.trainer import fit, learning_rates
 

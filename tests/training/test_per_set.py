@@ -12,7 +12,7 @@ from statim import train
 from statim.data.labelled.labelled import LabelledTexts
 from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
-from statim.training import per_set
+from statim.training.datasets import per_set
 
 
 def pairs_of(sets, names=("a", "b", "c")):

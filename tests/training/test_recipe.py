@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from statim.errors import InputError
-from statim.training.batches import Schedule
+from statim.training.datasets.batches import Schedule
 from statim.training.recipe import LEAST_SHARE, Recipe
 from statim.training.trainer import learning_rates
 

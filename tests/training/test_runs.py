@@ -19,8 +19,8 @@ from statim.evaluation.classification import evaluate_classification
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.training import checkpoint, heldout
-from statim.training.bags import TrainingSet
 from statim.training.checkpoint import Checkpoints
+from statim.training.datasets.bags import TrainingSet
 from statim.training.development import Development
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam

@@ -13,9 +13,9 @@ from statim.data.pairs.reading import read_pairs
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training import bags as module
-from statim.training.bags import TrainingSet
-from statim.training.batches import Assembler
+from statim.training.datasets import bags as module
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.batches import Assembler
 from statim.training.mined import mine
 from statim.training.teach import _rows
 from statim.training.train import train

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import autograd, random_problem
 
-from statim.training.batches import Targets, rounding_key
 from statim.training.contrastive import contrastive
+from statim.training.datasets.batches import Targets, rounding_key
 
 
 @settings(deadline=None, max_examples=15)

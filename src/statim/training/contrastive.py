@@ -43,7 +43,7 @@ from statim.kernels.training.contrast import (
 from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
 from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
 from statim.training import phases
-from statim.training.batches import Targets
+from statim.training.datasets.batches import Targets
 from statim.training.phases import Phase
 from statim.training.sampled import MOST as BY_THREADS
 from statim.training.sampled import sampled

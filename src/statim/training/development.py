@@ -15,7 +15,7 @@ from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.tokenizer.tokens import Tokens
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
 from statim.training.history import NDCG
 from statim.training.recipe import Recipe
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from statim.progress import Progress
 from statim.training import checkpoint, distributed
 from statim.training.checkpoint import Checkpoints
+from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.development import Development
 from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
@@ -20,7 +21,6 @@ from statim.training.optimizer import SparseAdam
 from statim.training.options import KEEP_CHECKPOINTS, TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run import Run
-from statim.training.sets import TextSet, TrainingData
 from statim.training.trainer import begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
 

@@ -21,18 +21,18 @@ from statim.progress import Progress
 from statim.spilled_array import stacked
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.sets import TextSet, TrainingData
+from statim.training.datasets.views import Halves, Views
 from statim.training.hyperparameters import TAUGHT
 from statim.training.material import Material
 from statim.training.objectives import check_negatives
 from statim.training.optimizer import SparseAdam
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
-from statim.training.sets import TextSet, TrainingData
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import BLOCK, vectors_among
 from statim.training.trainer import begin, fit
-from statim.training.views import Halves, Views
 
 Floats = npt.NDArray[np.float32]
 

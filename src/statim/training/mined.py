@@ -16,10 +16,10 @@ import numpy.typing as npt
 from statim.errors import InputError
 from statim.mining.guards import Guards
 from statim.mining.nearest import Nearest, cosines, scaled
-from statim.training.bags import TrainingSet
-from statim.training.batches import Schedule
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.batches import Schedule
+from statim.training.datasets.sets import TrainingData
 from statim.training.recipe import Recipe
-from statim.training.sets import TrainingData
 
 RANKS = 20  # negatives are of the closest so many that the margin leaves
 MARGIN = 0.05  # below the worst positive's score, as a share of it

@@ -12,7 +12,7 @@ from statim.errors import InputError
 from statim.kernels.atomics import Numbers
 from statim.kernels.training.rows import catch_up, read, sort_by_row, update
 from statim.training import phases
-from statim.training.bags import Bags
+from statim.training.datasets.bags import Bags
 from statim.training.recipe import check_decay
 from statim.training.workspace import Workspace
 

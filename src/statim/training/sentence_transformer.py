@@ -23,12 +23,12 @@ from statim.formats.parts import Parts
 from statim.progress import Progress
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.cutting import Cutting
+from statim.training.datasets.cutting import Cutting
+from statim.training.datasets.sets import training_data
 from statim.training.hyperparameters import LOSSES, TAUGHT, RecipeOptions
 from statim.training.keywords import LoopKeywords
 from statim.training.option import documented
 from statim.training.recipe import Recipe
-from statim.training.sets import training_data
 from statim.training.start import unit_scale
 from statim.training.trainer import begin, fit
 

@@ -23,9 +23,9 @@ from statim.settings import Settings
 from statim.teacher import DEFAULT_TEACHER, Teacher
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.cutting import as_cut_by
+from statim.training.datasets.cutting import as_cut_by
+from statim.training.datasets.sets import TrainingData
 from statim.training.recipe import Recipe
-from statim.training.sets import TrainingData
 from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
 
 log = logging.getLogger("statim")

@@ -42,10 +42,10 @@ from statim.model import StaticModel
 from statim.progress import Progress
 from statim.teacher import Teacher, quick_bfloat16
 from statim.training import teaching
+from statim.training.datasets.sets import training_data
 from statim.training.device.fit import choose
 from statim.training.heldout import hold_out
 from statim.training.recipe import Recipe
-from statim.training.sets import training_data
 from statim.training.start import start_from, with_vocabulary
 
 log = logging.getLogger("statim")

@@ -24,7 +24,7 @@ from statim.progress import Progress
 from statim.spilled_array import Growing, release, stacked
 from statim.teacher import Teacher
 from statim.tensors import load_tensors, save_tensors
-from statim.training.views import Halves
+from statim.training.datasets.views import Halves
 
 BLOCK = 4096  # texts; a kill loses less than one, half a minute for a small teacher on two cores
 

@@ -27,9 +27,10 @@ from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher import Teacher
 from statim.training import checkpoint, curves, distributed, heldout
-from statim.training.bags import TrainingSet
-from statim.training.batches import Schedule
 from statim.training.checks import check, taught_by
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.batches import Schedule
+from statim.training.datasets.sets import TrainingData, training_data
 from statim.training.development import MOST, Development
 from statim.training.execution import launch
 from statim.training.keywords import TrainKeywords
@@ -40,7 +41,6 @@ from statim.training.options import TrainOptions, with_preset
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.run import Found, Run
-from statim.training.sets import TrainingData, training_data
 from statim.training.start import Start, start_from, with_lengths, with_vocabulary
 from statim.training.trainer import DivergenceError
 

@@ -12,12 +12,12 @@ import torch
 
 from statim import threads
 from statim.errors import InputError
-from statim.training.bags import Bags
-from statim.training.batches import Schedule, dropout_key
+from statim.training.datasets.bags import Bags
+from statim.training.datasets.batches import Schedule, dropout_key
+from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.objectives import Mixed, Objective, objective
 from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.sets import TextSet, TrainingData
 
 Floats = npt.NDArray[np.float32]
 

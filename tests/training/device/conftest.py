@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from statim.tokenizer.tokens import Tokens
-from statim.training.bags import Bags, TrainingSet
-from statim.training.batches import Schedule
+from statim.training.datasets.bags import Bags, TrainingSet
+from statim.training.datasets.batches import Schedule
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.trainer import learning_rates

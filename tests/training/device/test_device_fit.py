@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from statim.errors import InputError
-from statim.training.batches import Assembler
+from statim.training.datasets.batches import Assembler
 from statim.training.device.fit import choose, fit
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import CHUNK, DeviceData

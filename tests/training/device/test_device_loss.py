@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from statim.training.batches import Targets
 from statim.training.contrastive import contrastive as on_processor
+from statim.training.datasets.batches import Targets
 from statim.training.device.loss import contrastive
 
 

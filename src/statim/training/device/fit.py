@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from statim.errors import InputError
-from statim.training.bags import TrainingSet
-from statim.training.batches import Schedule, dropout_key
+from statim.training.datasets.bags import TrainingSet
+from statim.training.datasets.batches import Schedule, dropout_key
+from statim.training.datasets.sets import TrainingData
 from statim.training.device.loss import contrastive
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import Batch, DeviceData
 from statim.training.distributed import ALONE, Group
 from statim.training.recipe import Recipe
-from statim.training.sets import TrainingData
 from statim.training.trainer import DivergenceError, torch_threads
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -11,7 +11,7 @@ from statim.data.detect_task import Supervision, Trainable
 from statim.data.documents.plain import PlainTexts
 from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.bags import Bags, TrainingSet
+from statim.training.datasets.bags import Bags, TrainingSet
 
 Ints = npt.NDArray[np.int32]
 

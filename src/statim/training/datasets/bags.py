@@ -31,7 +31,7 @@ from statim.tensors import load_tensors, save_tensors
 from statim.texts import Texts
 from statim.tokenizer.tokenizer import CHUNK, FEW, Tokenizer
 from statim.tokenizer.tokens import Tokens
-from statim.training.views import Views
+from statim.training.datasets.views import Views
 
 FORMAT = "training-set-3"
 BLOCK = 1 << 20  # entries counted at a time

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.kernels.training.batch import assemble
-from statim.training.bags import TrainingSet
+from statim.training.datasets.bags import TrainingSet
 from statim.training.recipe import Recipe
 
 Rows = npt.NDArray[np.signedinteger[Any]]
