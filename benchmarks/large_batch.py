@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from statim import threads
-from statim.training.contrastive import contrastive
 from statim.training.datasets.batches import Targets
+from statim.training.losses.contrastive import contrastive
 from statim.training.recipe import LEAST_SHARE
 
 

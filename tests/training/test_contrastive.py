@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import autograd, random_problem
 
-from statim.training.contrastive import contrastive
 from statim.training.datasets.batches import Targets
+from statim.training.losses.contrastive import contrastive
 
 
 @settings(deadline=None, max_examples=25)

@@ -27,9 +27,9 @@ from statim.training.datasets.batches import Stream
 from statim.training.datasets.sets import TextSet, training_data
 from statim.training.datasets.views import Views
 from statim.training.lessons import texts_of
-from statim.training.objectives import Distillation, Mixed, objective
+from statim.training.losses.objectives import Distillation, Mixed, objective
+from statim.training.losses.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.options import PRESETS, TrainOptions, with_preset
-from statim.training.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.recipe import Recipe
 from statim.training.start import unit_scale, with_lengths
 from statim.training.targets import axes_of, mapped, turned

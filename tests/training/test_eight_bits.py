@@ -7,8 +7,8 @@ from problems import random_problem
 from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.int8_dot import FAST_BYTES
 from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
-from statim.training import contrastive as module
-from statim.training.contrastive import contrastive
+from statim.training.losses import contrastive as module
+from statim.training.losses.contrastive import contrastive
 
 fast = pytest.mark.skipif(not FAST_BYTES, reason="the processor has no AVX-512 VNNI")
 

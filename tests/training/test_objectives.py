@@ -17,7 +17,7 @@ from statim.errors import InputError
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.batches import Schedule, order
 from statim.training.datasets.sets import ClassSet, training_data
-from statim.training.objectives import as_cosines, objective
+from statim.training.losses.objectives import as_cosines, objective
 from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.start import random_table

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statim.training.pairwise import cosent, cosine, pairwise, triplet
+from statim.training.losses.pairwise import cosent, cosine, pairwise, triplet
 
 KINDS = ("cosent", "cosine", "triplet")
 

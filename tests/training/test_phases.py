@@ -11,7 +11,7 @@ import pytest
 
 from statim import threads as pool
 from statim.kernels.atomics import all_done, done, take
-from statim.training import phases
+from statim.training.losses import spin_executor
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -25,7 +25,7 @@ def test_every_part_is_done_once_and_no_phase_begins_before_the_one_before_has_e
 
     for _ in range(5):
         seen.clear()
-        phases.run(
+        spin_executor.run(
             [(parts, lambda part, phase=phase: act(phase, part)) for phase, parts in enumerate(sizes)],
             threads,
         )
@@ -45,10 +45,10 @@ def test_an_error_is_raised_when_all_have_come_to_rest_and_what_follows_is_not_b
         running.remove(part)
 
     with pytest.raises(ValueError, match="the second part"):
-        phases.run([(4, act), (4, later.append)], threads)
+        spin_executor.run([(4, act), (4, later.append)], threads)
     assert running == [1]
     assert later == []
-    phases.run([(4, later.append)], threads)  # and all is well afterwards
+    spin_executor.run([(4, later.append)], threads)  # and all is well afterwards
     assert sorted(later) == [0, 1, 2, 3]
 
 
@@ -62,7 +62,7 @@ def test_nobody_goes_on_alone_after_an_interrupt():
         time.sleep(0.02)
 
     with pytest.raises(KeyboardInterrupt):
-        phases.run([(50, act), (50, act)], 2)
+        spin_executor.run([(50, act), (50, act)], 2)
     begun = len(parts)
     assert begun <= 4
     time.sleep(0.1)
@@ -75,7 +75,7 @@ def test_several_callers_at_once_each_get_their_own_work_done():
     def call(number):
         own = np.zeros(200, np.int64)
         for _ in range(20):
-            phases.run([(100, lambda part: own.__setitem__(part, own[part] + 1))] * 2, 2)
+            spin_executor.run([(100, lambda part: own.__setitem__(part, own[part] + 1))] * 2, 2)
         found[number] = own[:100].tolist()
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
@@ -92,7 +92,7 @@ def test_on_a_thread_of_the_pools_it_is_done_alone():
     def call():
         both.wait(60)  # one of the two is here, the other on a thread of the pool
         used = []
-        phases.run([(5, lambda _: used.append(threading.current_thread()))], 2)
+        spin_executor.run([(5, lambda _: used.append(threading.current_thread()))], 2)
         found[threading.current_thread()] = used
 
     pool.run([call] * 2, 2)
@@ -102,7 +102,7 @@ def test_on_a_thread_of_the_pools_it_is_done_alone():
 
 
 def test_it_waits_for_threads_that_sleep_and_come_late():
-    phases.run([(2, lambda _: None)], 2)
+    spin_executor.run([(2, lambda _: None)], 2)
     time.sleep(0.1)  # the helper has gone to sleep
     names = set()
 
@@ -110,7 +110,7 @@ def test_it_waits_for_threads_that_sleep_and_come_late():
         names.add(threading.current_thread().name)
         time.sleep(0.02)
 
-    phases.run([(8, act)], 2)
+    spin_executor.run([(8, act)], 2)
     assert len(names) == 2
 
 
@@ -128,7 +128,7 @@ def test_after_a_failure_compiled_code_is_given_no_more_parts():
         assert not all_done(numbers, 0, 5)
 
     with pytest.raises(KeyboardInterrupt):
-        phases.together(go, 1, 2)
+        spin_executor.together(go, 1, 2)
     assert all(part >= 5 for part in taken)
 
 
@@ -141,20 +141,20 @@ def test_compiled_code_takes_parts_by_the_same_numbers():
             done(numbers, 0)
         assert all_done(numbers, 0, 10)
 
-    phases.together(go, 1, 3)
+    spin_executor.together(go, 1, 3)
     assert sorted(taken) == list(range(10))
 
 
 def _child(results):
     total = np.zeros(6)
-    phases.run([(6, lambda part: total.__setitem__(part, part))], 2)
+    spin_executor.run([(6, lambda part: total.__setitem__(part, part))], 2)
     results.put(total.sum())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_threads_of_its_own():
-    phases.run([(2, lambda _: None)], 2)
+    spin_executor.run([(2, lambda _: None)], 2)
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=_child, args=(results,))
@@ -166,14 +166,14 @@ def test_a_forked_child_has_threads_of_its_own():
 
 END = """
 import atexit, threading
-from statim.training import phases
+from statim.training.losses import spin_executor
 def alive():
     print(sum(thread.name == "statim-phases" for thread in threading.enumerate()))
-phases.run([(8, lambda _: None)] * 3, 3)
+spin_executor.run([(8, lambda _: None)] * 3, 3)
 alive()
 atexit._run_exitfuncs()
 alive()
-phases.run([(8, lambda part: print(part, end=" "))], 3)
+spin_executor.run([(8, lambda part: print(part, end=" "))], 3)
 """
 
 

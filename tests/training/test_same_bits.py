@@ -8,7 +8,7 @@ STEP = """
 import hashlib
 import numpy as np
 from problems import random_problem
-from statim.training.contrastive import contrastive
+from statim.training.losses.contrastive import contrastive
 
 anchors, candidates, targets = random_problem(0, 300, 600, 96, np.float32)
 loss, gradient = contrastive(anchors, candidates, targets, levels=(24, 48, 96), threads=2)

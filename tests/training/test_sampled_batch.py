@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from problems import autograd, random_problem
 
 from statim.kernels.int8_dot import FAST_BYTES
-from statim.training import contrastive as module
-from statim.training import sampled as compiled
-from statim.training.contrastive import contrastive
 from statim.training.datasets.batches import rounding_key
-from statim.training.workspace import Workspace
+from statim.training.losses import contrastive as module
+from statim.training.losses import sampled as compiled
+from statim.training.losses.contrastive import contrastive
+from statim.training.losses.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not FAST_BYTES, reason="the processor has no AVX-512 VNNI")
 

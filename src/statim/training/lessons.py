@@ -25,8 +25,8 @@ from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.datasets.views import Halves, Views
 from statim.training.hyperparameters import TAUGHT
+from statim.training.losses.objectives import check_negatives
 from statim.training.material import Material
-from statim.training.objectives import check_negatives
 from statim.training.optimizer import SparseAdam
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe

@@ -11,10 +11,10 @@ from statim import threads as pool
 from statim.errors import InputError
 from statim.kernels.atomics import Numbers
 from statim.kernels.training.rows import catch_up, read, sort_by_row, update
-from statim.training import phases
 from statim.training.datasets.bags import Bags
+from statim.training.losses import spin_executor
+from statim.training.losses.workspace import Workspace
 from statim.training.recipe import check_decay
-from statim.training.workspace import Workspace
 
 BETA1, BETA2 = 0.9, 0.999
 EPSILON = 1e-12  # gradients of a mean over many texts are small: a larger one would damp rare rows
@@ -168,7 +168,10 @@ class SparseAdam:
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
         most = pool.PARTS * self.threads
-        parts = phases.spans(pool.ranges(plan.found, most)), phases.spans(_even(plan.work, most))
+        parts = (
+            spin_executor.spans(pool.ranges(plan.found, most)),
+            spin_executor.spans(_even(plan.work, most)),
+        )
         entries = plan.slots, bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
         state = self.table, self.first, self.second, self.last, plan.rows, self.step
         series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
@@ -176,7 +179,7 @@ class SparseAdam:
         def go(numbers: Numbers) -> None:
             read(numbers, *parts, *state, *series, fetched, *entries, vectors)
 
-        phases.together(go, 2, self.threads)
+        spin_executor.together(go, 2, self.threads)
         return vectors
 
     def _state(self, table: Floats, rows: npt.NDArray[np.int32], bounds: tuple[int, int]) -> tuple[Any, ...]:
@@ -196,7 +199,7 @@ class SparseAdam:
         if self._stored != gradients.dtype:
             rounded = self._workspace.take("rounded", gradients.shape, self._stored)
         copied = pool.ranges(0 if rounded is gradients else len(gradients), most)
-        parts = phases.spans(copied), phases.spans(_even(work, most))
+        parts = spin_executor.spans(copied), spin_executor.spans(_even(work, most))
         counted = (
             np.ones(found, np.bool_) if self.row_rates is None else self.row_rates[plan.rows[:found]] != 0
         )
@@ -226,7 +229,7 @@ class SparseAdam:
         def go(phase: Numbers) -> None:
             update(phase, *parts, *entries, clip, *state, *numbers)
 
-        phases.together(go, 3, self.threads)
+        spin_executor.together(go, 3, self.threads)
 
     def current(self, out: Floats | None = None) -> Floats:
         """A copy of the table with every row brought up to the present step; the training itself is not touched.

@@ -91,7 +91,7 @@ def train(
         freeze: Tokens whose embeddings stay fixed, relative to a start with entries of root mean square 1 (to which any is scaled).
         loss: ``contrastive``, ``triplet``, ``margin-mse`` or ``kl`` (the last two with a teacher's scores) for pairs, ``cosent`` or
             ``cosine`` for scored pairs, ``classes`` for labelled texts, ``distillation`` for plain texts. By default the first for
-            the data's kind; see statim.training.objectives.
+            the data's kind; see statim.training.losses.objectives.
         dim: Embedding dimensions; by default those of the start.
         batch: Pairs (or labelled texts) per step.
         epochs: Passes over the data. By default 3; more for few pairs, up to 18, for about 300 steps; 1 from a million pairs on.

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from statim.training.contrastive import contrastive as on_processor
 from statim.training.datasets.batches import Targets
 from statim.training.device.loss import contrastive
+from statim.training.losses.contrastive import contrastive as on_processor
 
 
 def autograd(given, levels, weights, scale, both, margin=None):

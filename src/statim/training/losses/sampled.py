@@ -10,8 +10,8 @@ from statim.kernels.atomics import Numbers
 from statim.kernels.training.contrast import FIXED, buffer_shape
 from statim.kernels.training.sampled_batch import APART, PHASES, gradient
 from statim.kernels.training.scores import PANEL, ROWS, depths
-from statim.training import phases
-from statim.training.workspace import Workspace
+from statim.training.losses import spin_executor
+from statim.training.losses.workspace import Workspace
 
 MOST = 8192  # anchors, and candidates: beyond, threads spend their time in large products anyway
 STRIP_BYTES = 1 << 20  # of scores of all levels: half of a usual second cache
@@ -63,7 +63,7 @@ def sampled(
         max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS, -(-B // (MOST_STRIPS * ROWS)), 1)
         * ROWS
     )
-    strips = phases.spans([(start, min(start + R, B)) for start in range(0, B, R)])
+    strips = spin_executor.spans([(start, min(start + R, B)) for start in range(0, B, R)])
     S, places = len(strips), depths(levels)
     # of a row each level chooses 1 / least at most in the mean, and all that is chosen at it or above it is left of it
     of_first, of_level = (int(min(N, ROOM * chosen / least_share + 1)) for chosen in (L, (L + 1) / 2))
@@ -85,11 +85,11 @@ def sampled(
         *(take(f"{kind.__name__} of candidates", (B * L * of_level,), kind) for kind in (np.int32, np.float32)),
         full, out,
     )  # fmt: skip
-    parts = *(phases.spans(pool.ranges(count, most)) for count in (B, padded)), strips
+    parts = *(spin_executor.spans(pool.ranges(count, most)) for count in (B, padded)), strips
     given = columns, masked, masked_offsets, np.float32(scale), weights, find, least_share, np.uint64(key)
 
     def go(numbers: Numbers) -> None:
         gradient(numbers, *parts, anchors, candidates, levels, places, *given, *arrays)
 
-    phases.together(go, PHASES, threads)
+    spin_executor.together(go, PHASES, threads)
     return None if full.any() else (math.fsum(losses), out)

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
-from statim.training.contrastive import contrastive
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Assembler, Stream, Targets, rounding_key
 from statim.training.datasets.sets import ClassSet, ScoredSet, TextSet, TrainingData
 from statim.training.datasets.views import Views
-from statim.training.pairwise import Loss, cosent, cosine, distance, kl, margin_mse, pairwise, triplet
+from statim.training.losses.contrastive import contrastive
+from statim.training.losses.pairwise import Loss, cosent, cosine, distance, kl, margin_mse, pairwise, triplet
+from statim.training.losses.workspace import Workspace
 from statim.training.recipe import Recipe
-from statim.training.workspace import Workspace
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]

@@ -42,12 +42,12 @@ from statim.kernels.training.contrast import (
 )
 from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
 from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
-from statim.training import phases
 from statim.training.datasets.batches import Targets
-from statim.training.phases import Phase
-from statim.training.sampled import MOST as BY_THREADS
-from statim.training.sampled import sampled
-from statim.training.workspace import Workspace
+from statim.training.losses import spin_executor
+from statim.training.losses.sampled import MOST as BY_THREADS
+from statim.training.losses.sampled import sampled
+from statim.training.losses.spin_executor import Phase
+from statim.training.losses.workspace import Workspace
 
 TILE_BYTES = 24 << 20  # what a tile of all levels may take; products are faster the larger they are
 MOST_ROWS = 1024  # in one tile; with more, products are no faster
@@ -239,7 +239,7 @@ class _Batch:
             last = _Sampled(self, shares, sweep, given, aims, gradient)
         else:
             last = _Dense(self, shares, sweep, given, gradient)
-        phases.run(steps + last.steps(), self.threads)
+        spin_executor.run(steps + last.steps(), self.threads)
         return backward.loss + math.fsum(last.losses), gradient
 
     def remove_radial_of_anchors(self, da: Floats, sums: Floats, start: int, end: int) -> None:

@@ -1,0 +1,1 @@
+"""What a step aims at: from vectors to the loss and its gradient."""
