@@ -45,7 +45,6 @@ from statim.mining.guards import Guards
 from statim.mining.mine import mine_hard_negatives
 from statim.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training import mined
 from statim.training import start as starts
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
@@ -53,9 +52,10 @@ from statim.training.development import Development
 from statim.training.history import NDCG
 from statim.training.hyperparameters import TAUGHT
 from statim.training.lessons import Lessons, lessons
+from statim.training.loop import hard_negatives
+from statim.training.loop.trainer import begin, fit
 from statim.training.material import Material
 from statim.training.recipe import Recipe
-from statim.training.trainer import begin, fit
 
 EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test
@@ -337,7 +337,7 @@ def train(
         shaping.weighted(optimizer, arm.shape_with)
     tail = shaping.Tail(arm.shape_with) if arm.shape == "tail" else None
     with guarded(arm.guard):
-        miner = mined.Miner(data, recipe, begun.source is not None, workers)
+        miner = hard_negatives.Miner(data, recipe, begun.source is not None, workers)
         for stretch, until in miner.stretches(optimizer, lambda: False):
             fit(stretch, optimizer, recipe, until=until, on_step=tail, taught=beside)
     if tail is not None:
@@ -371,15 +371,15 @@ def start_weights(constant: float | None) -> Iterator[None]:
 @contextmanager
 def guarded(guard: Found) -> Iterator[None]:
     """Trainings mine with other guards."""
-    before = mined.Guards
+    before = hard_negatives.Guards
 
     def make(negatives: int, first: int, last: int, relative_margin: float | None) -> Guards:
         given = {"relative_margin": guard.get("margin", relative_margin)}
         return before(negatives, first, last, sampling=guard.get("sampling", "top"), **given)  # type: ignore[arg-type]
 
-    mined.Guards = make  # type: ignore[assignment,misc]
+    hard_negatives.Guards = make  # type: ignore[assignment,misc]
     yield
-    mined.Guards = before  # type: ignore[misc]
+    hard_negatives.Guards = before  # type: ignore[misc]
 
 
 def taught(
@@ -400,7 +400,7 @@ def by_teacher(pairs: Pairs, count: int, tokenizer: Tokenizer) -> Pairs:
     vectors = views.views.of_queries(data.anchors), views.views.of_documents(data.candidates[:, 0])
     table = pa.table({"anchor": pairs.anchors, "positive": pairs.positives})
     found = mine_hard_negatives(
-        table, vectors=vectors, range_max=mined.RANKS, relative_margin=mined.MARGIN, num_negatives=count,
+        table, vectors=vectors, range_max=hard_negatives.RANKS, relative_margin=hard_negatives.MARGIN, num_negatives=count,
         output_format="triplet",
     ).table  # fmt: skip
     negatives: dict[tuple[str, str], list[str]] = {}

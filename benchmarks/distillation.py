@@ -36,11 +36,11 @@ from statim.teacher import Teacher
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
 from statim.training.development import Development
+from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.start import start_from
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import teacher_vectors
-from statim.training.trainer import begin, fit
 
 ROWS, DEVELOPMENT, SHORT = 8000, 300, 160  # pairs read of a file, held out of them; letters of a text
 STS = ("stsb_dev", "sickr_dev")

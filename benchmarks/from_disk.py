@@ -19,8 +19,8 @@ from statim.model import StaticModel
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.history import NDCG
+from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
-from statim.training.trainer import begin, fit
 
 PARTS = ("train", "development", "test")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.kernels.training.rows import gather
-from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
+from statim.training.loop.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 SNAPSHOTS = 8  # of the last part of a training
 SAMPLE = 4000  # texts in which common directions are looked for

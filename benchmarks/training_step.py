@@ -17,11 +17,11 @@ from packages import PACKAGES
 from statim import threads
 from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs.reading import read_pairs
-from statim.training import trainer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Assembler, Schedule
+from statim.training.loop import trainer
+from statim.training.loop.optimizer import SparseAdam
 from statim.training.losses import objectives
-from statim.training.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece

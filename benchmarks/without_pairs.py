@@ -30,9 +30,9 @@ from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.training.datasets.per_set import limited
 from statim.training.datasets.sets import training_data
 from statim.training.development import Development
+from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.start import Start, start_from
-from statim.training.trainer import begin, fit
 
 ARMS = "sentences;neighbours;crops;sentences,crops;sentences,neighbours,crops;titles;titles,sentences,crops"
 NDCG = "ndcg@10"

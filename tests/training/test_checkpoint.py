@@ -7,7 +7,7 @@ import pytest
 from statim.errors import InputError, ModelError, StorageError
 from statim.training import checkpoint
 from statim.training.checkpoint import Checkpoints
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.optimizer import SparseAdam
 from statim.training.recipe import Recipe
 from statim.training.run import Run
 

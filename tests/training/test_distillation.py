@@ -471,7 +471,7 @@ def test_refusals(rows, tmp_path, minilm):
         train(rows, documents_by="all-MiniLM-L6-v2", matryoshka=[64], **QUICK)
     with pytest.raises(InputError, match="distillation cannot be trained on a GPU"):
         from statim.training.device.fit import fit
-        from statim.training.trainer import begin
+        from statim.training.loop.trainer import begin
 
         data = training_data(Pairs(*map(pa.array, zip(*rows, strict=True))), Tokenizer(minilm))
         recipe = Recipe.make(len(data), 8, levels=[8], distil_weight=1.0)

@@ -10,7 +10,7 @@ from statim.tokenizer.tokens import Tokens
 from statim.training.datasets.bags import Bags, TrainingSet
 from statim.training.datasets.batches import dropout_key
 from statim.training.device.plans import DeviceData
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.optimizer import SparseAdam
 
 WORD = (1 << 64) - 1
 

@@ -11,15 +11,15 @@ from statim.cli import main
 from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.training import mined
 from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.bags import TrainingSet
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
-from statim.training.mined import MARGIN, RANKS, Miner, mine
+from statim.training.loop import hard_negatives
+from statim.training.loop.hard_negatives import MARGIN, RANKS, Miner, mine
+from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.start import random_table
-from statim.training.trainer import begin, fit
 from statim.vocabulary import learn_wordpiece
 
 import torch  # isort: skip
@@ -85,7 +85,9 @@ def test_where_it_mines(some, begun, monkeypatch):
     data = TrainingSet.of(some, tokenizer)
     recipe = Recipe.make(len(some), None, dim=32, batch=64, epochs=5, hard_negatives=2, mine_every=2)
     steps = len(some) // 64
-    monkeypatch.setattr(mined, "mine", lambda data, table, n, threads: np.full((len(data), n), 7, np.int32))
+    monkeypatch.setattr(
+        hard_negatives, "mine", lambda data, table, n, threads: np.full((len(data), n), 7, np.int32)
+    )
     for from_start, epochs in ((True, [0, 2, 4]), (False, [1, 3])):
         optimizer = begin(table.copy(), data, recipe, 1)
         seen = []

@@ -7,7 +7,7 @@ import torch
 from statim.errors import InputError
 from statim.tokenizer.tokens import Tokens
 from statim.training.datasets.bags import Bags
-from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
+from statim.training.loop.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 V, D, FROZEN = 40, 12, 3
 

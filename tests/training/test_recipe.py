@@ -5,8 +5,8 @@ import pytest
 
 from statim.errors import InputError
 from statim.training.datasets.batches import Schedule
+from statim.training.loop.trainer import learning_rates
 from statim.training.recipe import LEAST_SHARE, Recipe
-from statim.training.trainer import learning_rates
 
 
 def test_defaults_follow_the_data():

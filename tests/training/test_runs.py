@@ -26,10 +26,10 @@ from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
 from statim.training.hyperparameters import SCHEDULES
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.recipe import Recipe
 from statim.training.start import random_table
-from statim.training.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.watch import Best, Watch
 from statim.vocabulary import learn_wordpiece
 

@@ -16,7 +16,7 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets import bags as module
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Assembler
-from statim.training.mined import mine
+from statim.training.loop.hard_negatives import mine
 from statim.training.teach import _rows
 from statim.training.train import train
 

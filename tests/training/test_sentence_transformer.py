@@ -19,9 +19,9 @@ from tokenizers import models, pre_tokenizers
 from statim import StaticModel, fit_sentence_transformer
 from statim.errors import DataError, InputError, ModelError
 from statim.training.datasets.batches import order
-from statim.training.optimizer import BETA1, BETA2, EPSILON
+from statim.training.loop.optimizer import BETA1, BETA2, EPSILON
+from statim.training.loop.trainer import learning_rates
 from statim.training.recipe import Recipe
-from statim.training.trainer import learning_rates
 
 WORDS = 60
 

@@ -11,9 +11,9 @@ from statim.errors import InputError
 from statim.settings import Settings
 from statim.training import checkpoint, run
 from statim.training.checkpoint import Checkpoints
+from statim.training.loop.trainer import learning_rates
 from statim.training.recipe import Recipe
 from statim.training.start import Start, grow_start, random_table
-from statim.training.trainer import learning_rates
 from statim.vocabulary import learn_wordpiece
 
 QUICK = {

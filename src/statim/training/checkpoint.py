@@ -27,7 +27,7 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, locked, read_json, storage_errors, write_json
 from statim.partial import MARKER
 from statim.tensors import load_tensors, write_tensors
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.optimizer import SparseAdam
 from statim.training.options import KEEP_CHECKPOINTS
 from statim.training.recipe import Recipe
 from statim.training.run import Run

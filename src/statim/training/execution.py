@@ -16,12 +16,12 @@ from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import History
-from statim.training.mined import Miner
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.hard_negatives import Miner
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import begin, fit
 from statim.training.options import KEEP_CHECKPOINTS, TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run import Run
-from statim.training.trainer import begin, fit
 from statim.training.watch import Best, Watch, tensorboard_writer
 
 if TYPE_CHECKING:

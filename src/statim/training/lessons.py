@@ -25,14 +25,14 @@ from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.datasets.views import Halves, Views
 from statim.training.hyperparameters import TAUGHT
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import begin, fit
 from statim.training.losses.objectives import check_negatives
 from statim.training.material import Material
-from statim.training.optimizer import SparseAdam
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import BLOCK, vectors_among
-from statim.training.trainer import begin, fit
 
 Floats = npt.NDArray[np.float32]
 

@@ -27,10 +27,10 @@ from statim.training.datasets.cutting import Cutting
 from statim.training.datasets.sets import training_data
 from statim.training.hyperparameters import LOSSES, TAUGHT, RecipeOptions
 from statim.training.keywords import LoopKeywords
+from statim.training.loop.trainer import begin, fit
 from statim.training.option import documented
 from statim.training.recipe import Recipe
 from statim.training.start import unit_scale
-from statim.training.trainer import begin, fit
 
 
 @documented(RecipeOptions, LoopKeywords)

@@ -35,6 +35,7 @@ from statim.training.development import MOST, Development
 from statim.training.execution import launch
 from statim.training.keywords import TrainKeywords
 from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons
+from statim.training.loop.trainer import DivergenceError
 from statim.training.material import Material, read_material
 from statim.training.option import documented
 from statim.training.options import TrainOptions, with_preset
@@ -42,7 +43,6 @@ from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
 from statim.training.run import Found, Run
 from statim.training.start import Start, start_from, with_lengths, with_vocabulary
-from statim.training.trainer import DivergenceError
 
 log = logging.getLogger("statim")
 

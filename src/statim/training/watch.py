@@ -16,10 +16,10 @@ from statim.training.checkpoint import Checkpoints
 from statim.training.development import Development
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.history import NDCG, History
-from statim.training.mined import Miner
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.hard_negatives import Miner
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import DivergenceError
 from statim.training.recipe import Recipe
-from statim.training.trainer import DivergenceError
 
 Floats = npt.NDArray[np.float32]
 Optimizer = SparseAdam | DeviceAdam

@@ -7,9 +7,9 @@ import torch
 from statim.tokenizer.tokens import Tokens
 from statim.training.datasets.bags import Bags, TrainingSet
 from statim.training.datasets.batches import Schedule
-from statim.training.optimizer import SparseAdam
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import learning_rates
 from statim.training.recipe import Recipe
-from statim.training.trainer import learning_rates
 
 V, FROZEN = 300, 3
 

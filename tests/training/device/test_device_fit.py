@@ -11,8 +11,8 @@ from statim.training.datasets.batches import Assembler
 from statim.training.device.fit import choose, fit
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import CHUNK, DeviceData
-from statim.training.optimizer import SparseAdam
-from statim.training.trainer import fit as fit_on_processor
+from statim.training.loop.optimizer import SparseAdam
+from statim.training.loop.trainer import fit as fit_on_processor
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,8 @@ from statim.training.device.loss import contrastive
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import Batch, DeviceData
 from statim.training.distributed import ALONE, Group
+from statim.training.loop.trainer import DivergenceError, torch_threads
 from statim.training.recipe import Recipe
-from statim.training.trainer import DivergenceError, torch_threads
 
 DEVICES = ("auto", "cpu", "cuda")
 

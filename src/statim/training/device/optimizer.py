@@ -10,7 +10,7 @@ from statim.training.device import rows
 from statim.training.device.fused import is_fused
 from statim.training.device.plans import Batch
 from statim.training.distributed import ALONE, Group
-from statim.training.optimizer import BETA1, BETA2, EPSILON, SparseAdam
+from statim.training.loop.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 
 class DeviceAdam:

@@ -15,8 +15,8 @@ from statim.errors import InputError
 from statim.training.datasets.bags import Bags
 from statim.training.datasets.batches import Schedule, dropout_key
 from statim.training.datasets.sets import TextSet, TrainingData
+from statim.training.loop.optimizer import Plan, SparseAdam
 from statim.training.losses.objectives import Mixed, Objective, objective
-from statim.training.optimizer import Plan, SparseAdam
 from statim.training.recipe import Recipe
 
 Floats = npt.NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The loop: steps, the optimizer, and hard negatives mined on the way."""
