@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from statim.tensors import load_tensors
-from statim.training.distributed import Group
+from statim.training.device.distributed import Group
 
 PAIRS = [
     {"anchor": f"how to {verb} a {thing}", "positive": f"{verb} every {thing} with {thing}.{verb} {'and more ' * (i % 5)}"}

@@ -9,8 +9,8 @@ from statim.data.pairs.pairs import PYTHON_DOCS
 from statim.data.pairs_from_documents import check_kinds
 from statim.errors import InputError
 from statim.teacher import Teacher
-from statim.training import distributed
 from statim.training.datasets import per_set
+from statim.training.device import distributed
 from statim.training.device.fit import choose
 from statim.training.hyperparameters import DISTIL_WEIGHT, TAUGHT
 from statim.training.material import OWN, SENTENCES, is_word

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.progress import Progress
-from statim.training import checkpoint, distributed
+from statim.training import checkpoint
 from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.development import Development
+from statim.training.device import distributed
 from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam

@@ -26,12 +26,13 @@ from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher import Teacher
-from statim.training import checkpoint, curves, distributed, heldout
+from statim.training import checkpoint, curves, heldout
 from statim.training.checks import check, taught_by
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
 from statim.training.development import MOST, Development
+from statim.training.device import distributed
 from statim.training.execution import launch
 from statim.training.keywords import TrainKeywords
 from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons

@@ -12,10 +12,10 @@ from statim.errors import InputError
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule, dropout_key
 from statim.training.datasets.sets import TrainingData
+from statim.training.device.distributed import ALONE, Group
 from statim.training.device.loss import contrastive
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import Batch, DeviceData
-from statim.training.distributed import ALONE, Group
 from statim.training.loop.trainer import DivergenceError, torch_threads
 from statim.training.recipe import Recipe
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from statim.training.device import tiles
+from statim.training.device.distributed import ALONE, Group
 from statim.training.device.fused import is_fused
-from statim.training.distributed import ALONE, Group
 
 TILE = 1 << 26  # coefficients of a tile, all levels together, at most about
 

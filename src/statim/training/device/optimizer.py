@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 
 from statim.training.device import rows
+from statim.training.device.distributed import ALONE, Group
 from statim.training.device.fused import is_fused
 from statim.training.device.plans import Batch
-from statim.training.distributed import ALONE, Group
 from statim.training.loop.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 
