@@ -48,14 +48,14 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import start as starts
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
-from statim.training.development import Development
-from statim.training.history import NDCG
 from statim.training.hyperparameters import TAUGHT
 from statim.training.lessons import Lessons, lessons
 from statim.training.loop import hard_negatives
 from statim.training.loop.trainer import begin, fit
-from statim.training.material import Material
 from statim.training.recipe import Recipe
+from statim.training.run.history import NDCG
+from statim.training.run.load import Material
+from statim.training.run.validation import Development
 
 EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
-from statim.training.curves import HEIGHT, WIDTH
+from statim.training.run.curves import HEIGHT, WIDTH
 
 # of Okabe and Ito (2008), which the colour-blind tell apart; dashes tell lines apart too
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a8457f", "#e69f00", "#56b4e9", "#777777")

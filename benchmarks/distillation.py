@@ -35,9 +35,9 @@ from statim.model import StaticModel
 from statim.teacher import Teacher
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
-from statim.training.development import Development
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.validation import Development
 from statim.training.start import start_from
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import teacher_vectors

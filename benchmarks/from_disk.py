@@ -18,9 +18,9 @@ from statim.evaluation.retrieval import evaluate_retrieval
 from statim.model import StaticModel
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
-from statim.training.history import NDCG
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.history import NDCG
 
 PARTS = ("train", "development", "test")
 

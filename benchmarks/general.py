@@ -26,7 +26,7 @@ import statim
 from statim import threads
 from statim.data.documents.own_sentences import own_sentences
 from statim.data.pairs.reading import read_pairs
-from statim.training.material import MOST_SENTENCES
+from statim.training.run.load import MOST_SENTENCES
 
 SETS = (  # in the order by which sentences are drawn
     "squad-sentences", "wiki-simplification", "wordset-examples", "wiki-vital", "open-trivia", "sgd-dialogue", "openstax-ccby",

@@ -49,9 +49,9 @@ from statim.settings import Settings
 from statim.teacher import Teacher, resolve_teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
-from statim.training.development import Development
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.validation import Development
 from statim.training.start import Start, random_table, start_from, token_vectors, with_vocabulary
 
 HELD_OUT = 2000  # pairs, for development and for the test each; a twentieth of small data

@@ -26,7 +26,7 @@ from statim import threads
 from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs.reading import read_pairs
 from statim.data.split import split
-from statim.training import checkpoint, watch
+from statim.training.run import callbacks, checkpoint
 from statim.training.train import train
 
 HELD_OUT = 1000  # development pairs
@@ -89,7 +89,7 @@ class Waited:
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float]] = {}
-        self._time(watch.Watch, "_evaluate", "evaluations")
+        self._time(callbacks.Watch, "_evaluate", "evaluations")
         self._time(checkpoint.Checkpoints, "save", "checkpoints")
 
     def reset(self) -> None:

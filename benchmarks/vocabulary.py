@@ -19,9 +19,9 @@ from statim.data.detect_task import read_supervision
 from statim.data.pairs.python_docs import python_docs
 from statim.data.split import split
 from statim.training.datasets.sets import training_data
-from statim.training.development import Development
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.validation import Development
 from statim.training.start import grow_start, start_from
 
 DEVELOPMENT, TEST = 2000, 2000  # pairs held out

@@ -29,9 +29,9 @@ from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.training.datasets.per_set import limited
 from statim.training.datasets.sets import training_data
-from statim.training.development import Development
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.validation import Development
 from statim.training.start import Start, start_from
 
 ARMS = "sentences;neighbours;crops;sentences,crops;sentences,neighbours,crops;titles;titles,sentences,crops"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from statim.model import StaticModel
-from statim.training.checkpoint import Checkpoints
+from statim.training.run.checkpoint import Checkpoints
 
 TOPICS = 5
 

@@ -48,7 +48,7 @@ def test_resumed_training_is_the_one_that_was_not_killed(statim, tmp_path, files
     assert code == 0, err
     dies = (
         "import sys\n"
-        "from statim.training.checkpoint import Checkpoints\n"
+        "from statim.training.run.checkpoint import Checkpoints\n"
         "save = Checkpoints.save\n"
         "def saved(self, optimizer, *rest):\n"
         "    save(self, optimizer, *rest)\n"

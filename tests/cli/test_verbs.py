@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(statim, tmp_pat
     # stop a third run at a checkpoint, by the process's own death
     script = (
         "import os\n"
-        "from statim.training.checkpoint import Checkpoints\n"
+        "from statim.training.run.checkpoint import Checkpoints\n"
         "save = Checkpoints.save\n"
         "def die(self, optimizer, *rest):\n"
         "    save(self, optimizer, *rest)\n"

@@ -18,7 +18,7 @@ import time
 from functools import wraps
 from pathlib import Path
 
-from statim.training import checkpoint
+from statim.training.run import checkpoint
 from statim.training.train import train
 
 OPTIONS = {

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from statim.errors import InputError, ModelError, StorageError
-from statim.training import checkpoint
-from statim.training.checkpoint import Checkpoints
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.recipe import Recipe
-from statim.training.run import Run
+from statim.training.run import checkpoint
+from statim.training.run.checkpoint import Checkpoints
+from statim.training.run.record import Run
 
 SIZE = 3 * 50 * 8 * 4
 RECIPE = Recipe.make(1000, 8, clip=0.5, precision="fp32", row_wise=True)

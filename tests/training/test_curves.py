@@ -4,9 +4,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from statim.training import curves
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult
+from statim.training.run import curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

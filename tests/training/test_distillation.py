@@ -21,7 +21,6 @@ from statim.settings import Settings
 from statim.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import targets as module
-from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.bags import Bags, TrainingSet
 from statim.training.datasets.batches import Stream
 from statim.training.datasets.sets import TextSet, training_data
@@ -31,6 +30,7 @@ from statim.training.losses.objectives import Distillation, Mixed, objective
 from statim.training.losses.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.options import PRESETS, TrainOptions, with_preset
 from statim.training.recipe import Recipe
+from statim.training.run.checkpoint import Checkpoints
 from statim.training.start import unit_scale, with_lengths
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.train import train

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from statim.training.history import History
+from statim.training.run.history import History
 
 
 def lines(path):

@@ -10,7 +10,7 @@ from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.cutting import Cutting, as_cut_by
-from statim.training.development import Development
+from statim.training.run.validation import Development
 from statim.training.start import start_from
 from statim.training.train import train
 

@@ -11,7 +11,6 @@ from statim.cli import main
 from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.bags import TrainingSet
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
@@ -19,6 +18,7 @@ from statim.training.loop import hard_negatives
 from statim.training.loop.hard_negatives import MARGIN, RANKS, Miner, mine
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
+from statim.training.run.checkpoint import Checkpoints
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 

@@ -5,7 +5,7 @@ import pytest
 
 from statim.errors import InputError, ModelError
 from statim.training.options import TrainOptions, values_of, with_values
-from statim.training.run import Run
+from statim.training.run.record import Run
 
 GIVEN = TrainOptions(
     out="model", dim=64, start="random", negative=["a", "b"], learning_rate=0.1, matryoshka=[32, np.int64(64)]

@@ -18,19 +18,19 @@ from statim.errors import DependencyError, InputError, ModelError
 from statim.evaluation.classification import evaluate_classification
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.training import checkpoint, heldout
-from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.bags import TrainingSet
-from statim.training.development import Development
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
-from statim.training.history import History
 from statim.training.hyperparameters import SCHEDULES
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.recipe import Recipe
+from statim.training.run import checkpoint, heldout
+from statim.training.run.callbacks import Best, Watch
+from statim.training.run.checkpoint import Checkpoints
+from statim.training.run.history import History
+from statim.training.run.validation import Development
 from statim.training.start import random_table
-from statim.training.watch import Best, Watch
 from statim.vocabulary import learn_wordpiece
 
 QUICK = {"start": "random", "dim": 32, "batch": 16, "threads": 1, "baselines": False}
@@ -128,7 +128,7 @@ def test_the_best_table_is_kept(pairs):
     step, score = max(best.development, key=lambda entry: (entry[1], -entry[0]))
     assert best.kept == step
     assert best.development[-1][1] < score
-    from statim.training.heldout import hold_out
+    from statim.training.run.heldout import hold_out
 
     parts = hold_out(pairs, 0, 60, seed=0, kind="pairs", names={})
     judge = Development(parts.development, best.model.tokenizer, best.model.settings, 1)

@@ -12,9 +12,9 @@ from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import start as starts
-from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.sets import training_data
 from statim.training.recipe import Recipe
+from statim.training.run.checkpoint import Checkpoints
 from statim.training.start import Start, distilled_table, grow_start, prune_start, start_from, with_vocabulary
 
 QUICK = {"dim": 32, "batch": 16, "threads": 1, "baselines": False, "heldout": 0}

@@ -28,9 +28,9 @@ from statim.training.hyperparameters import TAUGHT
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import begin, fit
 from statim.training.losses.objectives import check_negatives
-from statim.training.material import Material
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
+from statim.training.run.load import Material
 from statim.training.targets import axes_of, mapped, turned
 from statim.training.teacher_vectors import BLOCK, vectors_among
 

@@ -44,8 +44,8 @@ from statim.teacher import Teacher, quick_bfloat16
 from statim.training import teaching
 from statim.training.datasets.sets import training_data
 from statim.training.device.fit import choose
-from statim.training.heldout import hold_out
 from statim.training.recipe import Recipe
+from statim.training.run.heldout import hold_out
 from statim.training.start import start_from, with_vocabulary
 
 log = logging.getLogger("statim")

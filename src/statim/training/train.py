@@ -26,23 +26,23 @@ from statim.files import atomic_file, check_output
 from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher import Teacher
-from statim.training import checkpoint, curves, heldout
-from statim.training.checks import check, taught_by
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
-from statim.training.development import MOST, Development
 from statim.training.device import distributed
-from statim.training.execution import launch
 from statim.training.keywords import TrainKeywords
 from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons
 from statim.training.loop.trainer import DivergenceError
-from statim.training.material import Material, read_material
 from statim.training.option import documented
 from statim.training.options import TrainOptions, with_preset
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.run import Found, Run
+from statim.training.run import checkpoint, curves, heldout
+from statim.training.run.checks import check, taught_by
+from statim.training.run.launch import launch
+from statim.training.run.load import Material, read_material
+from statim.training.run.record import Found, Run
+from statim.training.run.validation import MOST, Development
 from statim.training.start import Start, start_from, with_lengths, with_vocabulary
 
 log = logging.getLogger("statim")
@@ -65,7 +65,7 @@ def train(
         data: One or several files, a table or data frame, tuples (see ``statim.data.read_pairs``), or ``"python-docs"``. Documents
             are a folder of text files, a text file, or a table with one column of text (see ``statim.data.read_corpus``). A mapping
             names several sets: ``{"faq": "faq.csv", "docs": "python-docs"}``.
-        out: Folder to save the model into, with the log of every step (``training.jsonl``, see statim.training.history) and a
+        out: Folder to save the model into, with the log of every step (``training.jsonl``, see statim.training.run.history) and a
             picture of it (``training.html``). During training, the log and the checkpoints are in ``out.training``.
         anchor: Column of anchors, of the first texts of scored pairs, of texts with labels, or of documents' titles. Guessed for
             each set by default. For pairs, ``anchor``, ``positive`` and ``negative`` may be mappings from names of sets.

@@ -30,7 +30,7 @@ from statim.tensors import load_tensors, write_tensors
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.options import KEEP_CHECKPOINTS
 from statim.training.recipe import Recipe
-from statim.training.run import Run
+from statim.training.run.record import Run
 
 VERSION = 2
 SECONDS = 10.0  # between checkpoints, at least: a kill loses about as much

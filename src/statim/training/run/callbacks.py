@@ -12,14 +12,14 @@ from statim.errors import DependencyError
 from statim.files import storage_errors
 from statim.formats.parts import not_finite
 from statim.progress import Progress
-from statim.training.checkpoint import Checkpoints
-from statim.training.development import Development
 from statim.training.device.optimizer import DeviceAdam
-from statim.training.history import NDCG, History
 from statim.training.loop.hard_negatives import Miner
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import DivergenceError
 from statim.training.recipe import Recipe
+from statim.training.run.checkpoint import Checkpoints
+from statim.training.run.history import NDCG, History
+from statim.training.run.validation import Development
 
 Floats = npt.NDArray[np.float32]
 Optimizer = SparseAdam | DeviceAdam

@@ -24,8 +24,8 @@ from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
 from statim.teacher import Teacher
-from statim.training.development import Development
-from statim.training.history import NDCG
+from statim.training.run.history import NDCG
+from statim.training.run.validation import Development
 
 log = logging.getLogger("statim")
 

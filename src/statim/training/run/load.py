@@ -14,11 +14,11 @@ from statim.data.pairs_from_documents import check_kinds, split_into_pairs
 from statim.data.split import Split
 from statim.errors import InputError
 from statim.progress import Clock
-from statim.training import heldout
 from statim.training.datasets import per_set
 from statim.training.datasets.sets import usual_loss
 from statim.training.hyperparameters import LOSSES
 from statim.training.options import TrainOptions
+from statim.training.run import heldout
 
 log = logging.getLogger("statim")
 

@@ -8,22 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.progress import Progress
-from statim.training import checkpoint
-from statim.training.checkpoint import Checkpoints
 from statim.training.datasets.sets import TextSet, TrainingData
-from statim.training.development import Development
 from statim.training.device import distributed
 from statim.training.device.fit import choose
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
-from statim.training.history import History
 from statim.training.loop.hard_negatives import Miner
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import begin, fit
 from statim.training.options import KEEP_CHECKPOINTS, TrainOptions
 from statim.training.recipe import Recipe
-from statim.training.run import Run
-from statim.training.watch import Best, Watch, tensorboard_writer
+from statim.training.run import checkpoint
+from statim.training.run.callbacks import Best, Watch, tensorboard_writer
+from statim.training.run.checkpoint import Checkpoints
+from statim.training.run.history import History
+from statim.training.run.record import Run
+from statim.training.run.validation import Development
 
 if TYPE_CHECKING:
     import torch

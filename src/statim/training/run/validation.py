@@ -16,8 +16,8 @@ from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.tokenizer.tokens import Tokens
 from statim.training.datasets.bags import TrainingSet
-from statim.training.history import NDCG
 from statim.training.recipe import Recipe
+from statim.training.run.history import NDCG
 
 SHARE = 0.04  # of the steps' time may go into evaluations
 MOST = 4  # evaluations an epoch

@@ -13,10 +13,10 @@ from statim.training.datasets import per_set
 from statim.training.device import distributed
 from statim.training.device.fit import choose
 from statim.training.hyperparameters import DISTIL_WEIGHT, TAUGHT
-from statim.training.material import OWN, SENTENCES, is_word
 from statim.training.option import check_values
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
+from statim.training.run.load import OWN, SENTENCES, is_word
 from statim.vocabulary import check_rows
 
 log = logging.getLogger("statim")
