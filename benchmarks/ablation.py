@@ -48,8 +48,8 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import start as starts
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
+from statim.training.distillation.teacher_targets import Lessons, lessons
 from statim.training.hyperparameters import TAUGHT
-from statim.training.lessons import Lessons, lessons
 from statim.training.loop import hard_negatives
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe

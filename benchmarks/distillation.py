@@ -35,12 +35,12 @@ from statim.model import StaticModel
 from statim.teacher import Teacher
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
+from statim.training.distillation.targets import axes_of, mapped, turned
+from statim.training.distillation.teacher_vectors import teacher_vectors
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.run.validation import Development
 from statim.training.start import start_from
-from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import teacher_vectors
 
 ROWS, DEVELOPMENT, SHORT = 8000, 300, 160  # pairs read of a file, held out of them; letters of a text
 STS = ("stsb_dev", "sickr_dev")

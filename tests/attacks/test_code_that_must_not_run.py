@@ -13,7 +13,7 @@ from statim.errors import ModelError, StatimError
 from statim.model import StaticModel
 from statim.search.index import Index
 from statim.tasks.classify.classify import Classifier
-from statim.training import teacher_vectors
+from statim.training.distillation import teacher_vectors
 
 MARK = "attack-ran"
 

@@ -205,7 +205,7 @@ def caching_teacher(here: Path) -> None:
     """Vectors that a teacher makes, kept in the cache; a stand-in for a teacher, since only the cache is of interest."""
     import pyarrow as pa
 
-    from statim.training.teacher_vectors import teacher_vectors
+    from statim.training.distillation.teacher_vectors import teacher_vectors
 
     class Teacher:
         dim, name = 8, "stand-in"

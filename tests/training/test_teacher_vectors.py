@@ -9,8 +9,8 @@ import pytest
 
 from statim import cache
 from statim.teacher import Teacher
-from statim.training import teacher_vectors as module
-from statim.training.teacher_vectors import teacher_vectors, vectors_among
+from statim.training.distillation import teacher_vectors as module
+from statim.training.distillation.teacher_vectors import teacher_vectors, vectors_among
 
 
 @pytest.fixture(scope="module")

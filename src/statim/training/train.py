@@ -30,8 +30,14 @@ from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
 from statim.training.device import distributed
+from statim.training.distillation.teacher_targets import (
+    Lessons,
+    distilled_first,
+    find_teachers,
+    hash_of,
+    lessons,
+)
 from statim.training.keywords import TrainKeywords
-from statim.training.lessons import Lessons, distilled_first, find_teachers, hash_of, lessons
 from statim.training.loop.trainer import DivergenceError
 from statim.training.option import documented
 from statim.training.options import TrainOptions, with_preset

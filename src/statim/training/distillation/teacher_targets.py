@@ -24,6 +24,8 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet, TrainingData
 from statim.training.datasets.views import Halves, Views
+from statim.training.distillation.targets import axes_of, mapped, turned
+from statim.training.distillation.teacher_vectors import BLOCK, vectors_among
 from statim.training.hyperparameters import TAUGHT
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import begin, fit
@@ -31,8 +33,6 @@ from statim.training.losses.objectives import check_negatives
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run.load import Material
-from statim.training.targets import axes_of, mapped, turned
-from statim.training.teacher_vectors import BLOCK, vectors_among
 
 Floats = npt.NDArray[np.float32]
 
