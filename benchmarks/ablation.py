@@ -48,14 +48,14 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import start as starts
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
-from statim.training.distillation.teacher_targets import Lessons, lessons
+from statim.training.distillation.teacher_targets import TeacherTargets, teacher_targets
 from statim.training.hyperparameters import TAUGHT
 from statim.training.loop import hard_negatives
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.run.history import NDCG
-from statim.training.run.load import Material
-from statim.training.run.validation import Development
+from statim.training.run.load import Loaded
+from statim.training.run.validation import Validation
 
 EPOCHS = 3  # of every row that says no other
 HELD_OUT = 2000  # pairs for development, and for the test
@@ -122,7 +122,7 @@ class Place:
         self._tables: dict[str, tuple[Floats, float]] = {}
         self._data: tuple[str, TrainingSet] | None = None
         self._start: tuple[str, Floats] | None = None
-        self._lessons: tuple[tuple[str, int], Lessons] | None = None
+        self._targets: tuple[tuple[str, int], TeacherTargets] | None = None
 
     def keep(self) -> None:
         """Write what has been found."""
@@ -210,7 +210,7 @@ class Place:
             print(f"{self.name}, {name}, rate and seed {key}: {json.dumps(runs[key])}", flush=True)
         return dict(runs[key])
 
-    def start(self, arm: Arm) -> tuple[Any, Development, Development]:
+    def start(self, arm: Arm) -> tuple[Any, Validation, Validation]:
         """Where an arm starts, and both tasks by its tokenizer; those of the last start are kept."""
         key = json.dumps([arm.start, arm.grow])
         if key not in self._made:
@@ -222,12 +222,12 @@ class Place:
                 begun, self.parts.train, words=words, pairs=pairs, prune=None, threads=threads.count()
             )
             tasks = [
-                Development(part, begun.tokenizer, begun.settings, threads.count())
+                Validation(part, begun.tokenizer, begun.settings, threads.count())
                 for part in (self.parts.development, self.parts.test)
             ]
             kept = {name: made for name, made in self._made.items() if name == self._default}
             self._made = kept | {key: (begun, *tasks)}
-        found: tuple[Any, Development, Development] = self._made[key]
+        found: tuple[Any, Validation, Validation] = self._made[key]
         return found
 
     @property
@@ -258,16 +258,16 @@ class Place:
         self._data = key, data
         return data
 
-    def beside(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> Lessons | None:
+    def beside(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> TeacherTargets | None:
         """What a teacher gives beside the pairs; of the last arm it is kept."""
         kind, most = arm.distil
         if not kind:
             return None
-        if self._lessons is None or self._lessons[0] != arm.distil:
+        if self._targets is None or self._targets[0] != arm.distil:
             pairs = self.parts.train
             plain = own_sentences(pairs, most, 0) if kind == "sentences" else None
-            self._lessons = arm.distil, taught(data, pairs, plain, begun.tokenizer, recipe)
-        return self._lessons[1]
+            self._targets = arm.distil, taught(data, pairs, plain, begun.tokenizer, recipe)
+        return self._targets[1]
 
     def starting(self, arm: Arm, begun: Any, data: TrainingSet, recipe: Recipe) -> Floats:
         """The table that training starts from; of distilled ones, which no seed changes, the last is kept."""
@@ -384,12 +384,12 @@ def guarded(guard: Found) -> Iterator[None]:
 
 def taught(
     data: TrainingSet, pairs: Pairs, plain: PlainTexts | None, tokenizer: Tokenizer, recipe: Recipe
-) -> Lessons:
+) -> TeacherTargets:
     """What the usual teacher gives for pairs, and for plain texts beside them."""
     nothing = pairs.select([])
     parts = Split(pairs, nothing, nothing, moved=0, joined=0, returned=0, asked=(0, 0))
-    material = Material(pairs, parts, plain, plain, len(pairs), (), (), recipe.loss)
-    return lessons(data, material, Teacher.load(), tokenizer, recipe, threads.count(), False)
+    loaded = Loaded(pairs, parts, plain, plain, len(pairs), (), (), recipe.loss)
+    return teacher_targets(data, loaded, Teacher.load(), tokenizer, recipe, threads.count(), False)
 
 
 def by_teacher(pairs: Pairs, count: int, tokenizer: Tokenizer) -> Pairs:

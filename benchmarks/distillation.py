@@ -39,7 +39,7 @@ from statim.training.distillation.targets import axes_of, mapped, turned
 from statim.training.distillation.teacher_vectors import teacher_vectors
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import start_from
 
 ROWS, DEVELOPMENT, SHORT = 8000, 300, 160  # pairs read of a file, held out of them; letters of a text
@@ -92,7 +92,7 @@ class Bench:
         self.alone = TextSet.of(self.plain, tokenizer, threads=self.workers)
         self.sts = [read_sts(arguments.sts / f"{name}.jsonl") for name in STS]
         self.retrieval = [
-            Development(part.development, tokenizer, self.begun.settings, self.workers)
+            Validation(part.development, tokenizer, self.begun.settings, self.workers)
             for part in parts.values()
         ]
         self.dim = self.begun.dim or 256

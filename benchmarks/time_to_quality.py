@@ -51,7 +51,7 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import Start, random_table, start_from, token_vectors, with_vocabulary
 
 HELD_OUT = 2000  # pairs, for development and for the test each; a twentieth of small data
@@ -153,7 +153,7 @@ class Place:
             )
         self.workers = threads.count()
         self._start: Start | None = None
-        self._scores: list[Development] = []
+        self._scores: list[Validation] = []
         self._warm = False
 
     def do(self, name: str, step: "Callable[[Place], State]") -> None:
@@ -195,7 +195,7 @@ class Place:
         if not self._scores:
             tokenizer = self.start().tokenizer
             self._scores = [
-                Development(self.pairs(part), tokenizer, Settings(), self.workers)
+                Validation(self.pairs(part), tokenizer, Settings(), self.workers)
                 for part in ("development", "test")
             ]
         development, test = (one.score(table) for one in self._scores)

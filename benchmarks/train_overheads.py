@@ -89,7 +89,7 @@ class Waited:
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float]] = {}
-        self._time(callbacks.Watch, "_evaluate", "evaluations")
+        self._time(callbacks.Callbacks, "_evaluate", "evaluations")
         self._time(checkpoint.Checkpoints, "save", "checkpoints")
 
     def reset(self) -> None:

@@ -21,7 +21,7 @@ from statim.data.split import split
 from statim.training.datasets.sets import training_data
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import grow_start, start_from
 
 DEVELOPMENT, TEST = 2000, 2000  # pairs held out
@@ -64,7 +64,7 @@ def measure(parts: Any, rows: int, kind: str, rates: list[float], seeds: range) 
         start = grow_start(start, parts.train, threads=workers, **more)
     grown = time.perf_counter() - began
     data = training_data(parts.train, start.tokenizer, threads=workers)
-    development = Development(parts.development, start.tokenizer, start.settings, workers)
+    development = Validation(parts.development, start.tokenizer, start.settings, workers)
     scores, seconds, untrained = {}, [], None
     for rate in rates:
         each = []

@@ -31,7 +31,7 @@ from statim.training.datasets.per_set import limited
 from statim.training.datasets.sets import training_data
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import Start, start_from
 
 ARMS = "sentences;neighbours;crops;sentences,crops;sentences,neighbours,crops;titles;titles,sentences,crops"
@@ -74,7 +74,7 @@ def measure(
     assert isinstance(pairs, Pairs)
     parts = split(pairs, development=arguments.development, test=arguments.development)
     start = start_from(None, None, parts.train, False)
-    development = Development(parts.development, start.tokenizer, start.settings, threads.count())
+    development = Validation(parts.development, start.tokenizer, start.settings, threads.count())
     corpus = _corpus(parts.train)
     cut = Parts.of(corpus)
     print(
@@ -115,7 +115,7 @@ def _corpus(pairs: Pairs) -> Corpus:
 
 
 def trained(
-    pairs: Pairs, start: Start, development: Development, rates: list[float], seeds: int
+    pairs: Pairs, start: Start, development: Validation, rates: list[float], seeds: int
 ) -> dict[str, Any]:
     """NDCG@10 on the development pairs before and after a training."""
     data = training_data(pairs, start.tokenizer, threads=threads.count())

@@ -8,7 +8,7 @@ from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.recipe import Recipe
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
@@ -31,18 +31,18 @@ def test_the_score_is_ndcg_at_10(pairs, tokenizer, threads):
     ranks = (cosines > own - 1e-9).sum(axis=1)
     expected = np.mean([1 / math.log2(1 + rank) if rank <= 10 else 0 for rank in ranks])
     assert 0.02 < expected < 0.9
-    found = Development(some, tokenizer, prompts, threads).score(table)
+    found = Validation(some, tokenizer, prompts, threads).score(table)
     assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_spacing_is_a_few_times_an_epoch_and_rarer_where_it_is_dear(pairs, tokenizer):
     data = TrainingSet.of(pairs, tokenizer)
-    few = Development(pairs.select(np.arange(20)), tokenizer, Settings(), 1)
+    few = Validation(pairs.select(np.arange(20)), tokenizer, Settings(), 1)
     recipe = Recipe.make(len(pairs), None, dim=64, batch=64, epochs=5)
     assert few.spacing(data, recipe, 10_000_000) == 500_000  # four an epoch
     every = few.spacing(data, recipe, 30)
     assert 1 <= every <= 30
-    many = Development(pairs.select(np.tile(np.arange(len(pairs)), 50)), tokenizer, Settings(), 1)
+    many = Validation(pairs.select(np.tile(np.arange(len(pairs)), 50)), tokenizer, Settings(), 1)
     assert many.spacing(data, recipe, 2000) >= few.spacing(data, recipe, 2000)
     assert many.spacing(data, Recipe.make(len(pairs), None, dim=64, batch=8, epochs=5), 2000) > 100
     assert few.spacing(data, recipe, 1) == 1

@@ -10,7 +10,7 @@ from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.cutting import Cutting, as_cut_by
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import start_from
 from statim.training.train import train
 
@@ -81,7 +81,7 @@ def test_a_start_without_limits_has_its_own_tokenizer(rows, minilm):
 def test_the_development_pairs_are_cut_too(longer, minilm):
     settings = Settings(max_tokens=5)
     scores = [
-        Development(read_pairs(rows), as_cut_by(settings, Tokenizer(minilm)), settings, 1).score(
+        Validation(read_pairs(rows), as_cut_by(settings, Tokenizer(minilm)), settings, 1).score(
             started(minilm).table
         )
         for rows in longer

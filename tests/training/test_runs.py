@@ -26,10 +26,10 @@ from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.recipe import Recipe
 from statim.training.run import checkpoint, heldout
-from statim.training.run.callbacks import Best, Watch
+from statim.training.run.callbacks import Best, Callbacks
 from statim.training.run.checkpoint import Checkpoints
 from statim.training.run.history import History
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
@@ -131,7 +131,7 @@ def test_the_best_table_is_kept(pairs):
     from statim.training.run.heldout import hold_out
 
     parts = hold_out(pairs, 0, 60, seed=0, kind="pairs", names={})
-    judge = Development(parts.development, best.model.tokenizer, best.model.settings, 1)
+    judge = Validation(parts.development, best.model.tokenizer, best.model.settings, 1)
     assert judge.score(best.model.table) == score
     last = train(pairs, epochs=2, **ruin, **QUICK)
     assert last.kept == last.steps
@@ -327,14 +327,14 @@ def test_a_device_pauses_for_evaluations_and_checkpoints(pairs, tmp_path):
         TrainingSet.of(pairs, tokenizer),
         Recipe.make(len(pairs), None, dim=32, batch=16, epochs=3, learning_rate=300.0, precision="fp32"),
     )
-    judge = Development(pairs.select(np.arange(60)), tokenizer, Settings(), 1)
+    judge = Validation(pairs.select(np.arange(60)), tokenizer, Settings(), 1)
     table = random_table(tokenizer.vocabulary_size, 32, 0)
     found = []
     for on_device in (False, True):
         out = tmp_path / str(on_device)
         optimizer = begin(table.copy(), data, recipe, 1)
         with checkpoint.opened(out, resume=False), closing(Checkpoints(out, 3 * table.nbytes, 6)) as saved:
-            watch = Watch(
+            watch = Callbacks(
                 recipe, len(data), History(), Best(True), development=judge, every=3, patience=2, checkpoints=saved
             )  # fmt: skip
             last = DeviceAdam(optimizer, torch.device("cpu")) if on_device else optimizer

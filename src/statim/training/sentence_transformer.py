@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tokenizers
 import torch
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.data.detect_task import read_supervision
 from statim.data.documents.corpus import Corpus
 from statim.errors import InputError, ModelError
@@ -109,7 +109,7 @@ def fit_sentence_transformer(
     recipe = Recipe.make(
         len(given), table.shape[1], levels=levels or [table.shape[1]], loss=loss, seed=seed, **options
     )
-    workers = pool.count(threads)
+    workers = executor.count(threads)
     data = training_data(given, tokenizer, threads=workers)
     optimizer = begin(unit_scale(table), data, recipe, workers)
     rows = min(recipe.batch, len(data))

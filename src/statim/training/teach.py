@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.data.labelled.retrieval import from_pairs
 from statim.data.pairs.pairs import Pairs
 from statim.data.pairs.reading import read_pairs
@@ -164,7 +164,7 @@ def teach(
         DependencyError: sentence-transformers, or what its trainer needs, is not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    workers, target = pool.count(threads), choose(device or "auto")
+    workers, target = executor.count(threads), choose(device or "auto")
     options = {
         "teacher": str(teacher), "batch": batch, "epochs": epochs, "learning_rate": learning_rate, "scale": scale,
         "precision": _precision(precision, target.type), "seed": seed, "hard_negatives": hard_negatives,

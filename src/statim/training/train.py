@@ -13,7 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.data.detect_task import Supervision
 from statim.data.documents.corpus import Corpus
 from statim.data.documents.plain import PlainTexts
@@ -31,11 +31,11 @@ from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
 from statim.training.device import distributed
 from statim.training.distillation.teacher_targets import (
-    Lessons,
+    TeacherTargets,
     distilled_first,
     find_teachers,
     hash_of,
-    lessons,
+    teacher_targets,
 )
 from statim.training.keywords import TrainKeywords
 from statim.training.loop.trainer import DivergenceError
@@ -46,9 +46,9 @@ from statim.training.result import TrainingResult, card
 from statim.training.run import checkpoint, curves, heldout
 from statim.training.run.checks import check, taught_by
 from statim.training.run.launch import launch
-from statim.training.run.load import Material, read_material
+from statim.training.run.load import Loaded, load
 from statim.training.run.record import Found, Run
-from statim.training.run.validation import MOST, Development
+from statim.training.run.validation import MOST, Validation
 from statim.training.start import Start, start_from, with_lengths, with_vocabulary
 
 log = logging.getLogger("statim")
@@ -175,7 +175,11 @@ def train(
     given = TrainOptions(data=data, out=out, **options)
     if not given.resume:
         given = with_preset(given)
-    workers = pool.count(given.threads) if given.threads is not None else distributed.fair_share(pool.count())
+    workers = (
+        executor.count(given.threads)
+        if given.threads is not None
+        else distributed.fair_share(executor.count())
+    )
     check(given)
     if out is None or not distributed.is_first():
         this = checkpoint.read_run(out) if given.resume and out is not None else Run.begun(given, workers)
@@ -222,9 +226,9 @@ def _train(options: TrainOptions, this: Run) -> TrainingResult:
     """Train as the options say; the first of several processes writes to their ``out``."""
     workers, clock = options.threads or this.threads, Clock()
     out = Path(options.out) if options.out is not None and distributed.is_first() else None
-    material = read_material(options, clock)
-    options, parts = replace(options, loss=material.loss), material.parts
-    begun, guides, recipe = _start(options, this, material, workers)
+    loaded = load(options, clock)
+    options, parts = replace(options, loss=loaded.loss), loaded.parts
+    begun, guides, recipe = _start(options, this, loaded, workers)
     row_rates = begun.row_rates(options.freeze or (), recipe.new_rows_rate)
     clock("start")
     data = training_data(parts.train, begun.cutting, threads=workers)
@@ -234,7 +238,7 @@ def _train(options: TrainOptions, this: Run) -> TrainingResult:
     clock("tokenize")
     taught = None
     if guides:
-        taught = lessons(data, material, guides, begun.cutting, recipe, workers, options.progress)
+        taught = teacher_targets(data, loaded, guides, begun.cutting, recipe, workers, options.progress)
         data = taught.data
         if development is not None and recipe.asymmetric:
             development.fix_documents(
@@ -249,25 +253,25 @@ def _train(options: TrainOptions, this: Run) -> TrainingResult:
         clock("distil")
     steps = Schedule(data, recipe).steps * recipe.epochs
     if this.found is None:
-        this = replace(this, found=_found(options, material, begun, guides, recipe, data, development, steps))
+        this = replace(this, found=_found(options, loaded, begun, guides, recipe, data, development, steps))
         if out is not None:
             checkpoint.write_run(out, this)
     _say(parts.train, begun, recipe, workers)
-    kept, watch, this = launch(
+    kept, callbacks, this = launch(
         options, this, data, recipe, table, row_rates, development, workers, mine_first=begun.source is not None,
         taught=taught.taught if taught is not None and taught.mixed else None,
     )  # fmt: skip
     model = StaticModel(with_lengths(kept, recipe.length_power), begun.tokenizer, begun.settings)
     clock("train")
-    history, best = watch.history, watch.best
+    history, best = callbacks.history, callbacks.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
-    comparison = _compare(options, material, begun, before, model, guides, taught, recipe)
+    comparison = _compare(options, loaded, begun, before, model, guides, taught, recipe)
     others: dict[str, float] = {}
     if development is not None and out is not None and options.baselines is not False:
         others = heldout.references(development, comparison, begun.teacher, options.progress)
     clock("evaluate")
     result = TrainingResult(
-        model=model, recipe=recipe, comparison=comparison, pairs=material.sizes(), seconds=clock.seconds,
+        model=model, recipe=recipe, comparison=comparison, pairs=loaded.sizes(), seconds=clock.seconds,
         start=begun.words, teacher=begun.teacher.name if begun.teacher else None,
         losses=np.array(history.losses), steps=steps,
         kept=len(history.losses) if best.table is None else best.step,
@@ -282,27 +286,27 @@ def _train(options: TrainOptions, this: Run) -> TrainingResult:
 
 
 def _start(
-    options: TrainOptions, this: Run, material: Material, threads: int
+    options: TrainOptions, this: Run, loaded: Loaded, threads: int
 ) -> tuple[Start, tuple[Teacher, ...], Recipe]:
     """Where the table starts, the teachers, and the recipe; of a resumed run they must be those it began with."""
-    train = material.parts.train
+    train = loaded.parts.train
     begun = start_from(options.start, options.tokenizer, train, options.progress)
     begun = with_vocabulary(
         begun, train, words=options.grow_words, pairs=options.grow_pairs, prune=options.prune_vocabulary,
-        counted=material.plain if options.distil_epochs else None, threads=threads,
+        counted=loaded.plain if options.distil_epochs else None, threads=threads,
     )  # fmt: skip
     guides = find_teachers(options, begun.teacher)
     if this.found is not None:
-        _refuse_changed(options.out, this, this.found, material.whole, begun, hash_of(guides, material.plain))
+        _refuse_changed(options.out, this, this.found, loaded.whole, begun, hash_of(guides, loaded.plain))
         recipe = this.found.recipe
     else:
-        if isinstance(material.whole, Corpus) and begun.dim is not None:
+        if isinstance(loaded.whole, Corpus) and begun.dim is not None:
             rate = OWN_RATE if options.learning_rate is None else options.learning_rate
             epochs = OWN_EPOCHS if options.epochs is None else options.epochs
             options = replace(options, learning_rate=rate, epochs=epochs)
         options, asymmetric = taught_by(options, begun.dim, guides)
         recipe = Recipe.of(
-            options, len(train), begun.dim, set_weights=material.shares, set_limits=material.limits,
+            options, len(train), begun.dim, set_weights=loaded.shares, set_limits=loaded.limits,
             asymmetric=asymmetric,
         )  # fmt: skip
     return _for_queries(begun, guides, recipe), guides, recipe
@@ -312,7 +316,7 @@ def _table(
     begun: Start,
     data: TrainingData,
     recipe: Recipe,
-    taught: Lessons | None,
+    taught: TeacherTargets | None,
     guides: tuple[Teacher, ...],
     threads: int,
 ) -> tuple[Start, Floats]:
@@ -326,12 +330,12 @@ def _table(
 
 def _found(
     options: TrainOptions,
-    material: Material,
+    loaded: Loaded,
     begun: Start,
     guides: tuple[Teacher, ...],
     recipe: Recipe,
     data: TrainingData,
-    development: Development | None,
+    development: Validation | None,
     steps: int,
 ) -> Found:
     """What a resumed run must find again."""
@@ -339,7 +343,7 @@ def _found(
     if every is None and development is not None and isinstance(data, TrainingSet):
         every = development.spacing(data, recipe, steps)
     every = every or max(1, steps // (MOST * recipe.epochs))
-    return Found(recipe, every, material.whole.hash, begun.hash, hash_of(guides, material.plain))
+    return Found(recipe, every, loaded.whole.hash, begun.hash, hash_of(guides, loaded.plain))
 
 
 def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None:
@@ -352,35 +356,35 @@ def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None
 
 def _compare(
     options: TrainOptions,
-    material: Material,
+    loaded: Loaded,
     begun: Start,
     before: StaticModel,
     model: StaticModel,
     guides: tuple[Teacher, ...],
-    taught: Lessons | None,
+    taught: TeacherTargets | None,
     recipe: Recipe,
 ) -> Comparison | Report | None:
     """The table on what was held out, made by the first of several processes; None where there is none."""
-    test, baselines = material.parts.test, options.baselines is not False
+    test, baselines = loaded.parts.test, options.baselines is not False
     if not len(test) or not distributed.is_first():
         return None
-    if isinstance(test, PlainTexts) and isinstance(material.whole, PlainTexts) and taught and guides:
+    if isinstance(test, PlainTexts) and isinstance(loaded.whole, PlainTexts) and taught and guides:
         role = "query" if recipe.asymmetric else "text"
-        aims = taught.targets(guides, test.texts, material.whole.texts, role=role, progress=options.progress)
+        aims = taught.targets(guides, test.texts, loaded.whole.texts, role=role, progress=options.progress)
         return heldout.closeness(test, before, model, aims)
     documents = guides[0] if recipe.asymmetric else None
     teacher = (documents or begun.teacher) if baselines else None
-    return heldout.standings(material.parts, before, model, teacher, baselines, options.progress, documents)
+    return heldout.standings(loaded.parts, before, model, teacher, baselines, options.progress, documents)
 
 
-def _development(options: TrainOptions, parts: Split[Any], begun: Start, threads: int) -> Development | None:
+def _development(options: TrainOptions, parts: Split[Any], begun: Start, threads: int) -> Validation | None:
     """What is evaluated during training, if anything.
 
     Raises:
         InputError: Nothing is held out, but an option needs it.
     """
     if len(parts.development) and isinstance(parts.development, Pairs):
-        return Development(parts.development, begun.cutting, begun.settings, threads)
+        return Validation(parts.development, begun.cutting, begun.settings, threads)
     for name, needs in (("patience", options.patience), ("keep best", options.keep == "best")):
         if needs:
             raise InputError(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim import cache
-from statim import threads as pool
+from statim import threads as executor
 from statim.data.pairs.pairs import Pairs
 from statim.data.text_column import buffers
 from statim.errors import ModelError
@@ -90,7 +90,9 @@ class Bags:
             )
             return ids[:written].copy(), counts[:written].copy()
 
-        parts = pool.run([partial(work, *bounds) for bounds in pool.ranges(len(tokens), threads)], threads)
+        parts = executor.run(
+            [partial(work, *bounds) for bounds in executor.ranges(len(tokens), threads)], threads
+        )
         offsets = np.zeros(len(tokens) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         return Bags(
@@ -140,8 +142,8 @@ class Bags:
         out = np.empty((len(texts), table.shape[1]), np.float32)
         slots, chosen = np.arange(len(table), dtype=np.int32), texts.astype(np.int64)
         entries = self.ids, self.counts, self.offsets, self.totals, chosen
-        parts = pool.ranges(len(texts), threads)
-        pool.run([partial(pool_bags, table, slots, *entries, *part, out) for part in parts], threads)
+        parts = executor.ranges(len(texts), threads)
+        executor.run([partial(pool_bags, table, slots, *entries, *part, out) for part in parts], threads)
         return out
 
     def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
@@ -299,7 +301,7 @@ class _Texts:
             return Bags.of(tokens, vocabulary, frozen=frozen, threads=self._threads)
 
         chunks = (chunk for block in blocks for _, chunk in Texts.of(block).chunks(CHUNK))
-        for bags in pool.stream(made, chunks, workers):
+        for bags in executor.stream(made, chunks, workers):
             self._ids.append(bags.ids)
             self._counts.append(bags.counts)
             self._sizes.append(np.diff(bags.offsets))

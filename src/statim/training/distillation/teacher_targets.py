@@ -32,14 +32,14 @@ from statim.training.loop.trainer import begin, fit
 from statim.training.losses.objectives import check_negatives
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
-from statim.training.run.load import Material
+from statim.training.run.load import Loaded
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
-    """What a training learns from a teacher.
+class TeacherTargets:
+    """What a training learns from its teachers.
 
     Attributes:
         data: What is trained on, with the teacher's vectors where the loss needs them.
@@ -109,20 +109,20 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
     )
 
 
-def lessons(
+def teacher_targets(
     data: TrainingData,
-    material: Material,
+    loaded: Loaded,
     teachers: Sequence[Teacher],
     tokenizer: Tokenizer,
     recipe: Recipe,
     threads: int,
     progress: bool,
-) -> Lessons:
+) -> TeacherTargets:
     """Ask the teachers all that a training needs.
 
     Args:
         data: What is trained on.
-        material: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the recipe has a
+        loaded: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the recipe has a
             ``distil_weight``.
         teachers: One; or several, whose vectors of texts stand side by side, so that a cosine is the mean of theirs.
         tokenizer: The model's.
@@ -134,7 +134,7 @@ def lessons(
         InputError: The texts of pairs are wanted, and there are no pairs.
     """
     options: dict[str, Any] = {"threads": threads, "progress": progress}
-    given, plain, drawn = material.parts.train, material.plain, material.drawn
+    given, plain, drawn = loaded.parts.train, loaded.plain, loaded.drawn
     mixed = recipe.distil_weight > 0 and not isinstance(data, TextSet)
     wants_pairs = recipe.loss in TAUGHT[:2] or (not isinstance(data, TextSet) and recipe.asymmetric)
     views = None
@@ -146,12 +146,12 @@ def lessons(
             )
         if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
             check_negatives(data, recipe.loss)  # before the teacher reads them
-        views = _views(given, material.whole, data, teachers, options)
+        views = _views(given, loaded.whole, data, teachers, options)
         data = dataclasses.replace(data, views=views if wants_pairs else None)
     taught, vectors = None, np.zeros((0, 0), np.float16)
     role = "query" if recipe.asymmetric else "text"
     if isinstance(data, TextSet):
-        read = material.whole.texts if isinstance(material.whole, PlainTexts) else given.texts
+        read = loaded.whole.texts if isinstance(loaded.whole, PlainTexts) else given.texts
         taught, vectors = data, _by_all(teachers, given.texts, read, role=role, **options)
     elif mixed and plain is not None and drawn is not None:
         taught = TextSet.of(plain, tokenizer, threads=threads).behind(data.bags)
@@ -163,10 +163,10 @@ def lessons(
         taught = TextSet(data.bags, numbers)
         vectors = stacked([views.queries, views.documents], views.queries.shape[1])
     if taught is None:
-        return Lessons(data, None, False, None)
+        return TeacherTargets(data, None, False, None)
     axes = None if recipe.asymmetric else axes_of(vectors, recipe.dim)
     taught = dataclasses.replace(taught, targets=vectors if axes is None else turned(vectors, axes))
-    return Lessons(taught if isinstance(data, TextSet) else data, taught, mixed, axes)
+    return TeacherTargets(taught if isinstance(data, TextSet) else data, taught, mixed, axes)
 
 
 def distilled_first(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.errors import InputError
 from statim.kernels.atomics import Numbers
 from statim.kernels.training.rows import catch_up, read, sort_by_row, update
@@ -167,9 +167,9 @@ class SparseAdam:
         d, bags = self.table.shape[1], plan.bags
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
-        most = pool.PARTS * self.threads
+        most = executor.PARTS * self.threads
         parts = (
-            spin_executor.spans(pool.ranges(plan.found, most)),
+            spin_executor.spans(executor.ranges(plan.found, most)),
             spin_executor.spans(_even(plan.work, most)),
         )
         entries = plan.slots, bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
@@ -195,10 +195,10 @@ class SparseAdam:
         gathered = self._workspace.take("gathered", (found, self.table.shape[1]), self._stored)
         squares = np.empty(found)
         work = plan.row_offsets[: found + 1] + 4 * np.arange(found + 1)  # a row costs some entries by itself
-        most, rounded = pool.PARTS * self.threads, gradients
+        most, rounded = executor.PARTS * self.threads, gradients
         if self._stored != gradients.dtype:
             rounded = self._workspace.take("rounded", gradients.shape, self._stored)
-        copied = pool.ranges(0 if rounded is gradients else len(gradients), most)
+        copied = executor.ranges(0 if rounded is gradients else len(gradients), most)
         parts = spin_executor.spans(copied), spin_executor.spans(_even(work, most))
         counted = (
             np.ones(found, np.bool_) if self.row_rates is None else self.row_rates[plan.rows[:found]] != 0
@@ -252,8 +252,8 @@ class SparseAdam:
                 table[start:end] = self.table[start:end]
             catch_up(*self._state(table, rows, (start, end)))
 
-        parts = pool.ranges(len(table), pool.PARTS * self.threads)
-        pool.run([partial(bring, *part) for part in parts], self.threads)
+        parts = executor.ranges(len(table), executor.PARTS * self.threads)
+        executor.run([partial(bring, *part) for part in parts], self.threads)
         return table
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.int8_dot import FAST_BYTES
 from statim.kernels.training.contrast import (
@@ -170,8 +170,12 @@ class _Batch:
         tasks: list[Callable[[], None]] = []
         if self.in_bytes:
             self.eighth, tasks = self._quantised()
-        tasks += [partial(self._prepare_anchors, *part) for part in pool.ranges(len(self.a), self.threads)]
-        tasks += [partial(self._prepare_candidates, *part) for part in pool.ranges(len(self.p), self.threads)]
+        tasks += [
+            partial(self._prepare_anchors, *part) for part in executor.ranges(len(self.a), self.threads)
+        ]
+        tasks += [
+            partial(self._prepare_candidates, *part) for part in executor.ranges(len(self.p), self.threads)
+        ]
         steps: list[Phase] = [(len(tasks), lambda task: tasks[task]())]
         if self.margin is not None:
             steps.append((1, self._find_limits))
@@ -208,8 +212,10 @@ class _Batch:
             quantise(self.p, self.bounds, places, start, min(end, N), scales_p, p)
             pack(p, places, start, end, packed)
 
-        tasks: list[Callable[[], None]] = [partial(anchors, *part) for part in pool.ranges(B, self.threads)]
-        tasks += [partial(candidates, *part) for part in pool.ranges(padded, self.threads)]
+        tasks: list[Callable[[], None]] = [
+            partial(anchors, *part) for part in executor.ranges(B, self.threads)
+        ]
+        tasks += [partial(candidates, *part) for part in executor.ranges(padded, self.threads)]
         return (a, sums, scales_a, packed, scales_p, places), tasks
 
     def gradient(self, tile_rows: int | None, tile_columns: int | None) -> tuple[float, Floats]:
@@ -312,7 +318,7 @@ class _Dense:
             gradient[B:] if index == 0 else take(f"candidates {index}", (N, d), kind)
             for index in range(len(shares))
         ]
-        self._ranges = pool.ranges(N, pool.PARTS * batch.threads)
+        self._ranges = executor.ranges(N, executor.PARTS * batch.threads)
 
     def steps(self) -> list[Phase]:
         """All that is to be done."""
@@ -341,7 +347,7 @@ class _Sampled:
         self._starts, self._ends = np.zeros((L, N + 1), np.int64), np.empty((L, N), np.int64)
         self._tiles: list[list[_Entries]] = [[] for _ in shares]
         self._left, self._lock = len(shares), threading.Lock()
-        self._ranges = pool.ranges(N, pool.PARTS * batch.threads)
+        self._ranges = executor.ranges(N, executor.PARTS * batch.threads)
 
     def steps(self) -> list[Phase]:
         """All that is to be done."""

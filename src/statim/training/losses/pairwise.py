@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.kernels.training.contrast import inverse_norms, remove_radial
 from statim.kernels.training.pairs import pair_cosines, pull_pairs
 
@@ -160,11 +160,11 @@ def pairwise(
     B, L, kind = len(offsets) - 1, len(levels), vectors.dtype
     lefts, rights = vectors[:B], vectors[B:]
     bounds = np.array(levels, np.int64)
-    inverse, everything = np.empty((len(vectors), L), kind), pool.ranges(len(vectors), threads)
-    pool.run([partial(inverse_norms, vectors, bounds, *part, inverse) for part in everything], threads)
+    inverse, everything = np.empty((len(vectors), L), kind), executor.ranges(len(vectors), threads)
+    executor.run([partial(inverse_norms, vectors, bounds, *part, inverse) for part in everything], threads)
     given = lefts, rights, offsets, bounds, inverse[:B], inverse[B:]
-    cosines, parts = np.empty((len(rights), L), kind), pool.ranges(B, threads)
-    pool.run([partial(pair_cosines, *given, *part, cosines) for part in parts], threads)
+    cosines, parts = np.empty((len(rights), L), kind), executor.ranges(B, threads)
+    executor.run([partial(pair_cosines, *given, *part, cosines) for part in parts], threads)
     if np.isnan(cosines).any():
         return np.nan, np.full_like(vectors, np.nan)
     total, pulls = 0.0, np.empty_like(cosines)
@@ -173,12 +173,12 @@ def pairwise(
         total += weight * value
         pulls[:, level] = weight * derivatives
     gradient = np.empty_like(vectors)
-    pool.run(
+    executor.run(
         [partial(pull_pairs, *given, pulls, *part, gradient[:B], gradient[B:]) for part in parts], threads
     )
     radial = pulls * cosines
     radial = np.concatenate([np.add.reduceat(radial, offsets[:-1], axis=0), radial])
-    pool.run(
+    executor.run(
         [partial(remove_radial, gradient, vectors, radial, inverse, bounds, *part) for part in everything],
         threads,
     )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.kernels.atomics import Numbers
 from statim.kernels.training.contrast import FIXED, buffer_shape
 from statim.kernels.training.sampled_batch import APART, PHASES, gradient
@@ -58,7 +58,7 @@ def sampled(
     """
     (B, d), N, L, take = anchors.shape, len(candidates), len(levels), workspace.take
     padded, find = -(-N // PANEL) * PANEL, scale > FIXED
-    most = pool.PARTS * threads
+    most = executor.PARTS * threads
     R = (
         max(min(STRIP_BYTES // (2 * L * padded), -(-B // STRIPS)) // ROWS, -(-B // (MOST_STRIPS * ROWS)), 1)
         * ROWS
@@ -85,7 +85,7 @@ def sampled(
         *(take(f"{kind.__name__} of candidates", (B * L * of_level,), kind) for kind in (np.int32, np.float32)),
         full, out,
     )  # fmt: skip
-    parts = *(spin_executor.spans(pool.ranges(count, most)) for count in (B, padded)), strips
+    parts = *(spin_executor.spans(executor.ranges(count, most)) for count in (B, padded)), strips
     given = columns, masked, masked_offsets, np.float32(scale), weights, find, least_share, np.uint64(key)
 
     def go(numbers: Numbers) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.kernels.atomics import SPACING, SPINS, Numbers, add, all_done, done, take, wait_for
 
 Phase = tuple[int, Callable[[int], object]]  # how many parts, and what does one
@@ -55,7 +55,7 @@ def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None
         threads: Threads to use, this one included. Errors are raised as by ``run``.
     """
     work = _Work(go, phases)
-    if pool.alone(threads):
+    if executor.alone(threads):
         work()
         work.finish()
         return
@@ -66,7 +66,7 @@ def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None
         finally:
             helpers.lock.release()
     else:  # they are at another thread's work
-        pool.run([work] * threads, threads)
+        executor.run([work] * threads, threads)
     work.finish()
 
 
@@ -144,7 +144,7 @@ class _Helpers:
         add(self._numbers, 0, 1)
 
     def _wait(self) -> None:
-        pool.do_alone()
+        executor.do_alone()
         seen = 0
         while not self._over:
             if not wait_for(self._numbers, 0, seen + 1, SPACING, PATIENCE):

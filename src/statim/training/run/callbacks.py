@@ -19,7 +19,7 @@ from statim.training.loop.trainer import DivergenceError
 from statim.training.recipe import Recipe
 from statim.training.run.checkpoint import Checkpoints
 from statim.training.run.history import NDCG, History
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 
 Floats = npt.NDArray[np.float32]
 Optimizer = SparseAdam | DeviceAdam
@@ -58,7 +58,7 @@ class Best:
         return {"step": self.step, "score": self.score, "waited": self.waited}
 
 
-class Watch:
+class Callbacks:
     """Looks after a training; both kinds of ``fit`` call it after every step.
 
     Args:
@@ -83,7 +83,7 @@ class Watch:
         history: History,
         best: Best,
         *,
-        development: Development | None = None,
+        development: Validation | None = None,
         every: int = 1,
         checkpoint_every: int | None = None,
         patience: int | None = None,
@@ -139,7 +139,7 @@ class Watch:
         scores = self.history.evaluations
         return f"{loss}, held-out NDCG@10 {scores[-1][1]:.3f}" if scores else loss
 
-    def _evaluate(self, optimizer: Optimizer, development: Development) -> None:
+    def _evaluate(self, optimizer: Optimizer, development: Validation) -> None:
         table = optimizer.current(out=self._spare)
         _check(table, optimizer.step)
         score, before = development.score(table), self.best.table

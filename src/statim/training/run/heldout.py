@@ -25,7 +25,7 @@ from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
 from statim.teacher import Teacher
 from statim.training.run.history import NDCG
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 
 log = logging.getLogger("statim")
 
@@ -212,7 +212,7 @@ def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets
 
 
 def references(
-    development: Development, table: Comparison | Report | None, teacher: Teacher | None, progress: bool
+    development: Validation, table: Comparison | Report | None, teacher: Teacher | None, progress: bool
 ) -> dict[str, float]:
     """NDCG@10 of others on the development pairs: BM25, and the teacher where the test has shown that it does not take long."""
     found = {BM25: evaluate_bm25(development.task, metrics=(NDCG,)).metrics[NDCG]}

@@ -19,11 +19,11 @@ from statim.training.loop.trainer import begin, fit
 from statim.training.options import KEEP_CHECKPOINTS, TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run import checkpoint
-from statim.training.run.callbacks import Best, Watch, tensorboard_writer
+from statim.training.run.callbacks import Best, Callbacks, tensorboard_writer
 from statim.training.run.checkpoint import Checkpoints
 from statim.training.run.history import History
 from statim.training.run.record import Run
-from statim.training.run.validation import Development
+from statim.training.run.validation import Validation
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +38,12 @@ def launch(
     recipe: Recipe,
     table: Floats,
     row_rates: Floats | None,
-    development: Development | None,
+    development: Validation | None,
     threads: int,
     *,
     mine_first: bool,
     taught: TextSet | None = None,
-) -> tuple[Floats, Watch, Run]:
+) -> tuple[Floats, Callbacks, Run]:
     """Train, from the newest checkpoint where there is one.
 
     Args:
@@ -59,7 +59,7 @@ def launch(
         taught: Texts to distil on beside the data, if any.
 
     Returns:
-        The table to keep, what happened on the way, and the run with a learning rate that changed.
+        The table to keep, the callbacks with what happened, and the run with a learning rate that changed.
     """
     out = Path(options.out) if options.out is not None and distributed.is_first() else None
     found, before = this.found, None
@@ -95,13 +95,13 @@ def launch(
             checkpoints = stack.enter_context(closing(Checkpoints(out, size, options.checkpoint_every, kept)))
         if options.tensorboard is not None and distributed.is_first():
             board = stack.enter_context(closing(tensorboard_writer(options.tensorboard, optimizer.step)))
-        watch = Watch(
+        callbacks = Callbacks(
             recipe, len(data), history, best,
             development=development, every=found.evaluate_every, patience=options.patience,
             checkpoint_every=options.checkpoint_every, bar=bar, checkpoints=checkpoints, board=board, miner=miner,
         )  # fmt: skip
-        last = _fit(choose(options.device or "auto"), miner, optimizer, recipe, watch, taught)
-    return last if best.table is None else best.table, watch, this
+        last = _fit(choose(options.device or "auto"), miner, optimizer, recipe, callbacks, taught)
+    return last if best.table is None else best.table, callbacks, this
 
 
 def _fit(
@@ -109,20 +109,20 @@ def _fit(
     miner: Miner,
     optimizer: SparseAdam,
     recipe: Recipe,
-    watch: Watch,
+    callbacks: Callbacks,
     taught: TextSet | None,
 ) -> Floats:
     """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
     if device.type == "cpu" and not distributed.is_distributed():
-        watch.begin(optimizer)
-        for data, until in miner.stretches(optimizer, lambda: watch.stops):
-            fit(data, optimizer, recipe, on_step=watch, until=until, taught=taught)
+        callbacks.begin(optimizer)
+        for data, until in miner.stretches(optimizer, lambda: callbacks.stops):
+            fit(data, optimizer, recipe, on_step=callbacks, until=until, taught=taught)
         return optimizer.finish()
     with distributed.joined(device) as group:
         there = DeviceAdam(optimizer, device, half=recipe.precision != "fp32")
-        watch.begin(there)
-        for data, until in miner.stretches(there, lambda: watch.stops):
+        callbacks.begin(there)
+        for data, until in miner.stretches(there, lambda: callbacks.stops):
             fit_on_device(
-                data, there, recipe, on_step=watch, needs_state=watch.pauses, group=group, until=until
+                data, there, recipe, on_step=callbacks, needs_state=callbacks.pauses, group=group, until=until
             )
         return there.current()

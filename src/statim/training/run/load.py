@@ -27,7 +27,7 @@ SENTENCES, MOST_SENTENCES = "sentences", 350_000  # likewise: sentences drawn fr
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class Loaded:
     """What a training reads.
 
     Attributes:
@@ -59,7 +59,7 @@ class Material:
         }  # fmt: skip
 
 
-def read_material(options: TrainOptions, clock: Clock) -> Material:
+def load(options: TrainOptions, clock: Clock) -> Loaded:
     """Read the data that the options name, and hold some out.
 
     Raises:
@@ -90,7 +90,7 @@ def read_material(options: TrainOptions, clock: Clock) -> Material:
         plain = without(drawn, [parts.development, parts.test])
         log.info("%s sentences and passages to distil on were drawn from the pairs' texts", f"{len(plain):,}")
     clock("split")
-    return Material(whole, parts, plain, drawn, read, shares, limits, loss)
+    return Loaded(whole, parts, plain, drawn, read, shares, limits, loss)
 
 
 def is_word(distil: object, *words: str) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from statim import threads as pool
+from statim import threads as executor
 from statim.data.labelled.retrieval import from_pairs
 from statim.data.pairs.pairs import Pairs
 from statim.evaluation.retrieval import ranking_scores
@@ -29,7 +29,7 @@ ENTRY, PRODUCT, SOFTMAX = 0.35, 0.016, 1.5  # a step, per number gathered, multi
 Floats = npt.NDArray[np.float32]
 
 
-class Development:
+class Validation:
     """The development pairs as a retrieval task: find each anchor's positives among all.
 
     Args:
@@ -65,8 +65,8 @@ class Development:
         return float(scores.metrics[NDCG])
 
     def _pooled(self, model: StaticModel, tokens: Tokens) -> Floats:
-        parts = [tokens[slice(*bounds)] for bounds in pool.ranges(len(tokens), self._threads)]
-        return np.concatenate(pool.run([partial(model.pool, part) for part in parts], self._threads))  # type: ignore[arg-type]
+        parts = [tokens[slice(*bounds)] for bounds in executor.ranges(len(tokens), self._threads)]
+        return np.concatenate(executor.run([partial(model.pool, part) for part in parts], self._threads))  # type: ignore[arg-type]
 
     def spacing(self, data: TrainingSet, recipe: Recipe, steps: int) -> int:
         """Steps between evaluations: a few times an epoch, and fewer where their work would be a large share of the whole.
