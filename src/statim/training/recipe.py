@@ -59,7 +59,7 @@ class Recipe:
             pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
         set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty where all once.
         set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty where all of all.
-        hard_negatives: Negatives of each pair that the training mines for itself, see mined.py; 0 mines none.
+        hard_negatives: Negatives of each pair that the training mines for itself, see loop/hard_negatives.py; 0 mines none.
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
             counts so many times in the loss; 0 takes none.

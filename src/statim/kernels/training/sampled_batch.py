@@ -1,6 +1,6 @@
 """The whole of one batch's loss and sampled gradient in one call of compiled code, which several threads make at once.
 
-The same functions as ``training.contrastive`` calls one by one: a step of a small batch takes a few milliseconds, and threads that
+The same functions as ``training.losses.contrastive`` calls one by one: a step of a small batch takes a few milliseconds, and threads that
 ask the interpreter what to do next would spend half of them waiting for each other. Scores are products in 8 bits; a strip of
 anchors, of usual batches so few that its scores stay in the second cache, goes from products to coefficients at once. Whoever is free takes the
 next strip, and each has sums of its own, so results do not depend on who did what, nor on how many threads there are.

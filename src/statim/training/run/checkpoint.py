@@ -3,7 +3,7 @@
 They stand beside the output (``OUT.training``), since OUT itself appears only when it is whole:
 
     OUT.training/
-    ├── run.json            what was asked for, and what was found: see run.py; removed first and written last
+    ├── run.json            what was asked for, and what was found: see record.py; removed first and written last
     ├── training.jsonl      the log so far: see history.py
     └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state
 
