@@ -45,6 +45,7 @@ from statim.mining.guards import Guards
 from statim.mining.mine import mine_hard_negatives
 from statim.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
+from statim.training import initial_tables
 from statim.training import start as starts
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
@@ -361,11 +362,11 @@ def climb(score: Callable[[float], float], rates: tuple[float, float], tries: in
 @contextmanager
 def start_weights(constant: float | None) -> Iterator[None]:
     """Distilled starts weigh rows by another constant; 0 weighs all alike."""
-    before = starts.SIF
+    before = initial_tables.SIF
     if constant is not None:
-        starts.SIF = constant or 1e9
+        initial_tables.SIF = constant or 1e9
     yield
-    starts.SIF = before
+    initial_tables.SIF = before
 
 
 @contextmanager

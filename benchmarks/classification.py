@@ -93,7 +93,7 @@ def distilled(pairs: list[Path]) -> StaticModel:
     from statim.settings import Settings
     from statim.teacher import Teacher
     from statim.tokenizer.tokenizer import Tokenizer
-    from statim.training.start import distilled_table, token_vectors
+    from statim.training.initial_tables import distilled_table, token_vectors
 
     reader = Teacher.load()
     vectors, tokenizer = token_vectors(reader), Tokenizer(reader.tokenizer)

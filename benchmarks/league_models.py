@@ -16,7 +16,7 @@ from statim.evaluation import Encoder
 from statim.files import atomic_file, hash_file
 from statim.teacher import DEFAULT_TEACHER, Teacher, resolve_teacher
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training.start import distilled_table, token_vectors
+from statim.training.initial_tables import distilled_table, token_vectors
 
 DIM = 384
 PIECE = 2000  # texts whose vectors make a file

@@ -148,7 +148,7 @@ def distilled(texts: list[str]) -> Any:
     from statim.model import StaticModel
     from statim.teacher import DEFAULT_TEACHER, Teacher
     from statim.tokenizer.tokenizer import Tokenizer
-    from statim.training.start import distilled_table, token_vectors
+    from statim.training.initial_tables import distilled_table, token_vectors
 
     teacher = Teacher.load(DEFAULT_TEACHER)
     tokenizer, source = Tokenizer(teacher.tokenizer), token_vectors(teacher)

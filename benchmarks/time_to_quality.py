@@ -49,10 +49,11 @@ from statim.settings import Settings
 from statim.teacher import Teacher, resolve_teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
+from statim.training.initial_tables import random_table, token_vectors
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.run.validation import Validation
-from statim.training.start import Start, random_table, start_from, token_vectors, with_vocabulary
+from statim.training.start import Start, start_from, with_vocabulary
 
 HELD_OUT = 2000  # pairs, for development and for the test each; a twentieth of small data
 LEAST = 1024  # pairs that statim trains on at least

@@ -178,7 +178,7 @@ def once(
     from statim import threads
     from statim.model import StaticModel
     from statim.tokenizer.tokenizer import Tokenizer
-    from statim.training.start import random_table
+    from statim.training.initial_tables import random_table
 
     tokenizer = Tokenizer.from_json((folder / "tokenizer.json").read_bytes())
     table = random_table(tokenizer.vocabulary_size, recipe.dim, 0)

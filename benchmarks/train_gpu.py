@@ -62,10 +62,10 @@ from statim.training.device import fit as device_fit
 from statim.training.device.fused import is_fused
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.device.plans import DeviceData
+from statim.training.initial_tables import random_table
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import fit, learning_rates
 from statim.training.recipe import Recipe
-from statim.training.start import random_table
 
 RESULT: dict[str, Any] = {"benchmark": "train_gpu", "failed": []}
 STARTED = time.perf_counter()

@@ -108,10 +108,10 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     from statim.data import read_pairs, split
     from statim.training.datasets.bags import TrainingSet
     from statim.training.datasets.batches import Schedule
+    from statim.training.initial_tables import random_table
     from statim.training.loop.optimizer import SparseAdam
     from statim.training.loop.trainer import fit, learning_rates
     from statim.training.recipe import Recipe
-    from statim.training.start import random_table
     from statim.vocabulary import learn_wordpiece
 
     parts: dict[str, list[float]] = {}

@@ -19,11 +19,11 @@ from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs.reading import read_pairs
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Assembler, Schedule
+from statim.training.initial_tables import random_table
 from statim.training.loop import trainer
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.losses import objectives
 from statim.training.recipe import Recipe
-from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
 

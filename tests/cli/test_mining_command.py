@@ -13,7 +13,7 @@ from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.mining import nearest
 from statim.search.engines import ivf
-from statim.training.start import random_table
+from statim.training.initial_tables import random_table
 from statim.vocabulary import learn_wordpiece
 
 ROWS = [

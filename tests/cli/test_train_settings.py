@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from statim.model import StaticModel
-from statim.training.start import random_table
+from statim.training.initial_tables import random_table
 
 OPTIONS = ["--start", "random", "--dim", "16", "--batch", "16", "--epochs", "1", "--heldout", "0", "--quiet", "--threads", "2"]  # fmt: skip
 

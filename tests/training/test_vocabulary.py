@@ -11,11 +11,12 @@ from statim.errors import DataError, InputError, StorageError
 from statim.settings import Settings
 from statim.tensors import load_tensors, save_tensors
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.training import start as starts
+from statim.training import initial_tables
 from statim.training.datasets.sets import training_data
+from statim.training.initial_tables import distilled_table
 from statim.training.recipe import Recipe
 from statim.training.run.checkpoint import Checkpoints
-from statim.training.start import Start, distilled_table, grow_start, prune_start, start_from, with_vocabulary
+from statim.training.start import Start, grow_start, prune_start, start_from, with_vocabulary
 
 QUICK = {"dim": 32, "batch": 16, "threads": 1, "baselines": False, "heldout": 0}
 
@@ -115,7 +116,7 @@ def test_a_teachers_vectors_are_rotated_once(minilm, documented, tmp_path, monke
         raise StorageError("cannot write")
 
     kept.unlink()
-    monkeypatch.setattr(starts, "save_tensors", refuse)
+    monkeypatch.setattr(initial_tables, "save_tensors", refuse)
     np.testing.assert_array_equal(table_of(start, documented), first)
 
 

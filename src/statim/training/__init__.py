@@ -1,1 +1,4 @@
-"""Training: from pairs to a table. ``train.train`` is the whole, ``trainer.fit`` the loop alone; ``options`` loads without torch."""
+"""Training: from pairs to a table. ``train.train`` is the whole, ``loop.trainer.fit`` the loop alone.
+
+``options`` loads without torch, for the command line.
+"""

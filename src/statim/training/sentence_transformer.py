@@ -26,11 +26,11 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.cutting import Cutting
 from statim.training.datasets.sets import training_data
 from statim.training.hyperparameters import LOSSES, TAUGHT, RecipeOptions
+from statim.training.initial_tables import unit_scale
 from statim.training.keywords import LoopKeywords
 from statim.training.loop.trainer import begin, fit
 from statim.training.option import documented
 from statim.training.recipe import Recipe
-from statim.training.start import unit_scale
 
 
 @documented(RecipeOptions, LoopKeywords)
@@ -58,30 +58,34 @@ def fit_sentence_transformer(
 
     Args:
         model: A ``SentenceTransformer`` whose modules are a StaticEmbedding and perhaps a Normalize.
-        dataset: A ``datasets.Dataset``, list of dicts, table (Arrow, pandas, Polars) or file; see ``statim.data.read_pairs``.
-        loss: ``contrastive`` or ``triplet`` (pairs, the latter with negatives), ``cosent`` or ``cosine`` (pairs with scores),
-            ``classes`` (texts with labels: contrastive, with a text of the same label as the positive).
-        columns: The names of the columns in sentence-transformers' order: anchor, positive and negatives; two texts and their
-            score; or text and label. By default guessed from the usual names.
-        batch: Pairs (or texts) per step; by default derived from their number.
-        epochs: Passes over the data; by default 3, more of few pairs, or 1 from a million on.
-        learning_rate: Adam's peak rate, for entries of about 1 (see above); by default 0.1 (contrastive, classes) or 0.05.
-        schedule: ``linear`` (default), ``cosine`` or ``constant``: what the rate does after warm-up.
-        warmup: Share of the steps in which it rises; by default 0.1.
+        dataset: A ``datasets.Dataset``, list of dicts, table (Arrow, pandas, Polars) or file; see
+            ``statim.data.read_pairs``.
+        loss: ``contrastive`` or ``triplet`` (pairs, the latter with negatives), ``cosent`` or ``cosine``
+            (scored pairs), ``classes`` (labelled texts: contrastive, with a text of the same label as the
+            positive).
+        columns: Names of the columns in sentence-transformers' order: anchor, positive and negatives; two
+            texts and their score; or text and label. Guessed by default.
         levels: Matryoshka dimensions; by default the full dimension alone.
-        weights: One weight a level; by default all alike.
-        scale: Cosines are multiplied by it (contrastive, classes, cosent); by default 20, for cosent 4.
-        both_directions: Train from positives to anchors too (contrastive, classes).
-        triplet_margin: Of the triplet loss, in cosines; by default 0.2.
-        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are no negatives (contrastive,
-            classes); by default all others are.
-        weight_decay: Of rows that occur in the data, decoupled (AdamW), for entries of about 1; by default 0.
-        token_dropout: Probability with which a text goes without one of its tokens for a step; by default 0.
-        clip: The gradient is scaled down to this norm where it is larger; by default 1.
-        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded, see Recipe.
-        seed: Decides the order and all random numbers.
+        seed: Seed of the order and all random numbers.
         threads: Threads; see statim.threads.
         progress: Show a progress bar on a terminal.
+        batch: Pairs (or texts) per step; by default derived from their number.
+        epochs: Passes over the data; by default 3, more for few pairs, 1 from a million on.
+        learning_rate: Adam's peak learning rate, for entries of about 1 (see above); by default 0.1
+            (contrastive, classes) or 0.05.
+        weights: Loss weight of each Matryoshka dimension; by default equal.
+        scale: Multiply cosines by this (contrastive, classes, cosent); by default 20, for cosent 4.
+        both_directions: Also train from positives to anchors (contrastive, classes).
+        triplet_margin: Margin of the triplet loss, in cosines; 0.2 by default.
+        false_negative_margin: Ignore candidates whose cosine exceeds the positive's by more than this
+            (contrastive, classes); by default all are negatives.
+        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded; see Recipe.
+        schedule: ``linear`` (default), ``cosine`` or ``constant``: the learning rate after warm-up.
+        warmup: Share of the steps in which it rises; 0.1 by default.
+        weight_decay: Decoupled weight decay (AdamW) of embeddings that occur in the data, for entries of
+            about 1; 0 by default.
+        token_dropout: Probability with which a text goes without one of its tokens for a step; 0 by default.
+        clip: Clip the gradient to this norm; 1 by default.
 
     Returns:
         ``model`` itself, its table trained; of the same dtype and on the same device. If anything is raised it is as it was.

@@ -27,12 +27,12 @@ from statim.training.datasets.views import Views
 from statim.training.distillation import targets as module
 from statim.training.distillation.targets import axes_of, mapped, turned
 from statim.training.distillation.teacher_targets import texts_of
+from statim.training.initial_tables import unit_scale, with_lengths
 from statim.training.losses.objectives import Distillation, Mixed, objective
 from statim.training.losses.pairwise import distance, kl, margin_mse, pairwise
 from statim.training.options import PRESETS, TrainOptions, with_preset
 from statim.training.recipe import Recipe
 from statim.training.run.checkpoint import Checkpoints
-from statim.training.start import unit_scale, with_lengths
 from statim.training.train import train
 from statim.vocabulary import learn_wordpiece
 from transformers_made import tiny_bert

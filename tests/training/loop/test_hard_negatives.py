@@ -14,12 +14,12 @@ from statim.model import StaticModel
 from statim.training.datasets.bags import TrainingSet
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
+from statim.training.initial_tables import random_table
 from statim.training.loop import hard_negatives
 from statim.training.loop.hard_negatives import MARGIN, RANKS, Miner, mine
 from statim.training.loop.trainer import begin, fit
 from statim.training.recipe import Recipe
 from statim.training.run.checkpoint import Checkpoints
-from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
 import torch  # isort: skip

@@ -17,11 +17,11 @@ from statim.errors import InputError
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.batches import Schedule, order
 from statim.training.datasets.sets import ClassSet, training_data
+from statim.training.initial_tables import random_table
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import fit, learning_rates
 from statim.training.losses.objectives import as_cosines, objective
 from statim.training.recipe import Recipe
-from statim.training.start import random_table
 
 
 def word_tokenizer(count=40):

@@ -22,6 +22,7 @@ from statim.training.datasets.bags import TrainingSet
 from statim.training.device.fit import fit as fit_on_device
 from statim.training.device.optimizer import DeviceAdam
 from statim.training.hyperparameters import SCHEDULES
+from statim.training.initial_tables import random_table
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import DivergenceError, begin, fit, learning_rates
 from statim.training.recipe import Recipe
@@ -30,7 +31,6 @@ from statim.training.run.callbacks import Best, Callbacks
 from statim.training.run.checkpoint import Checkpoints
 from statim.training.run.history import History
 from statim.training.run.validation import Validation
-from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
 QUICK = {"start": "random", "dim": 32, "batch": 16, "threads": 1, "baselines": False}

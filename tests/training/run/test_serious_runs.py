@@ -9,11 +9,13 @@ import pytest
 from statim import train
 from statim.errors import InputError
 from statim.settings import Settings
+from statim.training.initial_tables import random_table
 from statim.training.loop.trainer import learning_rates
+from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run import checkpoint, record
 from statim.training.run.checkpoint import Checkpoints
-from statim.training.start import Start, grow_start, random_table
+from statim.training.start import Start, grow_start
 from statim.vocabulary import learn_wordpiece
 
 QUICK = {
@@ -90,11 +92,12 @@ def test_another_value_is_refused(cut, name, value):
 
 def test_a_run_of_an_earlier_version_has_none_of_them_and_gets_none():
     earlier = {"options": {"dim": 32}, "in_memory": [], "files": {}, "threads": 1, "rates": []}
-    assert record.resumed(earlier, {"dim": None, "weight_decay": None})["dim"] == 32
+    earlier = record.Run.from_dict(earlier)
+    assert earlier.resumed(TrainOptions()).dim == 32
     with pytest.raises(
         InputError, match=r"weight_decay is 0.1, but the interrupted training began with None"
     ):
-        record.resumed(earlier, {"dim": None, "weight_decay": 0.1})
+        earlier.resumed(TrainOptions(weight_decay=0.1))
     values = Recipe.make(1000, 8).to_dict()
     new = ("false_negative_margin", "weight_decay", "token_dropout", "new_rows_rate", "set_limits")
     older = {name: value for name, value in values.items() if name not in new}

@@ -7,9 +7,9 @@ from statim.model import StaticModel
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
+from statim.training.initial_tables import random_table
 from statim.training.recipe import Recipe
 from statim.training.run.validation import Validation
-from statim.training.start import random_table
 from statim.vocabulary import learn_wordpiece
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from statim.spilled_array import stacked
 from statim.training.datasets.bags import Bags
 from statim.training.datasets.views import Halves
-from statim.training.start import principal_axes, unit_scale
+from statim.training.initial_tables import principal_axes, unit_scale
 
 ENOUGH = 100_000  # texts from which axes and the map of the start are learned
 BLOCK = 8192  # texts looked at in one go

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,25 +62,11 @@ def launch(
         The table to keep, the callbacks with what happened, and the run with a learning rate that changed.
     """
     out = Path(options.out) if options.out is not None and distributed.is_first() else None
-    found, before = this.found, None
-    assert found is not None
-    if options.resume and options.out is not None:
-        changed = this.with_rate(options.learning_rate, checkpoint.newest_step(options.out))
-        if changed is not this and out is not None:
-            checkpoint.write_run(out, changed)
-        this = changed
-    keep = options.keep or ("best" if options.patience else "last")
-    optimizer, best, negatives = (
-        begin(table, data, recipe, threads, this.rates, row_rates),
-        Best(keep == "best"),
-        None,
-    )
-    if options.resume and options.out is not None:
-        before = checkpoint.load(options.out, optimizer.rates, threads, recipe, row_rates)
-    if before is not None:
-        optimizer, state, extra = before
-        best = Best(keep == "best", **state["best"], table=extra.get("best"))
-        negatives = extra.get("negatives")
+    assert this.found is not None
+    changed = _with_rate(options, this)
+    if changed is not this and out is not None:
+        checkpoint.write_run(out, changed)
+    optimizer, best, negatives = _from_checkpoint(options, changed, data, recipe, table, row_rates, threads)
     miner = Miner(data, recipe, mine_first, threads, negatives)
     left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss in ("classes", "distillation") else "pairs"
@@ -92,16 +78,44 @@ def launch(
         if out is not None:
             kept = KEEP_CHECKPOINTS if options.keep_checkpoints is None else options.keep_checkpoints
             size = optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes
-            checkpoints = stack.enter_context(closing(Checkpoints(out, size, options.checkpoint_every, kept)))
+            checkpoints = Checkpoints(out, size, options.checkpoint_every, kept)
+            stack.enter_context(closing(checkpoints))
         if options.tensorboard is not None and distributed.is_first():
             board = stack.enter_context(closing(tensorboard_writer(options.tensorboard, optimizer.step)))
         callbacks = Callbacks(
             recipe, len(data), history, best,
-            development=development, every=found.evaluate_every, patience=options.patience,
+            development=development, every=this.found.evaluate_every, patience=options.patience,
             checkpoint_every=options.checkpoint_every, bar=bar, checkpoints=checkpoints, board=board, miner=miner,
         )  # fmt: skip
         last = _fit(choose(options.device or "auto"), miner, optimizer, recipe, callbacks, taught)
-    return last if best.table is None else best.table, callbacks, this
+    return last if best.table is None else best.table, callbacks, changed
+
+
+def _with_rate(options: TrainOptions, this: Run) -> Run:
+    """The run with another learning rate from its newest checkpoint on, where it is resumed with one."""
+    if not options.resume or options.out is None:
+        return this
+    return this.with_rate(options.learning_rate, checkpoint.newest_step(options.out))
+
+
+def _from_checkpoint(
+    options: TrainOptions,
+    this: Run,
+    data: TrainingData,
+    recipe: Recipe,
+    table: Floats,
+    row_rates: Floats | None,
+    threads: int,
+) -> tuple[SparseAdam, Best, Any]:
+    """The optimizer, the best evaluation and the mined negatives: of the newest checkpoint, else those to begin with."""
+    keep = (options.keep or ("best" if options.patience else "last")) == "best"
+    optimizer, before = begin(table, data, recipe, threads, this.rates, row_rates), None
+    if options.resume and options.out is not None:
+        before = checkpoint.load(options.out, optimizer.rates, threads, recipe, row_rates)
+    if before is None:
+        return optimizer, Best(keep), None
+    optimizer, state, extra = before
+    return optimizer, Best(keep, **state["best"], table=extra.get("best")), extra.get("negatives")
 
 
 def _fit(
