@@ -36,6 +36,19 @@ def run(tmp_path, monkeypatch, capfd):
     return result
 
 
+def test_training(run, tmp_path):
+    things = [(f"how do I {a} a {b}?", f"to {a} it, call {b}.{a}") for a in WORDS[:12] for b in WORDS[20:40]]
+    lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in things]
+    (tmp_path / "pairs.jsonl").write_text("".join(lines))
+    first, second = commands("train.md")
+    run(f"{first} --start random --epochs 1")
+    run(second)
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "train.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(code.replace('out="model"', 'out="third"'), {})
+    for name in ("model", "other", "third"):
+        assert (tmp_path / name / "model.safetensors").is_file()
+
+
 def test_without_pairs(run, tmp_path):
     random = np.random.default_rng(0)
 

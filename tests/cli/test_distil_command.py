@@ -14,7 +14,7 @@ import pytest
         (["PAIRS", "--distil", "pairs", "--distil-weight", "-2"], ["distil weight is -2.0"]),
         (["--distil", "pairs"], ["no pairs were given", "plain texts"]),
         (["--distil", "sentences"], ["no pairs were given", "plain texts"]),
-        (["PAIRS", "--distil", "pairs", "--distil", "empty.txt"], ["stands alone", "./pairs"]),
+        (["PAIRS", "--distil", "pairs", "--distil", "empty.txt"], ["must be alone", "./pairs"]),
         (["--distil", "empty.txt", "--recipe", "best"], ["recipe is 'best'"]),
         (["PAIRS", "--documents-by", "./no-teacher"], ["no-teacher"]),
         (["PAIRS", "--documents-by", "a", "--matryoshka", "32"], ["Matryoshka levels"]),

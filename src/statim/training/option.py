@@ -77,7 +77,8 @@ def options_of(
 ) -> Iterator[tuple["dataclasses.Field[Any]", Option]]:
     """The fields of a record of options, each with what is said of it."""
     for field in dataclasses.fields(record):
-        yield field, field.metadata[_KEY]
+        if _KEY in field.metadata:
+            yield field, field.metadata[_KEY]
 
 
 def check_values(record: "DataclassInstance") -> None:
@@ -87,7 +88,10 @@ def check_values(record: "DataclassInstance") -> None:
         InputError: It does; the message names the first.
     """
     for field, one in options_of(record):
-        one.check(field.name, getattr(record, field.name))
+        value = getattr(record, field.name)
+        if value is None and field.default is not None and one.least is not None:
+            check_number(one.says or field.name, value, one.least, one.most, whole=one.whole)
+        one.check(field.name, value)
 
 
 def check_number(name: str, value: object, least: float, most: float | None, *, whole: bool = False) -> None:

@@ -14,7 +14,7 @@ from statim.training.option import check_number, check_values, options_of
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05
 LEAST_SHARE = 1 / 32  # of ``int8``; benchmarks/RESULTS.md has the quality with and without
-# Small data are trained on for at least so many steps, but not for more epochs; see benchmarks/RESULTS.md
+# Minimum steps for small data, and maximum epochs; see benchmarks/RESULTS.md
 LEAST_STEPS, MOST_EPOCHS = 300, 18
 MILLION = 1_000_000  # pairs, from which on one epoch is enough
 
@@ -62,7 +62,7 @@ class Recipe:
         hard_negatives: Negatives of each pair that the training mines for itself, see loop/hard_negatives.py; 0 mines none.
         mine_every: Epochs from one mining to the next.
         distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
-            counts so many times in the loss; 0 takes none.
+            has this weight in the loss; 0 takes none.
         distil_epochs: Passes over the plain texts alone before the first pair; 0 makes none.
         length_power: The table's rows end with their lengths to this power: below 1 long rows, which are those of rare words, count
             less beside others in a text's mean; 1 leaves them as they are.

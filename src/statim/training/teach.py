@@ -1,8 +1,8 @@
 """A teacher adapted: the sentence transformer itself fine-tuned on pairs, by sentence-transformers' own trainer.
 
 The loss is multiple negatives ranking (Henderson et al., 2017), with gradient caching (Gao et al., 2021) for large batches; hard
-negatives are mined with the teacher as it is, behind the guards of ``statim mine``. What a run needs to go on stands in
-``OUT.teaching`` until the model stands at OUT:
+negatives are mined with the teacher as it is, behind the guards of ``statim mine``. What a run needs to resume is in
+``OUT.teaching`` until the model is saved at OUT:
 
     OUT.teaching/
     ├── run.json            hashes of the pairs and of the teacher, and the options
@@ -20,7 +20,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from statim.teacher import Teacher, quick_bfloat16
 from statim.training import teaching
 from statim.training.datasets.sets import training_data
 from statim.training.device.fit import choose
+from statim.training.option import check_values, option
 from statim.training.recipe import Recipe
 from statim.training.run.heldout import hold_out
 from statim.training.start import start_from, with_vocabulary
@@ -51,12 +52,31 @@ from statim.training.start import start_from, with_vocabulary
 log = logging.getLogger("statim")
 
 PRECISIONS = ("bf16", "fp16", "fp32")
-CACHED = 64  # pairs; larger batches go through the network in parts of so many
-RANKS = 20  # negatives are drawn from the closest so many that the margin leaves
+CACHED = 64  # pairs; larger batches go through the network in parts of this size
+RANKS = 20  # negatives are drawn from this many closest that the margin leaves
 
 NEEDS = "the trainer of sentence-transformers needs {}, which is not installed; pip install 'sentence-transformers[train]'"
 
 Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TeachOptions:
+    """The numbers that decide how a teacher is adapted; ``teach`` documents each."""
+
+    teacher: str
+    batch: int = option("Pairs per step.", default=64, least=2, most=1 << 16, whole=True)
+    epochs: int = option("Passes over the pairs.", default=1, least=1, most=1000, whole=True)
+    learning_rate: float = option("AdamW's peak learning rate.", default=2e-5, least=1e-9, most=1.0)
+    scale: float = option("Multiply cosines by this in the loss.", default=20.0, least=1e-3, most=1e4)
+    precision: str = option("Precision of the network's products.", default="fp32", choices=PRECISIONS)
+    seed: int = option("Seed of splits, order and mining.", default=0, least=0, most=2**32 - 1, whole=True)
+    hard_negatives: int | None = option("Negatives to mine per pair.", least=0, most=20, whole=True)
+    checkpoint_every: int | None = option("Steps between checkpoints.", least=1, most=1e9, whole=True)
+
+    def numbers(self) -> dict[str, Any]:
+        """Those that decide the result, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "checkpoint_every"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +131,12 @@ def teach(
     positive: str | None = None,
     negative: str | list[str] | None = None,
     hard_negatives: int | None = None,
-    batch: int = 64,
-    epochs: int = 1,
-    learning_rate: float = 2e-5,
-    scale: float = 20.0,
+    batch: int = TeachOptions.batch,
+    epochs: int = TeachOptions.epochs,
+    learning_rate: float = TeachOptions.learning_rate,
+    scale: float = TeachOptions.scale,
     precision: str | None = None,
-    seed: int = 0,
+    seed: int = TeachOptions.seed,
     heldout: int | str | Path | None = None,
     distil: str | Path | None = None,
     checkpoint_every: int | None = None,
@@ -148,8 +168,8 @@ def teach(
         distil: Also save the static model distilled from the adapted teacher into this folder, untrained, and put it into the table
             beside that of the teacher as it was.
         checkpoint_every: Steps between checkpoints; by default ten in all, at most 100 apart.
-        resume: Go on with an interrupted run into ``out``; give the same data and options again.
-        overwrite: Replace what stands at ``out`` and ``distil``.
+        resume: Resume an interrupted run into ``out``; give the same data and options again.
+        overwrite: Replace existing outputs at ``out`` and ``distil``.
         threads: Threads; see statim.threads.
         device: ``cpu``, ``cuda`` or ``auto`` (the default: a GPU if torch sees one).
         progress: Show progress bars on a terminal.
@@ -159,17 +179,17 @@ def teach(
 
     Raises:
         DataError: The pairs cannot be read, or are too few.
-        ModelError: There is no such teacher, or no interrupted run to go on with.
+        ModelError: There is no such teacher, or no interrupted run to resume.
         InputError: An argument is out of range, a resumed run's data or options changed, or training diverged.
         DependencyError: sentence-transformers, or what its trainer needs, is not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
     workers, target = executor.count(threads), choose(device or "auto")
-    options = {
-        "teacher": str(teacher), "batch": batch, "epochs": epochs, "learning_rate": learning_rate, "scale": scale,
-        "precision": _precision(precision, target.type), "seed": seed, "hard_negatives": hard_negatives,
-    }  # fmt: skip
-    _check(options, checkpoint_every)
+    options = TeachOptions(
+        str(teacher), batch, epochs, learning_rate, scale, _precision(precision, target.type), seed, hard_negatives,
+        checkpoint_every,
+    )  # fmt: skip
+    check_values(options)
     places = [Path(place) for place in (out, distil) if place is not None]
     for place in places:
         check_output(place, overwrite=overwrite)
@@ -182,16 +202,19 @@ def teach(
         log.info("%s", pairs.report)
         names = {"anchor": anchor, "positive": positive}
         parts: Split[Pairs] = hold_out(pairs, heldout, 0, seed=seed, kind="pairs", names=names)
-    about = {"options": options, "pairs": pairs.hash, "train": parts.train.hash, "teacher": before.hash}
+    about = {
+        "options": options.numbers(),
+        "pairs": pairs.hash,
+        "train": parts.train.hash,
+        "teacher": before.hash,
+    }
     with teaching.opened(Path(out), about, resume=resume) as run:
         with _clock(seconds, "mine"):
             rows, found = run.pairs(
                 lambda: _rows(parts.train, before, hard_negatives, seed, workers, progress)
             )
         with _clock(seconds, "train"):
-            trained, losses = _train(
-                rows, teacher, options, run, checkpoint_every, workers, target.type, progress
-            )
+            trained, losses = _train(rows, teacher, options, run, workers, target.type, progress)
         counts = {
             "read": len(pairs), "train": len(parts.train), "test": len(parts.test), "moved": parts.moved, "mined": found,
         }  # fmt: skip
@@ -209,7 +232,7 @@ def teach(
                     if len(parts.test)
                     else None
                 )
-            result = TeachResult(Path(out), table, counts, options, losses, seconds)
+            result = TeachResult(Path(out), table, counts, options.numbers(), losses, seconds)
             (folder / "README.md").write_text(
                 _card(result, pairs), encoding="utf-8", errors="backslashreplace"
             )
@@ -234,29 +257,6 @@ def _precision(asked: str | None, device: str) -> str:
     if asked == "fp16" and device == "cpu":
         raise InputError("precision is 'fp16', which is for GPUs; give bf16 or fp32")
     return asked
-
-
-def _check(options: dict[str, Any], checkpoint_every: int | None) -> None:
-    """Refuse numbers out of range before long work.
-
-    Raises:
-        InputError: One is.
-    """
-    limits: dict[str, tuple[Any, float, float]] = {
-        "batch": (int, 2, 1 << 16), "epochs": (int, 1, 1000), "learning_rate": ((int, float), 1e-9, 1.0),
-        "scale": ((int, float), 1e-3, 1e4), "seed": (int, 0, 2**32 - 1), "hard_negatives": (int, 0, 20),
-        "checkpoint_every": (int, 1, 1e9),
-    }  # fmt: skip
-    for name, (kind, low, high) in limits.items():
-        value: Any = (options | {"checkpoint_every": checkpoint_every})[name]
-        if value is None and name in ("hard_negatives", "checkpoint_every"):
-            continue
-        good = isinstance(value, kind) and not isinstance(value, bool)
-        if not good or not low <= value <= high:  # NaN compares false
-            sort = "a whole number" if kind is int else "a number"
-            raise InputError(
-                f"{name.replace('_', ' ')} is {value!r}; it must be {sort} from {low:g} to {high:g}"
-            )
 
 
 def _rows(
@@ -328,9 +328,8 @@ def _filled(
 def _train(
     rows: pa.Table,
     teacher: str | Path,
-    options: dict[str, Any],
+    options: TeachOptions,
     run: teaching.Run,
-    checkpoint_every: int | None,
     threads: int,
     device: str,
     progress: bool,
@@ -338,14 +337,20 @@ def _train(
     """Train a fresh copy of the teacher; gives it, and the losses that the trainer logged."""
     import torch
 
-    steps = math.ceil(len(rows) / options["batch"]) * options["epochs"]
+    steps = math.ceil(len(rows) / options.batch) * options.epochs
     before = torch.get_num_threads()
     model = Teacher.load(teacher, device=device).transformer
     model.model_card_data.generate_widget_examples = False  # the trainer's card is not kept
     model.model_card_data.local_files_only = True
     with _quiet_trainer(), Progress("teach", total=steps, unit="steps", show=progress) as bar:
         trainer = _trainer(
-            model, rows, options, run.folder, checkpoint_every or max(1, min(100, steps // 10)), device, bar
+            model,
+            rows,
+            options,
+            run.folder,
+            options.checkpoint_every or max(1, min(100, steps // 10)),
+            device,
+            bar,
         )
         try:
             torch.set_num_threads(threads)
@@ -358,14 +363,14 @@ def _train(
         bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()
     ):
         raise InputError(
-            f"the training diverged at a rate of {options['learning_rate']:g} (the loss or a weight is no number any more); give a "
+            f"the training diverged at a rate of {options.learning_rate:g} (the loss or a weight is no number any more); give a "
             "smaller one (--learning-rate)"
         )
     return model, losses
 
 
 def _trainer(
-    model: Any, rows: pa.Table, options: dict[str, Any], folder: Path, every: int, device: str, bar: Progress
+    model: Any, rows: pa.Table, options: TeachOptions, folder: Path, every: int, device: str, bar: Progress
 ) -> Any:
     """sentence-transformers' trainer.
 
@@ -387,25 +392,23 @@ def _trainer(
         def on_step_end(self, *_: Any, **__: Any) -> None:
             bar.advance(1)
 
-    batch, precision = options["batch"], options["precision"]
-    steps = math.ceil(len(rows) / batch) * options["epochs"]
-    loss: Any = losses.MultipleNegativesRankingLoss(model, scale=options["scale"])
+    batch, precision = options.batch, options.precision
+    steps = math.ceil(len(rows) / batch) * options.epochs
+    loss: Any = losses.MultipleNegativesRankingLoss(model, scale=options.scale)
     if batch > CACHED:
-        loss = losses.CachedMultipleNegativesRankingLoss(
-            model, scale=options["scale"], mini_batch_size=CACHED
-        )
+        loss = losses.CachedMultipleNegativesRankingLoss(model, scale=options.scale, mini_batch_size=CACHED)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=options["epochs"],
+        num_train_epochs=options.epochs,
         per_device_train_batch_size=batch,
-        learning_rate=options["learning_rate"],
+        learning_rate=options.learning_rate,
         warmup_steps=math.ceil(0.1 * steps),
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=device == "cpu",
         dataloader_pin_memory=device != "cpu",
-        seed=options["seed"],
-        data_seed=options["seed"],
+        seed=options.seed,
+        data_seed=options.seed,
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         save_strategy="steps",
         save_steps=every,

@@ -27,8 +27,8 @@ class Run:
     """An open teaching.
 
     Attributes:
-        folder: Where it stands, ``OUT.teaching``.
-        done: Set when the model stands; the folder is removed then.
+        folder: Its path, ``OUT.teaching``.
+        done: Set when the model is saved; the folder is then removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Run:
 
 
 def folder(out: Path) -> Path:
-    """Where the teaching into ``out`` stands."""
+    """The folder of the teaching into ``out``."""
     out = out.absolute()
     return out.with_name(out.name + ".teaching")
 
@@ -68,9 +68,9 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
     """Keep ``out.teaching`` for this process alone. It is removed in the end, unless there is something to go on with.
 
     Args:
-        out: Where the model shall stand.
+        out: Where the model is saved.
         about: What decides the training; a resumed one must be about the same.
-        resume: Go on with what stands there.
+        resume: Resume from what is there.
 
     Raises:
         ModelError: There is nothing to go on with, or it is damaged.
@@ -80,7 +80,7 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
     place = folder(out)
     if resume and not (place / RUN).is_file():
         raise ModelError(
-            f"there is no interrupted teaching into {out} ({place / RUN} does not exist); start it anew"
+            f"there is no interrupted teaching into {out} ({place / RUN} does not exist); start it again"
         )
     with storage_errors(place):
         if place.exists() and not (place.is_dir() and all(map(_ours, place.iterdir()))):
@@ -123,7 +123,7 @@ def _ours(path: Path) -> bool:
 def _refuse_changed(place: Path, about: Mapping[str, Any]) -> None:
     found = read_json(place / RUN)
     if not isinstance(found, dict) or found.get("version") != VERSION:
-        raise ModelError(f"{place} was written by another version of statim; start the teaching anew")
+        raise ModelError(f"{place} was written by another version of statim; start the teaching again")
     for name, value in about.items():
         if found.get(name) == value:
             continue
@@ -132,8 +132,8 @@ def _refuse_changed(place: Path, about: Mapping[str, Any]) -> None:
                 (key, found[name].get(key), value[key]) for key in value if found[name].get(key) != value[key]
             )
             raise InputError(
-                f"{name.replace('_', ' ')} is {now!r}, but the interrupted teaching began with {before!r}; give the same, or start anew"
+                f"{name.replace('_', ' ')} is {now!r}, but the interrupted teaching began with {before!r}; give the same, or start again"
             )
         raise InputError(
-            f"the {name} changed since the interrupted teaching into {place} began; give the same, or start anew"
+            f"the {name} changed since the interrupted teaching into {place} began; give the same, or start again"
         )

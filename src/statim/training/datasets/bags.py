@@ -285,7 +285,9 @@ class _Texts:
 
     def numbers(self, texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int32], pa.LargeStringArray]:
         """The numbers of texts, -1 for missing ones; and those of them that are new, which are to be added."""
-        present = texts.drop_null() if texts.null_count else texts  # copies are dear: fresh memory is slow
+        present = (
+            texts.drop_null() if texts.null_count else texts
+        )  # copies are expensive: fresh memory is slow
         ids, firsts = self._seen(fingerprints(*buffers(present)))
         numbers = np.full(len(texts), -1, np.int32)
         numbers[np.asarray(texts.is_valid())] = ids

@@ -78,7 +78,7 @@ class TextSet:
     Attributes:
         bags: Where the texts are, perhaps with others.
         texts: (n,) int64, the number of each.
-        targets: (n, d) float16, what their vectors shall point to; none before the teacher was asked.
+        targets: (n, d) float16, target directions of their vectors; empty before the teacher was asked.
     """
 
     bags: Bags

@@ -50,7 +50,7 @@ def fit(
     group: Group = ALONE,
     until: int | None = None,
 ) -> None:
-    """Train from the step that ``optimizer`` stands at to the recipe's last one, or to ``until``: ``training.trainer.fit`` on a device.
+    """Train from the current step of ``optimizer`` to the recipe's last one, or to ``until``: ``loop.trainer.fit`` on a device.
 
     Args:
         data: The pairs.
@@ -151,7 +151,7 @@ def _beside(
     present = torch.cuda.current_stream(data.device)
     present.wait_stream(side)
     for tensor in {id(part): part for one in planned for part in one.tensors()}.values():
-        tensor.record_stream(present)  # their memory is not used anew before the steps are done with them
+        tensor.record_stream(present)  # their memory is not reused before the steps are done with them
     return planned
 
 

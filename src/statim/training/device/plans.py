@@ -103,7 +103,7 @@ class DeviceData:
         return torch.from_numpy(np.array(array)).to(self.device)  # a copy: what is memory-mapped is read-only
 
     def steps_at_once(self, batch: int) -> int:
-        """How many steps of so many pairs to plan together."""
+        """How many steps of a number of pairs to plan together."""
         return max(1, min(64, int(ENTRIES / max(1.0, self._mean_entries * batch))))
 
     def plan(self, pairs: torch.Tensor, dropout_keys: Sequence[int] = ()) -> list[Batch]:

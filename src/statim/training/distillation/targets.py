@@ -1,4 +1,4 @@
-"""What a static model shall make of texts: the teacher's vectors, turned so that their prefixes hold as much as they can.
+"""Distillation targets: teacher embeddings in PCA coordinates, so that prefixes hold as much as they can.
 
 Turning changes no cosine. The axes are those of the vectors' second moments, ordered by size (PCA without centring, since a centred
 vector has other cosines); so the first dimensions are the best reduction, and each Matryoshka prefix has a target of its own.
@@ -46,7 +46,7 @@ def mapped(table: Floats, bags: Bags, texts: Positions, targets: Halves, threads
         table: (V, d).
         bags: The texts' bags.
         texts: (n,) numbers of texts.
-        targets: (n, k) what their vectors shall be.
+        targets: (n, k) the target vectors.
         threads: Threads to use.
 
     Returns:

@@ -21,7 +21,7 @@ from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData
 from statim.training.recipe import Recipe
 
-RANKS = 20  # negatives are of the closest so many that the margin leaves
+RANKS = 20  # negatives are among this many closest that the margin leaves
 MARGIN = 0.05  # below the worst positive's score, as a share of it
 
 log = logging.getLogger("statim")
@@ -80,7 +80,7 @@ class Miner:
         self._steps = [steps * epoch for epoch in range(first, recipe.epochs, recipe.mine_every)]
 
     def stretches(self, optimizer: Any, stops: Callable[[], bool]) -> Iterator[tuple[TrainingData, int]]:
-        """From the step where ``optimizer`` stands: data to train on, and the step to train to; until training ``stops``."""
+        """From the current step of ``optimizer``: data to train on, and the step to train to; until training ``stops``."""
         last = len(optimizer.rates) - 1
         while optimizer.step < last and not stops():
             if optimizer.step in self._steps:

@@ -94,7 +94,7 @@ def fit(
     until: int | None = None,
     taught: TextSet | None = None,
 ) -> None:
-    """Train ``optimizer.table`` from the step it stands at to the recipe's last one, or to ``until``.
+    """Train ``optimizer.table`` from its current step to the recipe's last one, or to ``until``.
 
     Args:
         data: The pairs, scored pairs or labelled texts.
@@ -136,7 +136,7 @@ def _batches(
     recipe: Recipe,
     until: int | None,
 ) -> Iterator[tuple[Any, Plan]]:
-    """Targets and plan of each batch, from the step the optimizer stands at now to the last one."""
+    """Targets and plan of each batch, from the current step of the optimizer to the last one."""
     schedule = Schedule(data, recipe)
     for step in range(optimizer.step, len(optimizer.rates) - 1 if until is None else until):
         texts, targets = aim.batch(schedule(step), step // schedule.steps, step)

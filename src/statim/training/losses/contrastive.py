@@ -530,7 +530,7 @@ class _Sweep:
 
 
 def _even(rows: int, most: int, threads: int) -> int:
-    """Rows of a tile, at most so many, such that all threads have equally many tiles."""
+    """Rows of a tile, up to a maximum, such that all threads have equally many tiles."""
     rounds = -(-rows // (most * threads))
     return -(-rows // (rounds * threads))
 

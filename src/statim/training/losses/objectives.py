@@ -129,7 +129,7 @@ def _contrastive(
 class Classes:
     """Contrastive, where an anchor's positive is another text of its class and no text of its class is a negative.
 
-    The positive is drawn anew each time; a text that is alone in its class has itself. Masks take as many entries as the batch
+    The positive is drawn again each time; a text that is alone in its class has itself. Masks take as many entries as the batch
     has pairs of anchors and candidates of one class: half of B x B where there are two classes.
     """
 
@@ -137,7 +137,7 @@ class Classes:
         self._data, self._recipe, self._threads, self._workspace = data, recipe, threads, Workspace()
         self._places = np.empty(
             len(data), np.int64
-        )  # where each text stands among the members of all classes
+        )  # the place of each text among the members of all classes
         self._places[data.members] = np.arange(len(data))
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Targets]:

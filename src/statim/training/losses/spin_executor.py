@@ -27,7 +27,7 @@ def spans(ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
 
 
 def run(phases: Sequence[Phase], threads: int) -> None:
-    """Do the parts of each phase on at most ``threads`` threads, this one included; whoever is free takes the next.
+    """Do the parts of each phase on at most ``threads`` threads, this one included; a free thread takes the next.
 
     A thread only waits for parts that others are doing, so nothing is lost where these come late.
 
@@ -89,7 +89,9 @@ class _Work:
     def help(self) -> None:
         """Take part as a helper, whom ``finish`` waits for after a failure."""
         add(self._numbers, self._came, 1)
-        if not self._errors:  # looked at after coming, so that whoever fails waits for who has not seen it
+        if (
+            not self._errors
+        ):  # looked at after coming, so that a thread that fails waits for those that have not seen it
             self()
         add(self._numbers, self._left, 1)
 
@@ -106,7 +108,7 @@ class _Work:
 
 
 class _Helpers:
-    """Threads that wait for work, awake for a while; whoever holds the lock may give them some."""
+    """Threads that wait for work, awake for a while; the holder of the lock may give them some."""
 
     def __init__(self, count: int) -> None:
         self.lock, self._threads = threading.Lock(), list[threading.Thread]()

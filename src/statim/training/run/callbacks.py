@@ -134,7 +134,7 @@ class Callbacks:
         return self._patience is not None and self.best.waited >= self._patience
 
     def _note(self) -> str:
-        """What stands behind the bar."""
+        """The text after the progress bar."""
         loss = f"loss {sum(self._recent) / len(self._recent):.3f}"
         scores = self.history.evaluations
         return f"{loss}, held-out NDCG@10 {scores[-1][1]:.3f}" if scores else loss

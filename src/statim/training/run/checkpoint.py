@@ -1,14 +1,14 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped.
+"""Checkpoints: all that a training needs to resume as if it had never stopped.
 
-They stand beside the output (``OUT.training``), since OUT itself appears only when it is whole:
+They are beside the output (``OUT.training``), since OUT itself is written atomically at the end:
 
     OUT.training/
-    ├── run.json            what was asked for, and what was found: see record.py; removed first and written last
+    ├── run.json            the options, and what was found: see record.py; removed first and written last
     ├── training.jsonl      the log so far: see history.py
     └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state
 
 A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for another thread to
-write would cost as much. That it reaches the disk, takes its name and replaces an older one happens behind.
+write would cost as much. Another thread syncs it to the disk, renames it and deletes the oldest.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def opened(out: str | Path, *, resume: bool) -> Iterator[None]:
 
     Raises:
         InputError: A folder of that name holds something else, or another process is training into ``out``.
-        ModelError: There is nothing to go on with.
+        ModelError: There is nothing to resume.
         StorageError: The disk is full, read-only, or not permitted.
     """
     place = folder(out)
@@ -93,7 +93,7 @@ def _empty(place: Path) -> None:
 
 
 def finish(out: str | Path) -> None:
-    """Remove the folder: the model itself stands, or there is nothing to go on from."""
+    """Remove the folder: the model is saved, or there is nothing to resume from."""
     with storage_errors(folder(out)):
         _empty(folder(out))
         folder(out).rmdir()
@@ -130,11 +130,11 @@ class Checkpoints:
     """Writes the checkpoints of one run.
 
     Args:
-        out: The output they stand beside.
+        out: The output they are beside.
         size: Bytes of one, about.
         every: Steps between them; by default they go by the clock, such that they take little of it. When they are written
             changes nothing in what is trained.
-        keep: The newest so many are kept; with 0 none is written.
+        keep: Keep the N newest; 0 writes none.
     """
 
     def __init__(

@@ -96,7 +96,7 @@ def _check_words(distil: object) -> None:
     )
     if several:
         raise InputError(
-            f"distil is {several[0]!r} and more; that word, for the pairs' own texts, stands alone, and a file of that name is "
+            f"distil is {several[0]!r} and more; that word, for the pairs' own texts, must be alone, and a file of that name is "
             f"./{several[0]}"
         )
     if is_word(distil, OWN, SENTENCES) and Path(str(distil)).exists():

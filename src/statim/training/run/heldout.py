@@ -53,8 +53,8 @@ def hold_out(
 
     Args:
         pairs: All of them.
-        heldout: How many shall be the test, or a file of them; by default HELD_OUT_SHARE of all, at most HELD_OUT.
-        development: How many shall be for development, or a file of them; by default half as many as are drawn for the test.
+        heldout: How many to hold out as the test, or a file of them; by default HELD_OUT_SHARE of all, at most HELD_OUT.
+        development: How many to hold out for development, or a file of them; by default half as many as are drawn for the test.
         seed: Of the draw.
         kind: What files hold, one of data.detect_task.KINDS.
         names: The columns in files, as for ``read_supervision``.

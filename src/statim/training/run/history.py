@@ -27,7 +27,7 @@ class History:
 
     Args:
         path: The log; lines gather in memory until ``flush``. None keeps the figures alone.
-        step: Go on after this step of what is there already: later lines are cut off. 0 begins anew.
+        step: Go on after this step of what is there already: later lines are cut off. 0 begins a new log.
 
     Attributes:
         losses: The loss of each step.
