@@ -59,6 +59,7 @@ def documented(function):
 
 def flags():
     """Flag -> the keyword it is for, from the parser itself."""
+    command.add_options()
     group = typer.main.get_command(app)
     return {
         flag: param
@@ -122,6 +123,7 @@ def test_ten_options_come_first_and_the_others_in_panels(statim_help):
 @pytest.fixture
 def statim_help(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    command.add_options()
     context = typer.main.get_command(app).make_context("statim", ["info", "x"])
     return typer.main.get_command(app).commands["train"].get_help(context)
 

@@ -80,6 +80,8 @@ app.add_typer(cache.app, name="cache")
 def main() -> None:
     """Run the command line; never shows a traceback for what statim or the operating system refuses."""
     _print_any_name()
+    if sys.argv[1:2] == ["train"]:
+        train.add_options()
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -5,14 +5,15 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim.cli import options
 from statim.errors import InputError
-from statim.training.option import PANELS, Option, options_of
-from statim.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from statim.training.option import Option
 
 Sources = Annotated[
     list[str] | None,
@@ -80,8 +81,11 @@ WRITTEN = {
 }
 
 
-def _shown() -> list[tuple[Field[Any], Option]]:
+def _shown() -> list[tuple[Field[Any], "Option"]]:
     """The options of the command line: those without a panel, then each panel's."""
+    from statim.training.option import PANELS, options_of
+    from statim.training.options import TrainOptions
+
     fields = [(field, one) for field, one in options_of(TrainOptions) if one.flag != ""]
     return sorted(fields, key=lambda pair: ("", *PANELS).index(pair[1].panel))
 
@@ -138,5 +142,15 @@ def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> N
         )
 
 
-train.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]
-train.__annotations__ = {one.name: one.annotation for one in train.__signature__.parameters.values()}  # type: ignore[attr-defined]
+def _show(parameters: list[inspect.Parameter]) -> None:
+    """Let typer see these parameters."""
+    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    train.__annotations__ = {one.name: one.annotation for one in parameters}
+
+
+def add_options() -> None:
+    """Give the verb its options. Only when it is the one to run, so that the others start sooner."""
+    _show(list(_parameters()))
+
+
+_show([])

@@ -23,7 +23,7 @@ TAUGHT = ("margin-mse", "kl", "distillation")  # losses that need a teacher
 DISTIL_WEIGHT = 20.0  # of a loss that is a mean over levels, beside one that is a sum of cosines times 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class RecipeOptions:
     """The chosen hyperparameters, None where none was chosen. ``train`` documents each."""
 

@@ -18,7 +18,7 @@ KEEPS = ("last", "best")
 KEEP_CHECKPOINTS = 2  # the newest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # a chapter of TrainOptions
 class DataOptions:
     """What is read, and how."""
 
@@ -55,7 +55,7 @@ class DataOptions:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # a chapter of TrainOptions
 class StartOptions:
     """What the table is initialized from."""
 
@@ -85,7 +85,7 @@ class StartOptions:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # a chapter of TrainOptions
 class DistillationOptions:
     """What is learned from a teacher."""
 
@@ -109,7 +109,7 @@ class DistillationOptions:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # a chapter of TrainOptions
 class EvaluationOptions:
     """What the model is measured on, and when."""
 
@@ -137,7 +137,7 @@ class EvaluationOptions:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # a chapter of TrainOptions
 class RunOptions:
     """Where a run writes, and on what it runs."""
 
@@ -165,8 +165,8 @@ class RunOptions:
     progress: bool = option("", flag="", default=False)
 
 
-# Fields come in the order of the bases, last to first
-@dataclass(frozen=True)
+# Fields come in the order of the bases, last to first. What is not needed is not generated: every verb pays for it
+@dataclass(frozen=True, repr=False, eq=False)
 class TrainOptions(
     RunOptions, EvaluationOptions, DistillationOptions, RecipeOptions, StartOptions, DataOptions
 ):
