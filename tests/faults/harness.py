@@ -271,6 +271,7 @@ class Harness:
         from statim.identity import Identities
 
         if isinstance(statim.cli.app, typer.Typer):
+            statim.cli.train.add_options()
             statim.cli.app = typer.main.get_command(statim.cli.app)
         Identities()(np.arange(3, dtype=np.uint64).repeat(2).reshape(-1, 2))  # numba reads its registries
         if case.warm:
