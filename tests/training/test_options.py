@@ -12,7 +12,7 @@ import pytest
 import typer
 
 import statim.model
-import statim.tokenizer.tokenizer
+import statim.tokenizer
 from statim.cli import app
 from statim.cli import train as command
 from statim.errors import InputError

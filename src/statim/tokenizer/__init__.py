@@ -6,3 +6,7 @@ token_cache.py  words and their ids
 boundaries.py   where a tokenizer's texts may be cut
 phrases.py      word pairs of a grown vocabulary
 """
+
+from statim.tokenizer.tokenizer import Tokenizer
+
+__all__ = ["Tokenizer"]
