@@ -25,7 +25,7 @@ FLOORS = [
     ["errors"],
     ["partial", "addresses"],
     ["files", "settings", "strict_json", "texts", "threads"],
-    ["digests"],
+    ["consistent", "digests"],
     ["tensors", "cache", "progress"],
     ["kernels", "quantize", "spilled_array"],
     ["identity", "tokenizer"],

@@ -79,6 +79,15 @@ class StaticModel:
         model._parts = formats.read(source)
         return model
 
+    @staticmethod
+    def hold(folder: Path) -> "Held":
+        """Open the files of a model that statim wrote, to be made later; what takes their place meanwhile does not matter.
+
+        Raises:
+            ModelError: As ``load``.
+        """
+        return Held(formats.opened(folder))
+
     def save(self, path: str | Path, *, card: str | None = None, overwrite: bool = False) -> None:
         """Write a folder that statim, sentence-transformers and model2vec load alike.
 
@@ -351,6 +360,23 @@ class StaticModel:
         if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= self.dim:
             raise InputError(f"dim is {dim!r}; this model has vectors of 1 to {self.dim} dimensions")
         return int(dim)
+
+
+class Held:
+    """A model whose files are open; make one with ``StaticModel.hold``."""
+
+    def __init__(self, opened: formats.Opened) -> None:
+        self._opened = opened
+
+    def load(self) -> StaticModel:
+        """Make the model; see ``StaticModel.load``."""
+        model = StaticModel.__new__(StaticModel)
+        model._parts = self._opened.parts()
+        return model
+
+    def file_hashes(self) -> list[str]:
+        """The SHA-256 of ``model.safetensors`` and ``tokenizer.json``, in hexadecimal."""
+        return self._opened.hashes()
 
 
 def _begins_with_text(given: Any) -> bool:

@@ -6,6 +6,7 @@ mapped.
 
 import json
 import mmap
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,11 +67,28 @@ def write_tensors(
 
 def release(array: Array) -> None:
     """Tell the system that an array will not be read soon: of a mapped one no page stays in memory; others do not change."""
+    base = mapped_file(array)
+    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_file(array: Array) -> mmap.mmap | None:
+    """The bytes of the whole file that ``load_tensors`` mapped an array from; None where it is a copy."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def map_file(path: Path) -> bytes | mmap.mmap:
+    """A file's bytes, memory-mapped; they stay as they are when another file takes its place.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+    """
+    with path.open("rb") as file:
+        empty = os.fstat(file.fileno()).st_size == 0
+        return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -86,7 +104,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length))
-        data = np.memmap(path, np.uint8, "r", offset=8 + length) if path.stat().st_size > 8 + length else b""
+        data = np.memmap(path, np.uint8, "r")[8 + length :]
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
     except SafetensorError as error:

@@ -330,7 +330,8 @@ def test_flipped_bytes(built, tmp_path, name):
         ({"engine": "faiss"}, "engine 'faiss'"),
         ({"weight": 1.5}, "damaged"),
         ({"weight": None}, "damaged at weight"),
-        ({"files": {"../other": 1}}, "missing"),
+        ({"files": {"../other": 1}}, "leads out of the folder"),
+        ({"generation": "0" * 16}, "another index|different indexes"),
         ({"files": None}, "damaged at files"),
     ],
 )

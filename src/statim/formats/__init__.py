@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from statim import addresses
+from statim.consistent import read_whole
 from statim.errors import InputError, ModelError
 from statim.files import read_errors
 from statim.formats import hub, huggingface, word_vectors
+from statim.formats.huggingface import Opened, opened
 from statim.formats.parts import Parts
 
-__all__ = ["read", "write"]
+__all__ = ["Opened", "opened", "read", "write"]
 
 # Files that people name by mistake, and what they should name
 MISTAKEN = {
@@ -42,7 +44,7 @@ def read(source: str | Path) -> Parts:
         return word_vectors.read(path)
     folder = path if is_folder else hub.resolve(str(source))
     with read_errors(folder):
-        return huggingface.read(folder)
+        return read_whole(folder, lambda: huggingface.read(folder))
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:

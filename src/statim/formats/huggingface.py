@@ -13,8 +13,10 @@ folder is read as that library's.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,13 @@ import tokenizers
 
 from statim import __version__
 from statim.errors import ModelError
-from statim.files import atomic_directory, read_json, write_json
+from statim.files import atomic_directory, hash_file, read_json, write_json
 from statim.formats import card as cards
 from statim.formats import from_model2vec, from_sentence_transformers
 from statim.formats import table as tables
 from statim.formats.parts import Parts
 from statim.settings import Settings
-from statim.tensors import Array, save_tensors
+from statim.tensors import Array, map_file, mapped_file, save_tensors
 from statim.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
@@ -95,6 +97,46 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
         (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opened:
+    """A model whose files are open: what takes their place later does not change it.
+
+    Attributes:
+        folder: The folder, for messages.
+        home: Where in it the table and the tokenizer are.
+        stored: The table, memory-mapped.
+        tokenizer: ``tokenizer.json``, memory-mapped.
+        settings: How vectors are made, as the library that wrote the model has it.
+    """
+
+    folder: Path
+    home: Path
+    stored: tables.Stored
+    tokenizer: bytes | mmap
+    settings: Callable[[Tokenizer, str], Settings]
+
+    def hashes(self) -> list[str]:
+        """The SHA-256 of the files with the table and the tokenizer, in hexadecimal."""
+        table = mapped_file(self.stored.table)
+        whole = hash_file(self.stored.path) if table is None else hashlib.sha256(table).hexdigest()
+        return [whole, hashlib.sha256(self.tokenizer).hexdigest()]
+
+    def parts(self) -> Parts:
+        """Make the model.
+
+        Raises:
+            ModelError: It is damaged, or its files belong to different models.
+        """
+        text = _text(self.home, self.tokenizer)
+        tokenizer = _make_tokenizer(self.home, text, self.stored.tokens)
+        settings = self.settings(tokenizer, text)
+        try:
+            table, scales = self.stored.rows(tokenizer.vocabulary_size)
+            return Parts(table, tokenizer, settings, scales)
+        except ModelError as error:
+            raise ModelError(f"{self.folder}: {error}") from None
+
+
 def read(folder: Path) -> Parts:
     """Read a folder that statim, sentence-transformers (a StaticEmbedding) or model2vec wrote.
 
@@ -102,6 +144,15 @@ def read(folder: Path) -> Parts:
 
     Raises:
         ModelError: The folder holds no model, not a whole one, one that is not static, or one of a later format.
+    """
+    return opened(folder).parts()
+
+
+def opened(folder: Path) -> Opened:
+    """Open the files of a model, without making it, which takes longer. Only a model that statim wrote needs no others then.
+
+    Raises:
+        ModelError: As ``read``.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder; name the folder of a model")
@@ -112,23 +163,20 @@ def read(folder: Path) -> Parts:
     modules = check_static(folder)
     home = folder if modules is None else from_sentence_transformers.module_folder(folder, modules[0])
     stored = tables.read(home)
-    tokenizer_json = _read_tokenizer(home)
-    tokenizer = _make_tokenizer(home, tokenizer_json, stored.tokens)
-    if own is not None and MARK in stored.metadata:
-        settings = _settings(folder, own)
-    elif stored.key == "embeddings" and (folder / "config.json").exists():
-        settings = from_model2vec.read_settings(folder, tokenizer)
-    elif modules is not None:
-        settings = from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
-    else:
+    tokenizer = _map_tokenizer(home)
+
+    def settings(tokenizer: Tokenizer, tokenizer_json: str) -> Settings:
+        if own is not None and MARK in stored.metadata:
+            return _settings(folder, own)
+        if stored.key == "embeddings" and (folder / "config.json").exists():
+            return from_model2vec.read_settings(folder, tokenizer)
+        if modules is not None:
+            return from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
         raise ModelError(
             f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
         )
-    try:
-        table, scales = stored.rows(tokenizer.vocabulary_size)
-        return Parts(table, tokenizer, settings, scales)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from None
+
+    return Opened(folder, home, stored, tokenizer, settings)
 
 
 def check_static(folder: Path) -> list[dict[str, Any]] | None:
@@ -224,16 +272,25 @@ def _check_version(folder: Path, own: object) -> None:
         )
 
 
-def _read_tokenizer(folder: Path) -> str:
+def _map_tokenizer(folder: Path) -> bytes | mmap:
     path = folder / "tokenizer.json"
     try:
         if path.stat().st_size > LARGEST_TOKENIZER:
             raise ModelError(f"{path} has more than the {LARGEST_TOKENIZER:,} bytes such a file may have")
-        return path.read_text(encoding="utf-8")
+        return map_file(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ModelError(f"{path} cannot be read ({str(error)[:100]}); copy it anew") from None
+
+
+def _text(folder: Path, content: bytes | mmap) -> str:
+    try:
+        return content[:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{folder / 'tokenizer.json'} cannot be read ({str(error)[:100]}); copy it anew"
+        ) from None
 
 
 def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:

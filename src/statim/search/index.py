@@ -71,7 +71,8 @@ class Index:
 
     def __init__(self, store: "Store") -> None:
         self._store = store
-        self._views: tuple[str | None, Any] | None = None
+        self._changes = 0
+        self._views: tuple[int, str | None, View] | None = None
 
     @staticmethod
     def build(
@@ -254,8 +255,10 @@ class Index:
                 yield part
                 count += len(part[0])
 
-        self._views = None
-        self._store.write(counted(), replace=replace)
+        try:
+            self._store.write(counted(), replace=replace)
+        finally:
+            self._changes += 1
         return count
 
     def update(self, documents: Any, *, ids: Any = None, **options: Any) -> int:
@@ -278,9 +281,10 @@ class Index:
         """
         if (ids is None) == (where is None):
             raise InputError("give either ids or a condition (where) of the documents to delete")
-        given = read_ids(ids) if where is None else self._store.matching(where)
-        self._views = None
-        return self._store.delete(given)
+        try:
+            return self._store.delete(read_ids(ids) if where is None else [], where)
+        finally:
+            self._changes += 1
 
     def compact(self, *, keep: int = 1) -> None:
         """Join the files of a LanceDB index, complete its vector index, and remove old versions; others have none.
@@ -295,8 +299,10 @@ class Index:
         """
         if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
             raise InputError(f"keep is {keep!r}; it must be a whole number of at least 1")
-        self._views = None
-        self._store.compact(keep)
+        try:
+            self._store.compact(keep)
+        finally:
+            self._changes += 1
 
     @overload
     def search(  # type: ignore[overload-overlap]
@@ -344,12 +350,10 @@ class Index:
             ModelError: The index is damaged.
         """
         depth = k if rerank is None else max(check_k(k), rerank.depth)
-        queries = _queries(query)
-        scores, positions = self.rank(
-            queries, depth, mode=mode, weight=weight, fusion=fusion, where=where, threads=threads
-        )
+        queries, view = _queries(query), self._view(where)
+        scores, positions = self._ranked(view, queries, depth, mode, weight, fusion, threads)
         there = np.unique(positions[positions >= 0])
-        documents = dict(zip(there.tolist(), self._store.rows(there), strict=True))
+        documents = dict(zip(there.tolist(), view.rows(there), strict=True))
         hits = []
         for question, row, places in zip(queries, scores.tolist(), positions.tolist(), strict=True):
             found = [
@@ -372,12 +376,17 @@ class Index:
         threads: int | None = None,
     ) -> tuple[Floats, Positions]:
         """As ``search``, without the documents: scores (m, at most k) and positions; -inf and -1 where there are no more."""
-        queries, k = _queries(query), check_k(k)
+        view = self._view(where)
+        return self._ranked(view, _queries(query), k, mode, weight, fusion, threads)
+
+    def _ranked(
+        self, view: "View", queries: list[str], k: int, mode: str, weight: float | None, fusion: str, threads: int | None
+    ) -> tuple[Floats, Positions]:  # fmt: skip
+        k = check_k(k)
         if mode not in MODES:
             raise InputError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
         if fusion not in FUSIONS:
             raise InputError(f"fusion is {fusion!r}; it must be one of {', '.join(FUSIONS)}")
-        view = self._view(where)
         if mode == "bm25":
             return view.words.search(queries, k, threads=threads)
         vectors = self.model.encode_query(queries, normalize=True, threads=threads)
@@ -413,7 +422,7 @@ class Index:
         view = self._view(None)
         found = hybrid.candidates(view.vectors, view.words, vectors, queries, k)
         there = np.unique(found.positions[found.positions >= 0])
-        names = {p: str(row["id"]) for p, row in zip(there.tolist(), self._store.rows(there), strict=True)}
+        names = {p: str(row["id"]) for p, row in zip(there.tolist(), view.rows(there), strict=True)}
 
         def worth(positions: Positions) -> float:
             return measure([[names[p] for p in row if p >= 0] for row in positions.tolist()])
@@ -422,10 +431,10 @@ class Index:
 
     def _view(self, where: str | None) -> "View":
         """The documents that satisfy a condition; that of the last search is kept for the next."""
-        held = self._views
-        if held is None or held[0] != where:
-            held = self._views = (where, self._store.view(where))
-        return held[1]
+        held, changes = self._views, self._changes
+        if held is None or held[:2] != (changes, where):
+            held = self._views = (changes, where, self._store.view(where))
+        return held[2]
 
 
 def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:

@@ -53,6 +53,7 @@ class Segment:
         try:
             told = json.loads(about["words"])
             self.analyzer = Analyzer.from_about(told, path)
+            self.generation = told.get("generation")
             self._texts, self._cuts = arrays["texts"], arrays["cuts"]
             self.offsets: npt.NDArray[Any] = arrays["offsets"]
             self.documents: npt.NDArray[Any] = arrays["documents"]
@@ -106,13 +107,17 @@ class Words:
     Args:
         folder: What ``write`` wrote into.
         living: (n,) which positions hold a document; None for all that there are words of.
+        generation: Of the index; files of another one are refused.
 
     Raises:
-        ModelError: A file is damaged.
+        ModelError: A file is damaged, or of another index.
     """
 
-    def __init__(self, folder: Path, living: Mask | None = None) -> None:
-        self._segments = [Segment(path) for path in _widest(folder)]
+    def __init__(self, folder: Path, living: Mask | None = None, generation: str | None = None) -> None:
+        self._segments = _opened(folder)
+        for segment in self._segments:
+            if None not in (generation, segment.generation) and segment.generation != generation:
+                raise ModelError(f"{segment.path} belongs to another index; build the index again")
         self.end = self._segments[-1].end if self._segments else 0
         if living is None:
             living = np.zeros(self.end, np.bool_)
@@ -173,8 +178,17 @@ class Words:
         return positions, weights
 
 
-def write(folder: Path, start: int, texts: Iterable[str], analyzer: Analyzer) -> int:
+def write(
+    folder: Path, start: int, texts: Iterable[str], analyzer: Analyzer, generation: str | None = None
+) -> int:
     """Write down the words of texts at the positions from ``start`` on; gives the position after the last.
+
+    Args:
+        folder: Where to.
+        start: The first text's position.
+        texts: The texts.
+        analyzer: What cuts them into words.
+        generation: What tells the index's positions from those of any other index.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted.
@@ -195,7 +209,7 @@ def write(folder: Path, start: int, texts: Iterable[str], analyzer: Analyzer) ->
     keys, frequencies = np.unique(keys, return_counts=True)
     columns, documents = np.divmod(keys, max(1, len(counts)))
     words = [spelt[i] for i in order]
-    _save(folder, start, words, columns, documents, frequencies, counts, analyzer)
+    _save(folder, start, words, columns, documents, frequencies, counts, analyzer, generation)
     return start + len(counts)
 
 
@@ -229,8 +243,9 @@ def _merge(folder: Path, group: list[Segment]) -> None:
     order = np.argsort(columns, kind="stable")  # texts ascend from segment to segment
     lengths = np.concatenate([segment.lengths for segment in group])
     _save(
-        folder, start, words, columns[order], documents[order], frequencies[order], lengths, group[0].analyzer
-    )
+        folder, start, words, columns[order], documents[order], frequencies[order], lengths, group[-1].analyzer,
+        group[-1].generation,
+    )  # fmt: skip
     for segment in group:
         segment.path.unlink()
 
@@ -244,6 +259,7 @@ def _save(
     frequencies: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int32],
     analyzer: Analyzer,
+    generation: str | None,
 ) -> None:
     cuts = np.zeros(len(words) + 1, np.int64)
     np.cumsum([len(word) for word in words], out=cuts[1:])
@@ -255,7 +271,8 @@ def _save(
         "frequencies": frequencies.astype(np.int32),
         "lengths": lengths.astype(np.int32),
     }
-    about = {"format": FORMAT, **analyzer.about()}
+    about: dict[str, Any] = {"format": FORMAT, **analyzer.about()}
+    about |= {} if generation is None else {"generation": generation}
     path = folder / f"{start}-{start + len(lengths)}.safetensors"
     save_tensors(path, arrays, {"words": json.dumps(about)})
 
@@ -265,9 +282,33 @@ def _range(path: Path) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
+def _opened(folder: Path) -> list[Segment]:
+    """The segments of a folder, in which others may be merged meanwhile.
+
+    Raises:
+        ModelError: A file is damaged, or words are missing.
+    """
+    for last in (*[False] * 20, True):
+        paths = _widest(folder)
+        ends = [0, *(_range(path)[1] for path in paths)]
+        whole = all(_range(path)[0] <= end for path, end in zip(paths, ends, strict=False))
+        try:
+            if whole:
+                return [Segment(path) for path in paths]
+        except ModelError:
+            if last or all(path.exists() for path in paths):
+                raise
+    raise ModelError(f"{folder}: words are missing; build the index again")
+
+
 def _widest(folder: Path) -> list[Path]:
     """The files of words, in the order of their positions, without those that a wider one holds."""
     paths = [path for path in folder.glob("*.safetensors") if _NAME.fullmatch(path.name)]
+    for path in (folder, *paths):
+        if path.is_symlink():
+            raise ModelError(
+                f"{path} is a symbolic link, which does not belong there; put the file itself in its place"
+            )
     kept: list[Path] = []
     end = 0
     for path in sorted(paths, key=lambda path: (_range(path)[0], -_range(path)[1])):

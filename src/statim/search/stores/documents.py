@@ -1,12 +1,13 @@
 """The documents of an index: their ids, texts and metadata in one Arrow file, memory-mapped, so a search reads its hits."""
 
+import hashlib
 import itertools
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +16,7 @@ from statim.files import atomic_file
 from statim.texts import Texts, is_table
 from statim.texts import ids as read_ids
 
+GENERATION = b"statim.generation"  # in the metadata of the file
 ROWS = 4096  # rows of a record batch: position p is in batch p // ROWS
 
 
@@ -273,8 +275,28 @@ def _mistyped(documents: pa.Table, name: str, cause: Any, advice: str) -> DataEr
     return DataError(f"the document {document!r}: the column {name!r} {cause}; {advice}")
 
 
-def write(path: Path, tables: Iterable[pa.Table]) -> None:
+def fingerprint(tables: Iterable[pa.Table], model_hash: str) -> str:
+    """What tells the positions of these documents, encoded by that model, from those of others: a hash of ids and texts."""
+    contents, lengths = hashlib.blake2b(model_hash.encode(), digest_size=8), hashlib.blake2b(digest_size=8)
+    for table in tables:
+        for column, kind in (("id", np.int32), ("text", np.int64)):
+            for chunk in table.column(column).chunks:
+                _, offsets, data = chunk.buffers()
+                ends = np.frombuffer(offsets, kind)[chunk.offset : chunk.offset + len(chunk) + 1]
+                lengths.update(np.diff(ends).astype(np.int64).data)
+                if data is not None and len(ends):
+                    contents.update(data[int(ends[0]) : int(ends[-1])])
+    contents.update(lengths.digest())
+    return contents.hexdigest()
+
+
+def write(path: Path, tables: Iterable[pa.Table], generation: str | None = None) -> None:
     """Write tables of one schema after each other, atomically, in record batches of ROWS rows.
+
+    Args:
+        path: The file.
+        tables: The documents.
+        generation: What tells the index's positions from those of any other index.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted.
@@ -283,7 +305,10 @@ def write(path: Path, tables: Iterable[pa.Table]) -> None:
         writer: Any = None
         left: list[pa.Table] = []
         for table in tables:
-            writer = writer or pa.ipc.new_file(file, table.schema)
+            if writer is None:
+                about = dict(table.schema.metadata or {})
+                about |= {} if generation is None else {GENERATION: generation.encode()}
+                writer = pa.ipc.new_file(file, table.schema.with_metadata(about or None))
             left.append(table)
             if sum(map(len, left)) >= ROWS:
                 left = [_batches(writer, pa.concat_tables(left), whole=True)]
@@ -308,6 +333,10 @@ class Documents:
     Args:
         path: What ``write`` wrote.
 
+    Attributes:
+        schema: The columns.
+        generation: What ``write`` was given; None in a file of an earlier statim.
+
     Raises:
         ModelError: The file is missing, damaged, or does not hold documents.
     """
@@ -317,8 +346,8 @@ class Documents:
         try:
             with pa.memory_map(os.fsencode(path)) as source:
                 reader = pa.ipc.open_file(source)
-                self.schema: pa.Schema = reader.schema
-                names = self.schema.names
+                about = dict(reader.schema.metadata or {})
+                names = reader.schema.names
                 self._batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
         except FileNotFoundError:
             raise ModelError(f"{path} is missing; the folder is not a whole index") from None
@@ -329,7 +358,9 @@ class Documents:
         sizes = [batch.num_rows for batch in self._batches]
         if names[:2] != ["id", "text"] or set(sizes[:-1]) - {ROWS} or (sizes and not 0 < sizes[-1] <= ROWS):
             raise ModelError(f"{path} does not hold the documents of an index; build the index anew")
-        self._lock = threading.Lock()
+        found = about.pop(GENERATION, None)
+        self.generation = None if found is None else found.decode("utf-8", "replace")
+        self.schema: pa.Schema = reader.schema.with_metadata(about or None)
 
     def __len__(self) -> int:
         return sum(batch.num_rows for batch in self._batches)

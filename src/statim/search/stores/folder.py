@@ -13,6 +13,7 @@ leaves it as it was. When most positions are dead, the documents that live are w
 """
 
 import contextlib
+import copy
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,9 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.consistent import read_whole
 from statim.digests import files_in
 from statim.errors import InputError, ModelError
-from statim.files import atomic_directory, atomic_file, locked, write_json
+from statim.files import atomic_directory, atomic_file, write_json
 from statim.model import StaticModel
 from statim.search.engines import registry
 from statim.search.engines.exact import Exact
@@ -48,7 +50,9 @@ from statim.search.stores.protocol import (
     WordView,
     check_new,
     check_place,
+    check_same,
     check_width,
+    hold_model,
     load_model,
     model_hash,
     origin,
@@ -73,6 +77,11 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, str(path)
+        read_whole(path, self._open)
+
+    def _open(self) -> None:
+        """Open every file that will ever be needed: the folder may be replaced at any time."""
+        path = self.path
         self.manifest: Mapping[str, Any] = _manifest(path)
         self.engine: Engine = registry.load(
             self.manifest["engine"], path / "vectors", self.manifest["dimensions"]
@@ -84,17 +93,21 @@ class Folder:
         if len(dead) and not (dead[0] >= 0 and dead[-1] < len(self.documents) and (np.diff(dead) > 0).all()):
             raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
         self.living[dead] = False
-        held = (len(self.engine), self.engine.dim, self.schema.names, len(self))
+        generation = self.manifest.get("generation")
+        held = (len(self.engine), self.engine.dim, self.schema.names, len(self), self.documents.generation)
         said = (
             len(self.living),
             self.manifest["dimensions"],
             self.manifest["columns"],
             self.manifest["documents"],
+            generation if self.documents.generation else None,
         )
         if held != said:  # fmt: skip
             raise ModelError(
                 f"{path}: {MANIFEST} and the other files belong to different indexes; build it anew"
             )
+        self._words = self._open_words()
+        self._model = hold_model(path / "model")
 
     @staticmethod
     def create(
@@ -119,13 +132,14 @@ class Folder:
             model.save(folder / "model")
             analyzer = analyzer_of(about["language"], _texts(tables))
             (folder / "words").mkdir()
-            incremental_bm25.write(folder / "words", 0, _texts(tables), analyzer)
             about = {
                 **about,
                 "language": analyzer.language,
                 "dimensions": model.dim,
                 "model_hash": model_hash(folder / "model"),
             }
+            about["generation"] = documents_file.fingerprint(tables, about["model_hash"])
+            incremental_bm25.write(folder / "words", 0, _texts(tables), analyzer, about["generation"])
             _finish(folder, engine, [everything], np.zeros(0, np.int64), about)
 
     def __len__(self) -> int:
@@ -133,13 +147,12 @@ class Folder:
 
     def model(self) -> StaticModel:
         """The model that made the vectors; see Store."""
-        return load_model(self.path / "model", self.manifest, self.place)
+        return load_model(self._model, self.manifest, self.place)
 
-    @cached_property
-    def _words(self) -> "Words | _OldWords":
+    def _open_words(self) -> "Words | _OldWords":
         if self.manifest["format_version"] == 1:
             return _OldWords(self.path / "bm25.safetensors", len(self.living), self.place)
-        found = Words(self.path / "words", self.living)
+        found = Words(self.path / "words", self.living, self.manifest.get("generation"))
         if found.end != len(self.living):
             raise ModelError(
                 f"{self.path}: there are words of {found.end:,} documents, not of {len(self.living):,}; build it anew"
@@ -148,9 +161,10 @@ class Folder:
 
     def view(self, where: str | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
-        allowed = None if where is None else self._satisfying(where)
-        vectors = self.engine if allowed is None else _Some(self.engine, allowed)
-        return View(vectors, WordView(self._words, allowed))
+        now = copy.copy(self)  # a change on another thread gives the store other files
+        allowed = None if where is None else now._satisfying(where)
+        vectors = now.engine if allowed is None else _Some(now.engine, allowed)
+        return View(vectors, WordView(now._words, allowed), now._rows)
 
     def _satisfying(self, where: str) -> Mask:
         condition = expression(read(where, self.schema))
@@ -164,14 +178,8 @@ class Folder:
             start += len(table)
         return found
 
-    def rows(self, positions: Positions) -> list[dict[str, Any]]:
-        """The documents at some positions; see Store."""
+    def _rows(self, positions: Positions) -> list[dict[str, Any]]:
         return [self.documents.row(int(position)) for position in positions]
-
-    def matching(self, where: str) -> list[str]:
-        """The ids of the documents that satisfy a condition; see Store."""
-        satisfying = self._satisfying(where)
-        return [name for name, position in self._positions().items() if satisfying[position]]
 
     def _positions(self) -> dict[str, int]:
         ids = [name for table in self.documents.tables(["id"]) for name in table.column("id").to_pylist()]
@@ -179,45 +187,49 @@ class Folder:
 
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, or replace some; see Store."""
-        given = [(documents_file.aligned(table, self.schema), vectors) for table, vectors in blocks]
-        ids = [name for table, _ in given for name in table.column("id").to_pylist()]
-        for _, vectors in given:
-            check_width(vectors, self.engine.dim, self.place)
-        documents_file.check_unique(ids)
+        blocks = list(blocks)  # encoded before others are kept out
         with self._changed() as (folder, fresh):
+            given = [(documents_file.aligned(table, fresh.schema), vectors) for table, vectors in blocks]
+            ids = [name for table, _ in given for name in table.column("id").to_pylist()]
+            for _, vectors in given:
+                check_width(vectors, fresh.engine.dim, self.place)
+            documents_file.check_unique(ids)
             positions = fresh._positions()
             if not replace:
                 check_new(ids, positions)
             dead = [positions[name] for name in ids if name in positions]
             fresh._rewrite(folder, given, dead)
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
         """Delete documents; see Store."""
-        positions = self._positions()
-        if not any(name in positions for name in ids):
+        if not self._dying(ids, where):
             return 0
         with self._changed() as (folder, fresh):
-            positions = fresh._positions()
-            dead = [positions[name] for name in dict.fromkeys(ids) if name in positions]
-            if len(dead) == len(positions):
+            dead = fresh._dying(ids, where)
+            if len(dead) == len(fresh):
                 raise InputError(
                     f"that would delete all {len(dead):,} documents of {self.place}; an index has at least one, so remove the folder instead"
                 )
             fresh._rewrite(folder, [], dead)
         return len(dead)
 
+    def _dying(self, ids: Sequence[str], where: str | None) -> list[int]:
+        """The positions of documents to delete."""
+        if where is not None:
+            return np.flatnonzero(self._satisfying(where)).tolist()
+        positions = self._positions()
+        return [positions[name] for name in dict.fromkeys(ids) if name in positions]
+
     @contextlib.contextmanager
     def _changed(self) -> Iterator[tuple[Path, "Folder"]]:
         """A folder that becomes the index when the block ends well, and the index as it is now."""
-        before = self.path.stat().st_ino
-        with locked(self.path, self.path):
-            if self.path.stat().st_ino != before:
-                raise InputError(f"another process has just changed {self.path}; try again")
-            fresh = Folder(self.path)
-            with atomic_directory(self.path, overwrite=True) as folder:
-                yield folder, fresh
-        self.__init__(self.path)  # type: ignore[misc]
-        self.__dict__.pop("_words", None)
+        with atomic_directory(self.path, overwrite=True) as folder:
+            fresh = Folder(self.path)  # now that nobody else can change it
+            check_same(self.manifest, fresh.manifest, self.place)
+            yield folder, fresh
+        now = Folder(self.path)
+        if now.manifest["model_hash"] == self.manifest["model_hash"]:  # else this one keeps what it has
+            self.__dict__ = now.__dict__
 
     def _rewrite(self, folder: Path, given: list[Block], dying: Sequence[int]) -> None:
         """Write the index into ``folder`` with documents added behind, and some positions dead."""
@@ -236,17 +248,19 @@ class Folder:
         for _, some in given:
             engine.add(some)
         (folder / "words").mkdir()
+        generation = self.manifest.get("generation")
         if dense or self.manifest["format_version"] == 1:
             old = list(old)
-            incremental_bm25.write(folder / "words", 0, _texts(old), self._words.analyzer)
+            generation = documents_file.fingerprint(old, self.manifest["model_hash"])
+            incremental_bm25.write(folder / "words", 0, _texts(old), self._words.analyzer, generation)
         else:
             _link(self.path / "words", folder / "words")
         if given:
             texts = _texts(table for table, _ in given)
-            incremental_bm25.write(folder / "words", len(living), texts, self._words.analyzer)
+            incremental_bm25.write(folder / "words", len(living), texts, self._words.analyzer, generation)
             incremental_bm25.merge(folder / "words")
         tables = (table for part in (old, (table for table, _ in given)) for table in part)
-        _finish(folder, engine, tables, np.flatnonzero(~living), self.manifest)
+        _finish(folder, engine, tables, np.flatnonzero(~living), {**self.manifest, "generation": generation})
 
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
@@ -257,7 +271,7 @@ class Folder:
 
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
-        known = {name: value for name, value in self.manifest.items() if name != "files"}
+        known = {name: value for name, value in self.manifest.items() if name not in ("files", "generation")}
         if "trades" in known:  # older versions of statim wrote another sentence
             known["trades"] = registry.WHY[known["engine"]]
         found = {} if self.engine.recall is None else self.engine.recall._asdict()
@@ -348,7 +362,8 @@ def _finish(
     asked = "trades" not in about
     name, engine = registry.prepared(about["engine"], engine, asked=asked)
     engine.save(folder / "vectors")
-    documents_file.write(folder / "documents.arrow", tables)
+    generation = about["generation"]
+    documents_file.write(folder / "documents.arrow", tables, generation)
     if len(dead):
         with atomic_file(folder / "dead.npy") as file:
             np.lib.format.write_array(file, dead, (1, 0), allow_pickle=False)
@@ -366,6 +381,7 @@ def _finish(
         **({"language": about["language"]} if "language" in about else {}),
         **origin(about),
         "model_hash": about["model_hash"],
+        **({} if generation is None else {"generation": generation}),
         "files": sizes(folder),
     }
     write_json(folder / MANIFEST, manifest)

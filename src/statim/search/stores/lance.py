@@ -14,6 +14,7 @@ vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes f
 """
 
 import contextlib
+import copy
 import datetime
 import errno
 import os
@@ -26,10 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.consistent import read_whole
 from statim.errors import DependencyError, InputError, ModelError, StatimError, StorageError
 from statim.files import REFUSALS, atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
+from statim.partial import alone
 from statim.search.engines.exact import matrix, top_k, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.tuning import Recall
@@ -48,7 +51,9 @@ from statim.search.stores.protocol import (
     Mask,
     View,
     WordView,
+    check_same,
     check_width,
+    hold_model,
     load_model,
     model_hash,
     origin,
@@ -81,6 +86,11 @@ class Lance:
 
     def __init__(self, path: Path, version: int | None = None) -> None:
         self.path, self.place = path, str(path)
+        read_whole(path, lambda: self._open(version), MANIFEST)
+
+    def _open(self, version: int | None) -> None:
+        """Open the table, and the files beside it, which may be replaced at any time."""
+        path = self.path
         self._manifest = read_manifest(path)
         versions = self._manifest.get("versions")
         if not isinstance(versions, list) or not versions or not all(_is_version(v) for v in versions):
@@ -111,7 +121,8 @@ class Lance:
             raise ModelError(f"{path}: the table's positions are damaged; build the index anew")
         living = np.zeros(self._positions[-1] + 1 if len(order) else 0, np.bool_)
         living[self._positions] = True
-        self._words = Words(path / "words", living)
+        self._words = Words(path / "words", living, self._manifest.get("generation"))
+        self._model = hold_model(path / "model")
         if self._words.end < len(living):
             raise ModelError(f"{path}: words are missing; build the index anew")
 
@@ -130,7 +141,17 @@ class Lance:
         with atomic_directory(path, overwrite=overwrite) as folder:
             model.save(folder / "model")
             (folder / "words").mkdir()
-            rows = Rows(blocks, columns, model.dim, folder / "words", 0, str(path), about["language"])
+            generation = os.urandom(8).hex()  # what tells its positions from those of any other index
+            rows = Rows(
+                blocks,
+                columns,
+                model.dim,
+                folder / "words",
+                0,
+                str(path),
+                about["language"],
+                generation=generation,
+            )
             with rows.errors(), _errors(str(path)), storage_errors(path):
                 table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
                 built = lance_index.kept_up(table, rows.count, model.dim, None)
@@ -147,6 +168,7 @@ class Lance:
                 "language": rows.language,
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
+                "generation": generation,
                 "versions": [_told(1, version, rows.count, "build", built)],
                 "files": _files(folder),
             }
@@ -162,14 +184,14 @@ class Lance:
 
     def model(self) -> StaticModel:
         """The model that made the vectors; see Store."""
-        return load_model(self.path / "model", self.manifest, self.place)
+        return load_model(self._model, self.manifest, self.place)
 
     def view(self, where: str | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
-        sql = None if where is None else self._sql(where)
-        return View(
-            _Vectors(self, sql), WordView(self._words, None if sql is None else self._satisfying(sql))
-        )
+        now = copy.copy(self)  # a change on another thread gives the store another version
+        sql = None if where is None else now._sql(where)
+        words = WordView(now._words, None if sql is None else now._satisfying(sql))
+        return View(_Vectors(now, sql), words, now._documents)
 
     def _sql(self, where: str) -> str:
         return to_sql(self._columns.condition(read(where, self.schema)))
@@ -213,18 +235,12 @@ class Lance:
             )
         return found.take(pa.array(np.argsort(found.column(POSITION).to_numpy()))).select(list(columns))
 
-    def rows(self, positions: Positions) -> list[dict[str, Any]]:
-        """The documents at some positions; see Store."""
+    def _documents(self, positions: Positions) -> list[dict[str, Any]]:
         order, inverse = np.unique(positions, return_inverse=True)
         if len(order) == 0:
             return []
         found = self._columns.from_store(self.take(order, self._columns.stored.names)).to_pylist()
         return [dict(found[i]) for i in inverse]
-
-    def matching(self, where: str) -> list[str]:
-        """The ids of the documents that satisfy a condition; see Store."""
-        sql = self._sql(where)
-        return [name for part in self.scan(["id"], sql) for name in part.column("id").to_pylist()]
 
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, or replace some; see Store."""
@@ -235,7 +251,7 @@ class Lance:
                     there(keys(part.column("id")))
             rows = Rows(
                 blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place,
-                self._words.analyzer, there,
+                self._words.analyzer, there, self._manifest.get("generation"),
             )  # fmt: skip
             with rows.errors(), _errors(self.place), storage_errors(self.path):
                 if replace:
@@ -249,11 +265,13 @@ class Lance:
             incremental_bm25.merge(self.path / "words")
             self._commit(table, f"{'update' if replace else 'add'} {rows.count}")
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
         """Delete documents; see Store."""
         names = list(dict.fromkeys(ids))
         with self._changed() as table:
             with _errors(self.place), storage_errors(self.path):
+                if where is not None:
+                    table.delete(self._sql(where))
                 for start in range(0, len(names), NAMES):
                     table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))
                 left = int(table.count_rows())
@@ -272,15 +290,17 @@ class Lance:
         """The table, to be changed; the store is opened anew before, and after. What fails is taken back by the next change."""
         if not self._latest:
             raise InputError(f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it")  # fmt: skip
-        with locked(self.path, self.path):
-            self.__init__(self.path)  # type: ignore[misc]
+        with locked(self.path, self.path), alone(self.path.resolve(), wait=False):
+            now = Lance(self.path)
+            check_same(self.manifest, now.manifest, self.place)
+            self.__dict__ = now.__dict__
             with _errors(self.place):
                 table = _database(self.path).open_table(TABLE)
                 if table.version != self._version["lance"]:
                     table.checkout(self._version["lance"])
                     table.restore()
             yield table
-            self.__init__(self.path)  # type: ignore[misc]
+            self.__dict__ = Lance(self.path).__dict__
 
     def _commit(self, table: Any, what: str) -> None:
         before = self._manifest["versions"]
@@ -312,7 +332,9 @@ class Lance:
         index = {} if self._built is None else {"index": self._built._asdict()}
         if index:
             index |= {name: index["index"].pop(name) for name in Recall._fields}
-        known = {name: value for name, value in self.manifest.items() if name not in ("files", KEY)}
+        known = {
+            name: value for name, value in self.manifest.items() if name not in ("files", "generation", KEY)
+        }
         return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
 
 

@@ -35,13 +35,14 @@ class Rows:
         place: str,
         analyzer: Analyzer | str,
         there: Identities | None = None,
+        generation: str | None = None,
     ) -> None:
         fields = [pa.field(POSITION, pa.int64()), pa.field(VECTOR, pa.list_(pa.float32(), dim))]
         self.schema = pa.schema([*columns.stored, *fields])
         self.count = 0
         self._blocks, self._columns, self._dim, self._folder = blocks, columns, dim, folder
         self._start, self._place, self._seen = start, place, there or Identities()
-        self._before = len(self._seen)
+        self._before, self._generation = len(self._seen), generation
         self._analyzer = analyzer
         self._failed: BaseException | None = None
 
@@ -97,7 +98,7 @@ class Rows:
     def _write(self, start: int, texts: list[str]) -> int:
         if isinstance(self._analyzer, str):
             self._analyzer = analyzer_of(self._analyzer, texts)
-        return incremental_bm25.write(self._folder, start, texts, self._analyzer)
+        return incremental_bm25.write(self._folder, start, texts, self._analyzer, self._generation)
 
     def _check(self, ids: pa.ChunkedArray) -> None:
         numbers, firsts = self._seen(keys(ids))

@@ -47,6 +47,7 @@ from statim.search.stores.protocol import (
     View,
     check_manifest,
     check_width,
+    hold_model,
     load_model,
     model_hash,
     origin,
@@ -145,15 +146,15 @@ class Postgres:
         """The model that made the vectors, kept in the cache where that can be written; see Store."""
         folder = caches.folder("models") / postgres_model.key(self._parts, self.manifest, self.place)
         with contextlib.suppress(ModelError, OSError):  # it is not there, or damaged
-            return load_model(folder, self.manifest, self.place)
+            return load_model(hold_model(folder), self.manifest, self.place)
         try:
             with atomic_directory(folder, overwrite=True, wait=True) as new:
                 postgres_model.copy(self._parts, new, self.manifest, self.place)
         except StorageError:
             with tempfile.TemporaryDirectory(prefix="statim-", ignore_cleanup_errors=True) as own:
                 postgres_model.copy(self._parts, Path(own), self.manifest, self.place)
-                return load_model(Path(own), self.manifest, self.place)
-        return load_model(folder, self.manifest, self.place)
+                return load_model(hold_model(Path(own)), self.manifest, self.place)
+        return load_model(hold_model(folder), self.manifest, self.place)
 
     def _parts(self, condition: str, values: Sequence[Any]) -> postgres_model.Rows:
         """The parts of the model's files that satisfy a condition, one at a time."""
@@ -179,10 +180,9 @@ class Postgres:
     def view(self, where: str | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
         condition = None if where is None else read(where, self.schema)
-        return View(_Vectors(self, condition), _WordsOf(self, condition))
+        return View(_Vectors(self, condition), _WordsOf(self, condition), self._rows)
 
-    def rows(self, positions: Positions) -> list[dict[str, Any]]:
-        """The documents at some positions; see Store."""
+    def _rows(self, positions: Positions) -> list[dict[str, Any]]:
         sql = self._sql.sql
         columns = sql.SQL(", ").join(map(sql.Identifier, self._layout.names.values()))
         text = "SELECT statim_position, {columns} FROM {table} WHERE statim_position = ANY(%s)"
@@ -192,12 +192,6 @@ class Postgres:
         if len(found) < len(set(positions.tolist())):
             raise ModelError(f"{self.place} was changed meanwhile; search again")
         return [dict(by_position[position]) for position in positions.tolist()]
-
-    def matching(self, where: str) -> list[str]:
-        """The ids of the documents that satisfy a condition; see Store."""
-        text, values = self.condition(read(where, self.schema))
-        found = self.run("SELECT id FROM {table} WHERE {where} ORDER BY statim_position", values, where=text)
-        return [row[0] for row in found]
 
     def condition(self, condition: Condition | None) -> tuple[Any, list[Any]]:
         """A condition as SQL with the values apart."""
@@ -231,10 +225,13 @@ class Postgres:
             manifest["next"] += rows.count
             manifest["dead"] += gone[0]
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
         """Delete documents; see Store."""
+        which, values = self._sql.sql.SQL("id = ANY(%s)"), [[name for name in ids if "\0" not in name]]
+        if where is not None:
+            which, values = self.condition(read(where, self.schema))
         with self._changed() as (_, manifest):
-            count, length = self._gone("WHERE id = ANY(%s)", [[name for name in ids if "\0" not in name]])
+            count, length = self._gone("WHERE {condition}", values, condition=which)
             if count == manifest["documents"]:
                 raise InputError(
                     f"that would delete all {count:,} documents of {self.place}; an index has at least one, so drop its tables instead"

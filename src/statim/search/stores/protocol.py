@@ -6,7 +6,7 @@ are found by position, so one ranking can be made from them, whatever keeps them
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from statim.digests import files_in
 from statim.errors import DataError, InputError, ModelError
-from statim.files import hash_file, read_json
-from statim.model import StaticModel
+from statim.files import hash_file, is_plain_name, read_json
+from statim.model import Held, StaticModel
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.lexical.bm25 import BM25
 
@@ -27,6 +27,7 @@ FORMAT = "statim-index"
 FORMAT_VERSION = 2
 MANIFEST = "index.json"
 HASH = re.compile("[0-9a-f]{64}")
+HASHED = ("model.safetensors", "tokenizer.json")  # what decides a model's vectors
 
 Mask = npt.NDArray[np.bool_]
 Block = tuple["pa.Table", Floats]  # n documents (id, text, other columns) and their vectors (n, d)
@@ -57,10 +58,17 @@ class WordSide(Protocol):
 
 
 class View(NamedTuple):
-    """The documents that a search may find."""
+    """The documents that a search may find.
+
+    Attributes:
+        vectors: By vectors.
+        words: By words.
+        rows: Gives the documents at c positions, in this order. A change of the store does not change what a view of before gives.
+    """
 
     vectors: VectorSide
     words: WordSide
+    rows: Callable[[Positions], list[dict[str, Any]]]
 
 
 class Store(Protocol):
@@ -93,9 +101,6 @@ class Store(Protocol):
             InputError: It is no condition, or not about these columns.
         """
 
-    def rows(self, positions: Positions) -> "list[dict[str, Any]]":
-        """The documents at c positions, in this order."""
-
     def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
         """Add documents, all or none of them.
 
@@ -108,11 +113,8 @@ class Store(Protocol):
             StorageError: The disk is full, read-only, or not permitted.
         """
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents by their ids, those that are there; gives how many that were."""
-
-    def matching(self, where: str) -> list[str]:
-        """The ids of the documents that satisfy a condition.
+    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
+        """Delete documents by their ids, those that are there, or all that satisfy a condition; gives how many that were.
 
         Raises:
             InputError: It is no condition, or not about these columns.
@@ -155,22 +157,36 @@ class WordView:
 
 def model_hash(folder: Path) -> str:
     """A hash of what decides a model's vectors, hexadecimal."""
-    parts = [hash_file(folder / name) for name in ("model.safetensors", "tokenizer.json")]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    return _joined_hash([hash_file(folder / name) for name in HASHED])
 
 
-def load_model(folder: Path, manifest: Mapping[str, Any], place: str) -> StaticModel:
+def _joined_hash(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def hold_model(folder: Path) -> Held:
+    """The model of an index, its files open, so that it stays the one that made the vectors.
+
+    Raises:
+        ModelError: It is damaged, or a symbolic link leads elsewhere.
+    """
+    for file in (folder, *(folder / name for name in HASHED)):
+        check_no_link(file)
+    return StaticModel.hold(folder)
+
+
+def load_model(held: Held, manifest: Mapping[str, Any], place: str) -> StaticModel:
     """The model of an index, if it is the one that made the vectors.
 
     Raises:
         ModelError: It is damaged, was changed, or is of other dimensions.
     """
-    model = StaticModel.load(folder)
+    model = held.load()
     if model.dim != manifest["dimensions"]:
         raise ModelError(
             f"{place}: the model has {model.dim} dimensions, the vectors {manifest['dimensions']}"
         )
-    if model_hash(folder) != manifest["model_hash"]:
+    if _joined_hash(held.file_hashes()) != manifest["model_hash"]:
         raise ModelError(
             f"{place}: the model is not the one that made the vectors (its files were changed); put it back, or build the index anew"
         )
@@ -222,19 +238,63 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
 
 
 def check_place(manifest: Mapping[str, Any], path: Path, files: Iterable[str]) -> None:
-    """Refuse a folder in which files are missing or have another size than they were written with.
+    """Refuse a folder in which files are missing, lie elsewhere, or have another size than they were written with.
 
     Raises:
         ModelError: One is not whole.
     """
+    check_names(files, path / MANIFEST)
+    for folder in {parent for name in files for parent in (path / name).parents} - {path, *path.parents}:
+        check_no_link(folder)
     for name in files:
         file, size = path / name, manifest["files"][name]
+        check_no_link(file)
         if not file.is_file():
             raise ModelError(f"{file} is missing; the index is not whole, build it anew")
         if file.stat().st_size != size:
             raise ModelError(
                 f"{file} has {file.stat().st_size:,} bytes, not the {size:,} it was written with; build it anew"
             )
+
+
+def check_names(names: Iterable[str], where: Path) -> None:
+    """Refuse names of files that are not below an index's folder.
+
+    Raises:
+        ModelError: One is not; the message names it.
+    """
+    for name in names:
+        if not is_plain_name(name):
+            raise ModelError(
+                f"{where} names the file {name[:80]!r}, which leads out of the folder; build the index again"
+            )
+
+
+def check_no_link(path: Path) -> None:
+    """Refuse a symbolic link in an index, which could lead out of its folder.
+
+    Raises:
+        ModelError: It is one.
+    """
+    if path.is_symlink():
+        raise ModelError(
+            f"{path} is a symbolic link, which does not belong there; put the file itself in its place"
+        )
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) -> None:
+    """Refuse to change an index that took the place of the one that was opened, if another model made its vectors.
+
+    Args:
+        before: The manifest of what was opened.
+        now: That of what is there.
+        place: What messages call it.
+
+    Raises:
+        InputError: Another model or teacher made them.
+    """
+    if any(before.get(name) != now.get(name) for name in ("model_hash", "documents_by", "documents_hash")):
+        raise InputError(f"{place} was built with another model since it was opened; open it again")
 
 
 def origin(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from statim import __version__
+from statim.consistent import read_whole
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.model import StaticModel
@@ -229,13 +230,12 @@ class Classifier:
             ModelError: There is no head there, it is damaged, of another model, or of a newer version of statim.
         """
         path = Path(path)
-        said = _read_manifest(path)
+        said, arrays = read_whole(path, lambda: (_read_manifest(path), load_tensors(path / ARRAYS)[0]))
         if not model.matches_hash(said["model_hash"]):
             raise ModelError(
                 f"{path} was fitted to the vectors of another model, or of this one before it changed; "
                 "name the model that it was fitted with, or fit it anew (statim classify fit)"
             )
-        arrays, _ = load_tensors(path / ARRAYS)
         strength = said["strength"]
         try:
             k = int(strength) if said["head"] == "neighbours" else 0
