@@ -421,3 +421,40 @@ def test_a_lock_that_cannot_be_removed_does_not_get_into_a_folder(tmp_path, monk
         file.write(b"new")
     assert len(refused) == 1
     assert names(tmp_path / "out") == ["a"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_locks_that_could_not_be_removed_are_swept_by_any_writer_beside(tmp_path, way):
+    fcntl = pytest.importorskip("fcntl")
+    long_ago = time.time() - FORGOTTEN - 10
+    left, held, young, full = (beside(tmp_path / name, "lock") for name in ("left", "held", "young", "full"))
+    for lock in (left, held, young, full):
+        lock.touch()
+    full.write_text("of somebody")
+    for lock in (left, held, full):
+        os.utime(lock, (long_ago, long_ago))
+    with held.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with WAYS[way](tmp_path / "out") as target:
+            fill(target)
+    assert set(names(tmp_path)) == {"out", held.name, young.name, full.name}
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_the_old_folder_goes_only_when_the_new_one_is_on_the_disk(tmp_path, monkeypatch, exchange):
+    out, seen = tmp_path / "out", []
+    for text in ("old", "new"):
+        with atomic_directory(out, overwrite=True) as folder:
+            (folder / "a").write_text(text)
+            if text == "old":
+                continue
+            if not exchange:
+                monkeypatch.setattr("statim.files._exchange", lambda a, b: False)
+
+            def synced(path):
+                if path == tmp_path:
+                    seen.append((len(list(tmp_path.rglob("a"))), (out / "a").read_text()))
+
+            monkeypatch.setattr("statim.files.sync_directory", synced)
+    assert seen == [(2, "new")]
+    assert names(tmp_path) == ["out"]

@@ -250,17 +250,19 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False, wait: bool = 
                     # a reader knows the folder's name, not the temporary one
                     raise StorageError(str(error).replace(str(temporary), str(path))) from None
                 raise
-            sync_directory(path.parent)
 
 
 def _put(new: Path, path: Path, overwrite: bool) -> None:
-    """Move a folder into its place; what is there goes, if it may."""
+    """Move a folder into its place, for good; what is there goes, if it may, once the new one is on the disk."""
     if not path.exists():
         os.replace(new, path)
+        sync_directory(path.parent)
     elif not overwrite:
         path.rmdir()  # nothing is lost: it is empty, or refuses
         os.replace(new, path)
+        sync_directory(path.parent)
     elif _exchange(new, path):
+        sync_directory(path.parent)
         shutil.rmtree(new, ignore_errors=True)
     else:
         aside = beside(path)
@@ -272,6 +274,7 @@ def _put(new: Path, path: Path, overwrite: bool) -> None:
             except BaseException:
                 os.replace(aside / path.name, path)
                 raise
+            sync_directory(path.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

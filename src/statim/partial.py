@@ -100,6 +100,25 @@ def _sweep(path: Path, age: float) -> None:
         for found in (path.parent / name for name in names if name.startswith(stem) and name != lock):
             if (not age or time.time() - _changed(found) >= age) and not _last_copy(found, path):
                 shutil.rmtree(found, ignore_errors=True) if found.is_dir() else found.unlink()
+        for name in names if not age else ():
+            if name.endswith(f".{LOCK}{MARKER}") and name != lock:
+                _sweep_lock(path.parent / name)
+
+
+def _sweep_lock(lock: Path) -> None:
+    """Remove the lock of another name that its owner could not remove, if it is old and nobody holds it."""
+    found = lock.lstat()
+    old = (
+        time.time() - found.st_mtime >= FORGOTTEN
+    )  # one that was just made must not look as if somebody held it
+    if not old or not stat.S_ISREG(found.st_mode) or found.st_size:
+        return
+    with contextlib.suppress(BusyError):
+        descriptor = _lock(lock, lock, wait=False)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
+            release(descriptor)
 
 
 def _changed(path: Path) -> float:

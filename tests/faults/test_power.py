@@ -2,13 +2,17 @@
 
 import pytest
 
-REPLACING = ["save --overwrite", "build --overwrite", "lance build --overwrite", "add", "update", "delete",
-             "classify fit --overwrite"]  # fmt: skip
 CASES = [
     "save",
     "build",
     "lance build",
-    *REPLACING,
+    "save --overwrite",
+    "build --overwrite",
+    "lance build --overwrite",
+    "add",
+    "update",
+    "delete",
+    "classify fit --overwrite",
     "encode .npy",
     "encode --overwrite",
     "mine .jsonl",
@@ -16,7 +20,6 @@ CASES = [
 ]
 LANCE = ["lance add", "lance update", "lance delete", "lance compact"]
 UNSYNCED = "nothing that LanceDB writes is flushed before index.json names it"
-DISORDER = "the old folder's files are removed before the exchange of folders is flushed"
 
 
 def judged(losses, record_property, part):
@@ -66,12 +69,6 @@ def test_power_failures(name, replayed, record_property):
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize(
-    "name",
-    [
-        grouped(name, *([pytest.mark.xfail(strict=True, reason=DISORDER)] if name in REPLACING else []))
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", [grouped(name) for name in CASES])
 def test_power_failures_in_any_order(name, replayed, record_property):
     judged(replayed(name), record_property, "disorder")
