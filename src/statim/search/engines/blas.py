@@ -1,9 +1,11 @@
 """How many threads numpy's matrix products use.
 
-BLAS has threads of its own, one a processor. They are left alone unless somebody asked for a number.
+BLAS has threads of its own, one a processor. They are left alone unless somebody asked for a number, or several
+threads multiply at once: then they would wait for each other's threads, so each has one.
 """
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,10 @@ from typing import Any
 from statim import threads as pool
 
 _lock = threading.Lock()
-_users = 0
+_users = _asked = 0  # blocks that asked for a number of threads, and the number of the first
+_sharing = 0  # blocks that share the processors
+_crowded = False  # they were several, and not none since
+_held: int | None = None
 _limits: Any = None
 
 
@@ -22,21 +27,65 @@ def limited(threads: int | None) -> Iterator[None]:
 
     The limit is the process's. Blocks that overlap share the first one's, and the last one out lifts it.
     """
-    global _users, _limits
+    global _users, _asked
     workers = pool.count(threads)
     if threads is None and not os.environ.get("STATIM_NUM_THREADS"):
         yield
         return
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     with _lock:
-        if _users == 0:
-            _limits = threadpool_limits(workers, user_api="blas")
+        _asked = _asked if _users else workers
         _users += 1
+        _hold()
     try:
         yield
     finally:
         with _lock:
             _users -= 1
-            if _users == 0:
-                _limits.restore_original_limits()
+            _hold()
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Inside the block numpy uses all processors, but while several threads are in such blocks, one for each."""
+    global _sharing
+    with _lock:
+        _sharing += 1
+        _hold()
+    try:
+        yield
+    finally:
+        with _lock:
+            _sharing -= 1
+            _hold()
+
+
+def _hold() -> None:
+    """Set the limit that the blocks ask for, if it is another one than now."""
+    global _crowded, _held, _limits
+    _crowded = _sharing > 1 or (_crowded and _sharing > 0)
+    wanted = _asked if _users else 1 if _crowded else None
+    if wanted == _held:
+        return
+    if _limits is not None:
+        _limits.restore_original_limits()
+    _limits = None if wanted is None else _controller().limit(limits=wanted, user_api="blas")
+    _held = wanted
+
+
+@functools.cache
+def _controller() -> Any:
+    """Finding the libraries takes long, and numpy's is there from the beginning."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
+def _forget() -> None:
+    """In a forked child, where the threads that were in such blocks are not."""
+    global _lock, _users, _sharing
+    _lock, _users, _sharing = threading.Lock(), 0, 0
+    _hold()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

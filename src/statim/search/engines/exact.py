@@ -11,7 +11,6 @@ and products.py) most queries are settled by them, for good; the others are scre
 A few queries over much are one compiled pass at the speed of memory (see stored_vectors.py), and are then scored again in the same way.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,9 @@ import numpy.typing as npt
 from statim import threads as pool
 from statim.errors import InputError, ModelError
 from statim.quantize import check_dtype
+from statim.search.engines import compiled
 from statim.search.engines.array_files import read_array, write_array
-from statim.search.engines.blas import limited
+from statim.search.engines.blas import limited, shared
 from statim.search.engines.products import (
     MINUS_INFINITY,
     HalfProducts,
@@ -44,7 +44,7 @@ MUCH = 1 << 37  # multiplications from which torch is worth its loading: a secon
 NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them anew"
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
-NARROW_PASS = 1 << 22  # where it is loaded already, or numpy would be slow
+NARROW_PASS = 1 << 22  # where it was loaded for the work before, or numpy would be slow
 # Candidates beyond those asked for that products of bytes leave, at first and then of queries that are not certain
 SPARES = (96, 768)
 WIDEST = 1 << 16  # dimensions of which sums of products of bytes are whole numbers of 32 bits
@@ -325,9 +325,7 @@ def search_vectors(
     if k == 0 or len(queries) == 0:
         return scores, positions
     unsure: npt.NDArray[np.int64] = np.arange(len(queries))
-    passed = len(queries) <= FEW_QUERIES and documents.shape[1] * len(documents) >= _least_for_a_pass(
-        documents
-    )
+    passed = len(queries) <= FEW_QUERIES and _is_worth_a_pass(documents)
     if passed:
         unsure = _passed(
             queries, documents, margins, longest, excluded, pool.count(threads), scores, positions
@@ -362,14 +360,19 @@ def search_vectors(
                 unsure = _in_blocks(
                     Products(), queries, documents, margins, excluded, workers, scores, positions, unsure
                 )
-        for i in unsure:
-            _alone(queries[i], documents, float(margins[i]), excluded, scores[i], positions[i])
+        if len(unsure):
+            with shared():
+                for i in unsure:
+                    _alone(queries[i], documents, float(margins[i]), excluded, scores[i], positions[i])
     return scores, positions
 
 
-def _least_for_a_pass(documents: Vectors) -> int:
-    """How many numbers make a compiled pass worth while; results are the same."""
-    return NARROW_PASS if isinstance(documents, Rows) or "numba" in sys.modules else ONE_PASS
+def _is_worth_a_pass(documents: Vectors) -> bool:
+    """Whether to take a compiled pass; results are the same."""
+    numbers = int(documents.shape[1]) * len(documents)
+    if isinstance(documents, Rows) or numbers < NARROW_PASS:
+        return numbers >= NARROW_PASS
+    return numbers >= ONE_PASS or compiled.worth(numbers)
 
 
 def _passed(
@@ -515,7 +518,7 @@ def settled(
         Scores and positions, (m, k), best first; -inf and -1 where there are no more.
     """
     scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    if len(queries) <= FEW_QUERIES and "numba" not in sys.modules:  # which takes half a second to load
+    if len(queries) <= FEW_QUERIES and not compiled.ready():
         for i, query in enumerate(queries):
             _order(query, documents, np.sort(kept[i][kept[i] >= 0]), scores[i], positions[i])
         return scores, positions

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import ModelError
+from statim.search.engines import compiled
 from statim.search.engines.array_files import read_array, write_array
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import Floats, Positions
@@ -131,6 +132,7 @@ class Bits:
         """See First."""
         from statim.kernels.search.scan import scan
 
+        compiled.use()
         rows, lengths = self._joined()
         asked, long = self._bits(queries)
         lines = np.zeros((0, 2), np.float32)

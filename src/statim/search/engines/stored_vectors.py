@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.quantize import quantize_table
+from statim.search.engines import compiled
 from statim.search.engines.protocol import Floats, Positions
 
 STORAGES = ("float32", "float16", "int8")
@@ -92,6 +93,7 @@ def one_pass(
     from statim.kernels.int16_dot import BLOCK, WIDEST, to_digits
     from statim.kernels.search.scan import scan
 
+    compiled.use()
     data, scales = parts_of(vectors)
     asked: npt.NDArray[Any] = queries
     by, lost = np.ones(len(queries)), np.zeros(len(queries))

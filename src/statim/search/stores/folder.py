@@ -28,9 +28,10 @@ import pyarrow as pa
 from statim.consistent import read_whole
 from statim.digests import files_in
 from statim.errors import InputError, ModelError
-from statim.files import atomic_directory, atomic_file, write_json
+from statim.files import atomic_directory, write_json
 from statim.model import StaticModel
 from statim.search.engines import registry
+from statim.search.engines.array_files import write_array
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import Engine, Floats, Positions, check_k
 from statim.search.filters.arrow import expression
@@ -365,8 +366,7 @@ def _finish(
     generation = about["generation"]
     documents_file.write(folder / "documents.arrow", tables, generation)
     if len(dead):
-        with atomic_file(folder / "dead.npy") as file:
-            np.lib.format.write_array(file, dead, (1, 0), allow_pickle=False)
+        write_array(folder / "dead.npy", "<i8", dead.shape, [dead])
     schema = Documents(folder / "documents.arrow").schema
     manifest = {
         "format": "statim-index",
