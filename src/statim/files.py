@@ -20,6 +20,7 @@ from typing import IO, Any
 from statim import addresses
 from statim.errors import BusyError, InputError, ModelError, StorageError
 from statim.partial import MARKER, alone, beside, kept_mode, plain_mode, release, set_mode, take_modes
+from statim.strict_json import loads
 
 _FAILED = "the disk or the connection to it failed; check it, then try again or choose another place"
 # what an operating system says to a writer, as a person understands it
@@ -341,7 +342,7 @@ def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:
             f"{path} has more than the {limit:,} bytes such a file may have; restore it or make the folder again"
         )
     try:
-        return json.loads(content)
+        return loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is not valid JSON ({str(error)[:100]}); restore it or make the folder again"

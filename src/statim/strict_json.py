@@ -1,8 +1,9 @@
-"""JSON that every reader takes: one line, without the NaN and Infinity that Python writes and JSON does not have."""
+"""JSON that every reader takes, and takes alike: without NaN and Infinity, and without names that stand twice."""
 
 import functools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,24 @@ def dumps(value: Any, default: Callable[[Any], Any] = str) -> str:
         return encode(value)
     except ValueError:
         return encode(_finite(value))
+
+
+def loads(content: str | bytes) -> Any:
+    """The value of a JSON text of ours, in which no name may stand twice: readers differ in which one they take.
+
+    Raises:
+        ValueError: It is not JSON, or a name stands twice in one object.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(content, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the name {twice[:40]!r} stands twice in one object")
+    return found
 
 
 @functools.cache

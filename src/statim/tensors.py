@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from statim.errors import InputError, ModelError
 from statim.files import atomic_file
+from statim.strict_json import loads
 
 Array = npt.NDArray[np.generic]
 
@@ -103,7 +104,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
             metadata = dict(checked.metadata() or {})
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
+            header = loads(file.read(length))
         data = np.memmap(path, np.uint8, "r")[8 + length :]
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
@@ -113,6 +114,10 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # of an array that stands twice, the library takes the last
+        raise ModelError(
+            f"{path} is damaged in its header: {str(error)[:100]}; copy or download it anew"
+        ) from None
     arrays: dict[str, Array] = {}
     for name, entry in header.items():
         if name == "__metadata__":

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from statim.cli import (
     recommend,
     search,
     teach,
+    terminal,
     train,
 )
 from statim.cli import evaluate as evaluate
@@ -46,7 +48,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"statim {__version__}")
+        terminal.say(f"statim {__version__}")
         raise typer.Exit
 
 
@@ -83,7 +85,9 @@ def main() -> None:
     if sys.argv[1:2] == ["train"]:
         train.add_options()
     try:
-        code = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = terminal.say_warning
+            code = app(standalone_mode=False)
         sys.stdout.flush()
     except StatimError as error:
         _fail(str(error), 2)
@@ -105,12 +109,12 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # not the option parser's
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked for: the help is the answer
-            print(error.format_message(), file=sys.stderr)
+            terminal.say(error.format_message(), sys.stderr)
             sys.exit(2)
         _fail(f"{' '.join(error.format_message().split())} (see statim --help)", 2)
     else:
         if code == 130:
-            print("error: interrupted; nothing half-written was left", file=sys.stderr)
+            terminal.say("error: interrupted; nothing half-written was left", sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -152,7 +156,6 @@ def _interrupted(error: BaseException) -> bool:
 
 def _fail(message: str, code: int) -> None:
     # names and contents of files can hold line breaks, and what a terminal obeys
-    message = addresses.hidden(message, sys.argv[1:])
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    print(f"error: {shown}", file=sys.stderr)
+    told = terminal.on_one_line(addresses.hidden(message, sys.argv[1:]))
+    terminal.say(f"error: {told}", sys.stderr)
     sys.exit(code)

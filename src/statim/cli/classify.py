@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from statim.cli import options
+from statim.cli import options, terminal
 from statim.errors import InputError
 
 app = typer.Typer(help="Tell the labels of texts: fit, predict, evaluate.", no_args_is_help=True)
@@ -135,12 +135,12 @@ def predict(
         check_table_output(out, overwrite=overwrite)
     classifier = Classifier.load(head, StaticModel.load(model))
     blocks = ahead(in_blocks(read_texts(sources or [STDIN], column), BLOCK))
-    count = 0
+    count, printed = 0, terminal.output()
     with Progress("classify", total=None, unit="texts", show=progress and out is not None) as bar:
         writing: Any = (
             table_writer(out, schema(classifier, top))
             if out is not None
-            else contextlib.nullcontext(lambda table: write_lines(sys.stdout.buffer, table))
+            else contextlib.nullcontext(lambda table: write_lines(printed, table))
         )
         with contextlib.closing(blocks), writing as write:
             for texts in blocks:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from statim.cli import options
+from statim.cli import options, terminal
 
 EXAMPLES = (
     "how do I read a csv file into a table",
@@ -43,7 +43,7 @@ def demo(
     pairs = read_pairs("python-docs")
     options.note("2. Training, from all-MiniLM-L6-v2 distilled where it can be had", quiet)
     result = train(pairs, out=out / "model", overwrite=True, threads=threads, progress=progress)
-    print(result, flush=True)
+    terminal.say(str(result))
     options.note("3. An index of the documentation", quiet)
     names = [anchor.split(":", 1)[0] for anchor in pairs.anchors.to_pylist()]
     texts = pc.binary_join_element_wise(pairs.anchors, pairs.positives, pa.scalar(" ", pa.large_string()))
@@ -54,16 +54,15 @@ def demo(
     examples = []
     for question in EXAMPLES:
         hits = index.search(question, 3)
-        print(f"\n? {question}\n{as_text(hits)}", flush=True)
+        terminal.say(f"\n? {question}\n{as_text(hits)}")
         examples.append({"query": question, "answers": [hit.metadata["name"] for hit in hits]})
     total = time.perf_counter() - started
-    print(
-        f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim search {out / 'index'}",
-        flush=True,
+    terminal.say(
+        f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim search {out / 'index'}"
     )
     if json:
         figures = result.to_dict()
-        print(
+        terminal.say(
             json_library.dumps(
                 {
                     "pairs": len(pairs),
@@ -74,8 +73,7 @@ def demo(
                     "heldout": figures["heldout"],
                     "examples": examples,
                 }
-            ),
-            flush=True,
+            )
         )
     elif sys.stdin.isatty() and sys.stdout.isatty():
-        prompt(index, lambda question: print(as_text(index.search(question, 5)), flush=True))
+        prompt(index, lambda question: terminal.say(as_text(index.search(question, 5))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim import __version__
-from statim.cli import options
+from statim.cli import options, terminal
 from statim.errors import DataError, InputError
 from statim.threads import ahead
 
@@ -113,7 +113,7 @@ def encode(
         Progress("encode", total=None, unit="texts", show=progress) as bar,
     ):
         if out is None:
-            writer = VectorWriter(sys.stdout.buffer, ".jsonl", empty.shape[1], empty.dtype)
+            writer = VectorWriter(terminal.output(), ".jsonl", empty.shape[1], empty.dtype)
             with contextlib.closing(encoded(bad)) as pairs:
                 for texts, vectors in pairs:
                     writer.write(texts, vectors)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim import addresses
+from statim.cli import terminal
 from statim.errors import InputError
 from statim.strict_json import dumps
 
@@ -100,10 +101,17 @@ def skipped(bad: "BadRows", path: Path | None) -> tuple[dict[str, Any], str]:
     }, f"\n{bad.count:,} bad rows skipped, written to {path}"
 
 
+class _Notes(logging.StreamHandler):  # type: ignore[type-arg]
+    """What the library logs, as everything that is printed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return terminal.shown(super().format(record))
+
+
 def begin(quiet: bool) -> bool:
     """Send the library's notes to the standard error unless ``quiet``; returns whether to show progress."""
     log = logging.getLogger("statim")
-    log.handlers = [] if quiet else [logging.StreamHandler(sys.stderr)]
+    log.handlers = [] if quiet else [_Notes(sys.stderr)]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
     return not quiet
@@ -123,12 +131,12 @@ def address(given: str | None) -> str | None:
 def note(text: str, quiet: bool) -> None:
     """A line for a person, on the standard error."""
     if not quiet:
-        print(text, file=sys.stderr)
+        terminal.say(text, sys.stderr)
 
 
 def result(value: Any, text: str, as_json: bool) -> None:
     """The result: JSON on one line, or the text."""
-    print(dumps(value) if as_json else text, flush=True)
+    terminal.say(dumps(value) if as_json else text)
 
 
 def one_or_several(given: Sequence[Any] | None) -> Any:

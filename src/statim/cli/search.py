@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statim.cli import options
+from statim.cli import options, terminal
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def search(
 
     def answer(question: str) -> None:
         hits = opened.search(question, k, **how)
-        print(as_json(question, hits) if json else as_text(hits), flush=True)
+        terminal.say(as_json(question, hits) if json else as_text(hits))
 
     if query:
         answer(" ".join(query))
@@ -153,19 +153,19 @@ def _batch(
         writer.finish()
 
     if out is None:
-        write(sys.stdout.buffer)
+        write(terminal.output())
         sys.stdout.flush()
         return
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; choose another name, or allow overwriting (--overwrite)")
     with atomic_file(out) as file:
         write(file)
-    print(f"{len(questions):,} questions answered, written to {out}")
+    terminal.say(f"{len(questions):,} questions answered, written to {out}")
 
 
 def prompt(index: "Index", answer: Callable[[str], None]) -> None:
     """Ask for questions until an empty one or the end of input."""
-    print(f"{len(index):,} documents; ask (an empty line ends)", file=sys.stderr)
+    terminal.say(f"{len(index):,} documents; ask (an empty line ends)", sys.stderr)
     while True:
         try:
             question = input("? ").strip()

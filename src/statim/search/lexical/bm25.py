@@ -20,6 +20,7 @@ from statim.errors import DataError, InputError, ModelError
 from statim.progress import Progress
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.lexical.analyzer import AUTO, Analyzer, analyzer_of, bm25s
+from statim.strict_json import loads
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-bm25-1"
@@ -187,7 +188,7 @@ class BM25:
             name: array.dtype for name, array in arrays.items() if array.ndim == 1 and array.flags.aligned
         }
         try:
-            about = json.loads(metadata.get("bm25", ""))
+            about = loads(metadata.get("bm25", ""))
         except (ValueError, RecursionError):
             about = None
         if (

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from statim.errors import ModelError
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.bm25 import BM25, joined
+from statim.strict_json import loads
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-words-1"
@@ -51,7 +52,7 @@ class Segment:
         self.start, self.end = _range(path)
         arrays, about = load_tensors(path)
         try:
-            told = json.loads(about["words"])
+            told = loads(about["words"])
             self.analyzer = Analyzer.from_about(told, path)
             self.generation = told.get("generation")
             self._texts, self._cuts = arrays["texts"], arrays["cuts"]

@@ -52,6 +52,7 @@ from statim.search.stores.protocol import (
     model_hash,
     origin,
 )
+from statim.strict_json import loads
 
 log = logging.getLogger("statim")
 
@@ -309,7 +310,7 @@ class Postgres:
         if found is None:
             raise ModelError(f"{self.place} is not there; make it with `statim index build --store postgresql://...`, or name another with --table")  # fmt: skip
         try:
-            return check_manifest(json.loads(found[0]), self.place)
+            return check_manifest(loads(found[0]), self.place)
         except (ValueError, RecursionError):
             raise ModelError(f"{self.place} is damaged at its manifest; build the index anew") from None
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, locked, read_json, storage_errors, write_json
 from statim.partial import MARKER
+from statim.strict_json import loads
 from statim.tensors import load_tensors, write_tensors
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.options import KEEP_CHECKPOINTS
@@ -223,7 +224,7 @@ def load(
         return None
     arrays, metadata = load_tensors(found[-1] / TABLE)
     try:
-        state: dict[str, Any] = json.loads(metadata["state"])
+        state: dict[str, Any] = loads(metadata["state"])
         step = int(state["step"])
         table = np.array(arrays.pop("table"), np.float32)
         first, second = (np.array(arrays.pop(name)) for name in ("first", "second"))
