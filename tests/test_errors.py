@@ -44,3 +44,11 @@ def test_catching_by_pythons_own_kinds():
         raise errors.DataError("too long")
     with pytest.raises(OSError, match="the disk is full"):
         raise errors.StorageError("the disk is full")
+
+
+def test_a_message_is_one_line():
+    """Whatever stands in the name or the content of a file that it quotes."""
+    for kind in TREE:
+        error = kind("a\nb\x1b[2J\udcff\u2028 ä ☃")
+        assert str(error) == "a\\nb\\x1b[2J\\udcff\\u2028 ä ☃"
+        assert error.args == ("a\nb\x1b[2J\udcff\u2028 ä ☃",)

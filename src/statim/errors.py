@@ -13,12 +13,19 @@ line prints it and exits with 2.
 """
 
 
+def on_one_line(text: str) -> str:
+    """A text with escapes for what cannot be seen: line breaks and control characters, of names and contents of files."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class StatimError(Exception):
     """The base of all errors raised on purpose."""
 
     def __str__(self) -> str:
-        """The message alone (OSError and ImportError would dress it up)."""
-        return str(self.args[0]) if self.args else ""
+        """The message alone, on one line (OSError and ImportError would dress it up)."""
+        return on_one_line(str(self.args[0])) if self.args else ""
 
 
 class InputError(StatimError, ValueError):

@@ -34,7 +34,7 @@ from statim.cli import (
 )
 from statim.cli import evaluate as evaluate
 from statim.cli.panels import Panelled
-from statim.errors import StatimError
+from statim.errors import StatimError, on_one_line
 
 app = typer.Typer(
     name="statim",
@@ -156,6 +156,6 @@ def _interrupted(error: BaseException) -> bool:
 
 def _fail(message: str, code: int) -> None:
     # names and contents of files can hold line breaks, and what a terminal obeys
-    told = terminal.on_one_line(addresses.hidden(message, sys.argv[1:]))
+    told = on_one_line(addresses.hidden(message, sys.argv[1:]))
     terminal.say(f"error: {told}", sys.stderr)
     sys.exit(code)

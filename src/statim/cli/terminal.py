@@ -15,11 +15,6 @@ def shown(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def on_one_line(text: str) -> str:
-    """A text on one line, with escapes for all that cannot be seen."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def say(text: str, file: TextIO | None = None) -> None:
     """Print a text, at once: to the standard output, or to ``file``."""
     print(shown(text), file=file, flush=True)

@@ -129,7 +129,9 @@ def _refuse_changed(place: Path, about: Mapping[str, Any]) -> None:
             continue
         if name == "options" and isinstance(found.get(name), dict):
             name, before, now = next(
-                (key, found[name].get(key), value[key]) for key in value if found[name].get(key) != value[key]
+                (key, found[name].get(key), value.get(key))
+                for key in (*value, *found[name])
+                if key not in value or found[name].get(key) != value[key]
             )
             raise InputError(
                 f"{name.replace('_', ' ')} is {now!r}, but the interrupted teaching began with {before!r}; give the same, or start again"

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from statim.data.files import columns, file_types, rows
 from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
+from statim.files import is_plain_name
 
 ROWS = 1 << 16  # rows per table
 UNFOLDED = 256 << 20  # bytes that the texts of one batch may have when they come from a dictionary
@@ -41,12 +42,16 @@ def _rows_at_once(file: Any, path: Path) -> int:
     from pyarrow.parquet import ParquetFile
 
     rows, about = ROWS, file.metadata
+    texts = [column for column in file.schema if column.physical_type == "BYTE_ARRAY"]
     for group in range(about.num_row_groups):
-        for place in range(about.num_columns):
-            chunk = about.row_group(group).column(place)
-            name, count = chunk.path_in_schema, min(rows, chunk.num_values)
-            if chunk.physical_type != "BYTE_ARRAY" or count * chunk.total_uncompressed_size <= UNFOLDED:
+        size, count = about.row_group(group).total_byte_size, about.row_group(group).num_rows
+        for (
+            column
+        ) in texts:  # Arrow does not survive damaged statistics of a column's part, so nobody asks for them
+            most = rows if column.max_repetition_level else min(rows, count)
+            if most * size <= UNFOLDED:
                 continue
+            name = column.path
             with (
                 pa.OSFile(os.fsencode(path)) as source,
                 ParquetFile(
@@ -137,7 +142,7 @@ def dataset(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
         path = path / pick_split(splits, path)
     for entry in _names(path / "state.json", "_data_files"):
         name = entry.get("filename") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or Path(name).name != name:
+        if not isinstance(name, str) or not _is_name(name):
             raise DataError(f"{path / 'state.json'} names no file; save the dataset anew")
         yield from ipc(path / name, bad)
 
@@ -150,9 +155,13 @@ def pick_split(splits: list[str], where: Any) -> str:
     """
     if "train" in splits:
         return "train"
-    if len(splits) == 1 and isinstance(splits[0], str) and Path(splits[0]).name == splits[0]:
+    if len(splits) == 1 and isinstance(splits[0], str) and _is_name(splits[0]):
         return splits[0]
     raise DataError(f"{where} has the splits {', '.join(map(str, splits))}; name the one you mean")
+
+
+def _is_name(name: str) -> bool:
+    return is_plain_name(name) and "/" not in name
 
 
 def _names(path: Path, key: str) -> list[Any]:

@@ -92,11 +92,11 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     """Turn what the system or Arrow say about a file that cannot be read into one sentence.
 
     Raises:
-        DataError: In place of any OSError, MemoryError or Arrow error.
+        DataError: In place of any OSError, MemoryError or Arrow error, and of a name that is not UTF-8.
     """
     try:
         yield
-    except (OSError, MemoryError, pa.ArrowException) as error:
+    except (OSError, MemoryError, UnicodeDecodeError, pa.ArrowException) as error:  # a name that is not UTF-8
         reason = " ".join((getattr(error, "strerror", None) or str(error)).split())[:120]
         raise DataError(f"{path} cannot be read as {what}: {reason or 'out of memory'}") from None
 

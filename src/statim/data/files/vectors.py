@@ -76,6 +76,8 @@ class VectorWriter:
             self._kind = pa.binary(width) if packed else pa.list_(pa.from_numpy_dtype(self.dtype), width)
             self._schema = pa.schema([("text", pa.large_string()), ("vector", self._kind)])
             if state and state["footer"]:
+                if file.tell() <= len(b"PAR1"):
+                    raise InputError(DAMAGED)
                 self._footer = _footer(state["footer"], self._schema)
 
     def write(self, texts: pa.LargeStringArray, vectors: Vectors) -> None:

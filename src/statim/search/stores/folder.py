@@ -31,7 +31,7 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, write_json
 from statim.model import StaticModel
 from statim.search.engines import registry
-from statim.search.engines.array_files import write_array
+from statim.search.engines.array_files import read_array, write_array
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import Engine, Floats, Positions, check_k
 from statim.search.filters.arrow import expression
@@ -426,13 +426,4 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _read_dead(path: Path) -> Positions:
-    try:
-        with (path / "dead.npy").open("rb") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False, max_header_size=1000)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
-        raise ModelError(
-            f"{path / 'dead.npy'} is damaged ({str(error)[:80]}); build the index anew"
-        ) from None
-    if found.dtype != np.int64 or found.ndim != 1:
-        raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
-    return found
+    return read_array(path / "dead.npy", ["<i8"], 1)

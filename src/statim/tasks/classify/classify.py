@@ -6,6 +6,7 @@
 A head is applied in plain numpy; nothing that fitted it is needed again.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.model import StaticModel
 from statim.progress import Progress
-from statim.tasks.classify.calibration import Calibration
+from statim.tasks.classify.calibration import LEAST, MOST, Calibration
 from statim.tasks.classify.fitting import KINDS
-from statim.tasks.classify.heads import Floats, restore
+from statim.tasks.classify.heads import LARGEST, Floats, restore
 from statim.tasks.classify.inputs import blocks, joined
 from statim.tasks.classify.judging import Judged, judge
 from statim.tasks.classify.labels import Examples, check_names, of_lists, read_examples
@@ -270,7 +271,7 @@ def _ngrams(arrays: Mapping[str, Any], count: int) -> Ngrams | None:
         return None
     keys, weights = arrays["ngram_keys"], arrays["ngram_weights"]
     good = keys.dtype == np.int64 and weights.dtype == np.float32 and keys.shape == weights.shape == (count,)
-    if not good or not np.isfinite(weights).all() or (np.diff(keys) <= 0).any():
+    if not good or not (np.abs(weights) < LARGEST).all() or (np.diff(keys) <= 0).any():
         raise ValueError("n-grams of other shapes")
     return Ngrams(keys, weights)
 
@@ -302,9 +303,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         tests = {
             "head": said["head"] in KINDS,
             "labels": len(said["labels"]) > 1 and all(isinstance(label, str) for label in said["labels"]),
-            "slope": bool(np.isfinite([said["slope"], said["offset"], said["strength"]]).all()),
+            "slope": _is_number(said["slope"]) and LEAST <= said["slope"] <= MOST,
+            "offset": _is_number(said["offset"]),
+            "strength": _is_number(said["strength"]),
             "ngrams": said["ngrams"] >= 0,
-            "tried": all(isinstance(pair, list) and len(pair) == 2 for pair in said["tried"]),
+            "tried": all(
+                isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))
+                for pair in said["tried"]
+            ),
         }
         wrong = [name for name, good in tests.items() if not good]
     if wrong or version != FORMAT_VERSION:
@@ -312,3 +318,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path / MANIFEST} is damaged at {', '.join(wrong) or 'a number'}; fit the head anew (statim classify fit)"
         )
     return said
+
+
+def _is_number(value: Any) -> bool:
+    """Whether JSON holds a number that is finite, as a float too."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

@@ -16,6 +16,7 @@ Targets = npt.NDArray[np.bool_]
 SHARPNESS = (
     20.0  # a neighbour counts exp(SHARPNESS x cosine): the scale at which tables are trained by default
 )
+LARGEST = 1e30  # of what a head is made of, so that no sum of products is infinite
 PRIOR = 0.01  # of a vote, shared by all labels: none is impossible
 
 
@@ -88,7 +89,7 @@ def restore(kind: str, arrays: Mapping[str, npt.NDArray[Any]], k: int, width: in
     """The head that ``arrays`` are of.
 
     Raises:
-        ValueError: They are not of such a head, of so many columns and labels, or hold NaN.
+        ValueError: They are not of such a head, of so many columns and labels, or hold NaN or absurd numbers.
     """
     if kind == "neighbours":
         vectors, targets = arrays["vectors"], arrays["targets"]
@@ -100,6 +101,6 @@ def restore(kind: str, arrays: Mapping[str, npt.NDArray[Any]], k: int, width: in
         weights, bias = arrays["weights"], arrays["bias"]
         good = weights.shape == (width, labels) and bias.shape == (labels,)
         head, numbers = Linear(weights, bias), [weights, bias]
-    if not good or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in numbers):
-        raise ValueError("arrays of other shapes, or not finite")
+    if not good or any(array.dtype != np.float32 or not (np.abs(array) < LARGEST).all() for array in numbers):
+        raise ValueError("arrays of other shapes, or numbers that no head has")
     return head

@@ -118,7 +118,7 @@ def read_baskets(
     names = table.column_names
     chosen = columns.named(names, items, where) if items is not None else _list_column(table)
     if chosen is not None and pa.types.is_nested(table.schema.field(chosen).type):
-        array = columns.flat(table.column(chosen)).cast(pa.large_list(_values(table, chosen)))
+        array = columns.flat(table.column(chosen)).cast(pa.large_list(_values(table, chosen, where)))
         if array.null_count:
             row = int(np.argmax(np.asarray(array.is_null())))
             raise DataError(f"{where}, row {row + 1}: {chosen!r} is missing; it must be a list of items")
@@ -153,9 +153,17 @@ def _list_column(table: pa.Table) -> str | None:
     return columns.usual(lists, LISTS) or (lists[0] if len(lists) == 1 else None)
 
 
-def _values(table: pa.Table, name: str) -> pa.DataType:
+def _values(table: pa.Table, name: str, where: str) -> pa.DataType:
+    """The type of the items in a column of lists.
+
+    Raises:
+        DataError: It holds something else.
+    """
     kind = table.schema.field(name).type
-    return kind.value_type if hasattr(kind, "value_type") else kind
+    value = getattr(kind, "value_type", None)
+    if value is None or pa.types.is_nested(value):
+        raise DataError(f"{where}: {name!r} holds {str(kind)[:80]}, not lists of items; name another column")
+    return value
 
 
 def _positions(given: pa.Array, ids: pa.LargeStringArray, rows: Positions, where: str) -> Positions:
