@@ -7,6 +7,7 @@ neither fork nor a guarded main module. In: one JSON array [file, module] a line
 import ast
 import gc
 import json
+import os
 import re
 import sys
 import threading
@@ -38,6 +39,16 @@ def read(path: str, module: str) -> list[tuple[str, str]]:
 
 
 _parsing = threading.Lock()
+
+
+def _begin_again() -> None:
+    """In a forked child, where nobody else could give back the lock."""
+    global _parsing
+    _parsing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 def _parse(source: bytes) -> ast.Module:

@@ -40,7 +40,7 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _users -= 1
+            _users = max(0, _users - 1)  # a child may leave a block that its parent entered
             _hold()
 
 
@@ -55,7 +55,7 @@ def shared() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _sharing -= 1
+            _sharing = max(0, _sharing - 1)
             _hold()
 
 
