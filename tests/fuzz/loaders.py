@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import gzip
 import io
 import itertools
@@ -15,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import tokenizers
 from pyarrow import feather, parquet
-from statim.training.history import History
 from tokenizers import models, normalizers, pre_tokenizers
 
 from statim.data.documents.corpus import read_corpus
@@ -34,8 +34,13 @@ from statim.search.index import Index
 from statim.tasks.classify.classify import Classifier
 from statim.tasks.recommend.baskets import read_baskets
 from statim.tensors import load_tensors, map_array, save_tensors
-from statim.training import checkpoint, teacher_vectors, teaching
-from statim.training.run import begun, resumed
+from statim.training import teaching
+from statim.training.distillation import teacher_vectors
+from statim.training.options import TrainOptions
+from statim.training.recipe import Recipe
+from statim.training.run import checkpoint
+from statim.training.run.history import History
+from statim.training.run.record import Found, Run
 
 WORDS = ["sort", "list", "open", "file", "read", "write", "how", "to", "a", "the"]
 TEXTS = ["how to sort a list", "how to open a file", "read the file", "write the list to a file"]
@@ -384,20 +389,14 @@ def go_on_encoding(folder: Path) -> object:
 
 def training_run(folder: Path) -> None:
     checkpoint.folder(folder / "out").mkdir()
-    options = {
-        "data": ["pairs.jsonl"],
-        "seed": 1,
-        "epochs": None,
-        "levels": [4],
-        "learning_rate": 0.1,
-        "out": "out",
-    }
-    found = {"recipe": {"learning_rate": 0.1}, "evaluate_every": 10, "pairs": "ab", "start": "cd"}
-    checkpoint.write_run(folder / "out", {**begun(options, 2), "found": found})
+    options = TrainOptions(data=["pairs.jsonl"], seed=1, matryoshka=[4], learning_rate=0.1, out="out")
+    run = Run.begun(options, 2)
+    found = Found(Recipe.make(100, 4, learning_rate=0.1, levels=[4]), 10, "ab", "cd")
+    checkpoint.write_run(folder / "out", dataclasses.replace(run, found=found))
 
 
 def load_training_run(folder: Path) -> object:
-    return resumed(checkpoint.read_run(folder / "out"), {"out": "out"})
+    return checkpoint.read_run(folder / "out").resumed(TrainOptions(out="out"))
 
 
 ABOUT = {"options": {"epochs": 1, "learning_rate": 0.1}, "teacher": "a" * 64, "pairs": "b" * 64}
