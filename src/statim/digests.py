@@ -9,6 +9,7 @@ from statim.errors import InputError, ModelError
 from statim.files import is_plain_name, read_errors
 
 BLOCK = 1 << 18  # bytes read at a time: fits into a core's own cache
+SMALL = 64 << 20  # bytes that are always read to check them, in some ten milliseconds
 Verify = Literal["always", "size", "never"]
 
 
@@ -60,10 +61,35 @@ def stamps(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ModelError: There is a symbolic link, or a file cannot be read.
     """
-    return {
-        file.relative_to(folder).as_posix(): {"size": file.stat().st_size, "digest": digest(file)}
-        for file in files_in(folder)
-    }
+    return {file.relative_to(folder).as_posix(): stamp(file) for file in files_in(folder)}
+
+
+def stamp(file: Path) -> dict[str, Any]:
+    """Size and digest of a file.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    with read_errors(file):
+        return {"size": file.stat().st_size, "digest": digest(file)}
+
+
+def level_for(said: Mapping[str, Any], level: Verify | None) -> Verify:
+    """How to check files of which a manifest says ``said``: as asked, else always where they add up to little.
+
+    Raises:
+        InputError: There is no such level.
+    """
+    if level is not None:
+        return _checked(level)
+    sizes = (stamp.get("size") for stamp in said.values() if isinstance(stamp, Mapping))
+    return "always" if sum(size for size in sizes if type(size) is int) <= SMALL else "size"
+
+
+def _checked(level: Verify) -> Verify:
+    if level not in get_args(Verify):
+        raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
+    return level
 
 
 def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) -> None:
@@ -79,9 +105,7 @@ def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) ->
         InputError: There is no such level.
         ModelError: A file is missing or has another size or other bytes, or ``said`` is damaged.
     """
-    if level not in get_args(Verify):
-        raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
-    for name, stamp in said.items() if level != "never" else ():
+    for name, stamp in said.items() if _checked(level) != "never" else ():
         whole = isinstance(stamp, Mapping) and type(stamp.get("size")) is int
         if not whole or type(stamp.get("digest", "")) is not str or not is_plain_name(name):
             raise ModelError(f"what is said of {name[:80]!r} in {folder} is damaged; {remedy}")

@@ -4,11 +4,6 @@ import pytest
 from cases import CASES, quick
 from harness import KINDS
 
-# Faults of statim that are known, with their reason. A mended one must be taken out: its test no longer fails.
-SWALLOWED = "LanceDB goes on after a write that failed, and the version that statim names then cannot be read"
-KNOWN = {
-    (name, kind): SWALLOWED for name in ("lance update", "lance compact") for kind in ("full disk", "EIO")
-}
 TIRELESS = 25  # of the calls of a case, the quick part walks over one in so many
 
 
@@ -22,11 +17,6 @@ def judged(figures, record_property):
         "files left behind": figures["leftovers"],
     })  # fmt: skip
     assert not failed, f"{harmed} of {tried}: " + "\n".join(failed[:20])
-
-
-def marked(name, kind):
-    reason = KNOWN.get((name, kind))
-    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +33,7 @@ def walked(harness):
     return walk
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [pytest.param(name, kind, marks=marked(name, kind)) for name in quick() for kind in KINDS],
-)
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in quick() for kind in KINDS])
 def test_some_faults(name, kind, walked, record_property):
     judged(walked(name, TIRELESS, list(quick()))[kind], record_property)
 
@@ -56,7 +43,7 @@ def test_some_faults(name, kind, walked, record_property):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param(name, kind, marks=[pytest.mark.xdist_group(name), *marked(name, kind)])
+        pytest.param(name, kind, marks=pytest.mark.xdist_group(name))
         for name in CASES
         if name != "cache of a database's model"
         for kind in KINDS

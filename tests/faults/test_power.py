@@ -19,7 +19,6 @@ CASES = [
     "duplicates .parquet",
 ]
 LANCE = ["lance add", "lance update", "lance delete", "lance compact"]
-UNSYNCED = "nothing that LanceDB writes is flushed before index.json names it"
 
 
 def judged(losses, record_property, part):
@@ -55,13 +54,7 @@ def grouped(name, *marks):
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize(
-    "name",
-    [
-        *map(grouped, CASES),
-        *(grouped(name, pytest.mark.xfail(strict=True, reason=UNSYNCED)) for name in LANCE),
-    ],
-)
+@pytest.mark.parametrize("name", [*map(grouped, CASES), *map(grouped, LANCE)])
 def test_power_failures(name, replayed, record_property):
     judged(replayed(name), record_property, "failures")
     assert replayed(name)["durable"], "the command ended before its result was safe"
@@ -69,6 +62,6 @@ def test_power_failures(name, replayed, record_property):
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("name", [grouped(name) for name in CASES])
+@pytest.mark.parametrize("name", [grouped(name) for name in [*CASES, *LANCE]])
 def test_power_failures_in_any_order(name, replayed, record_property):
     judged(replayed(name), record_property, "disorder")

@@ -18,7 +18,7 @@ from statim.errors import DataError, InputError, ModelError, StorageError
 from statim.search.engines import registry as engines
 from statim.search.index import Index
 from statim.search.lexical.bm25 import BM25
-from statim.search.stores import lance, postgres, postgres_index, postgres_server, registry
+from statim.search.stores import lance_connection, postgres, postgres_index, postgres_server, registry
 
 
 @pytest.fixture(scope="module")
@@ -476,25 +476,6 @@ def test_a_table_that_is_damaged(tmp_path, model):
         shutil.rmtree(copy)
 
 
-def test_files_of_another_length_are_refused_before_lancedb_reads_them(tmp_path, model, monkeypatch):
-    place = Place("lancedb", tmp_path / "index", None)
-    index = place.build(model, texts_of(20))
-    index.delete("3")
-    files = [f for part in ("data", "_deletions") for f in (place.path / "documents.lance" / part).iterdir()]
-    assert len(files) == 2
-    for file in files:
-        whole = file.read_bytes()
-        for damaged in (b"", whole[:-1], whole + b"x", b"a text\n"):
-            file.write_bytes(damaged)
-            with monkeypatch.context() as patch:
-                patch.setattr(lance, "_database", None)
-                with pytest.raises(ModelError, match=f"{len(damaged):,} bytes, not the {len(whole):,}"):
-                    place.load()
-        file.write_bytes(whole)
-    index.compact()  # files that older versions had are gone
-    assert len(place.load().search("w01 w02", 20)) > 0
-
-
 class PanicException(BaseException):
     pass
 
@@ -516,7 +497,7 @@ def test_what_lancedb_meets_with_is_one_sentence(tmp_path, model, monkeypatch, e
     def fail(_):
         raise error
 
-    monkeypatch.setattr(lance, "_database", fail)
+    monkeypatch.setattr(lance_connection, "connect", fail)
     with pytest.raises(kind) as caught:
         place.load()
     assert all(word in str(caught.value) for word in words)

@@ -5,8 +5,9 @@
     words/                  the words (see lexical/incremental_bm25.py)
     model/                  the model
 
-Every change ends with a new ``index.json``, which names the versions that are kept. What a killed process has put into the table or among the words before is of no version
-that is named there, so it is never seen, and the next change takes it back. BM25 is statim's own: LanceDB's full text search weighs
+Every change ends with a new ``index.json``, which names the versions that are kept, once all files are on the disk and the new version
+can be read. What a killed process has put into the table or among the words before is of no version that is named there, so it is never
+seen, and the next change takes it back. Where the files of the newest version are damaged, the last whole one is opened, with a warning. BM25 is statim's own: LanceDB's full text search weighs
 words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
 
 A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out anew from the
@@ -16,9 +17,8 @@ vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes f
 import contextlib
 import copy
 import datetime
-import errno
+import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim.consistent import read_whole
-from statim.errors import DependencyError, InputError, ModelError, StatimError, StorageError
-from statim.files import REFUSALS, atomic_directory, locked, storage_errors, write_json
+from statim.digests import Verify
+from statim.errors import InputError, ModelError, StorageError
+from statim.files import atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.partial import alone
@@ -40,8 +41,9 @@ from statim.search.filters.lance import to_sql
 from statim.search.filters.where import Among, read
 from statim.search.lexical import incremental_bm25
 from statim.search.lexical.incremental_bm25 import Words
-from statim.search.stores import lance_index
+from statim.search.stores import lance_files, lance_index
 from statim.search.stores.columns import KEY, Columns, safe_names, told
+from statim.search.stores.lance_connection import TABLE, connect, errors, opened
 from statim.search.stores.lance_rows import BLOCK, POSITION, VECTOR, Rows, keys, takes, unpacked, vectors_of
 from statim.search.stores.protocol import (
     FORMAT,
@@ -58,17 +60,15 @@ from statim.search.stores.protocol import (
     model_hash,
     origin,
     read_manifest,
-    sizes,
 )
 
-TABLE = "documents"
+log = logging.getLogger("statim")
+
 FEW = 4  # queries up to which LanceDB searches for each
 SCANNED = 10_000  # documents for each query that are read as quickly as the index is asked
+SOME = 8  # documents that are read back, before a version is named, of all and of the last
 KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
 NAMES = 1 << 14  # ids named in one deletion
-READ = ("data", "_deletions", "_indices")  # folders of files that are written once
-_process: int | None = None  # the one that has used LanceDB
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
 class Lance:
@@ -76,7 +76,8 @@ class Lance:
 
     Args:
         path: The folder.
-        version: An older version to open; None opens the last.
+        version: An older version to open; None opens the last, or the last whole one, with a warning.
+        verify: How files are checked (see digests.verify); None reads them where they are small.
 
     Raises:
         ModelError: There is no index there, or it is not whole.
@@ -84,47 +85,75 @@ class Lance:
         DependencyError: LanceDB is not installed.
     """
 
-    def __init__(self, path: Path, version: int | None = None) -> None:
+    def __init__(self, path: Path, version: int | None = None, verify: Verify | None = None) -> None:
         self.path, self.place = path, str(path)
-        read_whole(path, lambda: self._open(version), MANIFEST)
+        read_whole(path, lambda: self._open_last(version, verify), MANIFEST)
 
-    def _open(self, version: int | None) -> None:
-        """Open the table, and the files beside it, which may be replaced at any time."""
+    def _open_last(self, version: int | None, verify: Verify | None) -> None:
+        """Open the version that is asked for, or the last that is whole; the files may be replaced at any time."""
         path = self.path
-        self._manifest = read_manifest(path)
-        versions = self._manifest.get("versions")
+        manifest = read_manifest(path)
+        versions = manifest.get("versions")
         if not isinstance(versions, list) or not versions or not all(_is_version(v) for v in versions):
-            raise ModelError(f"{path / MANIFEST} is damaged at versions; build the index anew")
-        found = versions[-1] if version is None else next((v for v in versions if v["version"] == version), None)  # fmt: skip
-        if found is None:
+            raise ModelError(f"{path / MANIFEST} is damaged at versions; build the index again")
+        asked = [found for found in reversed(versions) if version in (None, found["version"])]
+        if not asked:
             raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
-        self._latest, self._version, self._built = found is versions[-1], found, lance_index.told(found)
-        self.manifest: Mapping[str, Any] = {**self._manifest, "documents": found["documents"]}
-        _check_files(path, self._manifest.get("files", {}))
-        with _errors(self.place):
-            self._table = _database(path).open_table(TABLE)
-            self._table.checkout(found["lance"])
+        damage: ModelError | None = None
+        for found in asked:
+            try:
+                self._open(path, manifest, found, verify)
+            except ModelError as error:
+                if not _is_damage(error):
+                    raise
+                damage = damage or error
+            else:
+                break
+        else:
+            raise damage or AssertionError
+        self._latest = version is None or found is versions[-1]
+        if damage is not None:
+            log.warning(
+                "%s; so version %d of %s is opened, the last that is whole, of %s; what came later is lost, so add it again",
+                str(damage).removesuffix(f"; {lance_files.REMEDY}"), found["version"], path, found["time"],
+            )  # fmt: skip
+
+    def _open(self, path: Path, manifest: Mapping[str, Any], found: dict[str, Any], verify: Verify | None) -> None:  # fmt: skip
+        """Open a version; ``manifest`` may be one that is not written yet.
+
+        Raises:
+            ModelError: It is not whole.
+        """
+        self.path, self.place = path, str(path)
+        self._manifest, self._version, self._latest = manifest, found, True
+        self._built = lance_index.told(found)
+        self.manifest: Mapping[str, Any] = {**manifest, "documents": found["documents"]}
+        lance_files.check(path, manifest, found, verify)
+        with errors(self.place):
+            self._table = opened(path, found["lance"])
             schema = self._table.schema
             hidden = [name for name in (POSITION, VECTOR) if name in schema.names]
             stored = pa.schema([field for field in schema if field.name not in hidden])
-            self.schema, names = told(self._manifest, str(path / MANIFEST)) or (stored, stored.names)
-            self._columns = Columns(self.schema, takes if KEY in self._manifest else _all, names, "LanceDB")
+            self.schema, names = told(manifest, str(path / MANIFEST)) or (stored, stored.names)
+            self._columns = Columns(self.schema, takes if KEY in manifest else _all, names, "LanceDB")
             width = schema.field(VECTOR).type.list_size if VECTOR in hidden else 0
             some = self._table.search().select([POSITION]).with_row_id(True).to_arrow()
             positions, rows = (some.column(name).to_numpy().astype(np.int64) for name in (POSITION, "_rowid"))
         held = (len(positions), width, stored.names)
         if held != (found["documents"], self.manifest["dimensions"], self._columns.stored.names):
-            raise ModelError(f"{path}: {MANIFEST} and the table belong to different indexes; build it anew")
+            raise ModelError(
+                f"{path}: {MANIFEST} and the table belong to different indexes; build the index again"
+            )
         order = np.argsort(positions)
         self._positions, self._rows = positions[order], rows[order]
         if len(order) and (self._positions[0] < 0 or (np.diff(self._positions) == 0).any()):
-            raise ModelError(f"{path}: the table's positions are damaged; build the index anew")
+            raise ModelError(f"{path}: the table's positions are damaged; build the index again")
         living = np.zeros(self._positions[-1] + 1 if len(order) else 0, np.bool_)
         living[self._positions] = True
         self._words = Words(path / "words", living, self._manifest.get("generation"))
         self._model = hold_model(path / "model")
         if self._words.end < len(living):
-            raise ModelError(f"{path}: words are missing; build the index anew")
+            raise ModelError(f"{path}: words are missing; build the index again")
 
     @staticmethod
     def create(
@@ -143,17 +172,10 @@ class Lance:
             (folder / "words").mkdir()
             generation = os.urandom(8).hex()  # what tells its positions from those of any other index
             rows = Rows(
-                blocks,
-                columns,
-                model.dim,
-                folder / "words",
-                0,
-                str(path),
-                about["language"],
-                generation=generation,
-            )
-            with rows.errors(), _errors(str(path)), storage_errors(path):
-                table = _database(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
+                blocks, columns, model.dim, folder / "words", 0, str(path), about["language"], generation=generation
+            )  # fmt: skip
+            with rows.errors(), errors(str(path)), storage_errors(path):
+                table = connect(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
                 built = lance_index.kept_up(table, rows.count, model.dim, None)
                 version = table.version
             manifest = {
@@ -170,8 +192,9 @@ class Lance:
                 "model_hash": model_hash(folder / "model"),
                 "generation": generation,
                 "versions": [_told(1, version, rows.count, "build", built)],
-                "files": _files(folder),
+                "stamps": lance_files.stamps(folder, lance_files.there(folder), {}),
             }
+            _read_back(folder, manifest)
             write_json(folder / MANIFEST, manifest)
 
     def __len__(self) -> int:
@@ -204,7 +227,7 @@ class Lance:
 
     def scan(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
         """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
-        with _errors(self.place):
+        with errors(self.place):
             asked = self._table.search().select(list(columns))
             if sql is not None:
                 asked = asked.where(sql)
@@ -213,7 +236,7 @@ class Lance:
 
     def nearest(self, query: Floats, k: int, sql: str | None) -> tuple[Positions, Floats]:
         """The k nearest rows of one query; see lance_index.nearest."""
-        with _errors(self.place):
+        with errors(self.place):
             return lance_index.nearest(self._table, self._built, query, k, sql)
 
     def take(self, positions: Positions, columns: Sequence[str]) -> pa.Table:
@@ -229,7 +252,7 @@ class Lance:
             raise ModelError(
                 f"{self.place} is damaged: words and documents do not agree; build the index anew"
             )
-        with _errors(self.place):
+        with errors(self.place):
             found = (
                 self._table.take_row_ids(self._rows[places].tolist()).select([*columns, POSITION]).to_arrow()
             )
@@ -253,7 +276,7 @@ class Lance:
                 blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place,
                 self._words.analyzer, there, self._manifest.get("generation"),
             )  # fmt: skip
-            with rows.errors(), _errors(self.place), storage_errors(self.path):
+            with rows.errors(), errors(self.place), storage_errors(self.path):
                 if replace:
                     for batch in rows.batches():
                         merging = (
@@ -269,7 +292,7 @@ class Lance:
         """Delete documents; see Store."""
         names = list(dict.fromkeys(ids))
         with self._changed() as table:
-            with _errors(self.place), storage_errors(self.path):
+            with errors(self.place), storage_errors(self.path):
                 if where is not None:
                     table.delete(self._sql(where))
                 for start in range(0, len(names), NAMES):
@@ -287,43 +310,52 @@ class Lance:
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[Any]:
-        """The table, to be changed; the store is opened anew before, and after. What fails is taken back by the next change."""
+        """The table, to be changed; first the store is opened again, and what no version names is taken back."""
         if not self._latest:
             raise InputError(f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it")  # fmt: skip
         with locked(self.path, self.path), alone(self.path.resolve(), wait=False):
-            now = Lance(self.path)
+            now = Lance(self.path, verify="size")
             check_same(self.manifest, now.manifest, self.place)
             self.__dict__ = now.__dict__
-            with _errors(self.place):
-                table = _database(self.path).open_table(TABLE)
-                if table.version != self._version["lance"]:
-                    table.checkout(self._version["lance"])
-                    table.restore()
+            if self._version is not self._manifest["versions"][-1]:  # later ones are damaged
+                self._manifest = lance_files.without_later(self._manifest, self._version)
+                write_json(self.path / MANIFEST, self._manifest)
+            lance_files.take_back(self.path, self._manifest)
+            self._before = lance_files.there(self.path)
+            with errors(self.place):
+                table = connect(self.path).open_table(TABLE)
             yield table
-            self.__dict__ = Lance(self.path).__dict__
 
-    def _commit(self, table: Any, what: str) -> None:
+    def _commit(self, table: Any, what: str, keep: int | None = None) -> None:
+        """Name a new version, once it is on the disk and can be read; ``keep`` only so many older ones.
+
+        Raises:
+            StorageError: It cannot be written, or what was written cannot be read back.
+        """
         before = self._manifest["versions"]
-        with _errors(self.place), storage_errors(self.path):
+        with errors(self.place), storage_errors(self.path):
             count = table.count_rows()
             built = lance_index.kept_up(table, count, self.manifest["dimensions"], self._built, before[0])
-            lance = table.version
+            names, lance = lance_files.there(self.path), table.version
+            lance_files.sync(self.path, names - self._before)
+        stamps = lance_files.stamps(self.path, names, lance_files.said(self._manifest, self.path))
         new = _told(self._version["version"] + 1, lance, count, what, built)
-        versions = lance_index.named([*before, new], KEPT, DAYS)
-        said = {"documents": count, "versions": versions, "files": _files(self.path)}
-        write_json(self.path / MANIFEST, {**self._manifest, **said})
+        new["new"] = sorted(stamps.keys() - self._before)
+        versions = lance_index.named([*before, new], KEPT, DAYS) if keep is None else [*before, new][-keep:]
+        said = {"documents": count, "versions": versions, "stamps": stamps}
+        manifest = {name: value for name, value in self._manifest.items() if name != "files"} | said
+        fresh = _read_back(self.path, manifest)
+        write_json(self.path / MANIFEST, manifest)
+        self.__dict__ = fresh.__dict__  # who still searches keeps what was open
 
     def compact(self, keep: int) -> None:
         """Join the table's files, complete its index, and remove what only older versions than the last ``keep`` need; see Store."""
         with self._changed() as table:
-            with _errors(self.place), storage_errors(self.path):
+            with errors(self.place), storage_errors(self.path):
                 table.optimize(cleanup_older_than=lance_index.FOREVER)
-            self._commit(table, "compact")
-            manifest = read_manifest(self.path)
-            manifest["versions"] = manifest["versions"][-keep:]
-            write_json(self.path / MANIFEST, manifest)  # before the files go
-            with _errors(self.place), storage_errors(self.path):
-                lance_index.cleaned(table, manifest["versions"][0])
+            self._commit(table, "compact", keep)  # before the files go
+            with errors(self.place), storage_errors(self.path):
+                lance_index.cleaned(table, self._manifest["versions"][0])
 
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
@@ -332,10 +364,40 @@ class Lance:
         index = {} if self._built is None else {"index": self._built._asdict()}
         if index:
             index |= {name: index["index"].pop(name) for name in Recall._fields}
-        known = {
-            name: value for name, value in self.manifest.items() if name not in ("files", "generation", KEY)
-        }
+        hidden = ("files", "stamps", "generation", KEY)
+        known = {name: value for name, value in self.manifest.items() if name not in hidden}
         return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+
+
+def _read_back(path: Path, manifest: Mapping[str, Any]) -> Lance:
+    """Open the newest version of a manifest that is not written yet, and read some of it.
+
+    LanceDB goes on after some writes that failed, and then the end of a file is missing.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    fresh = Lance.__new__(Lance)
+    try:
+        fresh._open(path, manifest, manifest["versions"][-1], "never")
+        places = fresh._positions
+        places = np.union1d(places[:: len(places) // SOME + 1], places[-SOME:])
+        found = fresh.take(places, [*fresh._columns.stored.names, VECTOR])
+        vectors = vectors_of(found.column(VECTOR))
+        if not np.isin(np.linalg.norm(vectors, axis=1).round(3), (0, 1)).all():
+            raise ModelError(f"{path} is damaged: its vectors are not those that were written")
+        if not fresh.exact:
+            fresh.nearest(vectors[-1], 1, None)
+    except ModelError as error:
+        said = str(error).removesuffix(f"; {lance_files.REMEDY}")
+        raise StorageError(f"cannot write {path}: what was written cannot be read back ({said}); check the disk, then try again") from None  # fmt: skip
+    return fresh
+
+
+def _is_damage(error: ModelError) -> bool:
+    """Is something damaged or missing, which an older version may lack, rather than refused or failing?"""
+    cause = error.__context__
+    return not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
 
 
 class _Vectors:
@@ -406,82 +468,7 @@ def _is_version(value: Any) -> bool:
     return isinstance(value, dict) and all(type(value.get(name)) is kind for name, kind in kinds.items())
 
 
-def _files(path: Path) -> dict[str, int]:
-    """The bytes of the table's files, by their names in its folder."""
-    return {name: size for name, size in sizes(path / f"{TABLE}.lance").items() if name.split("/")[0] in READ}
-
-
-def _check_files(path: Path, said: Any) -> None:
-    """Refuse files that are not as long as they were written, before LanceDB reads them.
-
-    One that is missing may have been of older versions; LanceDB says so where it needs it.
-
-    Raises:
-        ModelError: One is of another length.
-    """
-    if not isinstance(said, dict) or not all(type(size) is int for size in said.values()):
-        raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
-    for name, size in said.items():
-        file = path / f"{TABLE}.lance" / name
-        with contextlib.suppress(FileNotFoundError):
-            if (found := file.stat().st_size) != size:
-                raise ModelError(f"{file} has {found:,} bytes, not the {size:,} it was written with; build it anew")  # fmt: skip
-
-
 def _all(kind: pa.DataType) -> bool:
     """An index of an earlier statim has the documents' columns as they are."""
     del kind
     return True
-
-
-def _check_process() -> None:
-    """Refuse a process that was forked from one that has used LanceDB, whose threads it lacks: it would die or hang.
-
-    Raises:
-        InputError: This is one.
-    """
-    if _process not in (None, os.getpid()):
-        raise InputError(
-            "LanceDB cannot be used in a process that was forked after LanceDB was used; start processes with spawn or forkserver "
-            "(multiprocessing.get_context('spawn')), or use the index only after the fork"
-        )
-
-
-def _database(path: Path) -> Any:
-    global _process
-    _check_process()
-    _process = os.getpid()
-    try:
-        import lancedb
-    except ImportError:
-        raise DependencyError('this index needs LanceDB, which is not installed; pip install "statim[stores]"') from None  # fmt: skip
-    return lancedb.connect(str(path))
-
-
-@contextlib.contextmanager
-def _errors(place: str) -> Iterator[None]:
-    """LanceDB's errors as one sentence."""
-    _check_process()
-    try:
-        yield
-    except (StatimError, KeyboardInterrupt, MemoryError):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise _refusal(place, error) from None
-    except BaseException as error:  # a panic of Rust is no Exception
-        if type(error).__name__ != "PanicException":
-            raise
-        raise _refusal(place, error) from None
-
-
-def _refusal(place: str, error: BaseException) -> StatimError:
-    """What LanceDB met with: the operating system's refusal, whose number it tells in words, or else damaged files."""
-    said = " ".join(str(error).split())
-    number = re.search(r"\(os error (\d+)\)", said)
-    if number and int(number[1]) in REFUSED:
-        return StorageError(f"cannot read or write {place}: {REFUSALS[int(number[1])]}")
-    said = re.sub(r"lance error: |LanceError\(\w+\): ", "", said)
-    said, *_ = said.split(", /")  # less its source files' names
-    return ModelError(f"{place} is damaged: LanceDB says {said[:160]}; build the index anew")

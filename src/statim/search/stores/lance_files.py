@@ -1,0 +1,127 @@
+"""The files of an index in LanceDB: on the disk before a version is named, checked when one is opened.
+
+``stamps`` in ``index.json`` has the size and digest of the files that a search reads, and ``new`` of each version the
+files that it added. So a version does not depend on what later ones have written.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from statim.digests import Verify, files_in, level_for, stamp, verify
+from statim.errors import ModelError
+from statim.files import storage_errors, sync_directory, sync_file
+from statim.search.stores.lance_connection import TABLE, VERSIONS, versions
+from statim.search.stores.protocol import MANIFEST
+
+ROOT = f"{TABLE}.lance"
+READ = ("data", "_deletions", "_indices", VERSIONS)  # the table's folders of files that are written once
+REMEDY = "build the index again"
+
+Manifest = Mapping[str, Any]
+
+
+def there(path: Path) -> set[str]:
+    """The files of the table, the words and the model, by their names in the index's folder."""
+    found = (file for part in (ROOT, "words", "model") for file in files_in(path / part))
+    return {file.relative_to(path).as_posix() for file in found}
+
+
+def sync(path: Path, names: Iterable[str]) -> None:
+    """Bring files and the folders that name them to the disk."""
+    folders: set[Path] = set()
+    for name in names:
+        sync_file(path / name)
+        folders.update(path / parent for parent in Path(name).parents)
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+        sync_directory(folder)
+
+
+def stamps(path: Path, names: Iterable[str], before: Manifest) -> dict[str, Any]:
+    """Size and digest of the files that a search reads; those of files that were there ``before`` are taken from it."""
+    return {name: before.get(name) or stamp(path / name) for name in sorted(names) if _is_read(name)}
+
+
+def _is_read(name: str) -> bool:
+    root, part, *_ = name.split("/")
+    if root == ROOT:
+        return part in READ and not name.endswith(
+            ".json"
+        )  # a hint of the newest version, which comes and goes
+    return not name.rsplit("/", 1)[-1].startswith(".")
+
+
+def said(manifest: Manifest, where: Path) -> dict[str, Any]:
+    """What a manifest says of the files; those of earlier versions of statim knew the table's sizes only.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    found, sizes = manifest.get("stamps"), manifest.get("files", {})
+    if found is None and isinstance(sizes, dict):
+        found = {f"{ROOT}/{name}": {"size": size} for name, size in sizes.items()}
+    if not isinstance(found, dict):
+        raise ModelError(f"{where} is damaged at stamps or files; {REMEDY}")
+    return found
+
+
+def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | None) -> None:
+    """Refuse a version of which files are not as they were written, before LanceDB reads them.
+
+    A file of the table that is missing may have been of older versions; LanceDB says so where it needs it. Words are
+    merged, which removes files; a gap between them is found when they are read.
+
+    Raises:
+        ModelError: One is not whole; the message names it.
+    """
+    stamped = said(manifest, path / MANIFEST)
+    level = level_for(stamped, level)
+    later = (other for other in manifest["versions"] if other["version"] > version["version"])
+    unneeded = {name for other in later for name in _new(other) if _in_table(name)}
+    unneeded |= {
+        file.relative_to(path).as_posix() for number, file in versions(path) if number != version["lance"]
+    }
+    asked = {
+        name: value
+        for name, value in stamped.items()
+        if name.startswith("model/") or (name not in unneeded and (path / name).exists())
+    }
+    verify(path, asked, level, REMEDY)
+
+
+def _new(version: Manifest) -> list[str]:
+    found = version.get("new", [])
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+
+
+def _in_table(name: str) -> bool:
+    return name.startswith(f"{ROOT}/")
+
+
+def without_later(manifest: Manifest, version: Manifest) -> dict[str, Any]:
+    """A manifest of which ``version`` is the last."""
+    kept = [other for other in manifest["versions"] if other["version"] <= version["version"]]
+    later = {name for other in manifest["versions"] if other not in kept for name in _new(other)}
+    found = {**manifest, "versions": kept, "documents": version["documents"]}
+    if "stamps" in manifest:
+        found["stamps"] = {
+            name: value
+            for name, value in manifest["stamps"].items()
+            if name not in later or not _in_table(name)
+        }
+    return found
+
+
+def take_back(path: Path, manifest: Manifest) -> None:
+    """Remove what no named version has written: what changes left that were killed or refused.
+
+    To be called by the only writer.
+    """
+    with storage_errors(path):
+        for number, file in versions(path):
+            if number > manifest["versions"][-1]["lance"]:
+                file.unlink()
+        if "stamps" in manifest:
+            for name in there(path) - manifest["stamps"].keys():
+                if _in_table(name) and _is_read(name):
+                    (path / name).unlink()
