@@ -87,3 +87,32 @@ def test_teach(run, tmp_path):
     assert not (tmp_path / "adapted.teaching").exists()
     _, err = run(f"{train} --epochs 1 --no-baselines")
     assert "adapted, distilled" in err
+
+
+def test_check(run, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from statim.model import StaticModel
+    from statim.search.index import Index
+
+    backend = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["[UNK]", *WORDS])}, unk_token="[UNK]")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    model = StaticModel(np.eye(len(WORDS) + 1, 8, dtype=np.float32), backend)
+    model.save(tmp_path / "model")
+    Index.build(model, WORDS, tmp_path / "docs.index")
+    lines, as_json = commands("check.md")
+    out, _ = run(lines)
+    assert [line.split(", ")[0] for line in out.splitlines()] == ["model: model", "docs.index: index"]
+    assert all("GB/s: whole" in line for line in out.splitlines())
+    out, _ = run(as_json)
+    assert {place["kind"]: place["undigested"] for place in json.loads(out)} == {"model": 0, "index": 0}
+    file = tmp_path / "docs.index" / "documents.arrow"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        AssertionError, match=r"error: docs\.index/documents\.arrow is damaged.*build the index again"
+    ):
+        run(lines)

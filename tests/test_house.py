@@ -38,6 +38,7 @@ FLOORS = [
     ["mining"],
     ["training"],
     ["tasks", "insight", "scale"],
+    ["checking"],
     ["server", "integrations", "cli"],
     ["__main__"],
 ]

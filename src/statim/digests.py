@@ -1,5 +1,6 @@
 """Digests of stored files: they tell a file that was damaged from one that is as it was written."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,13 +56,16 @@ def _refuse(error: OSError) -> None:
     raise ModelError(f"{error.filename} cannot be read: {error.strerror}")
 
 
-def stamps(folder: Path) -> dict[str, dict[str, Any]]:
+def stamps(folder: Path, known: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Size and digest of every file below a folder, by its name in there: what a manifest holds.
+
+    Those of files that are ``known`` are taken as they are, so that damage since does not go into them.
 
     Raises:
         ModelError: There is a symbolic link, or a file cannot be read.
     """
-    return {file.relative_to(folder).as_posix(): stamp(file) for file in files_in(folder)}
+    names = {file.relative_to(folder).as_posix(): file for file in files_in(folder)}
+    return {name: (known or {}).get(name) or stamp(file) for name, file in names.items()}
 
 
 def stamp(file: Path) -> dict[str, Any]:
@@ -74,38 +78,56 @@ def stamp(file: Path) -> dict[str, Any]:
         return {"size": file.stat().st_size, "digest": digest(file)}
 
 
-def level_for(said: Mapping[str, Any], level: Verify | None) -> Verify:
-    """How to check files of which a manifest says ``said``: as asked, else always where they add up to little.
+def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with the digest of its own content, under ``digest``; what stands there is replaced."""
+    rest = {name: value for name, value in manifest.items() if name != "digest"}
+    return {**rest, "digest": _of_content(rest)}
+
+
+def check_seal(manifest: Mapping[str, Any], path: Path, remedy: str) -> None:
+    """Check a manifest against its own digest; those of older versions have none.
 
     Raises:
-        InputError: There is no such level.
+        ModelError: It says something else than was written.
     """
-    if level is not None:
-        return _checked(level)
-    sizes = (stamp.get("size") for stamp in said.values() if isinstance(stamp, Mapping))
-    return "always" if sum(size for size in sizes if type(size) is int) <= SMALL else "size"
+    rest = {name: value for name, value in manifest.items() if name != "digest"}
+    if "digest" in manifest and manifest["digest"] != _of_content(rest):
+        raise ModelError(
+            f'{path} is damaged: it does not say what was written; {remedy}, or take "digest" out of it to accept a change'
+        )
 
 
-def _checked(level: Verify) -> Verify:
-    if level not in get_args(Verify):
+def _of_content(value: Any) -> str:
+    from xxhash import xxh3_128_hexdigest
+
+    return xxh3_128_hexdigest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _level(said: Mapping[str, Any], level: Verify | None) -> Verify:
+    """How to check files of which a manifest says ``said``: as asked, else always where they add up to little."""
+    if level not in (None, *get_args(Verify)):
         raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
-    return level
+    sizes = (stamp.get("size") for stamp in said.values() if isinstance(stamp, Mapping))
+    small = sum(size for size in sizes if type(size) is int) <= SMALL
+    return level or ("always" if small else "size")
 
 
-def verify(folder: Path, said: Mapping[str, Any], level: Verify, remedy: str) -> None:
+def verify(folder: Path, said: Mapping[str, Any], level: Verify | None, remedy: str) -> None:
     """Check the files of a folder against what a manifest says of them.
 
     Args:
         folder: Where they lie.
         said: What ``stamps`` gave. Of an entry without a digest, from older versions, only the size is checked.
-        level: ``always`` reads every byte, ``size`` compares lengths only, ``never`` does nothing.
+        level: ``always`` reads every byte, ``size`` compares lengths only, ``never`` does nothing;
+            None is ``always`` for files that add up to little, else ``size``.
         remedy: How to get a damaged file back, for the message: "build the index again".
 
     Raises:
         InputError: There is no such level.
         ModelError: A file is missing or has another size or other bytes, or ``said`` is damaged.
     """
-    for name, stamp in said.items() if _checked(level) != "never" else ():
+    level = _level(said, level)
+    for name, stamp in said.items() if level != "never" else ():
         whole = isinstance(stamp, Mapping) and type(stamp.get("size")) is int
         if not whole or type(stamp.get("digest", "")) is not str or not is_plain_name(name):
             raise ModelError(f"what is said of {name[:80]!r} in {folder} is damaged; {remedy}")

@@ -13,6 +13,7 @@ import tokenizers
 
 from statim import formats
 from statim import threads as pool
+from statim.digests import Verify
 from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
 from statim.kernels.pooling.pool_numpy import pool_few
@@ -64,19 +65,23 @@ class StaticModel:
         )
 
     @staticmethod
-    def load(source: str | Path) -> "StaticModel":
+    def load(source: str | Path, *, verify: Verify | None = None) -> "StaticModel":
         """Load a model.
 
         Args:
             source: A folder saved by statim, sentence-transformers (StaticEmbedding) or model2vec; a text file of GloVe,
                 word2vec or fastText vectors (plain or .gz); or a name on the Hugging Face hub (looked up in its cache
                 first, and only there when HF_HUB_OFFLINE is set). The table is memory-mapped where its type allows.
+            verify: How the files of a model saved by statim are checked against their digests: ``always`` reads every
+                byte, ``size`` compares lengths only, ``never`` does nothing. By default they are read where they add up
+                to at most 64 MiB.
 
         Raises:
-            ModelError: There is no model there, it is not whole, or it is of a kind that is not static.
+            ModelError: There is no model there, it is not whole or damaged, or it is of a kind that is not static.
+            InputError: There is no such level of ``verify``.
         """
         model = StaticModel.__new__(StaticModel)
-        model._parts = formats.read(source)
+        model._parts = formats.read(source, verify)
         return model
 
     @staticmethod

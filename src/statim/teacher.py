@@ -385,7 +385,7 @@ class Teacher:
             if path:
                 with caches.writing():
                     about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
-                    save_tensors(path, {"vectors": vectors}, about)
+                    save_tensors(path, {"vectors": vectors}, about, sealed=True)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def _prompt(self, role: str, given: str | None) -> tuple[str | None, str | None]:

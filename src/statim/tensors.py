@@ -26,19 +26,40 @@ _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
+SEAL = "statim_digest"
 _NAMES = {kind: name for name, kind in _DTYPES.items()}
 
 
 def save_tensors(
-    path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+    path: str | Path,
+    arrays: Mapping[str, Array],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    sealed: bool = False,
 ) -> None:
     """Write named arrays to one safetensors file, atomically.
+
+    A ``sealed`` file holds the digest of its arrays and metadata, which ``load_tensors`` checks: for files that are read
+    whole anyway and that no manifest names.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.
     """
+    if sealed:
+        metadata = {**(metadata or {}), SEAL: _digest(arrays, metadata or {})}
     with atomic_file(path) as file:
         write_tensors(file, arrays, metadata)
+
+
+def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+    from xxhash import xxh3_128
+
+    found = xxh3_128(repr(sorted(metadata.items())).encode("utf-8", "replace"))
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], arrays[name].dtype.newbyteorder("<"), order="C")
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return found.hexdigest()
 
 
 def write_tensors(
@@ -96,7 +117,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
     """Map a safetensors file: its arrays (read-only views of the file; bfloat16 is widened to float32) and metadata.
 
     Raises:
-        ModelError: The file is missing, cannot be read, is truncated, or is not safetensors.
+        ModelError: The file is missing, cannot be read, is truncated or damaged, or is not safetensors.
     """
     path = Path(path)
     try:
@@ -135,6 +156,10 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
             raise ModelError(
                 f"{path}: the array {name!r} has the type {entry['dtype']}, which statim cannot read"
             )
+    if SEAL in metadata:
+        about = {name: value for name, value in metadata.items() if name != SEAL}
+        if metadata[SEAL] != _digest(arrays, about):
+            raise ModelError(f"{path} is damaged: its bytes are not those that were written; delete it")
     return arrays, metadata
 
 

@@ -211,16 +211,16 @@ def test_a_later_format_is_refused_and_an_earlier_one_loads(small, table, tmp_pa
     del config["statim"]["language"], config["statim"]["prompts"]
     config["statim"]["of_a_later_time"] = 1
     path.write_text(json.dumps(config), encoding="utf-8")
-    assert StaticModel.load(tmp_path / "model").settings == Settings()
+    assert StaticModel.load(tmp_path / "model", verify="never").settings == Settings()
     config["statim"]["format_version"] = 2
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ModelError, match=r"format 2.* up to 1; upgrade statim"):
-        StaticModel.load(tmp_path / "model")
+        StaticModel.load(tmp_path / "model", verify="never")
     for wrong in (None, "1", 0, True, [1]):
         config["statim"]["format_version"] = wrong
         path.write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(ModelError, match="format_version"):
-            StaticModel.load(tmp_path / "model")
+            StaticModel.load(tmp_path / "model", verify="never")
 
 
 def test_wrong_settings_are_named(small, table, tmp_path):
@@ -242,7 +242,7 @@ def test_wrong_settings_are_named(small, table, tmp_path):
     for name, value in wrong.items():
         path.write_text(json.dumps({**config, "statim": {**config["statim"], name: value}}), encoding="utf-8")
         with pytest.raises(ModelError, match=f"the setting {name} is"):
-            StaticModel.load(tmp_path / "model")
+            StaticModel.load(tmp_path / "model", verify="never")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -253,7 +253,7 @@ def test_a_table_that_is_not_finite_is_refused(value, minilm, table, tmp_path):
     rows[29_000, 23] = rows[30_000, 0] = value
     save_tensors(tmp_path / "model" / "model.safetensors", {"embeddings": rows}, {huggingface.MARK: "1"})
     with pytest.raises(ModelError, match=r"model: the table holds NaN or infinity in row 29,000"):
-        StaticModel.load(tmp_path / "model")
+        StaticModel.load(tmp_path / "model", verify="never")
     with pytest.raises(ModelError, match="row 29,000"):
         StaticModel(rows, minilm)
 
@@ -267,7 +267,7 @@ def test_a_table_that_does_not_fit_is_refused(small, table, tmp_path):
     def refused(arrays, match):
         save_tensors(file, arrays, mark)
         with pytest.raises(ModelError, match=match):
-            StaticModel.load(tmp_path / "model")
+            StaticModel.load(tmp_path / "model", verify="never")
 
     refused({"embeddings": rows[:-1]}, "1,499 rows but the tokenizer gives ids up to 1,499")
     refused({"embeddings": rows.astype(np.int32)}, "type int32")
@@ -283,7 +283,7 @@ def test_a_table_that_does_not_fit_is_refused(small, table, tmp_path):
     refused({"embeddings": rows, "weights": np.ones(1500, np.int64)}, "type int64")
     refused({"embeddings": rows, "weights": np.full(1500, np.nan, np.float32)}, "NaN or infinity in row 0")
     save_tensors(file, {"embeddings": np.concatenate([rows, rows])}, mark)
-    assert len(StaticModel.load(tmp_path / "model").table) == 3000
+    assert len(StaticModel.load(tmp_path / "model", verify="never").table) == 3000
 
 
 def test_missing_files_are_named(small, table, tmp_path):
@@ -353,7 +353,7 @@ def test_three_libraries_read_a_quantized_table(
     zero = unknown_id(tokenizer)
     model = StaticModel(table(tokenizer, zero=zero), tokenizer, Settings(normalize)).quantize(dtype)
     model.save(tmp_path / "model")
-    again, expected = StaticModel.load(tmp_path / "model"), model.encode(some)
+    again, expected = StaticModel.load(tmp_path / "model", verify="never"), model.encode(some)
     assert (again.dtype, np.array_equal(again.encode(some), expected)) == (dtype, True)
     assert not expected[1200].any()
     by_other = by_sentence_transformers(tmp_path / "model", some)
@@ -376,6 +376,6 @@ def test_a_float16_folder_without_weights_still_loads(small, table, texts, tmp_p
     file = tmp_path / "model" / "model.safetensors"
     arrays, metadata = load_tensors(file)
     save_tensors(file, {"embeddings": arrays["embeddings"].copy()}, metadata)
-    again = StaticModel.load(tmp_path / "model")
+    again = StaticModel.load(tmp_path / "model", verify="never")
     assert (again.dtype, again.hash) == ("float16", model.hash)
     assert np.array_equal(again.encode(texts), model.encode(texts))

@@ -16,6 +16,7 @@ import typer
 from statim import __version__, addresses
 from statim.cli import (
     cache,
+    check,
     classify,
     cluster,
     demo,
@@ -76,6 +77,7 @@ app.add_typer(recommend.app, name="recommend")
 app.command("features")(features.features)
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
+app.command("check")(check.check)
 app.add_typer(cache.app, name="cache")
 
 

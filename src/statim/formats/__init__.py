@@ -4,6 +4,7 @@ from pathlib import Path
 
 from statim import addresses
 from statim.consistent import read_whole
+from statim.digests import Verify
 from statim.errors import InputError, ModelError
 from statim.files import read_errors
 from statim.formats import hub, huggingface, word_vectors
@@ -21,8 +22,8 @@ MISTAKEN = {
 }
 
 
-def read(source: str | Path) -> Parts:
-    """Read a model from a folder, a text file of word vectors, or the Hugging Face hub.
+def read(source: str | Path, verify: Verify | None = None) -> Parts:
+    """Read a model from a folder, a text file of word vectors, or the Hugging Face hub; ``verify`` as in StaticModel.load.
 
     Raises:
         InputError: ``source`` is neither text nor a path.
@@ -44,7 +45,7 @@ def read(source: str | Path) -> Parts:
         return word_vectors.read(path)
     folder = path if is_folder else hub.resolve(str(source))
     with read_errors(folder):
-        return read_whole(folder, lambda: huggingface.read(folder))
+        return read_whole(folder, lambda: huggingface.read(folder, verify))
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:

@@ -3,7 +3,8 @@
     model.safetensors                   ``embeddings``, one row per token id: float32, float16, or int8 with ``weights``, a float32 scale
                                         for each row (of float16, ones)
     tokenizer.json                      without padding; with a truncation only where the model has a max_tokens
-    config.json                         for model2vec; and all settings, in ``statim``, with the version of this format
+    config.json                         for model2vec; and in ``statim`` all settings, the version of this format, and the sizes and
+                                        digests of the files above and below, but of README.md
     modules.json, 1_Normalize/          for sentence-transformers
     config_sentence_transformers.json   prompts
     README.md                           the model card
@@ -24,6 +25,7 @@ import numpy as np
 import tokenizers
 
 from statim import __version__
+from statim.digests import Verify, check_seal, seal, stamps, verify
 from statim.errors import ModelError
 from statim.files import atomic_directory, hash_file, read_json, write_json
 from statim.formats import card as cards
@@ -37,6 +39,12 @@ from statim.tokenizer.tokenizer import Tokenizer
 VERSION = 1
 MARK = "statim_format_version"
 LARGEST_TOKENIZER = 1 << 30  # bytes
+READ = (
+    "model.safetensors",
+    "tokenizer.json",
+    "modules.json",
+)  # what decides the vectors; the rest is for others
+REMEDY = "copy or download the model again, or train it again"
 
 # The class paths that sentence-transformers has resolved since 3.2; it has read the key ``embeddings`` since 3.4.1
 MODULES = (
@@ -72,13 +80,6 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
     with atomic_directory(folder, overwrite=overwrite) as new:
         save_tensors(new / "model.safetensors", _arrays(parts), {MARK: str(VERSION)})
         (new / "tokenizer.json").write_text(_tokenizer_json(parts), encoding="utf-8")
-        write_json(new / "config.json", {
-            "model_type": from_model2vec.MODEL_TYPE,  # by which other programs know how to load the folder
-            "normalize": settings.normalize,
-            "max_length": settings.max_tokens,
-            "embedding_dtype": parts.table.dtype.name,
-            "statim": {"format_version": VERSION, "statim_version": __version__, **_plain(settings), "prompts": prompts},
-        })  # fmt: skip
         write_json(new / "modules.json", MODULES[: 2 if settings.normalize else 1])
         if settings.normalize:
             (new / "1_Normalize").mkdir()
@@ -94,7 +95,22 @@ def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: boo
         if card is None:
             size, dim = tokenizer.vocabulary_size, parts.table.shape[1]
             card = cards.default(settings, tokens=size, dim=dim, version=__version__, but=_differences(parts))
-        (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+        own = {
+            "format_version": VERSION,
+            "statim_version": __version__,
+            **_plain(settings),
+            "prompts": prompts,
+        }
+        write_json(new / "config.json", {
+            "model_type": from_model2vec.MODEL_TYPE,  # by which other programs know how to load the folder
+            "normalize": settings.normalize,
+            "max_length": settings.max_tokens,
+            "embedding_dtype": parts.table.dtype.name,
+            "statim": seal({**own, "stamps": stamps(new)}),
+        })  # fmt: skip
+        (new / "README.md").write_text(
+            card, encoding="utf-8", errors="backslashreplace"
+        )  # to be edited by people
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,18 +153,22 @@ class Opened:
             raise ModelError(f"{self.folder}: {error}") from None
 
 
-def read(folder: Path) -> Parts:
+def read(folder: Path, level: Verify | None = None) -> Parts:
     """Read a folder that statim, sentence-transformers (a StaticEmbedding) or model2vec wrote.
 
     Models of other libraries keep their own ways: their vectors here equal those of the library that wrote them.
 
+    Args:
+        folder: Where it lies.
+        level: How the files of statim's own models are checked; see digests.verify.
+
     Raises:
-        ModelError: The folder holds no model, not a whole one, one that is not static, or one of a later format.
+        ModelError: The folder holds no model, not a whole one, a damaged one, one that is not static, or one of a later format.
     """
-    return opened(folder).parts()
+    return opened(folder, level).parts()
 
 
-def opened(folder: Path) -> Opened:
+def opened(folder: Path, level: Verify | None = None) -> Opened:
     """Open the files of a model, without making it, which takes longer. Only a model that statim wrote needs no others then.
 
     Raises:
@@ -160,9 +180,16 @@ def opened(folder: Path) -> Opened:
     own = config.get("statim")
     if own is not None:
         _check_version(folder, own)
+        if level != "never":
+            check_seal(own, folder / "config.json", REMEDY)
     modules = check_static(folder)
     home = folder if modules is None else from_sentence_transformers.module_folder(folder, modules[0])
     stored = tables.read(home)
+    if own is not None:
+        found = _stamps(folder, own, marked=MARK in stored.metadata)
+        verify(folder, {name: stamp for name, stamp in found.items() if name in READ}, level, REMEDY)
+    elif MARK in stored.metadata and "embedding_dtype" in config:
+        raise ModelError(f"{folder / 'config.json'} is damaged: it lacks what statim wrote; {REMEDY}")
     tokenizer = _map_tokenizer(home)
 
     def settings(tokenizer: Tokenizer, tokenizer_json: str) -> Settings:
@@ -270,6 +297,28 @@ def _check_version(folder: Path, own: object) -> None:
             f"{folder} is written in format {version}, and this statim ({__version__}) reads formats up to {VERSION}; "
             "upgrade statim (pip install --upgrade statim)"
         )
+
+
+def stamps_of(folder: Path) -> dict[str, Any]:
+    """Size and digest of the files of a model that statim wrote, as its config.json has them; none of other models."""
+    own = _read_config(folder).get("statim")
+    if not isinstance(own, dict):
+        return {}
+    check_seal(own, folder / "config.json", REMEDY)
+    return _stamps(folder, own, marked=MARK in tables.read(folder).metadata)
+
+
+def _stamps(folder: Path, own: dict[str, Any], *, marked: bool) -> dict[str, Any]:
+    """The stamps of the files, unless another library has saved the model again, and with it the table.
+
+    Raises:
+        ModelError: They are damaged.
+    """
+    found = own.get("stamps", {})
+    if not isinstance(found, dict) or not all(isinstance(stamp, dict) for stamp in found.values()):
+        raise ModelError(f"{folder / 'config.json'} is damaged at stamps; {REMEDY}")
+    size = found.get("model.safetensors", {}).get("size")
+    return found if marked or size == (folder / "model.safetensors").stat().st_size else {}
 
 
 def _map_tokenizer(folder: Path) -> bytes | mmap:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from statim.addresses import is_database
+from statim.digests import Verify
 from statim.errors import InputError
 from statim.model import StaticModel
 from statim.search import hybrid
@@ -151,20 +152,29 @@ class Index:
         return Index(opened)
 
     @staticmethod
-    def load(path: str | Path, *, version: int | None = None, table: str = registry.TABLE) -> "Index":
+    def load(
+        path: str | Path,
+        *,
+        version: int | None = None,
+        table: str = registry.TABLE,
+        verify: Verify | None = None,
+    ) -> "Index":
         """Open an index.
 
         Args:
             path: A folder, or the address of a PostgreSQL database (see ``build``).
             version: An older version, of those that ``info`` lists; it can be searched, not changed. LanceDB alone keeps some.
             table: In a database: the name of the index's tables.
+            verify: How files are checked against their digests: ``always`` reads every byte, ``size`` compares lengths
+                only, ``never`` does nothing. By default they are read where they add up to at most 64 MiB. ``statim
+                check`` reads them all.
 
         Raises:
-            ModelError: There is no index there, it is not whole, or a newer version of statim made it.
-            InputError: There is no such version.
+            ModelError: There is no index there, it is not whole or damaged, or a newer version of statim made it.
+            InputError: There is no such version, or no such level of ``verify``.
             StorageError: The database cannot be reached.
         """
-        return Index(registry.opened(path, version, table))
+        return Index(registry.opened(path, version, table, verify))
 
     @property
     def path(self) -> "Path | str":

@@ -42,7 +42,7 @@ def cached(teacher: Teacher, kind: str, compute: Callable[[], Floats]) -> Floats
         return np.asarray(load_tensors(path)[0]["vectors"], np.float32)
     vectors = compute()
     with cache.writing():
-        save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name})
+        save_tensors(path, {"vectors": vectors}, {"teacher": teacher.name}, sealed=True)
     return vectors
 
 

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim import digests
 from statim.consistent import read_whole
-from statim.digests import files_in
+from statim.digests import Verify, files_in
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, write_json
 from statim.model import StaticModel
@@ -45,12 +46,14 @@ from statim.search.stores.documents import Documents
 from statim.search.stores.protocol import (
     FORMAT_VERSION,
     MANIFEST,
+    REMEDY,
     Block,
     Mask,
     View,
     WordView,
+    check_names,
     check_new,
-    check_place,
+    check_no_link,
     check_same,
     check_width,
     hold_model,
@@ -58,7 +61,6 @@ from statim.search.stores.protocol import (
     model_hash,
     origin,
     read_manifest,
-    sizes,
 )
 
 SPARE = 1000  # dead positions that never matter
@@ -71,19 +73,20 @@ class Folder:
 
     Args:
         path: The folder.
+        verify: How files are checked (see digests.verify).
 
     Raises:
-        ModelError: There is no index there, it is not whole, or a newer version of statim made it.
+        ModelError: There is no index there, it is not whole or damaged, or a newer version of statim made it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, verify: Verify | None = None) -> None:
         self.path, self.place = path, str(path)
-        read_whole(path, self._open)
+        read_whole(path, lambda: self._open(verify))
 
-    def _open(self) -> None:
+    def _open(self, verify: Verify | None) -> None:
         """Open every file that will ever be needed: the folder may be replaced at any time."""
         path = self.path
-        self.manifest: Mapping[str, Any] = _manifest(path)
+        self.manifest: Mapping[str, Any] = _manifest(path, verify)
         self.engine: Engine = registry.load(
             self.manifest["engine"], path / "vectors", self.manifest["dimensions"]
         )
@@ -141,7 +144,7 @@ class Folder:
             }
             about["generation"] = documents_file.fingerprint(tables, about["model_hash"])
             incremental_bm25.write(folder / "words", 0, _texts(tables), analyzer, about["generation"])
-            _finish(folder, engine, [everything], np.zeros(0, np.int64), about)
+            _finish(folder, engine, [everything], np.zeros(0, np.int64), about, {})
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.living))
@@ -225,16 +228,18 @@ class Folder:
     def _changed(self) -> Iterator[tuple[Path, "Folder"]]:
         """A folder that becomes the index when the block ends well, and the index as it is now."""
         with atomic_directory(self.path, overwrite=True) as folder:
-            fresh = Folder(self.path)  # now that nobody else can change it
+            fresh = Folder(self.path, "size")  # now that nobody else can change it
             check_same(self.manifest, fresh.manifest, self.place)
             yield folder, fresh
-        now = Folder(self.path)
+        now = Folder(self.path, "never")
         if now.manifest["model_hash"] == self.manifest["model_hash"]:  # else this one keeps what it has
             self.__dict__ = now.__dict__
 
     def _rewrite(self, folder: Path, given: list[Block], dying: Sequence[int]) -> None:
         """Write the index into ``folder`` with documents added behind, and some positions dead."""
+        known = self.manifest.get("stamps", {})
         _link(self.path / "model", folder / "model")
+        linked = {name: known[name] for name in known if name.startswith("model/")}
         living = self.living.copy()
         living[list(dying)] = False
         old: Iterable[pa.Table] = self.documents.tables()
@@ -256,12 +261,14 @@ class Folder:
             incremental_bm25.write(folder / "words", 0, _texts(old), self._words.analyzer, generation)
         else:
             _link(self.path / "words", folder / "words")
+            linked |= {name: known[name] for name in known if name.startswith("words/")}
         if given:
             texts = _texts(table for table, _ in given)
             incremental_bm25.write(folder / "words", len(living), texts, self._words.analyzer, generation)
             incremental_bm25.merge(folder / "words")
         tables = (table for part in (old, (table for table, _ in given)) for table in part)
-        _finish(folder, engine, tables, np.flatnonzero(~living), {**self.manifest, "generation": generation})
+        about = {**self.manifest, "generation": generation}
+        _finish(folder, engine, tables, np.flatnonzero(~living), about, linked)
 
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
@@ -272,7 +279,8 @@ class Folder:
 
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
-        known = {name: value for name, value in self.manifest.items() if name not in ("files", "generation")}
+        hidden = ("files", "stamps", "digest", "generation")
+        known = {name: value for name, value in self.manifest.items() if name not in hidden}
         if "trades" in known:  # older versions of statim wrote another sentence
             known["trades"] = registry.WHY[known["engine"]]
         found = {} if self.engine.recall is None else self.engine.recall._asdict()
@@ -357,9 +365,14 @@ def _texts(tables: Iterable[pa.Table]) -> Iterator[str]:
 
 
 def _finish(
-    folder: Path, engine: Engine, tables: Iterable[pa.Table], dead: Positions, about: Mapping[str, Any]
+    folder: Path,
+    engine: Engine,
+    tables: Iterable[pa.Table],
+    dead: Positions,
+    about: Mapping[str, Any],
+    linked: Mapping[str, Any],
 ) -> None:
-    """Write what every change writes anew, the manifest last."""
+    """Write what every change writes, the manifest last; of ``linked`` files it takes the stamps as they are."""
     asked = "trades" not in about
     name, engine = registry.prepared(about["engine"], engine, asked=asked)
     engine.save(folder / "vectors")
@@ -368,6 +381,7 @@ def _finish(
     if len(dead):
         write_array(folder / "dead.npy", "<i8", dead.shape, [dead])
     schema = Documents(folder / "documents.arrow").schema
+    stamps = digests.stamps(folder, linked)
     manifest = {
         "format": "statim-index",
         "format_version": FORMAT_VERSION,
@@ -382,9 +396,10 @@ def _finish(
         **origin(about),
         "model_hash": about["model_hash"],
         **({} if generation is None else {"generation": generation}),
-        "files": sizes(folder),
+        "files": {name: stamp["size"] for name, stamp in stamps.items()},  # for earlier versions of statim
+        "stamps": stamps,
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, digests.seal(manifest))
 
 
 def _living(tables: Iterable[pa.Table], living: Mask) -> Iterator[pa.Table]:
@@ -410,19 +425,43 @@ def _link(old: Path, new: Path) -> None:
             shutil.copyfile(file, target)
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path, verify: Verify | None) -> dict[str, Any]:
     manifest = read_manifest(path)
     if manifest["store"] != "folder" or type(manifest.get("engine")) is not str:
         raise ModelError(f"{path / MANIFEST} is damaged at store or engine; build the index anew")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not all(type(size) is int for size in files.values()):
-        raise ModelError(f"{path / MANIFEST} is damaged at files; build the index anew")
     if manifest["engine"] not in registry.NAMES:
         raise ModelError(
             f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"
         )
-    check_place(manifest, path, files)
+    stamps = stamps_of(path, manifest)
+    check_names(stamps, path / MANIFEST)
+    for folder in {parent for name in stamps for parent in (path / name).parents} - {path, *path.parents}:
+        check_no_link(folder)
+    for name in stamps:
+        check_no_link(path / name)
+    digests.verify(path, stamps, verify, REMEDY)
     return manifest
+
+
+def stamps_of(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the index's files; in those of earlier versions of statim are sizes only.
+
+    Raises:
+        ModelError: It is damaged, or does not name what every index has.
+    """
+    sizes = manifest.get("files")
+    found = manifest.get("stamps")
+    if found is None and isinstance(sizes, dict):
+        found = {name: {"size": size} for name, size in sizes.items()}
+    if not isinstance(found, dict) or not isinstance(sizes, dict):
+        raise ModelError(f"{path / MANIFEST} is damaged at files or stamps; {REMEDY}")
+    words = "bm25.safetensors" if manifest["format_version"] == 1 else "words/"
+    needed = ("documents.arrow", "model/model.safetensors", "model/tokenizer.json", "vectors/", words)
+    for said in (sizes, found):
+        lacking = next((part for part in needed if not any(name.startswith(part) for name in said)), None)
+        if lacking is not None:
+            raise ModelError(f"{path / MANIFEST} is damaged: it does not name {lacking}; {REMEDY}")
+    return found
 
 
 def _read_dead(path: Path) -> Positions:

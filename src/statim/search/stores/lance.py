@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from statim.consistent import read_whole
-from statim.digests import Verify
+from statim.digests import Verify, seal
 from statim.errors import InputError, ModelError, StorageError
 from statim.files import atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
@@ -49,6 +49,7 @@ from statim.search.stores.protocol import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
+    REMEDY,
     Block,
     Mask,
     View,
@@ -115,7 +116,7 @@ class Lance:
         if damage is not None:
             log.warning(
                 "%s; so version %d of %s is opened, the last that is whole, of %s; what came later is lost, so add it again",
-                str(damage).removesuffix(f"; {lance_files.REMEDY}"), found["version"], path, found["time"],
+                str(damage).removesuffix(f"; {REMEDY}"), found["version"], path, found["time"],
             )  # fmt: skip
 
     def _open(self, path: Path, manifest: Mapping[str, Any], found: dict[str, Any], verify: Verify | None) -> None:  # fmt: skip
@@ -195,7 +196,7 @@ class Lance:
                 "stamps": lance_files.stamps(folder, lance_files.there(folder), {}),
             }
             _read_back(folder, manifest)
-            write_json(folder / MANIFEST, manifest)
+            write_json(folder / MANIFEST, seal(manifest))
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -319,7 +320,7 @@ class Lance:
             self.__dict__ = now.__dict__
             if self._version is not self._manifest["versions"][-1]:  # later ones are damaged
                 self._manifest = lance_files.without_later(self._manifest, self._version)
-                write_json(self.path / MANIFEST, self._manifest)
+                write_json(self.path / MANIFEST, seal(self._manifest))
             lance_files.take_back(self.path, self._manifest)
             self._before = lance_files.there(self.path)
             with errors(self.place):
@@ -345,7 +346,7 @@ class Lance:
         said = {"documents": count, "versions": versions, "stamps": stamps}
         manifest = {name: value for name, value in self._manifest.items() if name != "files"} | said
         fresh = _read_back(self.path, manifest)
-        write_json(self.path / MANIFEST, manifest)
+        write_json(self.path / MANIFEST, seal(manifest))
         self.__dict__ = fresh.__dict__  # who still searches keeps what was open
 
     def compact(self, keep: int) -> None:
@@ -364,7 +365,7 @@ class Lance:
         index = {} if self._built is None else {"index": self._built._asdict()}
         if index:
             index |= {name: index["index"].pop(name) for name in Recall._fields}
-        hidden = ("files", "stamps", "generation", KEY)
+        hidden = ("files", "stamps", "digest", "generation", KEY)
         known = {name: value for name, value in self.manifest.items() if name not in hidden}
         return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
 
@@ -389,7 +390,7 @@ def _read_back(path: Path, manifest: Mapping[str, Any]) -> Lance:
         if not fresh.exact:
             fresh.nearest(vectors[-1], 1, None)
     except ModelError as error:
-        said = str(error).removesuffix(f"; {lance_files.REMEDY}")
+        said = str(error).removesuffix(f"; {REMEDY}")
         raise StorageError(f"cannot write {path}: what was written cannot be read back ({said}); check the disk, then try again") from None  # fmt: skip
     return fresh
 

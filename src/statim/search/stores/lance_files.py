@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from statim.digests import Verify, files_in, level_for, stamp, verify
+from statim.digests import Verify, files_in, stamp, verify
 from statim.errors import ModelError
 from statim.files import storage_errors, sync_directory, sync_file
 from statim.search.stores.lance_connection import TABLE, VERSIONS, versions
-from statim.search.stores.protocol import MANIFEST
+from statim.search.stores.protocol import MANIFEST, REMEDY
 
 ROOT = f"{TABLE}.lance"
 READ = ("data", "_deletions", "_indices", VERSIONS)  # the table's folders of files that are written once
-REMEDY = "build the index again"
 
 Manifest = Mapping[str, Any]
 
@@ -65,27 +64,33 @@ def said(manifest: Manifest, where: Path) -> dict[str, Any]:
     return found
 
 
-def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | None) -> None:
-    """Refuse a version of which files are not as they were written, before LanceDB reads them.
+def kept(path: Path, manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says of the files that must be there, or still are.
 
     A file of the table that is missing may have been of older versions; LanceDB says so where it needs it. Words are
     merged, which removes files; a gap between them is found when they are read.
 
     Raises:
+        ModelError: It is damaged.
+    """
+    found = said(manifest, path / MANIFEST)
+    return {
+        name: value for name, value in found.items() if name.startswith("model/") or (path / name).exists()
+    }
+
+
+def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | None) -> None:
+    """Refuse a version of which files are not as they were written, before LanceDB reads them.
+
+    Raises:
         ModelError: One is not whole; the message names it.
     """
-    stamped = said(manifest, path / MANIFEST)
-    level = level_for(stamped, level)
     later = (other for other in manifest["versions"] if other["version"] > version["version"])
     unneeded = {name for other in later for name in _new(other) if _in_table(name)}
     unneeded |= {
         file.relative_to(path).as_posix() for number, file in versions(path) if number != version["lance"]
     }
-    asked = {
-        name: value
-        for name, value in stamped.items()
-        if name.startswith("model/") or (name not in unneeded and (path / name).exists())
-    }
+    asked = {name: value for name, value in kept(path, manifest).items() if name not in unneeded}
     verify(path, asked, level, REMEDY)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from statim.digests import files_in
+from statim.digests import check_seal
 from statim.errors import DataError, InputError, ModelError
 from statim.files import hash_file, is_plain_name, read_json
 from statim.model import Held, StaticModel
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "statim-index"
 FORMAT_VERSION = 2
 MANIFEST = "index.json"
+REMEDY = "build the index again"
 HASH = re.compile("[0-9a-f]{64}")
 HASHED = ("model.safetensors", "tokenizer.json")  # what decides a model's vectors
 
@@ -203,7 +204,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path} is not an index (there is no {MANIFEST} in it); make one with `statim index build`"
         )
-    return check_manifest(read_json(path / MANIFEST), path / MANIFEST)
+    found = read_json(path / MANIFEST)
+    whole = check_manifest(found, path / MANIFEST)
+    check_seal(found, path / MANIFEST, REMEDY)
+    return whole
 
 
 def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
@@ -235,26 +239,6 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     if not HASH.fullmatch(whole["model_hash"]):
         raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index anew")
     return whole
-
-
-def check_place(manifest: Mapping[str, Any], path: Path, files: Iterable[str]) -> None:
-    """Refuse a folder in which files are missing, lie elsewhere, or have another size than they were written with.
-
-    Raises:
-        ModelError: One is not whole.
-    """
-    check_names(files, path / MANIFEST)
-    for folder in {parent for name in files for parent in (path / name).parents} - {path, *path.parents}:
-        check_no_link(folder)
-    for name in files:
-        file, size = path / name, manifest["files"][name]
-        check_no_link(file)
-        if not file.is_file():
-            raise ModelError(f"{file} is missing; the index is not whole, build it anew")
-        if file.stat().st_size != size:
-            raise ModelError(
-                f"{file} has {file.stat().st_size:,} bytes, not the {size:,} it was written with; build it anew"
-            )
 
 
 def check_names(names: Iterable[str], where: Path) -> None:
@@ -301,15 +285,6 @@ def origin(about: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest says of who made the vectors of the documents: the model, the caller, or a teacher (document_encoder.py)."""
     names = ("vectors", "documents_by", "documents_hash")
     return {"vectors": "model"} | {name: about[name] for name in names if name in about}
-
-
-def sizes(folder: Path) -> dict[str, int]:
-    """The bytes of every file in a folder, by its name in there.
-
-    Raises:
-        ModelError: There is a symbolic link.
-    """
-    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files_in(folder)}
 
 
 def check_new(given: Sequence[str], there: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from statim import addresses
 from statim.addresses import is_database
+from statim.digests import Verify
 from statim.errors import InputError, ModelError
 from statim.files import check_output, read_errors
 from statim.model import StaticModel
@@ -98,11 +99,11 @@ def create(
         from statim.search.stores.lance import Lance
 
         Lance.create(place, schema, blocks, model, about, overwrite=overwrite)
-        return _measured(Lance(place))
+        return _measured(Lance(place, verify="never"))
     from statim.search.stores.folder import Folder
 
     Folder.create(place, blocks, model, about, overwrite=overwrite)
-    return Folder(place)
+    return Folder(place, "never")
 
 
 def _measured(store: Store) -> Store:
@@ -116,7 +117,7 @@ def _measured(store: Store) -> Store:
     return store
 
 
-def opened(path: str | Path, version: int | None, table: str) -> Store:
+def opened(path: str | Path, version: int | None, table: str, verify: Verify | None = None) -> Store:
     """The index at an address; see Index.load."""
     if is_database(path):
         from statim.search.stores.postgres import Postgres
@@ -126,15 +127,15 @@ def opened(path: str | Path, version: int | None, table: str) -> Store:
         return Postgres(addresses.whole(path), table)
     addresses.refuse(path, "the index")
     with read_errors(path):
-        return _in_folder(Path(path), version)
+        return _in_folder(Path(path), version, verify)
 
 
-def _in_folder(place: Path, version: int | None) -> Store:
+def _in_folder(place: Path, version: int | None, verify: Verify | None) -> Store:
     kind = read_manifest(place)["store"]
     if kind == "lancedb":
         from statim.search.stores.lance import Lance
 
-        return Lance(place, version)
+        return Lance(place, version, verify)
     if kind != "folder":
         raise ModelError(f"{place} is in a store {kind!r}, which this statim does not have; update statim")
     if version is not None:
@@ -143,7 +144,7 @@ def _in_folder(place: Path, version: int | None) -> Store:
         )
     from statim.search.stores.folder import Folder
 
-    return Folder(place)
+    return Folder(place, verify)
 
 
 def check_model(model: StaticModel, store: Store) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from statim import __version__
 from statim.consistent import read_whole
+from statim.digests import check_seal, seal, stamps, verify
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
 from statim.model import StaticModel
@@ -32,6 +33,7 @@ from statim.texts import Texts
 
 FORMAT, FORMAT_VERSION = "statim-head", 1
 MANIFEST, ARRAYS = "head.json", "head.safetensors"
+REMEDY = "fit the head again (statim classify fit)"
 
 
 class Classifier:
@@ -205,7 +207,7 @@ class Classifier:
             if self.ngrams is not None:
                 arrays |= {"ngram_keys": self.ngrams.keys, "ngram_weights": self.ngrams.weights}
             save_tensors(folder / ARRAYS, arrays)
-            write_json(folder / MANIFEST, {
+            write_json(folder / MANIFEST, seal({
                 "format": FORMAT,
                 "format_version": FORMAT_VERSION,
                 "statim_version": __version__,
@@ -221,7 +223,8 @@ class Classifier:
                 "strength": fitted.strength,
                 "tried": [[value, loss] for value, loss in fitted.tried.items()],
                 "heldout": fitted.heldout,
-            })  # fmt: skip
+                "stamps": stamps(folder),
+            }))  # fmt: skip
 
     @staticmethod
     def load(path: str | Path, model: StaticModel) -> "Classifier":
@@ -231,7 +234,7 @@ class Classifier:
             ModelError: There is no head there, it is damaged, of another model, or of a newer version of statim.
         """
         path = Path(path)
-        said, arrays = read_whole(path, lambda: (_read_manifest(path), load_tensors(path / ARRAYS)[0]))
+        said, arrays = read_whole(path, lambda: (read_head(path), load_tensors(path / ARRAYS)[0]))
         if not model.matches_hash(said["model_hash"]):
             raise ModelError(
                 f"{path} was fitted to the vectors of another model, or of this one before it changed; "
@@ -276,8 +279,8 @@ def _ngrams(arrays: Mapping[str, Any], count: int) -> Ngrams | None:
     return Ngrams(keys, weights)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, its fields checked.
+def read_head(path: Path) -> dict[str, Any]:
+    """The manifest of a head, its fields and the files that it names checked.
 
     Raises:
         ModelError: There is no head at ``path``, it is damaged, or a newer version of statim made it.
@@ -313,10 +316,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             ),
         }
         wrong = [name for name, good in tests.items() if not good]
+    if not isinstance(said.get("stamps", {}), dict):
+        wrong.append("stamps")
     if wrong or version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path / MANIFEST} is damaged at {', '.join(wrong) or 'a number'}; fit the head anew (statim classify fit)"
-        )
+        raise ModelError(f"{path / MANIFEST} is damaged at {', '.join(wrong) or 'a number'}; {REMEDY}")
+    check_seal(said, path / MANIFEST, REMEDY)
+    verify(path, said.get("stamps", {}), "always", REMEDY)
     return said
 
 

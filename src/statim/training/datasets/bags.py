@@ -226,7 +226,7 @@ class TrainingSet:
             return TrainingSet._load(path, pairs)
         made = TrainingSet._of(pairs, tokenizer, threads)
         with contextlib.suppress(ModelError, KeyError), cache.writing():
-            save_tensors(path, made._arrays(), {"same": str(made.same)})
+            save_tensors(path, made._arrays(), {"same": str(made.same)}, sealed=True)
             return TrainingSet._load(path, pairs)
         return made
 

@@ -67,7 +67,7 @@ def teacher_vectors(
                 block = _compute(teacher, some, role, threads)
                 computed += len(some)
                 with cache.writing():
-                    save_tensors(path, {"vectors": block}, {"teacher": teacher.name})
+                    save_tensors(path, {"vectors": block}, {"teacher": teacher.name}, sealed=True)
             found.append(block.reshape(-1))
             bar.advance(len(some))
             release()

@@ -5,7 +5,7 @@ They are beside the output (``OUT.training``), since OUT itself is written atomi
     OUT.training/
     ├── run.json            the options, and what was found: see record.py; removed first and written last
     ├── training.jsonl      the log so far: see history.py
-    └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state
+    └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state. checkpoint.json: its digest
 
 A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for another thread to
 write would cost as much. Another thread syncs it to the disk, renames it and deletes the oldest.
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from statim.digests import check_seal, seal, stamps, verify
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, locked, read_json, storage_errors, write_json
 from statim.partial import MARKER
@@ -37,7 +38,8 @@ VERSION = 2
 SECONDS = 10.0  # between checkpoints, at least: a kill loses about as much
 SHARE = 0.02  # of the time may go into them
 SPEED = 5e8  # bytes a second, until one has been measured
-RUN, LOG, TABLE = "run.json", "training.jsonl", "table.safetensors"
+SUFFIX = ".training"  # of the folder beside the output
+RUN, LOG, TABLE, MANIFEST = "run.json", "training.jsonl", "table.safetensors", "checkpoint.json"
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,7 +47,7 @@ Floats = npt.NDArray[np.float32]
 def folder(out: str | Path) -> Path:
     """Where the checkpoints of the training into ``out`` stand."""
     out = Path(out).absolute()
-    return out.with_name(out.name + ".training")
+    return out.with_name(out.name + SUFFIX)
 
 
 @contextlib.contextmanager
@@ -102,7 +104,7 @@ def finish(out: str | Path) -> None:
 
 def write_run(out: str | Path, run: Run) -> None:
     """Write down what this run is, so that a later process can resume it."""
-    write_json(folder(out) / RUN, {"version": VERSION, **run.to_dict()})
+    write_json(folder(out) / RUN, seal({"version": VERSION, **run.to_dict()}))
 
 
 def read_run(out: str | Path) -> Run:
@@ -114,6 +116,8 @@ def read_run(out: str | Path) -> Run:
     run = read_json(folder(out) / RUN)
     if not isinstance(run, dict) or run.pop("version", None) != VERSION:
         raise ModelError(f"{folder(out)} was written by another version of statim; start the training again")
+    check_seal({"version": VERSION, **run}, folder(out) / RUN, "start the training again")
+    run.pop("digest", None)
     return Run.from_dict(run)
 
 
@@ -183,13 +187,15 @@ class Checkpoints:
             )
             with storage_errors(target), (target / TABLE).open("wb") as file:
                 write_tensors(file, arrays, {"state": json.dumps({"step": optimizer.step, **state})})
-            self._pending = self._writer.submit(self._complete, stack.pop_all())
+            self._pending = self._writer.submit(self._complete, target, stack.pop_all())
         self._last = time.monotonic()
         self.seconds += self._last - started
         self._cost = self._last - started
 
-    def _complete(self, stack: contextlib.ExitStack) -> None:
-        stack.close()  # to the disk, and into its place
+    def _complete(self, target: Path, stack: contextlib.ExitStack) -> None:
+        with stack, storage_errors(target):
+            write_json(target / MANIFEST, seal({"stamps": stamps(target)}))
+        # to the disk, and into its place
         for old in steps(self._out)[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -207,6 +213,26 @@ class Checkpoints:
         self._wait()
 
 
+def check(step: Path) -> dict[str, Any]:
+    """Check the files of a checkpoint; gives their sizes and digests, none of one of an earlier version of statim.
+
+    Raises:
+        ModelError: One is damaged; the message names it.
+    """
+    remedy = f"delete {step} to go on from the checkpoint before it (statim train --resume)"
+    if not (step / MANIFEST).exists():
+        return {}
+    try:
+        said = read_json(step / MANIFEST)
+    except ModelError:
+        said = None
+    if not isinstance(said, dict) or not isinstance(said.get("stamps"), dict):
+        raise ModelError(f"{step / MANIFEST} is damaged at stamps; {remedy}")
+    check_seal(said, step / MANIFEST, remedy)
+    verify(step, said["stamps"], "always", remedy)
+    return dict(said["stamps"])
+
+
 def load(
     out: str | Path,
     rates: npt.NDArray[np.float64],
@@ -222,6 +248,7 @@ def load(
     found = steps(out)
     if not found:
         return None
+    check(found[-1])
     arrays, metadata = load_tensors(found[-1] / TABLE)
     try:
         state: dict[str, Any] = loads(metadata["state"])
