@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from statim.digests import seal, stamps
 from statim.errors import DataError, InputError, ModelError
 from statim.search import index as module
 from statim.search.index import Hit, Index
@@ -16,7 +17,6 @@ from statim.search.lexical import incremental_bm25
 from statim.search.lexical.bm25 import BM25
 from statim.search.stores import documents as store
 from statim.search.stores import folder as folder_module
-from statim.search.stores.protocol import sizes
 
 QUERIES = ["parse command line arguments", "copy a file and its metadata", "median of numeric data"]
 
@@ -330,7 +330,8 @@ def test_flipped_bytes(built, tmp_path, name):
         ({"engine": "faiss"}, "engine 'faiss'"),
         ({"weight": 1.5}, "damaged"),
         ({"weight": None}, "damaged at weight"),
-        ({"files": {"../other": 1}}, "leads out of the folder"),
+        ({"files": {"../other": 1}}, "does not name documents.arrow"),
+        ({"stamps": {}}, "does not name documents.arrow"),
         ({"generation": "0" * 16}, "another index|different indexes"),
         ({"files": None}, "damaged at files"),
     ],
@@ -338,7 +339,7 @@ def test_flipped_bytes(built, tmp_path, name):
 def test_manifests(built, tmp_path, change, message):
     shutil.copytree(built, tmp_path / "copy")
     manifest = json.loads((built / "index.json").read_text())
-    (tmp_path / "copy" / "index.json").write_text(json.dumps(manifest | change))
+    (tmp_path / "copy" / "index.json").write_text(json.dumps(seal(manifest | change)))
     with pytest.raises(ModelError, match=message):
         Index.load(tmp_path / "copy")
 
@@ -363,8 +364,9 @@ def test_parts_of_two_indexes(built, tmp_path, model, texts):
             shutil.copytree(tmp_path / "other" / name, copy / name)
         else:
             shutil.copy(tmp_path / "other" / name, copy / name)
-        manifest["files"] = {name: size for name, size in sizes(copy).items() if name != "index.json"}
-        (copy / "index.json").write_text(json.dumps(manifest))
+        found = {name: stamp for name, stamp in stamps(copy).items() if name != "index.json"}
+        manifest |= {"stamps": found, "files": {name: stamp["size"] for name, stamp in found.items()}}
+        (copy / "index.json").write_text(json.dumps(seal(manifest)))
         with pytest.raises(ModelError):
             search_everything(copy)
         shutil.rmtree(copy)

@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ class Opened:
         stored: The table, memory-mapped.
         tokenizer: ``tokenizer.json``, memory-mapped.
         settings: How vectors are made, as the library that wrote the model has it.
+        stamps: Size and digest of the files, where statim wrote them; see digests.verify.
     """
 
     folder: Path
@@ -130,6 +132,7 @@ class Opened:
     stored: tables.Stored
     tokenizer: bytes | mmap
     settings: Callable[[Tokenizer, str], Settings]
+    stamps: dict[str, Any]
 
     def hashes(self) -> list[str]:
         """The SHA-256 of the files with the table and the tokenizer, in hexadecimal."""
@@ -165,7 +168,16 @@ def read(folder: Path, level: Verify | None = None) -> Parts:
     Raises:
         ModelError: The folder holds no model, not a whole one, a damaged one, one that is not static, or one of a later format.
     """
-    return opened(folder, level).parts()
+    held = opened(folder, level)
+    with ThreadPoolExecutor(1) as beside:  # hashing and the tokenizer's parser leave each other alone
+        checking = beside.submit(verify, folder, held.stamps, level, REMEDY)
+        try:
+            parts = held.parts()
+        except ModelError:
+            checking.result()  # of two errors, that a file is damaged says more
+            raise
+        checking.result()
+    return parts
 
 
 def opened(folder: Path, level: Verify | None = None) -> Opened:
@@ -185,15 +197,15 @@ def opened(folder: Path, level: Verify | None = None) -> Opened:
     modules = check_static(folder)
     home = folder if modules is None else from_sentence_transformers.module_folder(folder, modules[0])
     stored = tables.read(home)
-    if own is not None:
-        found = _stamps(folder, own, marked=MARK in stored.metadata)
-        verify(folder, {name: stamp for name, stamp in found.items() if name in READ}, level, REMEDY)
-    elif MARK in stored.metadata and "embedding_dtype" in config:
+    marked = MARK in stored.metadata
+    if own is None and marked and "embedding_dtype" in config:
         raise ModelError(f"{folder / 'config.json'} is damaged: it lacks what statim wrote; {REMEDY}")
+    found = {} if own is None else _stamps(folder, own, marked=marked)
+    found = {name: stamp for name, stamp in found.items() if name in READ}
     tokenizer = _map_tokenizer(home)
 
     def settings(tokenizer: Tokenizer, tokenizer_json: str) -> Settings:
-        if own is not None and MARK in stored.metadata:
+        if own is not None and marked:
             return _settings(folder, own)
         if stored.key == "embeddings" and (folder / "config.json").exists():
             return from_model2vec.read_settings(folder, tokenizer)
@@ -203,7 +215,7 @@ def opened(folder: Path, level: Verify | None = None) -> Opened:
             f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
         )
 
-    return Opened(folder, home, stored, tokenizer, settings)
+    return Opened(folder, home, stored, tokenizer, settings, found)
 
 
 def check_static(folder: Path) -> list[dict[str, Any]] | None:

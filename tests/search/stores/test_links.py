@@ -6,7 +6,6 @@ import pytest
 
 from statim.errors import ModelError
 from statim.search.index import Index
-from statim.search.stores.protocol import sizes
 
 
 @pytest.fixture
@@ -35,14 +34,6 @@ def test_a_change_refuses_them_and_leaves_the_index_as_it_was(place, tmp_path, l
     index = Index.load(place)
     index.add(["a text"], ids=["new"])
     assert "new" in [hit.id for hit in index.search("a text", 3)]
-
-
-def test_sizes_refuse_them(tmp_path):
-    (tmp_path / "a").write_text("abc")
-    assert sizes(tmp_path) == {"a": 3}
-    (tmp_path / "b").symlink_to("a")
-    with pytest.raises(ModelError, match="is a symbolic link"):
-        sizes(tmp_path)
 
 
 def test_an_index_keeps_its_permissions(place):
