@@ -24,7 +24,7 @@ A row is measured by
 
 where DATA is a folder of pairs; without `--only` and `--set` whatever is missing is measured. Nothing here was chosen by looking at
 the test pairs. A cell with a dash has not been measured. Figures of an earlier machine, with two of the sets at full size, and whether
-self-mined hard negatives pay at equal time, are in benchmarks/RESULTS.md ("Ingredients, at full size").
+self-mined hard negatives pay at equal time, are in benchmarks/HISTORY.md ("Ingredients, at full size").
 """
 
 NEGATIVES = """## Self-mined hard negatives at equal training time
