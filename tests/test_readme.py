@@ -1,84 +1,71 @@
-"""Every command and every line of Python in README.md does what it says."""
+"""README.md: its Python runs, its table of results is today's, its commands are all there are, its links lead somewhere."""
 
 import json
 import re
-import shlex
 import sys
-from pathlib import Path
+import tomllib
 
 import pytest
+import typer
 
-from made_texts import THINGS, VERBS
-from statim.cli import main
+from doc_pages import ROOT, blocks, run_page
+from statim.cli import app, main
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = dict.fromkeys(re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL))
-COMMANDS = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("statim ")]
-PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the files that README names."""
-    path = tmp_path_factory.mktemp("readme")
-    rows = [
-        {
-            "question": f"how do I {verb} a {thing}?",
-            "answer": f"to {verb} the {thing} call {thing}.{verb} and check the result",
-        }
-        for verb in VERBS[:14]
-        for thing in THINGS[:13]
+def without_figures(text):
+    """The words of what is printed, which are the same on every machine."""
+    return re.findall(r"[A-Za-z@][\w@().]*", re.sub(r"p [<=] [\d.]+", "p", re.sub(r"\d[\d.,]*", "0", text)))
+
+
+def test_the_quickstart(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (shown,) = [content for kind, _, content in blocks(ROOT / "README.md") if kind == "text"]
+    (printed,) = run_page(ROOT / "README.md", monkeypatch, capfd).printed
+    assert [without_figures(line) for line in printed.splitlines()[:-1]] == [
+        without_figures(line) for line in shown.splitlines()[:-1]
     ]
-    for name, some in (("pairs.jsonl", rows[:150]), ("pairs_test.jsonl", rows[150:])):
-        (path / name).write_text("".join(json.dumps(row) + "\n" for row in some))
-    (path / "docs.jsonl").write_text(
-        "".join(json.dumps({"id": f"d{i}", "text": row["answer"]}) + "\n" for i, row in enumerate(rows))
-    )
-    (path / "texts.txt").write_text("".join(row["question"] + "\n" for row in rows))
-    return path
+    assert printed.splitlines()[-2].endswith("open(path) returns a file object")
 
 
-@pytest.fixture(scope="module")
-def settings(folder):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STATIM_CACHE", str(folder / "cache"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.chdir(folder)
-        yield patch
+def test_the_results_are_those_of_the_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import readme_table
+
+    first, last = readme_table.MARKS
+    shown = README.partition(first)[2].partition(last)[0].strip()
+    assert shown == readme_table.made((ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8"))
+    assert "| statim, general model | **73" in shown
 
 
-def test_the_commands_and_one_piece_of_python():
-    assert len(COMMANDS) == 14
-    assert len(PYTHON) == 1
+def test_the_commands():
+    listed = re.findall(r"^\| \[`statim (\w+)`\]", README, re.MULTILINE)
+    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "statim demo"])
-def test_command(command, settings, capfd):
-    """In the order of README: the first one trains the model that the others use."""
-    settings.setattr(sys, "argv", shlex.split(command))
-    with pytest.raises(SystemExit) as caught:
-        main()
-    out, err = capfd.readouterr()
-    assert caught.value.code == 0, err
-    assert "Traceback" not in err
-    assert out.strip()
+def test_the_extras():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    section = README.partition("## Install")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == set(extras) - {"dev", "peers"}
 
 
-def test_python(folder, settings, tmp_path_factory):
-    fresh = tmp_path_factory.mktemp("python")
-    (fresh / "pairs.jsonl").write_bytes((folder / "pairs.jsonl").read_bytes())
-    settings.chdir(fresh)
-    scope = {}
-    exec(compile(PYTHON[0], "README.md", "exec"), scope)
-    assert scope["vectors"].shape == (2, scope["model"].dim)
-    settings.chdir(folder)
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md", "benchmarks/HISTORY.md"]
+)
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://github.com/statim/") or (page.parent / target).exists(), target
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)  # four minutes on two slow cores, beside another test twice that
-def test_demo(settings, capfd, tmp_path):
+def test_demo(monkeypatch, capfd, tmp_path):
     """The whole of `make demo`, with what the project promises of it."""
-    settings.setattr(sys, "argv", ["statim", "demo", "--out", str(tmp_path / "demo"), "--json", "--quiet"])
+    monkeypatch.setattr(sys, "argv", ["statim", "demo", "--out", str(tmp_path / "demo"), "--json", "--quiet"])
     with pytest.raises(SystemExit) as caught:
         main()
     out, err = capfd.readouterr()
