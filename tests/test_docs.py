@@ -1,118 +1,139 @@
-"""The commands in docs/ do what it says, on a few documents and a tiny teacher."""
+"""The documentation: every page is run, is found in the navigation, and names every public function and command."""
 
+import importlib
 import json
 import re
-import shlex
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+import typer
 
-from statim.cli import main
+import statim
+from doc_pages import DOCS, ROOT, Material, blocks, is_long, needs, run_page
+from statim import data, evaluation
+from statim.cli import app
 
-DOCS = Path(__file__).parent.parent / "docs"
-WORDS = [f"{a}{b}{c}" for a in "bdfgklmn" for b in "aeiou" for c in "lmnr"]
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+HERE = [
+    page for page in PAGES if page != "search.md" and blocks(DOCS / page)
+]  # tests/search has a database for that one
+PROSE = [DOCS / page for page in PAGES if page != "ablation.md"]  # which is laid out by a script
 
 
-def commands(page):
-    blocks = re.findall(r"```\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith("statim ")]
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    return Material(tmp_path_factory.mktemp("material"))
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capfd):
-    """Run a command in a folder of its own."""
+def _no_teacher(monkeypatch):
+    """No teacher is at hand, so that a start by default is random and quick."""
+    monkeypatch.setattr("statim.teacher._packaged", lambda: None)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=[pytest.mark.long] * is_long(DOCS / p)) for p in HERE]
+)
+@pytest.mark.usefixtures("_no_teacher")
+def test_page(page, material, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-
-    def result(command):
-        monkeypatch.setattr(sys, "argv", shlex.split(command))
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        assert caught.value.code == 0, err
-        return out, err
-
-    return result
+    material.give(needs(DOCS / page), tmp_path)
+    capfd.readouterr()
+    ran = run_page(DOCS / page, monkeypatch, capfd)
+    check = CHECKS.get(page)
+    if check:
+        check(ran)
 
 
-def test_training(run, tmp_path):
-    things = [(f"how do I {a} a {b}?", f"to {a} it, call {b}.{a}") for a in WORDS[:12] for b in WORDS[20:40]]
-    lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in things]
-    (tmp_path / "pairs.jsonl").write_text("".join(lines))
-    first, second = commands("train.md")
-    run(f"{first} --start random --epochs 1")
-    run(second)
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "train.md").read_text(encoding="utf-8"), re.DOTALL)
-    exec(code.replace('out="model"', 'out="third"'), {})
-    for name in ("model", "other", "third"):
-        assert (tmp_path / name / "model.safetensors").is_file()
+def duplicates(ran):
+    assert ran.scope["clean"] == ["How do I sort a list?", "Open a file"]
+    assert {"groups.csv", "pairs.jsonl", "clean.parquet", "leaked.jsonl"} <= {
+        path.name for path in Path().iterdir()
+    }
 
 
-def test_without_pairs(run, tmp_path):
-    random = np.random.default_rng(0)
+def clusters(ran):
+    assert sorted(set(ran.scope["labels"].tolist())) == [0, 1, 2]
 
-    def text(sentences):
-        return " ".join(" ".join(random.choice(WORDS, 8)).capitalize() + "." for _ in range(sentences))
 
-    (tmp_path / "notes").mkdir()
-    for i in range(60):
-        (tmp_path / "notes" / f"{i}.md").write_text(f"# On {WORDS[i]}\n\n{text(4)}\n\n{text(5)}\n")
-    (tmp_path / "articles.txt").write_text("".join(text(4) + "\n" for _ in range(60)))
-    rows = [{"title": f"On {WORDS[i]}", "text": text(6)} for i in range(60)]
-    (tmp_path / "pages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = commands("without_pairs.md")
-    assert len(found) == 3
-    for command in found:
-        out, err = run(f"{command} --start random --epochs 1")
+def classify(ran):
+    assert float(re.search(r"accuracy +([\d.]+)", ran.out("statim classify evaluate"))[1]) > 0.6
+
+
+def without_pairs(ran):
+    assert len(ran.commands) == 3
+    for command, out, err in ran.commands:
         assert "held out" in err
         assert "NDCG@10" in out
-        model = tmp_path / shlex.split(command)[-1]
-        assert (model / "model.safetensors").is_file()
-        assert "documents" in (model / "README.md").read_text()
+        assert "documents" in Path(command.split()[-1], "README.md").read_text()
 
 
-def test_teach(run, tmp_path):
-    from transformers_made import tiny_bert
+def teach(ran):
+    assert "taught, distilled" in ran.out("statim teach")
+    assert not Path("adapted.teaching").exists()
+    assert "adapted, distilled" in ran.commands[1][2]
 
-    rows = [(f"{a} of {b}", f"{b} {a} and {a}") for a in WORDS[:8] for b in WORDS[8:20]]
-    (tmp_path / "pairs.jsonl").write_text(
-        "".join(json.dumps({"question": a, "answer": b}) + "\n" for a, b in rows)
+
+def quickstart(ran):
+    assert "trained beats BM25" in ran.printed[0]
+    assert "open(path) returns a file object" in ran.printed[0]
+
+
+def encode(ran):
+    assert json.loads(Path("bad.jsonl").read_text())["line"] == 2
+
+
+def help_desk(ran):
+    found = [json.loads(line) for line in Path("routed.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in found] == ["network", "files"]
+
+
+def another_language(ran):
+    assert ran.printed == ["Eine Datei öffnen\n"]
+
+
+CHECKS = {
+    "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode, "quickstart.md": quickstart,
+    "teach.md": teach, "tutorials/another_language.md": another_language, "tutorials/help_desk.md": help_desk,
+    "without_pairs.md": without_pairs,
+}  # fmt: skip
+
+
+def navigation():
+    return re.findall(
+        r"^ +- .*: (\S+\.md)$|^  - \w+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
     )
-    tiny_bert(tmp_path / "teacher", ["of", "and", *WORDS[:20]])
-    teach, train = commands("teach.md")
-    out, _ = run(f"{teach} --batch 16 --checkpoint-every 100 --quiet")
-    assert "taught, distilled" in out
-    assert (tmp_path / "start" / "model.safetensors").is_file()
-    assert not (tmp_path / "adapted.teaching").exists()
-    _, err = run(f"{train} --epochs 1 --no-baselines")
-    assert "adapted, distilled" in err
 
 
-def test_check(run, tmp_path):
-    from tokenizers import Tokenizer, models, pre_tokenizers
+def test_every_page_is_in_the_navigation():
+    listed = [first or second for first, second in navigation()]
+    assert len(set(listed)) == len(listed)
+    for page in listed:
+        assert (DOCS / page).is_file() or (ROOT / page).is_file(), page
+    assert set(PAGES) <= set(listed)
 
-    from statim.model import StaticModel
-    from statim.search.index import Index
 
-    backend = Tokenizer(
-        models.WordLevel({word: i for i, word in enumerate(["[UNK]", *WORDS])}, unk_token="[UNK]")
-    )
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    model = StaticModel(np.eye(len(WORDS) + 1, 8, dtype=np.float32), backend)
-    model.save(tmp_path / "model")
-    Index.build(model, WORDS, tmp_path / "docs.index")
-    lines, as_json = commands("check.md")
-    out, _ = run(lines)
-    assert [line.split(", ")[0] for line in out.splitlines()] == ["model: model", "docs.index: index"]
-    assert all("GB/s: whole" in line for line in out.splitlines())
-    out, _ = run(as_json)
-    assert {place["kind"]: place["undigested"] for place in json.loads(out)} == {"model": 0, "index": 0}
-    file = tmp_path / "docs.index" / "documents.arrow"
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(
-        AssertionError, match=r"error: docs\.index/documents\.arrow is damaged.*build the index again"
-    ):
-        run(lines)
+def test_every_public_name_is_on_an_api_page():
+    described = set()
+    for page in (DOCS / "api").glob("*.md"):
+        for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
+            module, _, attribute = name.rpartition(".")
+            described.add(id(getattr(importlib.import_module(module), attribute)))
+    for module in (statim, data, evaluation):
+        for name in module.__all__:
+            assert id(getattr(module, name)) in described, (
+                f"{module.__name__}.{name} is on no page of docs/api"
+            )
+
+
+def test_every_command_has_a_guide():
+    text = "\n".join((DOCS / page).read_text() for page in PAGES)
+    for name in typer.main.get_command(app).commands:
+        assert re.search(rf"statim {name}\b", text), name
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda path: path.name)
+def test_prose_is_at_most_120_letters_wide(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    wide = [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "    ", "#"))]
+    assert not wide

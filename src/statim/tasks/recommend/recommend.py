@@ -50,9 +50,10 @@ class Recommender:
     Raises:
         DataError: The items cannot be read, or ids repeat.
 
-    >>> shop = Recommender(model, {"a": "green tea", "b": "black tea", "c": "a bicycle"})
-    >>> [item.id for item in shop.recommend(["a"], k=1)]
-    ['b']
+    Examples:
+        >>> shop = Recommender(model, {"a": "green tea", "b": "black tea", "c": "a bicycle"})
+        >>> [item.id for item in shop.recommend(["a"], k=1)]
+        ['b']
     """
 
     def __init__(
