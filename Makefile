@@ -6,13 +6,15 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.statim-stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long check bench clean
+.PHONY: help setup demo test test-long check docs release-check bench clean
 
 help:
 	@echo "make demo       train on this machine's Python documentation, compare, search"
 	@echo "make test       every test but the long ones"
-	@echo "make test-long  the long tests"
-	@echo "make check      lint, format, types"
+	@echo "make test-long  the long tests, with coverage"
+	@echo "make check      lint, format, types, the site"
+	@echo "make docs       the documentation site, into site/"
+	@echo "make release-check  build, install and try a wheel"
 	@echo "make bench      the quick benchmarks"
 	@echo "make setup      the environment alone ($(VENV))"
 	@echo "make clean      remove the environment and what tools leave"
@@ -34,12 +36,21 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests tests/faults
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup tests tests/faults
+	$(BIN)/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup --cov=statim --cov-report=term:skip-covered tests tests/faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+release-check: $(STAMP)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) .ci/release_check.py dist
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/start_up.py
@@ -48,5 +59,5 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/train_against_sentence_transformers.py --rounds 1
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis statim-demo
+	rm -rf $(VENV) build dist site .coverage src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis statim-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

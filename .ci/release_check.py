@@ -1,0 +1,75 @@
+"""Check what is to be released: the wheel holds the package alone, and README's quickstart runs from it in an empty environment.
+
+    python .ci/release_check.py dist [EXTRA ...]
+
+Each extra is installed into an environment of its own; without any it is ``train``, which the quickstart needs.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FORBIDDEN = re.compile(r"(^|/)(tests?|benchmarks|docs|__pycache__)(/|$)|\.(pyc|nbi|nbc|so|npy)$")
+
+
+def check_contents(wheel: Path) -> None:
+    """Fail unless the wheel holds statim and its metadata alone."""
+    names = zipfile.ZipFile(wheel).namelist()
+    foreign = [
+        name
+        for name in names
+        if not re.match(r"statim(-[\w.]+\.dist-info)?/", name) or FORBIDDEN.search(name)
+    ]
+    if foreign:
+        raise SystemExit(f"{wheel.name} holds what does not belong into it: {', '.join(foreign[:5])}")
+    for needed in ("statim/py.typed", "statim/__init__.py", "statim/cli/__init__.py"):
+        if needed not in names:
+            raise SystemExit(f"{wheel.name} lacks {needed}")
+    print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB")
+
+
+def try_it(wheel: Path, extra: str) -> None:
+    """Install the wheel with an extra, and run the quickstart, or without torch only load the package."""
+    (quickstart,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    with tempfile.TemporaryDirectory() as place:
+        venv.create(Path(place, "venv"), with_pip=True)
+        bins = Path(place, "venv", "Scripts" if os.name == "nt" else "bin")
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        environment |= {"STATIM_CACHE": str(Path(place, "cache")), "HF_HUB_OFFLINE": "1"}
+
+        def run(*command: str) -> None:
+            subprocess.run([str(bins / command[0]), *command[1:]], cwd=place, env=environment, check=True)
+
+        pip = (
+            "python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-c",
+            str(ROOT / "constraints.txt"),
+        )
+        trains = extra in ("train", "all")
+        if trains:
+            run(*pip, "torch")  # first and by itself, so that a CPU build is taken where there is one
+        run(*pip, f"{wheel}[{extra}]")
+        run("statim", "--version")
+        run("statim", "cache", "info")
+        run("python", "-c", quickstart if trains else "import statim; statim.StaticModel, statim.Index")
+
+
+if __name__ == "__main__":
+    (found,) = Path(sys.argv[1]).resolve().glob("*.whl")
+    check_contents(found)
+    for name in sys.argv[2:] or ["train"]:
+        try_it(found, name)
+        print(f"statim[{name}] works in an empty environment")
