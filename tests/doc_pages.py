@@ -26,10 +26,9 @@ from typing import Any
 
 import pytest
 
+import statim
 from made_texts import THINGS, VERBS
 from statim.cli import main
-from statim.training.train import train
-from transformers_made import tiny_bert
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -146,9 +145,11 @@ class Material:
 
     def make_model(self, path: Path) -> None:
         """Trained on the documentation of the standard library."""
-        train("python-docs", out=path, packages=["stdlib"], start="random", epochs=6, baselines=False)
+        statim.train("python-docs", out=path, packages=["stdlib"], start="random", epochs=6, baselines=False)
 
     def make_teacher(self, path: Path) -> None:
+        from transformers_made import tiny_bert
+
         tiny_bert(
             path, [*["how", "do", "i", "a", "to", "the", "call", "and", "check", "result"], *VERBS, *THINGS]
         )
@@ -173,6 +174,13 @@ class Material:
         path.mkdir()
         for i, text in enumerate(_module_docs()[:40]):
             (path / f"{i}.md").write_text(f"# Module {i}\n\n{text}\n", encoding="utf-8")
+
+    def make_scifact(self, path: Path) -> None:
+        """A retrieval set of one question, in BEIR's layout."""
+        (path / "qrels").mkdir(parents=True)
+        write_rows(path / "corpus.jsonl", [{"_id": "d1", "title": "", "text": "list.sort sorts"}])
+        write_rows(path / "queries.jsonl", [{"_id": "q1", "text": "sort a list"}])
+        (path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
 
     def make_articles_txt(self, path: Path) -> None:
         texts = [" ".join(text.split()) for text in _module_docs()[:40]]

@@ -1,5 +1,6 @@
 """The documentation: every page is run, is found in the navigation, and names every public function and command."""
 
+import doctest
 import importlib
 import json
 import re
@@ -124,6 +125,34 @@ def test_every_public_name_is_on_an_api_page():
             assert id(getattr(module, name)) in described, (
                 f"{module.__name__}.{name} is on no page of docs/api"
             )
+
+
+RESULTS = {  # what functions give; their examples are those functions'
+    "Comparison", "Corpus", "Encoder", "Hit", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "Row",
+    "ScoredPairs", "Split", "TASKS", "Tokens", "TrainingResult",
+}  # fmt: skip
+TRAININGS = {"fit_sentence_transformer", "teach", "train"}  # pages have examples of these
+EXAMPLES = sorted({*statim.__all__, *data.__all__, *evaluation.__all__} - RESULTS - TRAININGS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name, material, tmp_path, monkeypatch):
+    """Each public function and class that a reader makes has an example, and it runs."""
+    (value,) = {getattr(module, name) for module in (statim, data, evaluation) if name in module.__all__}
+    monkeypatch.chdir(tmp_path)
+    material.give(["model", "pairs.jsonl", "docs.jsonl", "texts.txt", "notes", "scifact"], tmp_path)
+    scope = {
+        "statim": statim,
+        "model": statim.StaticModel.load("model"),
+        "read_pairs": data.read_pairs,
+        value.__name__: value,
+    }
+    found = doctest.DocTestFinder(recurse=False).find(value, name, globs=scope)
+    assert sum(len(example.examples) for example in found) > 0
+    for example in found:
+        said = []
+        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=said.append)
+        assert result.failed == 0, "".join(said)
 
 
 def test_every_command_has_a_guide():

@@ -50,6 +50,13 @@ class StaticModel:
     Raises:
         InputError: ``tokenizer`` is neither kind of tokenizer.
         ModelError: The table and the tokenizer do not fit together, or the table holds NaN or infinities.
+
+    Examples:
+        >>> model = StaticModel.load("model")
+        >>> vectors = model.encode(["sort a list", "open a file"])
+        >>> vectors.shape == (2, model.dim), vectors.dtype
+        (True, dtype('float32'))
+        >>> model.save("copy")
     """
 
     def __init__(

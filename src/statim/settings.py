@@ -24,6 +24,10 @@ class Settings:
 
     Raises:
         InputError: A limit is not a whole number of at least 1.
+
+    Examples:
+        >>> Settings(normalize=False, max_tokens=128).max_tokens
+        128
     """
 
     normalize: bool = True

@@ -63,6 +63,10 @@ def read_supervision(
 
     Raises:
         DataError: See ``read_pairs``, ``read_scored``, ``read_classes`` and ``read_corpus``; or the sources are of several kinds.
+
+    Examples:
+        >>> type(read_supervision("pairs.jsonl")).__name__
+        'Pairs'
     """
     if isinstance(sources, Supervision):
         given = KINDS[(Pairs, ScoredPairs, LabelledTexts, PlainTexts, Corpus).index(type(sources))]

@@ -86,6 +86,12 @@ def split(
 
     Raises:
         InputError: A count is negative or not a whole number.
+
+    Examples:
+        >>> pairs = read_pairs("pairs.jsonl")
+        >>> parts = split(pairs, development=10, test=20)
+        >>> len(parts.train), len(parts.development), len(parts.test)
+        (120, 10, 20)
     """
     for name, count in (("development", development), ("test", test)):
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:

@@ -56,6 +56,11 @@ def evaluate(
         InputError: A file could mean several things, and ``task`` does not say which.
         ModelError: A model cannot be loaded, or gives NaN where something must be fitted to its vectors.
         DependencyError: A package is missing that a model or a task needs.
+
+    Examples:
+        >>> report = evaluate("model", "pairs.jsonl", task="retrieval", against="bm25")
+        >>> [row.model for row in report.rows]
+        ['model', 'bm25']
     """
     tasks = find_tasks([paths] if isinstance(paths, (str, Path)) else paths, task)
     others = [against] if isinstance(against, (str, Path)) else list(against)

@@ -153,6 +153,13 @@ def compare(
 
     Raises:
         InputError: The reference is none of the models, or there is no model.
+
+    Examples:
+        >>> from statim.data import from_pairs, read_pairs
+        >>> task = from_pairs(read_pairs("pairs.jsonl"))
+        >>> comparison = compare({"mine": model}, task)
+        >>> [row.name for row in comparison.rows]
+        ['mine', 'bm25']
     """
     names = [*encoders, *([BM25] if bm25 else [])]
     if not names or reference not in (None, *names):

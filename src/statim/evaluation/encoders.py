@@ -62,6 +62,10 @@ def load_encoder(source: str | Path) -> Encoder:
     Raises:
         ModelError: There is no model there, or not a whole one.
         DependencyError: It is a sentence transformer, and sentence-transformers is not installed.
+
+    Examples:
+        >>> load_encoder("model").encode(["sort a list"]).shape == (1, model.dim)
+        True
     """
     if str(source) in MINILM:  # no need to ask the network whether that is a static model
         return Teacher.load(str(source))

@@ -137,6 +137,12 @@ def mine_hard_negatives(
         InputError: An option is out of range, or vectors do not fit.
         ModelError: The model is none.
         DependencyError: A cross-encoder is named and sentence-transformers is not installed.
+
+    Examples:
+        >>> pairs = [(f"{verb} a file", f"file.{verb}") for verb in ("open", "read", "copy", "close")]
+        >>> mined = mine_hard_negatives(pairs, model, num_negatives=1)
+        >>> mined.table.column_names
+        ['anchor', 'positive', 'negative']
     """
     kind = _format(output_format, include_positives)
     if (model is None) == (vectors is None):

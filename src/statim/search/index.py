@@ -65,9 +65,10 @@ class Index:
 
     Safe to use from several threads at once.
 
-    >>> index = Index.build(model, ["how to sort a list", "how to open a file"], "docs.index")
-    >>> index.search("ordering items", k=1)[0].text
-    'how to sort a list'
+    Examples:
+        >>> index = Index.build(model, ["how to sort a list", "how to open a file"], "docs.index")
+        >>> index.search("sort items", k=1)[0].text
+        'how to sort a list'
     """
 
     def __init__(self, store: "Store") -> None:

@@ -21,8 +21,6 @@ except ImportError:
 class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Texts in, vectors out; nothing is learned.
 
-    >>> make_pipeline(StaticEmbedder("model"), LogisticRegression()).fit(texts, labels)
-
     It is copied and stored by what it was made with: give the model by its path, and joblib and processes beside this one carry
     the path, not the table.
 
@@ -31,6 +29,14 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         dim: Keep only the first dimensions.
         normalize: Scale vectors to length 1; None does as the model's settings say.
         threads: Threads to use; see statim.threads.
+
+    Examples:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> texts, labels = ["open a file", "read the file", "open a socket", "close the socket"], [0, 0, 1, 1]
+        >>> pipeline = make_pipeline(StaticEmbedder("model"), LogisticRegression()).fit(texts, labels)
+        >>> pipeline.predict(["copy the file"]).tolist()
+        [0]
     """
 
     def __init__(

@@ -93,6 +93,11 @@ def read_corpus(sources: Any, *, text: str | None = None, title: str | None = No
 
     Raises:
         DataError: A source is missing, holds no text or not UTF-8, a column is not there, or fewer than 2 documents are left.
+
+    Examples:
+        >>> corpus = read_corpus("notes")
+        >>> len(corpus)
+        40
     """
     found = _Documents()
     for source in tables.sources(sources):

@@ -39,6 +39,10 @@ def read_texts(
     Raises:
         DataError: A source is missing, malformed or without good rows, the column is not there or not text, or ``bad``
             refuses a row; the message names the line or row.
+
+    Examples:
+        >>> [len(block) for block in read_texts("texts.txt")]
+        [182]
     """
     for source in tables.sources(sources):
         where, told = tables.label(source), bad.told
@@ -235,6 +239,10 @@ def read_documents(
 
     Raises:
         DataError: As for ``read_texts``; or an id is missing or occurs twice, or no document has any text.
+
+    Examples:
+        >>> read_documents("docs.jsonl").column_names
+        ['id', 'text']
     """
     found = [_documents(item, id, text, title) for item in tables.sources(source)]
     return _whole(found, tables.label(source) if len(found) == 1 else "the sources together")

@@ -81,6 +81,10 @@ def read_table(source: Any) -> pa.Table:
 
     Raises:
         DataError: The source is missing, malformed, of no known kind, or has no rows.
+
+    Examples:
+        >>> read_table("docs.jsonl").column_names
+        ['id', 'text']
     """
     where = label(source)
     if isinstance(source, (str, Path)):

@@ -38,6 +38,10 @@ def read_scored(
     Raises:
         DataError: A source is missing or malformed, a column is not there, a score is no finite number (the message names the
             row), or all scores are the same.
+
+    Examples:
+        >>> read_scored({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [0.9, 0.1]}).scores.tolist()
+        [0.9, 0.1]
     """
 
     def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:
@@ -73,6 +77,11 @@ def read_classes(sources: Any, *, text: str | None = None, label: str | None = N
 
     Raises:
         DataError: A source is missing or malformed, a column is not there, or fewer than 2 labels are left.
+
+    Examples:
+        >>> found = read_classes({"text": ["sort a list", "open a file"], "label": ["lists", "files"]})
+        >>> found.labels.to_pylist()
+        ['lists', 'files']
     """
 
     def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:

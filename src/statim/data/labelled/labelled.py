@@ -107,6 +107,10 @@ def read_sts(
     Raises:
         DataError: The source cannot be read, a column is not there, a text is missing, or a score is no finite number; the
             message names the row.
+
+    Examples:
+        >>> read_sts({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [4.5, 1]}).scores.tolist()
+        [4.5, 1.0]
     """
     table, where = tables.read_table(source), tables.label(source)
     first, second = _two_texts(table, text1, text2, where)
@@ -127,6 +131,11 @@ def read_judged_pairs(
     Raises:
         DataError: The source cannot be read, a column is not there, a text is missing, a label is none of those (the message
             names the row), or all labels are the same.
+
+    Examples:
+        >>> found = read_judged_pairs({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "label": [1, 0]})
+        >>> found.labels.tolist()
+        [True, False]
     """
     table, where = tables.read_table(source), tables.label(source)
     first, second = _two_texts(table, text1, text2, where)
@@ -150,6 +159,10 @@ def read_labelled(source: Any, *, text: str | None = None, label: str | None = N
     Raises:
         DataError: The source cannot be read, a column is not there, a text or label is missing, or a label is empty; the message
             names the row.
+
+    Examples:
+        >>> read_labelled({"text": ["sort a list", "open a file"], "label": ["lists", "files"]}).labels.to_pylist()
+        ['lists', 'files']
     """
     return labelled_of(tables.read_table(source), tables.label(source), text=text, label=label)
 

@@ -62,6 +62,11 @@ def from_pairs(pairs: Pairs, *, name: str = "") -> RetrievalSet:
 
     Every different anchor is a query and every different positive or negative a document, in the order of their first
     occurrence (``q0``, ``d0`` …); all positives of an anchor are relevant to it.
+
+    Examples:
+        >>> task = from_pairs(read_pairs([("sort a list", "list.sort"), ("open a file", "open(path)")]))
+        >>> task.queries.to_pylist(), task.documents.to_pylist()
+        (['sort a list', 'open a file'], ['list.sort', 'open(path)'])
     """
     queries = pairs.anchors.dictionary_encode()
     documents = pa.concat_arrays(
@@ -95,6 +100,11 @@ def read_beir(folder: str | Path, split: str = "test") -> RetrievalSet:
 
     Raises:
         DataError: A part is missing or malformed (the message names it), ids repeat, or no query has a relevant document.
+
+    Examples:
+        >>> task = read_beir("scifact")
+        >>> task.queries.to_pylist()
+        ['sort a list']
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -63,6 +63,11 @@ def python_docs(packages: Sequence[str] | None = None, *, threads: int | None = 
 
     Raises:
         DataError: A package is not installed, or fewer than 2 pairs are found.
+
+    Examples:
+        >>> pairs = python_docs(["stdlib"])
+        >>> len(pairs) > 1000
+        True
     """
     chosen = _chosen(packages)
     installed = [f"{name} {d.version}" if d else f"{name} {sys.version}" for name, d in chosen.items()]

@@ -56,6 +56,13 @@ def read_pairs(
     Raises:
         DataError: A source is missing or malformed, a column is not there or not text, or fewer than 2 pairs are left.
         InputError: A column is named for a set that is not there.
+
+    Examples:
+        >>> pairs = read_pairs([("sort a list", "list.sort"), ("open a file", "open(path)")])
+        >>> len(pairs), pairs.anchors.to_pylist()
+        (2, ['sort a list', 'open a file'])
+        >>> len(read_pairs("pairs.jsonl", anchor="question", positive="answer"))
+        150
     """
     if isinstance(sources, Pairs):
         return sources

@@ -47,9 +47,10 @@ class Classifier:
         fitted: The head, its calibration, and how they were found.
         ngrams: What the head sees beside the vectors, if anything.
 
-    >>> classifier = Classifier.fit(model, ["good film", "dull film"], ["yes", "no"], head="centroid")
-    >>> classifier.predict(["a good one"])
-    ['yes']
+    Examples:
+        >>> classifier = Classifier.fit(model, ["open a file", "open a socket"], ["files", "network"], head="centroid")
+        >>> classifier.predict(["read the file"])
+        ['files']
     """
 
     def __init__(

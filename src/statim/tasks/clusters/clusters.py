@@ -79,6 +79,12 @@ def cluster(
             process that cannot do it.
         DataError: A file cannot be used as it is, or is empty.
         DependencyError: Density is asked for, and evoc is not installed.
+
+    Examples:
+        >>> texts = ["sort a list", "sort the list", "open a file", "open the file"]
+        >>> found = cluster(texts, model, clusters=2)
+        >>> [int(label) for label in found.labels]
+        [0, 0, 1, 1]
     """
     if method not in METHODS:
         raise InputError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")

@@ -75,6 +75,12 @@ def find_duplicates(
         InputError: A value is out of range, vectors do not fit the texts or one another, or there are too many pairs.
         DataError: A file cannot be used as it is, or is empty.
         ModelError: There is no model there.
+
+    Examples:
+        >>> texts = ["Sort a list", "sort a list", "Open a file"]
+        >>> found = find_duplicates(texts, model, threshold=0.9)
+        >>> [texts[row] for row in found.stays]
+        ['Sort a list', 'Open a file']
     """
     threshold = _threshold(threshold)
     if top is not None and (not isinstance(top, int) or isinstance(top, bool) or top < 1):

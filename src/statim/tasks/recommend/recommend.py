@@ -51,7 +51,7 @@ class Recommender:
         DataError: The items cannot be read, or ids repeat.
 
     Examples:
-        >>> shop = Recommender(model, {"a": "green tea", "b": "black tea", "c": "a bicycle"})
+        >>> shop = Recommender(model, {"a": "open a file", "b": "read a file", "c": "a network socket"})
         >>> [item.id for item in shop.recommend(["a"], k=1)]
         ['b']
     """
