@@ -1,8 +1,9 @@
-"""Check what is to be released: the wheel holds the package alone, and README's quickstart runs from it in an empty environment.
+"""Check a release: the wheel holds the package alone, and README's quickstart runs from it in an empty
+environment.
 
     python .ci/release_check.py dist [EXTRA ...]
 
-Each extra is installed into an environment of its own; without any it is ``train``, which the quickstart needs.
+Each extra is installed into its own environment; the default is ``train``, which the quickstart needs.
 """
 
 import os

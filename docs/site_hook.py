@@ -64,7 +64,8 @@ def command_pages() -> dict[str, str]:
     """The Markdown of each command's page, and of ``index``."""
     root = typer.main.get_command(app)
     rows = [f"| [`statim {name}`]({name}.md) | {command.help} |" for name, command in root.commands.items()]
-    head = "# Commands\n\nMade from the commands themselves; `statim COMMAND --help` prints the same.\n\n| | |\n|---|---|\n"
+    about = "Made from the commands themselves; `statim COMMAND --help` prints the same."
+    head = f"# Commands\n\n{about}\n\n| | |\n|---|---|\n"
     found = {"index": head + "\n".join(rows) + "\n"}
     for name, command in root.commands.items():
         parts = [f"# statim {name}", ""]

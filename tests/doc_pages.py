@@ -8,8 +8,8 @@ Of a page's fenced blocks,
 - ``console`` holds commands for other programs (pip, make, git), each behind ``$``, which are not run;
 - ``text`` shows what a command prints, or how a thing is laid out.
 
-A comment ``<!-- needs: model pairs.jsonl -->`` names what must be there before (see ``Material``), and ``<!-- long -->`` says that the
-page takes longer than a quick test may.
+A comment ``<!-- needs: model pairs.jsonl -->`` names what must be there before (see ``Material``), and
+``<!-- long -->`` says that the page takes longer than a quick test may.
 """
 
 import ast

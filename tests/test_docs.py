@@ -1,4 +1,4 @@
-"""The documentation: every page is run, is found in the navigation, and names every public function and command."""
+"""The documentation: every page runs and is in the navigation; every public name and command has a page."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""README.md: its Python runs, its table of results is today's, its commands are all there are, its links lead somewhere."""
+"""README.md: its Python runs; its results, commands, extras and links are today's."""
 
 import json
 import re
