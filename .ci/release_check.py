@@ -1,5 +1,4 @@
-"""Check a release: the wheel holds the package alone, and README's quickstart runs from it in an empty
-environment.
+"""Check a release: what the wheel holds, and that README's quickstart runs from it in an empty environment.
 
     python .ci/release_check.py dist [EXTRA ...]
 
