@@ -93,7 +93,16 @@ def another_language(ran):
     assert ran.printed == ["Eine Datei öffnen\n"]
 
 
+def check(ran):
+    (_, lines, _), (_, as_json, _) = ran.commands[1:]
+    places = lines.splitlines()
+    assert [line.split(", ")[0] for line in places] == ["model: model", "docs.index: index"]
+    assert all("GB/s: whole" in line for line in places)
+    assert {place["kind"]: place["undigested"] for place in json.loads(as_json)} == {"model": 0, "index": 0}
+
+
 CHECKS = {
+    "check.md": check,
     "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode, "quickstart.md": quickstart,
     "teach.md": teach, "tutorials/another_language.md": another_language, "tutorials/help_desk.md": help_desk,
     "without_pairs.md": without_pairs,
