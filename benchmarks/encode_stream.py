@@ -34,8 +34,8 @@ from statim.vocabulary import learn_wordpiece
 PROGRAM = """
 import os, sys
 from statim.cli import main
-from statim.data import unfinished
-unfinished.SECONDS = float(os.environ["SECONDS_BETWEEN_SAVES"])
+from statim.data.files import resumable
+resumable.SECONDS = float(os.environ["SECONDS_BETWEEN_SAVES"])
 try:
     main()
 finally:

@@ -15,7 +15,7 @@ from statim.model import StaticModel
 from statim.search.index import Index
 from statim.tasks.classify.classify import Classifier
 from statim.tensors import load_tensors, save_tensors
-from statim.training import checkpoint
+from statim.training.run import checkpoint
 from statim.training.train import train
 
 WORDS = [f"w{i:02d}" for i in range(20)]

@@ -17,13 +17,13 @@ from statim.quantize import VECTORS
 KILLED = """
 import os
 from statim.cli import encode, main
-from statim.data import texts, unfinished
-encode.VECTOR_BYTES, unfinished.SECONDS = {bytes}, 0
-save = unfinished.Unfinished.save
+from statim.data.files import resumable
+encode.VECTOR_BYTES, resumable.SECONDS = {bytes}, 0
+save = resumable.Unfinished.save
 def die(self, progress):
     save(self, progress)
     if progress["texts"] >= {texts}: os.kill(os.getpid(), 9)
-unfinished.Unfinished.save = die
+resumable.Unfinished.save = die
 main()
 """
 

@@ -111,7 +111,7 @@ def leave(folder: Path, way: str) -> None:
 
 def first_run(folder: Path, start: str) -> None:
     """Read the documentation of a package into an empty cache, at the same time as another process."""
-    from statim.data.pairs import python_docs
+    from statim.data import python_docs
 
     time.sleep(max(0.0, float(start) - time.time()))
     sys.stdout.write(python_docs(["typer", "click"]).hash)

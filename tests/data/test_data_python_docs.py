@@ -5,8 +5,8 @@ import textwrap
 import pytest
 
 from statim import cache
-from statim.data import read_pairs
-from statim.data.pairs import docstrings, python_docs
+from statim.data import python_docs, read_pairs
+from statim.data.pairs import docstrings
 from statim.errors import DataError
 
 module = sys.modules["statim.data.pairs.python_docs"]

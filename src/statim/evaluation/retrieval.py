@@ -10,6 +10,7 @@ from statim.data.labelled.retrieval import RetrievalSet
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import NOWHERE, RANKING, Positions, RankingScores, ranking_metrics
 from statim.evaluation.ranks import ranks_by_vectors, ranks_in_lists
+from statim.search.lexical.analyzer import AUTO
 from statim.search.lexical.bm25 import BM25
 
 DEPTH = (
@@ -77,12 +78,13 @@ def evaluate_retrieval(
 def evaluate_bm25(
     data: RetrievalSet,
     *,
+    language: str = AUTO,
     metrics: Sequence[str] = RANKING,
     progress: bool = False,
     threads: int | None = None,
 ) -> RankingScores:
-    """Ranking metrics of BM25. Documents without any of a query's words are not found."""
-    index = BM25.build(data.documents.to_pylist(), progress=progress)
+    """Ranking metrics of BM25, its words those of the documents' language. Documents without any of a query's words are not found."""
+    index = BM25.build(data.documents.to_pylist(), language=language, progress=progress)
     scores, positions = index.search(data.queries.to_pylist(), DEPTH, threads=threads)
     ranks = ranks_in_lists(
         scores, positions, len(data.documents), data.judged_queries, data.judged_documents, data.grades

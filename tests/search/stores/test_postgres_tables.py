@@ -101,7 +101,7 @@ def test_a_table_that_comes_during_a_build(database):
         inside.execute("CREATE TABLE late (id text)")
         yield documents, np.eye(2, 8, dtype=np.float32)
 
-    about = {"weight": 0.5, "vectors": "model"}
+    about = {"weight": 0.5, "vectors": "model", "language": "en"}
     with pytest.raises(InputError, match="late already, which statim did not make"):
         Postgres.create(address, "late", documents.schema, blocks(), model_of(1), about, overwrite=True)
     assert relations(inside) == {"late"}
