@@ -112,7 +112,7 @@ def test_a_teachers_vectors_are_rotated_once(minilm, documented, tmp_path, monke
     kept.write_bytes(b"damaged")
     np.testing.assert_array_equal(table_of(start, documented), first)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise StorageError("cannot write")
 
     kept.unlink()

@@ -115,16 +115,11 @@ class Words:
     """
 
     def __init__(self, folder: Path, living: Mask | None = None, generation: str | None = None) -> None:
-        self._segments, self.end = _opened(folder), 0
+        self._segments = _opened(folder)
         for segment in self._segments:
             if None not in (generation, segment.generation) and segment.generation != generation:
                 raise ModelError(f"{segment.path} belongs to another index; build the index again")
-            if segment.start > self.end:
-                raise ModelError(
-                    f"{folder}: the words of the documents at {self.end:,} to {segment.start:,} are missing; "
-                    "build the index again"
-                )
-            self.end = segment.end
+        self.end = self._segments[-1].end if self._segments else 0
         if living is None:
             living = np.zeros(self.end, np.bool_)
             for segment in self._segments:
