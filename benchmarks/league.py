@@ -10,7 +10,7 @@ for choosing). ``--split dev`` prints the sets that recipes may be chosen by ins
 The first of --models is compared with every static peer, and its hybrid search with BM25 and MiniLM, by a paired bootstrap: queries,
 pairs or texts are drawn with replacement 2,000 times, for each set of a family, and the family's average is taken each time.
 
-Scores are kept in --out by the contents of a model, so the table is made anew in seconds; so are the vectors of MiniLM, which take half
+Scores are kept in --out by the contents of a model, so the table is made again in seconds; so are the vectors of MiniLM, which take half
 an hour on two cores. With ``--kept-only`` MiniLM is shown only where its vectors are there. ``--page FILE`` puts the tables
 between the two marks of that Markdown page.
 """

@@ -312,6 +312,16 @@ def test_the_repository_names_no_registry_and_no_machine():
             assert not found, f"{path.relative_to(ROOT)}:{number} holds {found.group()}"
 
 
+def test_words_that_the_field_does_not_use():
+    """Docstrings, comments, messages and pages say again, N or anyone."""
+    forbidden = re.compile(r"\b(anew|so many|whoever|shall)\b")
+    for path in tracked():
+        if path.suffix in (".py", ".md") and path.relative_to(ROOT).parts[0] in ("src", "docs", "README.md"):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                found = forbidden.search(line)
+                assert not found, f"{path.relative_to(ROOT)}:{number} says {found.group()!r}"
+
+
 def test_the_repository_is_small():
     """Data, models and vectors stay out of it."""
     assert max(path.stat().st_size for path in tracked()) < 200_000

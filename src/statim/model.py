@@ -34,7 +34,7 @@ from statim.tokenizer.tokens import Tokens
 
 CHUNK = 2048  # texts encoded at a time by one thread: its vectors stay in cache until they are written
 ABOUT = ("language", "base_model")  # settings that change no vector
-FEW = 256  # up to so many texts plain numpy answers sooner than compiled code loads
+FEW = 256  # for up to this many texts plain numpy answers sooner than compiled code loads
 
 Vectors = npt.NDArray[Any]
 
@@ -116,7 +116,7 @@ class StaticModel:
 
     @property
     def table(self) -> npt.NDArray[np.float32]:
-        """The table, (V, d) float32; possibly read-only. Of a model in fewer bits it is a copy, made anew each time."""
+        """The table, (V, d) float32; possibly read-only. Of a model in fewer bits it is a copy, made again each time."""
         return widen_table(self._parts.table, self._parts.scales)
 
     @property

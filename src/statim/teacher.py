@@ -159,7 +159,7 @@ class Teacher:
             )
         if not any(folder.rglob("*.safetensors")):
             raise ModelError(
-                f"{folder} has no weights in the safetensors format (no other is read); copy or convert it anew"
+                f"{folder} has no weights in the safetensors format (no other is read); copy or convert it again"
             )
         return Teacher(None, str(name), folder, device)
 

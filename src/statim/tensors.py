@@ -131,13 +131,13 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
         raise ModelError(f"{path} is missing; the folder is not a whole model or index") from None
     except SafetensorError as error:
         raise ModelError(
-            f"{path} is not a whole safetensors file ({error}); copy or download it anew"
+            f"{path} is not a whole safetensors file ({error}); copy or download it again"
         ) from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # of an array that stands twice, the library takes the last
         raise ModelError(
-            f"{path} is damaged in its header: {str(error)[:100]}; copy or download it anew"
+            f"{path} is damaged in its header: {str(error)[:100]}; copy or download it again"
         ) from None
     arrays: dict[str, Array] = {}
     for name, entry in header.items():

@@ -1,7 +1,7 @@
 """Pools of threads for the whole process; kernels release the interpreter lock, so threads are enough.
 
 The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use (a container may have a
-share of them by time: of that so many as it makes whole, rounded up). Work is cut
+share of them by time, rounded up). Work is cut
 into the same parts in the same order for a given number of threads, so results do not depend on timing.
 
 Nothing here can wait for itself: work that is already on one of these threads does its own parts one after the other.
@@ -70,7 +70,7 @@ def _share() -> float:
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """The process's pool of so many threads, made on first use."""
+    """The process's executor of this many threads, made on first use."""
     pool = _pools.get(threads)
     if pool is None:
         pool = ThreadPoolExecutor(threads, "statim", initializer=do_alone)
@@ -88,7 +88,7 @@ def do_alone() -> None:
 
 
 def alone(threads: int) -> bool:
-    """Is work for so many threads done here, one part after the other: on one, or on a thread of the pools?"""
+    """Is work for this many threads done here, one part after the other: on one, or on a thread of the pools?"""
     return threads == 1 or getattr(_here, "inside", False)
 
 
@@ -101,7 +101,7 @@ def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
         return [task() for task in tasks]
     results: dict[int, R] = {}
     failed = threading.Event()
-    waiting = iter(range(len(tasks)))  # whoever is free takes the next, one at a time
+    waiting = iter(range(len(tasks)))  # a free thread takes the next, one at a time
 
     def work() -> None:
         try:

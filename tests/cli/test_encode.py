@@ -78,7 +78,7 @@ def test_resume_refuses_another_run(statim, tmp_path, model_folder, corpus, pair
     assert (code, "the sources changed" in err) == (2, True)
     assert (tmp_path / "out.npy.encoding" / "data").exists()
     corpus.write_bytes(content)
-    code, _, err = statim("encode", model_folder, corpus, "--dim", 16, "--out", out)  # anew
+    code, _, err = statim("encode", model_folder, corpus, "--dim", 16, "--out", out)  # again
     assert code == 0, err
     assert "discarding" in err
     assert np.load(out).shape == (400, 16)

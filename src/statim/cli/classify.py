@@ -111,9 +111,7 @@ def predict(
         ),
     ] = None,
     column: options.Column = None,
-    top: Annotated[
-        int, typer.Option(help="Write so many of the likeliest labels with their probabilities.")
-    ] = 1,
+    top: Annotated[int, typer.Option(help="Write the N most likely labels with their probabilities.")] = 1,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,

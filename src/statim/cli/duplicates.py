@@ -26,7 +26,7 @@ def duplicates(
         float, typer.Option("--threshold", "-t", help="The least cosine of duplicates.")
     ] = 0.9,
     top: Annotated[
-        int | None, typer.Option("--top", "-k", help="Of each text only its closest so many.")
+        int | None, typer.Option("--top", "-k", help="Keep each text's N closest duplicates.")
     ] = None,
     linked: Annotated[
         bool,

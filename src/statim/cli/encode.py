@@ -80,7 +80,7 @@ def encode(
     sources = sources or [STDIN]
     if resume and (out is None or STDIN in sources):
         raise InputError(
-            "--resume needs files to read and an --out; the standard input cannot be read a second time, so start anew"
+            "--resume needs files to read and an --out; the standard input cannot be read a second time, so start again"
         )
     if out is not None:
         check_suffix(out)

@@ -31,7 +31,7 @@ def mine(
     anchor: options.Anchor = None,
     positive: options.Positive = None,
     negatives: Annotated[int, typer.Option("--negatives", "-n", help="Negatives of each anchor.")] = 3,
-    range_min: Annotated[int, typer.Option(help="Pass over so many of the closest candidates.")] = 0,
+    range_min: Annotated[int, typer.Option(help="Skip the N nearest candidates.")] = 0,
     range_max: Annotated[
         int | None, typer.Option(help="Look at candidates up to this rank; by default enough.")
     ] = None,

@@ -22,7 +22,7 @@ def teach(
     hard_negatives: Annotated[
         int | None,
         typer.Option(
-            help="Mine so many negatives of each pair; by default 1, or 0 where there are explicit ones."
+            help="Mine N negatives for each pair; by default 1, or 0 where there are explicit ones."
         ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Pairs per step.")] = 64,

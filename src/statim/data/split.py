@@ -155,7 +155,7 @@ def _families(columns: Texts, drawn: Positions, threads: int | None) -> list[Pos
 
 def _twins(columns: Texts, members: Positions, threads: int | None) -> tuple[Positions, Positions, Positions]:
     """Twins of some pairs: (the pair, its twin), and those that have too many twins for all to be named."""
-    limit = 2 * MOST_RELATIVES  # a family of so many pairs has twice as many texts
+    limit = 2 * MOST_RELATIVES  # a family of N pairs has 2 N texts
     chosen = pa.array(members)
     queries = pa.concat_arrays([texts.take(chosen) for texts in columns])
     owners = np.concatenate([members for _ in columns])

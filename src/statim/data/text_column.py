@@ -51,7 +51,7 @@ class TextColumn:
         )
 
     def append_missing(self, count: int) -> None:
-        """Put so many missing texts at the end."""
+        """Append N missing texts."""
         self._ends.append(np.full(count, self._size))
         self._valid.append(np.broadcast_to(np.False_, count))
 

@@ -9,7 +9,7 @@
     config_sentence_transformers.json   prompts
     README.md                           the model card
 
-The table file carries the mark of statim too: where another library has saved the model anew, the mark is gone, and the
+The table file carries the mark of statim too: where another library has saved the model again, the mark is gone, and the
 folder is read as that library's.
 """
 
@@ -212,7 +212,7 @@ def opened(folder: Path, level: Verify | None = None) -> Opened:
         if modules is not None:
             return from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
         raise ModelError(
-            f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it anew"
+            f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it again"
         )
 
     return Opened(folder, home, stored, tokenizer, settings, found)
@@ -294,7 +294,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     config = read_json(path) if path.exists() else {}
     if not isinstance(config, dict):
-        raise ModelError(f"{path} does not hold a JSON object; restore the file or save the model anew")
+        raise ModelError(f"{path} does not hold a JSON object; restore the file or save the model again")
     return config
 
 
@@ -302,7 +302,7 @@ def _check_version(folder: Path, own: object) -> None:
     version = own.get("format_version") if isinstance(own, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ModelError(
-            f"{folder / 'config.json'} has a statim entry without a format_version; save the model anew"
+            f"{folder / 'config.json'} has a statim entry without a format_version; save the model again"
         )
     if version > VERSION:
         raise ModelError(
@@ -342,7 +342,7 @@ def _map_tokenizer(folder: Path) -> bytes | mmap:
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; the folder is not a whole model") from None
     except OSError as error:
-        raise ModelError(f"{path} cannot be read ({str(error)[:100]}); copy it anew") from None
+        raise ModelError(f"{path} cannot be read ({str(error)[:100]}); copy it again") from None
 
 
 def _text(folder: Path, content: bytes | mmap) -> str:
@@ -350,7 +350,7 @@ def _text(folder: Path, content: bytes | mmap) -> str:
         return content[:].decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(
-            f"{folder / 'tokenizer.json'} cannot be read ({str(error)[:100]}); copy it anew"
+            f"{folder / 'tokenizer.json'} cannot be read ({str(error)[:100]}); copy it again"
         ) from None
 
 
@@ -414,7 +414,7 @@ def _settings(folder: Path, own: dict[str, Any]) -> Settings:
         if not VALID[name](value):
             raise ModelError(
                 f"{folder / 'config.json'}: the setting {name} is {json.dumps(value)[:80]}, which statim does not write; "
-                "save the model anew"
+                "save the model again"
             )
     if "language" in values:
         values["language"] = tuple(values["language"])

@@ -84,7 +84,7 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
         raise ModelError(f"{path} holds no word vectors; it is empty")
     if announced not in (None, lines_of_words):
         raise ModelError(
-            f"{path} announces {announced:,} words in line 1 but holds {lines_of_words:,}; it is not whole, so copy it anew"
+            f"{path} announces {announced:,} words in line 1 but holds {lines_of_words:,}; it is not whole, so copy it again"
         )
     return vocabulary, table
 
@@ -122,7 +122,7 @@ def _chunks(path: Path) -> Iterator[list[bytes]]:
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; name a file of word vectors") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ModelError(f"{path} is not a whole gzip file ({str(error)[:100]}); copy it anew") from None
+        raise ModelError(f"{path} is not a whole gzip file ({str(error)[:100]}); copy it again") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
 

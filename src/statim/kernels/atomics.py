@@ -18,7 +18,7 @@ SPACING = 16  # numbers that are changed apart from each other stand two cache l
 
 Numbers = npt.NDArray[np.int64]
 
-ORDER = "seq_cst"  # what was written before a change is seen by whoever sees the change
+ORDER = "seq_cst"  # what was written before a change is seen by every thread that sees the change
 _PROCESSOR = binding.get_process_triple().split("-")[0]
 
 
@@ -114,6 +114,6 @@ def done(numbers: Numbers, phase: int) -> None:
 
 @njit(nogil=True, cache=True)
 def all_done(numbers: Numbers, phase: int, parts: int) -> bool:
-    """Wait until so many parts are done; False once one failed."""
+    """Wait until ``count`` parts are done; False once one failed."""
     complete: bool = wait_for(numbers, SPACING * (2 * phase + 2), parts, 0)
     return complete

@@ -29,7 +29,7 @@ class Guards:
     Attributes:
         num_negatives: Negatives of each anchor, N.
         range_min: So many of the closest candidates are left out.
-        range_max: Of the closest so many, those left out included, negatives are taken. ``Guards.make`` derives it.
+        range_max: Negatives are taken from this many of the closest, including those skipped. ``Guards.make`` derives it.
         absolute_margin: A negative scores lower than the anchor's worst positive by at least this.
         relative_margin: A negative scores lower than it by at least this share of the positive's score.
         max_score: A negative scores no more.

@@ -106,7 +106,7 @@ def mine_hard_negatives(
             corpus, a row for each text in it. Pairs may not be dropped for being empty or repeated then.
         cross_encoder: Scores the candidates once more, and the positives: an object with ``predict(pairs)``, or the name or
             path of a CrossEncoder of sentence-transformers. Guards and order go by its scores.
-        range_min: The closest so many candidates are passed over.
+        range_min: Skip the N nearest candidates.
         range_max: Candidates up to this rank are looked at; by default as many as are likely to be needed.
         max_score: Candidates that score more are removed.
         min_score: Candidates that score less are removed.

@@ -40,7 +40,7 @@ class Rescoring:
         return self._scores(self._pool.owners, self._pool.positives)
 
     def candidates(self, start: int, scores: Floats, positions: Longs) -> tuple[Floats, Longs]:
-        """Candidates scored anew, and put in that order.
+        """Candidates scored again, and put in that order.
 
         Args:
             start: The first anchor.

@@ -66,7 +66,7 @@ def teacher_of(model: StaticModel, named: str | Path | Teacher, known: str | Non
     if known is not None and known != teacher.hash:
         raise InputError(
             f"the teacher {teacher.name} is not the one that the model's queries were trained against ({model.settings.documents_by}), or "
-            "has changed since; name that one, unchanged, or train anew"
+            "has changed since; name that one, unchanged, or train again"
         )
     if known is None:
         log.info(

@@ -59,7 +59,7 @@ def candidates(
         bm25: Holds the words of the same documents.
         vectors: (m, d), the queries' vectors.
         texts: The m queries.
-        k: How many results are wanted; at least so many are taken from either side.
+        k: Results wanted; at least k are taken from either side.
         threads: Threads to use.
 
     Raises:

@@ -113,7 +113,7 @@ class Index:
             store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with ``engine``, else
                 ``lancedb``.
             table: In a database: the name of the index's tables.
-            engine: In a folder: the search engine, of engines.NAMES; by default as ``engines.choose`` has it for so many vectors.
+            engine: In a folder: the search engine, of engines.NAMES; by default what ``registry.choose`` takes for that many vectors.
             language: The documents' language, which says how BM25 cuts and stems words: an ISO 639 code such as ``de`` or ``ja``, ``und``
                 for none of them, or ``auto`` to detect it.
             documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries alone (see

@@ -88,7 +88,7 @@ class Memo:
 
     Args:
         boundaries: Where texts may be cut.
-        tokenize: Gives the Tokens of some pieces, each taken as a text of its own, on so many threads.
+        tokenize: Gives the Tokens of some pieces, each taken as a text of its own, on a number of threads.
     """
 
     def __init__(self, boundaries: Boundaries, tokenize: Callable[[list[str], int], Tokens]) -> None:
@@ -142,7 +142,7 @@ class Memo:
                 self._adding, self._process = threading.Lock(), os.getpid()
             with self._adding:
                 if table is self._table and not pieces.remember(data, spans, new.ids, new.offsets, *table):
-                    self._table = Table.empty()  # full: begin anew; other threads may still read the old one
+                    self._table = Table.empty()  # full: begin again; other threads may still read the old one
         return Tokens(ids[:count], id_offsets)
 
 

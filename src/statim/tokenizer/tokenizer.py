@@ -35,7 +35,7 @@ PROCESS = (
     os.getpid()
 )  # the threads of tokenizers do not survive a fork, and a child that waits for them waits for ever
 CHUNK = 2048  # texts tokenized at a time by one thread
-FEW = 256  # up to so many texts at a time are tokenized without compiled code, which takes a while to load
+FEW = 256  # up to this many texts at a time are tokenized without compiled code, which takes a while to load
 
 # Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width characters,
 # exotic spaces, special tokens inside text, case that changes length, words over any limit, digits, ligatures.
@@ -179,7 +179,7 @@ class Tokenizer:
         return Tokens.concatenate(list(pool.stream(cut, given.chunks(CHUNK), workers_here)))
 
     def workers(self, threads: int) -> int:
-        """How many of so many threads should each call ``chunk``; where it uses all processors by itself, 1."""
+        """How many of the threads should each call ``chunk``; where it uses all processors by itself, 1."""
         return threads if self.is_fast or self.is_remembering else 1
 
     def forget(self) -> None:

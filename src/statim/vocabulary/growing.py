@@ -163,7 +163,7 @@ def _known(spelling: Spelling) -> set[str]:
 def _chosen(
     spelling: Spelling, known: set[str], candidates: Iterable[Candidate], most: int
 ) -> Iterator[Candidate]:
-    """The first so many candidates that are spelled as normalized text is, and not ``known`` yet; they are from then on."""
+    """The first N candidates that are spelled as normalized text and not ``known`` yet; then they are."""
     normalize = _normalizer(spelling)
     longest = spelling.description["model"].get("max_input_chars_per_word") or np.inf
     for candidate in candidates:

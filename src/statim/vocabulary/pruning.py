@@ -80,7 +80,7 @@ def rebuilt(description: dict[str, Any]) -> tokenizers.Tokenizer:
     made = tokenizers.Tokenizer.from_str(json.dumps(description))
     if any(made.token_to_id(token["content"]) != token["id"] for token in description["added_tokens"]):
         raise InputError(
-            "the tokenizer has added tokens whose ids do not follow its vocabulary, so that it cannot be changed; save it anew"
+            "the tokenizer has added tokens whose ids do not follow its vocabulary, so that it cannot be changed; save it again"
         )
     return made
 

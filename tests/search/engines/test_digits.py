@@ -71,7 +71,7 @@ def test_any_shape_and_size(d, n, seed, size):
 def test_without_the_instruction(monkeypatch):
     """It is right on processors that lack it, where it is slow and one_pass does not take it."""
     monkeypatch.setattr(int8_dot, "FAST_BYTES", False)
-    made = njit(kernel.products.py_func)  # compiled anew
+    made = njit(kernel.products.py_func)  # compiled again
     random = np.random.default_rng(0)
     rows, query = random.integers(-128, 128, (9, 100), dtype=np.int8), random.standard_normal((1, 100))
     digits, _, _ = kernel.to_digits(query.astype(np.float32))

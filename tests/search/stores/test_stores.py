@@ -27,7 +27,7 @@ def model():
 
 
 def check(index, model, held):
-    """Searches agree with every vector compared in float64, and with BM25 made anew, over what a dict holds."""
+    """Searches agree with every vector compared in float64, and with BM25 made again, over what a dict holds."""
     assert len(index) == len(held)
     ids, texts = list(held), [text for text, _ in held.values()]
     vectors = model.encode_document(texts, normalize=True).astype(np.float64)

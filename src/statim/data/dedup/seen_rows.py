@@ -9,7 +9,7 @@ import pyarrow as pa
 from statim.data.text_column import buffers
 from statim.identity import Identities
 
-FEW = 10_000  # rows; up to so many are kept as they are, since to load compiled code takes longer
+FEW = 10_000  # rows; up to this many are kept as they are, since loading compiled code takes longer
 
 
 class SeenRows:

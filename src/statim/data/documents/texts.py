@@ -147,7 +147,7 @@ def in_blocks(
     Args:
         arrays: As ``read_texts`` yields them.
         rows: Texts per block.
-        skip: Leave out the first so many; if a block ended there, the blocks behind it are the same.
+        skip: Skip the first N; if a block ended there, the blocks behind it are the same.
         seen: Takes those that are left out.
         known: The hash that ``seen`` must have then.
 

@@ -143,7 +143,7 @@ def dataset(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     for entry in _names(path / "state.json", "_data_files"):
         name = entry.get("filename") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not _is_name(name):
-            raise DataError(f"{path / 'state.json'} names no file; save the dataset anew")
+            raise DataError(f"{path / 'state.json'} names no file; save the dataset again")
         yield from ipc(path / name, bad)
 
 
@@ -173,4 +173,4 @@ def _names(path: Path, key: str) -> list[Any]:
         raise DataError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise DataError(f"{path} is not what the library datasets writes; save the dataset anew")
+    raise DataError(f"{path} is not what the library datasets writes; save the dataset again")

@@ -162,7 +162,7 @@ def _refuse_changed(place: Path, out: Path, run: Mapping[str, Any]) -> None:
     changed = [name for name in run if not isinstance(old, dict) or old.get(name) != run[name]]
     if changed:
         raise InputError(
-            f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same again, or start anew "
+            f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same again, or start again "
             "without --resume"
         )
 
@@ -172,7 +172,7 @@ def _progress(place: Path) -> dict[str, Any] | None:
         return None
     found = read_json(place / PROGRESS)
     if not isinstance(found, dict) or not isinstance(found.get("bytes"), int) or found["bytes"] < 0:
-        raise ModelError(f"{place / PROGRESS} is damaged; start anew without --resume")
+        raise ModelError(f"{place / PROGRESS} is damaged; start again without --resume")
     return found
 
 
@@ -182,7 +182,7 @@ def _opened(place: Path, progress: Mapping[str, Any] | None) -> Iterator[IO[byte
     size = 0 if progress is None else progress["bytes"]
     with (place / DATA).open("r+b") as file:
         if file.seek(0, os.SEEK_END) < size:
-            raise ModelError(f"{place} is damaged (data is too short); start anew without --resume")
+            raise ModelError(f"{place} is damaged (data is too short); start again without --resume")
         file.seek(size)
         file.truncate()
         yield file

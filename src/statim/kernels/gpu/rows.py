@@ -14,7 +14,7 @@ WIDTH = 1024  # columns that one program takes at most
 TOGETHER = 8  # rows fetched together
 CHUNK = 64  # entries of a row that one program sums; as training.device.plans divides them
 
-# These stand anywhere in a block's arrays: a kernel must not be compiled anew for every alignment
+# These stand anywhere in a block's arrays: a kernel must not be compiled again for every alignment
 LOOSE = [
     "rows", "entry_rows", "shares", "offsets", "positions", "row_offsets", "extra_rows", "extra_starts", "heavy", "firsts",
     "parts",

@@ -101,7 +101,7 @@ def _scale(sums: Floats, factor: float, normalize: bool, out: Floats) -> None:
         out[j] = np.float32(np.float64(sums[j]) * factor)
 
 
-LAST = 1 << 30  # ``base`` starts anew before it could overflow
+LAST = 1 << 30  # ``base`` starts again before it could overflow
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

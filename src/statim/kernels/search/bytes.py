@@ -33,7 +33,7 @@ _FLOATS = ir.VectorType(_FLOAT, PANEL)
 
 
 def _tile_of(size: int, panels: int) -> Callable[..., None]:
-    """A function for tiles of so many queries and panels.
+    """A function for tiles of a number of queries and panels.
 
     It takes all queries (int32, four numbers in one), what each one's sums begin with (int32), which queries are asked and the place of
     the tile's first among these; all documents' panels (uint8) and scales (float32), the tile's first document and the number of steps;
@@ -336,7 +336,7 @@ def offer_cells(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def tighten(least: int, kept: Floats, kept_names: Ints, counts: Ints, floors: Floats) -> None:
-    """Leave each query the ``least`` best of what it kept; where it has so many, its floor is the lowest of them. See ``offer_cells``."""
+    """Leave each query the ``least`` best of what it kept; where it has that many, its floor is the lowest of them. See ``offer_cells``."""
     for q in range(len(counts)):
         if counts[q] >= least:
             floors[q] = _best_first(kept[q], kept_names[q], counts[q], least)

@@ -31,7 +31,7 @@ FLOATS = ir.VectorType(F32, LANES)
 
 
 def _block(rows: int) -> Callable[..., None]:
-    """A compiled function that writes the products of so many anchors with a panel of candidates."""
+    """A compiled function that writes the products of N anchors with a panel of candidates."""
 
     @intrinsic
     def multiply(

@@ -58,7 +58,7 @@ def read_array(path: Path, dtypes: Sequence[str], dimensions: int) -> npt.NDArra
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
     header = _HEADER.match(start)
     if header is None or header[1].decode() not in dtypes:
-        raise ModelError(f"{path} is not such an array as an index has; build the index anew")
+        raise ModelError(f"{path} is not such an array as an index has; build the index again")
     dtype, shape = (
         header[1].decode(),
         tuple(int(number) for number in header[2].split(b",") if number.strip()),
@@ -66,7 +66,7 @@ def read_array(path: Path, dtypes: Sequence[str], dimensions: int) -> npt.NDArra
     fits = size == header.end() + math.prod(shape) * np.dtype(dtype).itemsize
     if len(shape) != dimensions or max(shape) >= 1 << 48 or not fits:
         raise ModelError(
-            f"{path} has {size:,} bytes, which does not fit its shape {shape}; build the index anew"
+            f"{path} has {size:,} bytes, which does not fit its shape {shape}; build the index again"
         )
     if 0 in shape:
         return np.zeros(shape, dtype)

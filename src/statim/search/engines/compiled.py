@@ -12,7 +12,7 @@ _loading = _ready = False
 
 
 def worth(numbers: int) -> bool:
-    """Count one more pass over so many numbers; says whether compiled code is to make it.
+    """Count one more pass over ``numbers`` numbers; says whether compiled code is to make it.
 
     One thread loads it, while others go on in plain numpy.
     """

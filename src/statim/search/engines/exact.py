@@ -41,7 +41,9 @@ from statim.search.engines.tuning import ALL, Recall
 QUERIES, DOCUMENTS = 2048, 2048  # a block of scores: 16 MB
 FEW = 1 << 30  # multiplications that plain numpy does before compiled code would be loaded
 MUCH = 1 << 37  # multiplications from which torch is worth its loading: a second or two in float32
-NOT_FINITE = "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them anew"
+NOT_FINITE = (
+    "the documents' vectors hold NaN or infinities, or numbers too large to multiply; make them again"
+)
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
 NARROW_PASS = 1 << 22  # where it was loaded for the work before, or numpy would be slow
@@ -195,7 +197,7 @@ class Exact:
             excluded[0] >= 0 and excluded[-1] < len(data) and (np.diff(excluded) > 0).all()
         ):
             raise ModelError(
-                f"{folder / 'zeros.npy'} does not fit {folder / 'vectors.npy'}; build the index anew"
+                f"{folder / 'zeros.npy'} does not fit {folder / 'vectors.npy'}; build the index again"
             )
         engine = Exact(data.shape[1], data.dtype.name)
         scales = np.zeros(0, np.float32)
@@ -203,7 +205,7 @@ class Exact:
             scales = read_array(folder / "scales.npy", ["<f4"], 1)
             if len(scales) != len(data):
                 raise ModelError(
-                    f"{folder / 'scales.npy'} does not fit {folder / 'vectors.npy'}; build the index anew"
+                    f"{folder / 'scales.npy'} does not fit {folder / 'vectors.npy'}; build the index again"
                 )
         engine._blocks = [data if engine.storage == "float32" else Rows(data, scales)]
         engine._excluded = excluded

@@ -130,10 +130,12 @@ class FaissIndex:
                 right &= type(self._index).__name__ in CLASSES[self._kind]
             except RuntimeError as error:
                 raise ModelError(
-                    f"{folder / FILE} is not an index of faiss ({str(error)[-100:]}); build the index anew"
+                    f"{folder / FILE} is not an index of faiss ({str(error)[-100:]}); build the index again"
                 ) from None
         if not right:
-            raise ModelError(f"{folder / FILE} holds another index than its engine has; build the index anew")
+            raise ModelError(
+                f"{folder / FILE} holds another index than its engine has; build the index again"
+            )
 
     def _inverted(self, faiss: Any) -> Any:
         """The inverted file, which may stand behind a change of axes."""
@@ -141,7 +143,7 @@ class FaissIndex:
 
 
 def quantized(lists: int, d: int) -> str:
-    """An inverted file's description, as faiss reads it: so many lists of vectors of d dimensions, in 4 bits for two or three."""
+    """An inverted file's description, as faiss reads it: a number of lists of vectors of d dimensions, in 4 bits for two or three."""
     width = min(WIDEST, d // 2 * 2)
     parts = width // 3 if width % 3 == 0 else width // 2
     return ("" if width == d else f"PCA{width},") + f"IVF{lists},PQ{parts}x4fs"

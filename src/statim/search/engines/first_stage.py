@@ -70,7 +70,7 @@ class Coarse:
         """See First."""
         self._exact = Exact.load(folder)
         if (self._exact.dim, self._exact.storage) != (self._few, self._storage):
-            raise ModelError(f"{folder} holds other vectors than its engine has; build the index anew")
+            raise ModelError(f"{folder} holds other vectors than its engine has; build the index again")
 
 
 class Bits:
@@ -181,7 +181,7 @@ class Bits:
             fits = fits and len(centre) == self._dim and len(lengths) == len(rows)
             self._centre = centre
         if not fits:
-            raise ModelError(f"{folder} holds other vectors than its engine has; build the index anew")
+            raise ModelError(f"{folder} holds other vectors than its engine has; build the index again")
         self._rotation, self._blocks, self._lengths = np.array(rotation), [rows], [lengths]
 
     def _joined(self) -> tuple[npt.NDArray[np.uint64], Floats]:

@@ -37,7 +37,7 @@ def _funnel(dim: int) -> First:
 
 
 EXACT: dict[str, str] = {"exact": "float32", "exact-float16": "float16", "exact-int8": "int8"}
-# a first pass of so many dimensions, and how vectors are stored beside it
+# the dimensions of the first stage, and how vectors are stored beside it
 FIRST: dict[str, tuple[Callable[[int], First], str]] = {
     "exact-binary": (Bits, "int8"),
     "binary": (Bits, "float32"),

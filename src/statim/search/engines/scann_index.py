@@ -1,7 +1,7 @@
 """A first pass by ScaNN: clusters, and product codes learned for inner products (Guo et al., 2020).
 
 ScaNN's own loader would unpickle a file of names if one lies there. It is never called: the searcher is made from its files directly,
-which hold protocol buffers and arrays alone. It can add to a searcher only under names of its own, so it is built anew instead.
+which hold protocol buffers and arrays alone. It can add to a searcher only under names of its own, so it is built again instead.
 """
 
 import math
@@ -94,15 +94,15 @@ class ScannIndex:
         try:
             assets = (folder / ASSETS).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            raise ModelError(f"{folder / ASSETS} is missing or damaged; build the index anew") from None
+            raise ModelError(f"{folder / ASSETS} is missing or damaged; build the index again") from None
         paths = re.findall(r'asset_path:\s*"([^"]*)"', assets)
         if not paths or any("/" in path or not (folder / path).is_file() for path in paths):
-            raise ModelError(f"{folder / ASSETS} names files that are not there; build the index anew")
+            raise ModelError(f"{folder / ASSETS} names files that are not there; build the index again")
         try:
             searcher = module.scann_pybind.ScannNumpy(str(folder), assets)
         except (RuntimeError, ValueError) as error:
             raise ModelError(
-                f"{folder} is not an index of ScaNN ({str(error)[:100]}); build the index anew"
+                f"{folder} is not an index of ScaNN ({str(error)[:100]}); build the index again"
             ) from None
         self._searcher = module.ScannSearcher(searcher)
         self._count = int(self._searcher.size())

@@ -13,9 +13,9 @@ from statim import threads as pool
 from statim.search.engines.protocol import Floats, Positions
 
 DOCUMENTS = 1 << 10  # whose lengths are taken together
-SAMPLE = 24  # one of so many documents tells where a query's best begin
-RANK = 8  # of the sample, at least: so many and more are counted on
-HOPED = 1.6  # times what is kept in any case: so many are hoped to be above where they begin
+SAMPLE = 24  # one in this many documents tells where a query's best begin
+RANK = 8  # the least rank in the sample that is relied on
+HOPED = 1.6  # times what is kept in any case: the number that is hoped to be above where they begin
 MOST = 1 << 29  # bytes of documents, of which all are held
 SLACK = 1 + 1e-5  # for the rounding of lengths and scales
 ROUGH = 2.0**-21  # of both lengths: what float32 rounds of a sum, its scale and a floor

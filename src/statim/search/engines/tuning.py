@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-RECALL, DEPTH = 0.99, 10  # this share of the closest so many is found
+RECALL, DEPTH = 0.99, 10  # the share of the closest that is found, and how many of them count
 AIM = 0.995  # of what is closest to a sample of the vectors; real queries lie further out, and were seen to miss twice as much
 ROOM = 12  # times the vectors that are wanted must be in the cells that are looked into
 

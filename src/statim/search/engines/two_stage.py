@@ -25,9 +25,9 @@ from statim.search.engines.tuning import AIM, ALL, DEPTH, Recall, least_effort, 
 FORMAT, FORMAT_VERSION, MANIFEST = "statim-engine", 1, "engine.json"
 LATER = (("tuned", 0), ("more", 1))  # keys that older manifests lack, and their least values
 SAMPLE = 256  # vectors that tuning asks for
-DEAD = 0.25  # of what the first pass holds; when more is deleted, it is built anew
+DEAD = 0.25  # of what the first pass holds; when more is deleted, it is built again
 MOST = 512  # candidates for each result
-GROWN = 2.0  # when it holds so many times what its effort was chosen for, that is chosen again
+GROWN = 2.0  # when it holds this many times what its effort was chosen for, that is chosen again
 ENOUGH = 0.75  # of the candidates that are wanted; a query that deletions leave with fewer is given WIDER times as many
 WIDER = 4
 
@@ -60,7 +60,7 @@ class First(Protocol):
         effort: How hard it looks; more finds more.
         over: How many candidates it is asked for, for each result.
         least: Fewer vectors are searched exactly.
-        growth: When it holds so many times what it was built from, it is built anew.
+        growth: When it holds this many times what it was built from, it is built again.
         foreign: Its files are read by a package, to which no damaged one must come, so they are hashed.
     """
 
@@ -116,7 +116,7 @@ class Rescored:
         self.name, self.dim, self.found = name, store.dim, ALL
         self.store, self._first = store, first
         self._positions = np.zeros(0, np.int64)  # of what the first pass holds, ascending
-        self._built = self._tuned = 0  # from so many, and for so many
+        self._built = self._tuned = 0  # vectors that it was built from, and tuned for
         self._more = 1  # times the candidates that the first pass asks for
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class Rescored:
     def prepare(self, *, threads: int | None = None) -> None:
         """Bring the first pass up to date; see Engine.
 
-        It is built anew when it has grown out of what it was built from, or when a quarter of it was deleted.
+        It is built again when it has grown out of what it was built from, or when a quarter of it was deleted.
         """
         workers, vectors = pool.count(threads), self.store.vectors
         left = np.setdiff1d(np.arange(len(self), dtype=np.int64), self.store.excluded, assume_unique=True)
@@ -247,12 +247,12 @@ class Rescored:
         if len(positions):
             fits &= bool(positions[0] >= 0 and positions[-1] < len(store) and (np.diff(positions) > 0).all())
         if not fits or bool(len(positions)) != bool(manifest["built"]):
-            raise ModelError(f"{folder}: {MANIFEST} and the other files do not fit; build the index anew")
+            raise ModelError(f"{folder}: {MANIFEST} and the other files do not fit; build the index again")
         if manifest["built"]:
             empty._first.load(folder / "first")
             if len(empty._first) != len(positions):
                 raise ModelError(
-                    f"{folder / 'first'} holds {len(empty._first):,} vectors, not {len(positions):,}; build the index anew"
+                    f"{folder / 'first'} holds {len(empty._first):,} vectors, not {len(positions):,}; build the index again"
                 )
         empty.store, empty._positions, empty._built = store, np.array(positions), manifest["built"]
         empty._first.effort, empty._tuned = manifest["effort"], manifest.get("tuned", manifest["built"])
@@ -338,7 +338,7 @@ def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelError(f"{folder / MANIFEST} does not describe an engine of statim; build the index anew")
+        raise ModelError(f"{folder / MANIFEST} does not describe an engine of statim; build the index again")
     version = manifest.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelError(
@@ -359,16 +359,16 @@ def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
     files = manifest.get("files")
     if wrong or not sound or not isinstance(files, dict):
         raise ModelError(
-            f"{folder / MANIFEST} is damaged: {json.dumps(manifest)[:100]}; build the index anew"
+            f"{folder / MANIFEST} is damaged: {json.dumps(manifest)[:100]}; build the index again"
         )
     if manifest["engine"] != name or not 1 <= manifest["effort"] < 1 << 40 or manifest["built"] < 0:
         raise ModelError(f"{folder} was made by {manifest['engine']!r:.40}, not by {name!r}, or is damaged")
     there = sorted((folder / "first").iterdir()) if (folder / "first").is_dir() else []
     if [file.name for file in there] != sorted(files) or not all(file.is_file() for file in there):
         raise ModelError(
-            f"{folder / 'first'} does not hold the files that were written; build the index anew"
+            f"{folder / 'first'} does not hold the files that were written; build the index again"
         )
     for file in there:
         if _seal(file, hashed) != files[file.name]:
-            raise ModelError(f"{file} is not the file that was written; build the index anew")
+            raise ModelError(f"{file} is not the file that was written; build the index again")
     return manifest

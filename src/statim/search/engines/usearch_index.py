@@ -85,12 +85,14 @@ class UsearchIndex:
         known = package("usearch.index").Index.metadata(str(folder / FILE))
         expected = {"dimensions": self._width, "kind_scalar": index.dtype, "kind_metric": index.metric_kind}
         if not known or any(known.get(name) != value for name, value in expected.items()):
-            raise ModelError(f"{folder / FILE} holds another index than its engine has; build the index anew")
+            raise ModelError(
+                f"{folder / FILE} holds another index than its engine has; build the index again"
+            )
         try:
             index.view(str(folder / FILE))
         except RuntimeError as error:
             raise ModelError(
-                f"{folder / FILE} is not an index of usearch ({str(error)[:100]}); build the index anew"
+                f"{folder / FILE} is not an index of usearch ({str(error)[:100]}); build the index again"
             ) from None
         self._index, self._mapped = index, True
 

@@ -58,7 +58,7 @@ class BM25:
         except UnicodeDecodeError:
             words = []
         if len(words) != len(self._offsets) - 1:
-            raise ModelError("the words of the BM25 index are damaged; build the index anew")
+            raise ModelError("the words of the BM25 index are damaged; build the index again")
         return {word: column for column, word in enumerate(words)}
 
     @staticmethod
@@ -202,7 +202,7 @@ class BM25:
         # every word stands in a document, so no column is empty
         fits = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == entries == len(arrays["documents"])
         if not (fits and (np.diff(offsets) > 0).all()) or not (type(documents) is int and documents > 0):
-            raise ModelError(f"{path} is damaged: its parts do not fit together; build the index anew")
+            raise ModelError(f"{path} is damaged: its parts do not fit together; build the index again")
         return BM25(arrays, documents, Analyzer.from_about(about, path))
 
     def _columns(self, queries: Sequence[str]) -> list[list[int]]:
@@ -220,7 +220,7 @@ class BM25:
         documents = self._documents[part]
         if documents.min() < 0 or documents.max() >= len(self):
             raise ModelError(
-                "the BM25 index is damaged: it names documents that it does not have; build the index anew"
+                "the BM25 index is damaged: it names documents that it does not have; build the index again"
             )
         return documents, self._weights[part]
 
@@ -252,7 +252,7 @@ class BM25:
         parts = pool.ranges(len(columns), 4 * workers)  # queries differ much in cost
         if not all(pool.run([partial(run, first, last) for first, last in parts], workers)):
             raise ModelError(
-                "the BM25 index is damaged: it names documents that it does not have; build the index anew"
+                "the BM25 index is damaged: it names documents that it does not have; build the index again"
             )
 
 

@@ -3,7 +3,7 @@
 What is stored of a text never changes: which words it holds, how often, and how long it is. What BM25 makes of that does change,
 since it weighs a word by how many documents hold it and a text by how long texts are on average. So the weights are worked out
 when a query asks for its words, over the documents that are left: scores after any additions and deletions are those of an index
-built anew, and an older version of the documents has the scores that it had then.
+built again, and an older version of the documents has the scores that it had then.
 
     words/
     ├── 0-250000.safetensors       postings of the texts at positions 0 to 249,999
@@ -99,7 +99,7 @@ class Segment:
         return documents, self.frequencies[part]
 
     def _damaged(self) -> ModelError:
-        return ModelError(f"{self.path} is damaged; build the index anew")
+        return ModelError(f"{self.path} is damaged; build the index again")
 
 
 class Words:

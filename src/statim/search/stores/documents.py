@@ -261,12 +261,12 @@ def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
         if error.cause is None:
             raise DataError(
                 f"the documents have the column {error.column!r}, which the index does not have "
-                f"(it has {', '.join(schema.names)}); drop it, or build the index anew"
+                f"(it has {', '.join(schema.names)}); drop it, or build the index again"
             ) from None
         kind = schema.field(error.column).type
         raise _mistyped(
             documents, error.column, error.cause,
-            f"in the index it is {kind}, so give values of that type, or build the index anew",
+            f"in the index it is {kind}, so give values of that type, or build the index again",
         ) from None  # fmt: skip
 
 
@@ -353,11 +353,11 @@ class Documents:
             raise ModelError(f"{path} is missing; the folder is not a whole index") from None
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise ModelError(
-                f"{path} is not a whole Arrow file ({str(error)[:100]}); build the index anew"
+                f"{path} is not a whole Arrow file ({str(error)[:100]}); build the index again"
             ) from None
         sizes = [batch.num_rows for batch in self._batches]
         if names[:2] != ["id", "text"] or set(sizes[:-1]) - {ROWS} or (sizes and not 0 < sizes[-1] <= ROWS):
-            raise ModelError(f"{path} does not hold the documents of an index; build the index anew")
+            raise ModelError(f"{path} does not hold the documents of an index; build the index again")
         found = about.pop(GENERATION, None)
         self.generation = None if found is None else found.decode("utf-8", "replace")
         self.schema: pa.Schema = reader.schema.with_metadata(about or None)

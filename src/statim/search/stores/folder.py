@@ -9,7 +9,7 @@
 
 What is large is memory-mapped: opening an index reads a few pages of it. A change writes a new folder beside the old one, into which
 files that stay the same are linked, and swaps the two. Whoever has the old one open goes on reading it; a process killed in between
-leaves it as it was. When most positions are dead, the documents that live are written anew.
+leaves it as it was. When most positions are dead, the documents that live are written again.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ from statim.search.stores.protocol import (
 
 SPARE = 1000  # dead positions that never matter
 CELLS = 1 << 22  # scores that a filtered search asks for at once
-FEW, FEW_OF = 2048, 64  # documents, or one of so many, that a filtered search compares all
+FEW, FEW_OF = 2048, 64  # documents, or a share of them, that a filtered search compares one by one
 
 
 class Folder:
@@ -95,7 +95,7 @@ class Folder:
         dead = _read_dead(path) if (path / "dead.npy").is_file() else np.zeros(0, np.int64)
         self.living: Mask = np.ones(len(self.documents), np.bool_)
         if len(dead) and not (dead[0] >= 0 and dead[-1] < len(self.documents) and (np.diff(dead) > 0).all()):
-            raise ModelError(f"{path / 'dead.npy'} is damaged; build the index anew")
+            raise ModelError(f"{path / 'dead.npy'} is damaged; build the index again")
         self.living[dead] = False
         generation = self.manifest.get("generation")
         held = (len(self.engine), self.engine.dim, self.schema.names, len(self), self.documents.generation)
@@ -108,7 +108,7 @@ class Folder:
         )
         if held != said:  # fmt: skip
             raise ModelError(
-                f"{path}: {MANIFEST} and the other files belong to different indexes; build it anew"
+                f"{path}: {MANIFEST} and the other files belong to different indexes; build it again"
             )
         self._words = self._open_words()
         self._model = hold_model(path / "model")
@@ -159,7 +159,7 @@ class Folder:
         found = Words(self.path / "words", self.living, self.manifest.get("generation"))
         if found.end != len(self.living):
             raise ModelError(
-                f"{self.path}: there are words of {found.end:,} documents, not of {len(self.living):,}; build it anew"
+                f"{self.path}: there are words of {found.end:,} documents, not of {len(self.living):,}; build it again"
             )
         return found
 
@@ -348,7 +348,7 @@ class _OldWords:
         self._bm25 = BM25.load(path)
         if len(self._bm25) != count:
             raise ModelError(
-                f"{place}: BM25 has {len(self._bm25):,} documents, the index {count:,}; build it anew"
+                f"{place}: BM25 has {len(self._bm25):,} documents, the index {count:,}; build it again"
             )
 
     @property
@@ -428,7 +428,7 @@ def _link(old: Path, new: Path) -> None:
 def _manifest(path: Path, verify: Verify | None) -> dict[str, Any]:
     manifest = read_manifest(path)
     if manifest["store"] != "folder" or type(manifest.get("engine")) is not str:
-        raise ModelError(f"{path / MANIFEST} is damaged at store or engine; build the index anew")
+        raise ModelError(f"{path / MANIFEST} is damaged at store or engine; build the index again")
     if manifest["engine"] not in registry.NAMES:
         raise ModelError(
             f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"

@@ -1,4 +1,4 @@
-"""The embedded store: a folder with a LanceDB table, to which changes add; nothing of it is written anew.
+"""The embedded store: a folder with a LanceDB table, to which changes add; nothing of it is written again.
 
     index.json              the versions, of which the last is the index; written after all else
     documents.lance/        ids, texts, metadata, positions and vectors, in LanceDB's versions
@@ -10,7 +10,7 @@ can be read. What a killed process has put into the table or among the words bef
 seen, and the next change takes it back. Where the files of the newest version are damaged, the last whole one is opened, with a warning. BM25 is statim's own: LanceDB's full text search weighs
 words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
 
-A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out anew from the
+A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out again from the
 vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes for each document, and a few blocks.
 """
 
@@ -68,7 +68,7 @@ log = logging.getLogger("statim")
 FEW = 4  # queries up to which LanceDB searches for each
 SCANNED = 10_000  # documents for each query that are read as quickly as the index is asked
 SOME = 8  # documents that are read back, before a version is named, of all and of the last
-KEPT, DAYS = 10, 7  # versions that are kept: so many, and all that were the last one in so many days
+KEPT, DAYS = 10, 7  # versions that are kept: this many, and all that were the last one within this many days
 NAMES = 1 << 14  # ids named in one deletion
 
 
@@ -251,7 +251,7 @@ class Lance:
             places[-1] >= len(self._positions) or (self._positions[places] != positions).any()
         ):
             raise ModelError(
-                f"{self.place} is damaged: words and documents do not agree; build the index anew"
+                f"{self.place} is damaged: words and documents do not agree; build the index again"
             )
         with errors(self.place):
             found = (
@@ -328,7 +328,7 @@ class Lance:
             yield table
 
     def _commit(self, table: Any, what: str, keep: int | None = None) -> None:
-        """Name a new version, once it is on the disk and can be read; ``keep`` only so many older ones.
+        """Name a new version, once it is on the disk and can be read; ``keep`` limits the older ones.
 
         Raises:
             StorageError: It cannot be written, or what was written cannot be read back.

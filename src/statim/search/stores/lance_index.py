@@ -28,11 +28,11 @@ SPARE = 16  # more than asked for, among which the exact scores choose
 DEEP, SOME = (
     100,
     16,
-)  # results for which cells are counted too (hybrid search asks for them), of so many of the sample
+)  # results for which cells are counted too (hybrid search asks for them), of this many of the sample
 WANTED = (1 + AIM) / 2  # of the sample, so that other queries, for which nothing was chosen, reach the aim
 FEWEST = 4  # cells that are always looked into, if there are any more; they cost little
 SCAN = 8  # rows that are read in order as quickly as one candidate is fetched
-GROWTH = 2.0  # when there are so many times the rows it was made of, it is made anew
+GROWTH = 2.0  # when there are this many times the rows it was made of, it is made again
 LATE = 20_000  # rows, or a tenth if that is more, that may be outside of it
 FRAGMENTS = 32  # files of the table from which on small ones are joined
 MARGIN = datetime.timedelta(minutes=1)  # of clocks, when old files are removed

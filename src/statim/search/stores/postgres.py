@@ -3,7 +3,7 @@
     NAME                    a row for each document: id, text, metadata, position, vector, words
     NAME_statim             the manifest, and the files of the model
 
-A change is one transaction, so it takes place whole or not at all, whoever is killed meanwhile; one at a time changes an index.
+A change is one transaction, so it takes place whole or not at all, even if a process is killed meanwhile; one at a time changes an index.
 A build is one too: its new tables have random names until they take the place of the old ones, and a killed build leaves nothing.
 What statim makes bears its mark (postgres_marks.py), and nothing else is dropped or replaced.
 Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and Yashunin, 2018), by cosine, made when there are enough of them
@@ -84,7 +84,7 @@ class Postgres:
                 self.analyzer = Analyzer.from_about(self.manifest, self.place)
                 self._mean = self.manifest["words"] / max(1, self.manifest["documents"])
             except (KeyError, TypeError, ValueError, ZeroDivisionError):
-                raise ModelError(f"{self.place} is damaged at its manifest; build the index anew") from None
+                raise ModelError(f"{self.place} is damaged at its manifest; build the index again") from None
         self.schema: pa.Schema = self._layout.schema
 
     @staticmethod
@@ -265,7 +265,7 @@ class Postgres:
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK}'")
             manifest = {"dead": 0, **self._read_manifest(" FOR UPDATE")}
             if manifest["model_hash"] != self.manifest["model_hash"]:
-                raise InputError(f"{self.place} was built anew meanwhile; open it again")
+                raise InputError(f"{self.place} was built again meanwhile; open it again")
             yield manifest
             _write_manifest(connection, self._sql, manifest)
         self.manifest = manifest
@@ -312,7 +312,7 @@ class Postgres:
         try:
             return check_manifest(loads(found[0]), self.place)
         except (ValueError, RecursionError):
-            raise ModelError(f"{self.place} is damaged at its manifest; build the index anew") from None
+            raise ModelError(f"{self.place} is damaged at its manifest; build the index again") from None
 
     def refresh(self) -> tuple[int, float]:
         """How many documents there are now, and their mean length in words."""

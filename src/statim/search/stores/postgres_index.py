@@ -24,7 +24,7 @@ MEMORY = 2048  # MB that building it may take
 LOOKED = 200  # the fewest candidates that a search looks at
 BREADTH = 1000  # the most that pgvector lets it look at
 SPARE = 16  # more than asked for, among which the exact scores choose
-SHARE = 0.2  # of the documents; when so many change at once, or are dead, the index is built again
+SHARE = 0.2  # of the documents; when that share changes at once, or is dead, the index is built again
 PATIENCE = "2s"  # to wait for searches to end before the index is dropped; else it stays
 BLOCK = 1 << 13  # rows read at a time
 

@@ -43,7 +43,7 @@ def key(parts: Parts, manifest: Mapping[str, Any], place: str) -> str:
         ModelError: The manifest or the table is damaged.
     """
     if not HASH.fullmatch(manifest["model_hash"]):
-        raise ModelError(f"{place} is damaged at model_hash, which is no SHA-256; build the index anew")
+        raise ModelError(f"{place} is damaged at model_hash, which is no SHA-256; build the index again")
     found = hashlib.sha256(manifest["model_hash"].encode())
     with contextlib.closing(_checked(parts("NOT name = ANY(%s)", [HASHED]), PART, place)) as files:
         for name, content in files:
@@ -68,7 +68,7 @@ def copy(parts: Parts, folder: Path, manifest: Mapping[str, Any], place: str) ->
                 raise _damaged(place, f"the model has {name!r} as a file and as a folder") from None
     if model_hash(folder) != manifest["model_hash"]:
         raise ModelError(
-            f"{place}: the model is not the one that made the vectors (its rows were changed); build the index anew"
+            f"{place}: the model is not the one that made the vectors (its rows were changed); build the index again"
         )
 
 
@@ -89,4 +89,4 @@ def _checked(found: Rows, largest: int, place: str) -> Generator[tuple[str, byte
 
 
 def _damaged(place: str, why: str) -> ModelError:
-    return ModelError(f"{place} is damaged: {why}; build the index anew")
+    return ModelError(f"{place} is damaged: {why}; build the index again")

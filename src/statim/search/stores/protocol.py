@@ -189,7 +189,7 @@ def load_model(held: Held, manifest: Mapping[str, Any], place: str) -> StaticMod
         )
     if _joined_hash(held.file_hashes()) != manifest["model_hash"]:
         raise ModelError(
-            f"{place}: the model is not the one that made the vectors (its files were changed); put it back, or build the index anew"
+            f"{place}: the model is not the one that made the vectors (its files were changed); put it back, or build the index again"
         )
     return model
 
@@ -235,9 +235,9 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     kinds |= {"model_hash": str}  # fmt: skip
     wrong = [name for name, kind in kinds.items() if type(whole.get(name)) is not kind]
     if wrong or whole["format_version"] < 1 or not 0 <= whole["weight"] <= 1:
-        raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index anew")
+        raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index again")
     if not HASH.fullmatch(whole["model_hash"]):
-        raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index anew")
+        raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index again")
     return whole
 
 

@@ -239,7 +239,7 @@ class Classifier:
         if not model.matches_hash(said["model_hash"]):
             raise ModelError(
                 f"{path} was fitted to the vectors of another model, or of this one before it changed; "
-                "name the model that it was fitted with, or fit it anew (statim classify fit)"
+                "name the model that it was fitted with, or fit it again (statim classify fit)"
             )
         strength = said["strength"]
         try:
@@ -248,7 +248,7 @@ class Classifier:
             head = restore(said["head"], arrays, k, model.dim + said["ngrams"], len(said["labels"]))
         except (KeyError, ValueError, OverflowError):
             raise ModelError(
-                f"{path / ARRAYS} does not fit {path / MANIFEST}; fit the head anew (statim classify fit)"
+                f"{path / ARRAYS} does not fit {path / MANIFEST}; fit the head again (statim classify fit)"
             ) from None
         calibration = Calibration(said["slope"], said["offset"], said["calibrated"])
         tried = {float(value): float(loss) for value, loss in said["tried"]}

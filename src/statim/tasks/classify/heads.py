@@ -89,7 +89,7 @@ def restore(kind: str, arrays: Mapping[str, npt.NDArray[Any]], k: int, width: in
     """The head that ``arrays`` are of.
 
     Raises:
-        ValueError: They are not of such a head, of so many columns and labels, or hold NaN or absurd numbers.
+        ValueError: They do not fit such a head or its numbers of columns and labels, or hold NaN or absurd numbers.
     """
     if kind == "neighbours":
         vectors, targets = arrays["vectors"], arrays["targets"]

@@ -13,7 +13,7 @@ from statim.tasks.classify.heads import Head, Targets
 from statim.tasks.classify.inputs import Inputs
 
 FOLDS = 5
-MANY = 2000  # beyond so many examples a fifth of them, once, says enough
+MANY = 2000  # above this many examples, one fifth of them is held out once
 
 Positions = npt.NDArray[np.int64]
 

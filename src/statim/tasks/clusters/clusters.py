@@ -230,7 +230,7 @@ def _kmeans(
 
 
 def _usual(count: int) -> int:
-    """How many clusters to make of so many texts, where nobody asked for a number."""
+    """The default number of clusters for n texts."""
     return max(1, min(100, round(math.sqrt(count / 2))))
 
 
@@ -406,7 +406,7 @@ def _check_process() -> None:
 
 
 class _quiet:  # noqa: N801  a context, used like a function
-    """Hold numba to so many threads inside the block, and keep back what EVōC's libraries warn of."""
+    """Limit numba's threads inside the block, and silence warnings of EVōC's libraries."""
 
     def __init__(self, threads: int | None) -> None:
         from statim import threads as pool

@@ -58,7 +58,7 @@ def find_duplicates(
         vectors: (r, d) numbers, or the path of a .npy file of them.
         against_vectors: The other set's.
         threshold: The least cosine of duplicates, above 0, at most 1.
-        top: Of each text's duplicates keep so many, the closest; a pair stays if it is among those of either. None for all.
+        top: Keep each text's N closest duplicates; a pair stays if either text keeps it. None for all.
         linked: Groups are all that pairs connect, not stars around representatives: members may be far below the
             threshold from the one that stays. How many are, and what the largest groups hang by, is part of the result.
         exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see similarity_join.py).

@@ -18,7 +18,7 @@ POPULARITY = "popularity"
 
 @dataclass(frozen=True)
 class BasketTable:
-    """Recommender's name -> metric -> mean; over so many baskets of two items or more.
+    """Recommender's name -> metric -> mean; and the number of baskets of two items or more.
 
     Attributes:
         figures: ``recall@k`` and ``ndcg@k`` of each.

@@ -31,7 +31,7 @@ FEW = 1 << 15  # vectors on the larger side up to which everything is compared
 QUERIES = 1 << 12  # vectors of the sample
 WAVE = 1 << 10  # of these compared at a time
 ENOUGH = 1 << 22  # pairs of a sample, beyond which no further wave is compared
-PAIRS = 500  # that a margin is measured on at least, if there are so many above the floor
+PAIRS = 500  # that a margin is measured on at least, if that many are above the floor
 BESIDE = 0.1  # margin where there are no pairs to measure it on
 MOST = 30_000_000  # pairs that are kept: 360 MB, and some times as much while they are sorted
 LEFT, RIGHT = 1 << 10, 1 << 11  # a block of products
@@ -63,7 +63,7 @@ class Pairs(NamedTuple):
 
 
 def large(left: Items, right: Items | None) -> bool:
-    """Are there so many that cells are worth their making?"""
+    """Are there enough texts for cells to pay?"""
     return max(len(left), 0 if right is None else len(right)) > FEW
 
 
@@ -79,7 +79,7 @@ class Sample:
 
     Attributes:
         size: How many were compared.
-        share: Of all pairs there are, so many are in the sample.
+        share: The sample's share of all pairs.
         pairs: Those at or above the floor.
     """
 
@@ -194,7 +194,7 @@ def _everything(
         return joined(found)
 
     with own_threads(left.rough):
-        # so many parts that what they find comes in a fixed order
+        # parts by position, so that what they find comes in a fixed order
         parts = [partial(work, *bounds) for bounds in pool.ranges(len(right) - first, 4 * workers)]
         return joined(pool.run(parts, workers))
 
