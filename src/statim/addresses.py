@@ -1,7 +1,7 @@
 """Addresses of PostgreSQL databases, and how to say one without its password.
 
-Only addresses that can be read in one way are taken. In others a stray ``@`` or ``/`` may make a part of the password look like a
-host or the name of a database, so nothing of them is said.
+Only addresses that can be read in one way are taken. In others a stray ``@`` or ``/`` may make a part of the
+password look like a host or the name of a database, so nothing of them is said.
 """
 
 import os

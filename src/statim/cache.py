@@ -1,8 +1,8 @@
 """Results that are expensive to compute and safe to delete: teachers' starts, tokens, parsed documentation.
 
-The folder is the platform's own cache folder, or ``STATIM_CACHE``. Each kind of content has a sub-folder; names
-hold the hash of everything the content depends on, so an entry is never stale, only unused. A cache that cannot
-be read or written costs time, not the result.
+The folder is the platform's own cache folder, or ``STATIM_CACHE``. Each kind of content has a sub-folder;
+names hold the hash of everything the content depends on, so an entry is never stale, only unused. A cache
+that cannot be read or written costs time, not the result.
 """
 
 import contextlib

@@ -22,8 +22,8 @@ class Checked:
         files: How many were compared with their digests.
         bytes: Their bytes.
         seconds: How long that took.
-        undigested: Files of which only the size is known, or nothing: an earlier version of statim, or another library,
-            wrote them.
+        undigested: Files of which only the size is known, or nothing: an earlier version of statim, or
+            another library, wrote them.
     """
 
     path: str
@@ -38,7 +38,8 @@ def check(path: str | Path) -> list[Checked]:
     """Compare every byte of a place with the digests in its manifest, and open it.
 
     Args:
-        path: The folder of a model, an index, a head or a checkpoint, or of a training's checkpoints (``OUT.training``).
+        path: The folder of a model, an index, a head or a checkpoint, or of a training's checkpoints
+            (``OUT.training``).
 
     Returns:
         One entry for the place; for a training one more for each checkpoint.

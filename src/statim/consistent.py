@@ -18,13 +18,14 @@ Stamp = tuple[int, int, int, int]
 def read_whole(folder: Path, read: Callable[[], T], manifest: str | None = None) -> T:
     """What ``read`` makes of a folder's files, all of them from one state of it.
 
-    If the folder was replaced while it was read, it is read again. So ``read`` must open all that it will ever
-    need; files that are open or memory-mapped stay as they are when others take their places.
+    If the folder was replaced while it was read, it is read again. So ``read`` must open all that it will
+    ever need; files that are open or memory-mapped stay as they are when others take their places.
 
     Args:
         folder: The folder.
         read: Reads it; may be called several times.
-        manifest: The name of a file in the folder that every change replaces, where files are changed in place.
+        manifest: The name of a file in the folder that every change replaces, where files are changed in
+            place.
 
     Raises:
         BusyError: The folder is replaced again and again.

@@ -117,7 +117,8 @@ def verify(folder: Path, said: Mapping[str, Any], level: Verify | None, remedy: 
 
     Args:
         folder: Where they lie.
-        said: What ``stamps`` gave. Of an entry without a digest, from older versions, only the size is checked.
+        said: What ``stamps`` gave. Of an entry without a digest, from older versions, only the size is
+            checked.
         level: ``always`` reads every byte, ``size`` compares lengths only, ``never`` does nothing;
             None is ``always`` for files that add up to little, else ``size``.
         remedy: How to get a damaged file back, for the message: "build the index again".

@@ -1,7 +1,8 @@
 """Durable writes and bounded reads.
 
 A reader never sees half a file or half a directory: everything is written beside its place, flushed to the
-disk, and renamed into it. What a rename replaces is kept until the new one stands, and so are its permissions.
+disk, and renamed into it. What a rename replaces is kept until the new one stands, and so are its
+permissions.
 """
 
 import contextlib
@@ -152,8 +153,8 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically.
 
-    Names of files that are not UTF-8 hold lone surrogates; they are written as JSON's escapes, and read back as
-    they were.
+    Names of files that are not UTF-8 hold lone surrogates; they are written as JSON's escapes, and read back
+    as they were.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with atomic_file(path) as file:
@@ -171,7 +172,8 @@ def check_output(path: str | Path, *, overwrite: bool) -> Path:
     """Refuse an output directory that could not be written or would destroy something, before any work is done.
 
     Raises:
-        InputError: ``path`` is a file, the address of a database, or a folder with something in it while ``overwrite`` is off.
+        InputError: ``path`` is a file, the address of a database, or a folder with something in it while
+            ``overwrite`` is off.
         StorageError: ``path`` cannot be made.
     """
     addresses.refuse(path, "the output")
@@ -213,11 +215,11 @@ def _exchange(a: Path, b: Path) -> bool:
 def atomic_directory(path: str | Path, *, overwrite: bool = False, wait: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` that becomes ``path`` when the block ends well.
 
-    A folder already at ``path`` is replaced only with ``overwrite`` (an empty one always is) and is whole until
-    the instant the new one takes its place. (Where the system cannot swap folders, a kill in between the two
-    renames leaves the old one in a hidden folder beside ``path``.) The new one takes its permissions, and its
-    files those of the files of the same names; other files take the permissions that most of the old ones have.
-    Until then only its owner can read it.
+    A folder already at ``path`` is replaced only with ``overwrite`` (an empty one always is) and is whole
+    until the instant the new one takes its place. (Where the system cannot swap folders, a kill in between
+    the two renames leaves the old one in a hidden folder beside ``path``.) The new one takes its permissions,
+    and its files those of the files of the same names; other files take the permissions that most of the old
+    ones have. Until then only its owner can read it.
 
     Args:
         path: The folder.

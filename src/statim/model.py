@@ -43,7 +43,8 @@ class StaticModel:
     """A static embedding model.
 
     Args:
-        table: (V, d) float32 (other numbers are converted), one row per token id, finite; not copied where it fits as it is.
+        table: (V, d) float32 (other numbers are converted), one row per token id, finite; not copied where it
+            fits as it is.
         tokenizer: A ``tokenizers.Tokenizer``, or a ``statim.tokenizer.Tokenizer``, that gives ids in [0, V).
         settings: How vectors are made; see Settings.
 
@@ -76,15 +77,17 @@ class StaticModel:
         """Load a model.
 
         Args:
-            source: A folder saved by statim, sentence-transformers (StaticEmbedding) or model2vec; a text file of GloVe,
-                word2vec or fastText vectors (plain or .gz); or a name on the Hugging Face hub (looked up in its cache
-                first, and only there when HF_HUB_OFFLINE is set). The table is memory-mapped where its type allows.
-            verify: How the files of a model saved by statim are checked against their digests: ``always`` reads every
-                byte, ``size`` compares lengths only, ``never`` does nothing. By default they are read where they add up
-                to at most 64 MiB.
+            source: A folder saved by statim, sentence-transformers (StaticEmbedding) or model2vec; a text
+                file of GloVe, word2vec or fastText vectors (plain or .gz); or a name on the Hugging Face hub
+                (looked up in its cache first, and only there when HF_HUB_OFFLINE is set). The table is
+                memory-mapped where its type allows.
+            verify: How the files of a model saved by statim are checked against their digests: ``always``
+                reads every byte, ``size`` compares lengths only, ``never`` does nothing. By default they are
+                read where they add up to at most 64 MiB.
 
         Raises:
-            ModelError: There is no model there, it is not whole or damaged, or it is of a kind that is not static.
+            ModelError: There is no model there, it is not whole or damaged, or it is of a kind that is not
+                static.
             InputError: There is no such level of ``verify``.
         """
         model = StaticModel.__new__(StaticModel)
@@ -116,7 +119,10 @@ class StaticModel:
 
     @property
     def table(self) -> npt.NDArray[np.float32]:
-        """The table, (V, d) float32; possibly read-only. Of a model in fewer bits it is a copy, made again each time."""
+        """The table, (V, d) float32; possibly read-only.
+
+        Of a model in fewer bits it is a copy, made again each time.
+        """
         return widen_table(self._parts.table, self._parts.scales)
 
     @property
@@ -159,7 +165,8 @@ class StaticModel:
     def hash(self) -> str:
         """A hash of all that decides the vectors (table, tokenizer, settings), in hexadecimal.
 
-        It is the same wherever the model lies, and before and after it is saved: rows that change no vector do not count.
+        It is the same wherever the model lies, and before and after it is saved: rows that change no vector
+            do not count.
         """
         return self._hash(self._parts.counting_rows())
 
@@ -216,23 +223,25 @@ class StaticModel:
         """Turn texts into vectors.
 
         Args:
-            texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any iterable of str
-                (read as a stream).
+            texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any
+                iterable of str (read as a stream).
             dim: Keep only the first ``dim`` dimensions (Matryoshka truncation; before normalisation).
             normalize: Scale vectors to length 1; None does as the model's settings say.
-            dtype: ``float32``, ``float16``, ``int8`` (each vector's largest entry becomes 127) or ``binary`` (the signs, packed).
+            dtype: ``float32``, ``float16``, ``int8`` (each vector's largest entry becomes 127) or ``binary``
+                (the signs, packed).
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
             progress: Show a progress bar on a terminal.
             prompt: Text put before each text.
             first: The number of the first text, for error messages.
 
         Returns:
-            (n, dim) vectors, or (dim,) for one str; of ``binary`` (n, ceil(dim / 8)) uint8, the first dimension in the highest
-            bit. A text without tokens gives a zero vector.
+            (n, dim) vectors, or (dim,) for one str; of ``binary`` (n, ceil(dim / 8)) uint8, the first
+            dimension in the highest bit. A text without tokens gives a zero vector.
 
         Raises:
-            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, a text is not a str, or its
-                vector holds a number that does not fit ``float16`` (65,504 at most); the message names its position.
+            InputError: ``dim`` is larger than the model's, ``dtype`` is not one of those above, a text is not
+                a str, or its vector holds a number that does not fit ``float16`` (65,504 at most); the
+                message names its position.
         """
         given = Texts.of(texts)
         dim = self._check_dim(dim)

@@ -1,8 +1,8 @@
 """Tables and vectors in fewer bits.
 
-A table of int8 has a scale for each row: its largest number is 127 times the scale. A vector of int8 has its largest number at
-127 (zeros, and what is below 1e-36, become zeros): its direction is kept, its length is not. A binary vector keeps the signs, one bit each (Charikar 2002; as "ubinary" in
-sentence-transformers).
+A table of int8 has a scale for each row: its largest number is 127 times the scale. A vector of int8 has its
+largest number at 127 (zeros, and what is below 1e-36, become zeros): its direction is kept, its length is
+not. A binary vector keeps the signs, one bit each (Charikar 2002; as "ubinary" in sentence-transformers).
 """
 
 from typing import Any
@@ -81,7 +81,8 @@ def quantize_vectors(vectors: Floats, dtype: str, out: npt.NDArray[Any], *, firs
     Args:
         vectors: (n, dim) float32.
         dtype: One of VECTORS; but see the module for what int8 and binary keep.
-        out: (n, dim) of that type, written; for binary (n, ceil(dim / 8)) uint8, the first dimension in the highest bit.
+        out: (n, dim) of that type, written; for binary (n, ceil(dim / 8)) uint8, the first dimension in the
+            highest bit.
         first: The number of the first vector, for messages.
 
     Raises:

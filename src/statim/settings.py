@@ -12,14 +12,16 @@ class Settings:
 
     Attributes:
         normalize: Vectors have length 1 unless the caller says otherwise.
-        drop_unknown: Unknown tokens do not count in the mean (model2vec); else they count (sentence-transformers).
+        drop_unknown: Unknown tokens do not count in the mean (model2vec); else they count
+            (sentence-transformers).
         max_tokens: Texts are cut after this many tokens; None never cuts.
-        max_characters: Texts are cut after this many characters before they are tokenized (model2vec); None never cuts.
+        max_characters: Texts are cut after this many characters before they are tokenized (model2vec); None
+            never cuts.
         prompts: Text put before queries and documents, by the names ``query`` and ``document``.
         language: Language codes for the model card, e.g. ``("en",)``.
         base_model: What the model started from, for the model card.
-        documents_by: The teacher whose vectors of documents this model's vectors of queries are to be compared with, by path or name;
-            None where the model makes both.
+        documents_by: The teacher whose vectors of documents this model's vectors of queries are to be
+            compared with, by path or name; None where the model makes both.
         documents_hash: The hash of that teacher's content (see ``statim.teacher.Teacher.hash``).
 
     Raises:

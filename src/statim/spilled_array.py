@@ -1,7 +1,7 @@
 """Arrays that grow at their end: in memory while they are small, beyond that in a file without a name, which is mapped.
 
-A mapped array is memory that the system can take back; ``release`` hands it back at once. The file is gone with its array, or
-with the process, however that ends.
+A mapped array is memory that the system can take back; ``release`` hands it back at once. The file is gone
+with its array, or with the process, however that ends.
 """
 
 import io

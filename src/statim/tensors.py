@@ -1,7 +1,7 @@
 """Arrays on disk: safetensors files, written atomically and read by memory-mapping.
 
-A file's header is checked by the safetensors library itself (bounded, no holes, no overlaps) before a byte of data is
-mapped.
+A file's header is checked by the safetensors library itself (bounded, no holes, no overlaps) before a byte of
+data is mapped.
 """
 
 import json
@@ -39,8 +39,8 @@ def save_tensors(
 ) -> None:
     """Write named arrays to one safetensors file, atomically.
 
-    A ``sealed`` file holds the digest of its arrays and metadata, which ``load_tensors`` checks: for files that are read
-    whole anyway and that no manifest names.
+    A ``sealed`` file holds the digest of its arrays and metadata, which ``load_tensors`` checks: for files
+    that are read whole anyway and that no manifest names.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted; what stood at ``path`` still stands.

@@ -120,7 +120,8 @@ def ids(given: object, name: str = "ids") -> list[str]:
     """Ids as text: one str or number, or several in any container that ``Texts`` reads; 7 and 7.0 are "7".
 
     Raises:
-        InputError: One is neither a str nor a number, or they are a whole table; the message names its position.
+        InputError: One is neither a str nor a number, or they are a whole table; the message names its
+            position.
     """
     listed: list[Any] = [given] if isinstance(given, (str, numbers.Number)) else Texts.of(given, name).all()
     if set(map(type, listed)) - {str}:

@@ -1,10 +1,11 @@
 """Pools of threads for the whole process; kernels release the interpreter lock, so threads are enough.
 
-The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use (a container may have a
-share of them by time, rounded up). Work is cut
+The number of threads is an argument's, else ``STATIM_NUM_THREADS``, else the processors this process may use
+(a container may have a share of them by time, rounded up). Work is cut
 into the same parts in the same order for a given number of threads, so results do not depend on timing.
 
-Nothing here can wait for itself: work that is already on one of these threads does its own parts one after the other.
+Nothing here can wait for itself: work that is already on one of these threads does its own parts one after
+the other.
 """
 
 import functools
@@ -95,7 +96,8 @@ def alone(threads: int) -> bool:
 def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
     """Run ``tasks`` on at most ``threads`` threads, this one included; results come in the order of the tasks.
 
-    The first error is raised once every thread has come to rest; tasks that had not begun by then are not begun.
+    The first error is raised once every thread has come to rest; tasks that had not begun by then are not
+    begun.
     """
     if alone(threads) or len(tasks) <= 1:
         return [task() for task in tasks]
@@ -159,8 +161,8 @@ def ranges(total: int, parts: int) -> list[tuple[int, int]]:
 def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
     """Iterate over ``items`` on a thread of its own, which keeps at most ``most`` ready; order and errors stay.
 
-    However it ends, that thread begins nothing new. One that waits for somebody else (a pipe that nobody writes to) cannot be
-    woken and is left to wait; it does not keep the process alive.
+    However it ends, that thread begins nothing new. One that waits for somebody else (a pipe that nobody
+    writes to) cannot be woken and is left to wait; it does not keep the process alive.
     """
     room, stopped = threading.Semaphore(most), threading.Event()
     ready: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()

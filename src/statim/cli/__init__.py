@@ -1,7 +1,7 @@
 """The command line: one file per verb; each parses and calls the library.
 
-Results go to the standard output, everything else to the standard error. Whatever statim refuses ends with one sentence and
-exit code 2; an interrupt with 130.
+Results go to the standard output, everything else to the standard error. Whatever statim refuses ends with
+one sentence and exit code 2; an interrupt with 130.
 """
 
 import contextlib

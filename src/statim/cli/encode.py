@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from statim.data.files.vectors import VectorWriter
     from statim.progress import Progress
 
-# A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads seldom wait for
-# each other and columns are read in long runs, small enough that the few blocks under way are little memory.
+# A block is what is read, encoded and written at once, and a Parquet row group: large enough that threads
+# seldom wait for each other and columns are read in long runs, small enough that the few blocks under way are
+# little memory.
 VECTOR_BYTES = 4 << 20
 # Words that nanotoken remembers on each thread: in this stream as fast as its own million, in far less memory
 REMEMBERED = 1 << 17

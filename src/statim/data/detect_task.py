@@ -54,15 +54,17 @@ def read_supervision(
     Args:
         sources: One or several, as for ``read_pairs``.
         kind: One of KINDS; by default told from the columns, those named and those there (never plain texts).
-        anchor: The column of anchors, of the first texts of scored pairs, of the texts with labels, or of documents' titles; guessed
-            by default.
-        positive: The column of positives, of the second texts of scored pairs, or of documents' texts; likewise.
+        anchor: The column of anchors, of the first texts of scored pairs, of the texts with labels, or of
+            documents' titles; guessed by default.
+        positive: The column of positives, of the second texts of scored pairs, or of documents' texts;
+            likewise.
         negative: The column or columns of negatives; likewise.
         score: The column of scores; likewise.
         label: The column of labels; likewise.
 
     Raises:
-        DataError: See ``read_pairs``, ``read_scored``, ``read_classes`` and ``read_corpus``; or the sources are of several kinds.
+        DataError: See ``read_pairs``, ``read_scored``, ``read_classes`` and ``read_corpus``; or the sources
+            are of several kinds.
 
     Examples:
         >>> type(read_supervision("pairs.jsonl")).__name__

@@ -3,11 +3,13 @@
 Four kinds, each from the literature:
 
 - ``titles``: a document's title and its first passage, and one more at random.
-- ``sentences``: a sentence and the passage around it, mostly without it (the inverse cloze task: Lee et al., 2019).
+- ``sentences``: a sentence and the passage around it, mostly without it (the inverse cloze task: Lee et al.,
+2019).
 - ``neighbours``: a passage and the next one (Neelakantan et al., 2022).
 - ``crops``: two independent random spans of a passage (Contriever: Izacard et al., 2022).
 
-Documents are held out before pairs are made, never pairs, and what a held-out document shares with a trained one is left out of it.
+Documents are held out before pairs are made, never pairs, and what a held-out document shares with a trained
+one is left out of it.
 """
 
 import itertools

@@ -1,9 +1,10 @@
 """Hold out pairs, or labelled texts, so that no near-duplicate of a held-out text is trained on.
 
-Pairs are twins when any text of one, anchor or positive, is a near-duplicate of any text of the other (see dedup/near_duplicates.py). Held out
-is never a pair but its whole family: its twins, their twins, and so on. Families are found from the drawn pairs outwards, a
-generation at a time, by searching all texts for near-duplicates of the newest members; so the work grows with the number of
-pairs held out, not with the square of all.
+Pairs are twins when any text of one, anchor or positive, is a near-duplicate of any text of the other (see
+dedup/near_duplicates.py). Held out is never a pair but its whole family: its twins, their twins, and so on.
+Families are found from the drawn pairs outwards, a generation at a time, by searching all texts for
+near-duplicates of the newest members; so the work grows with the number of pairs held out, not with the
+square of all.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
 
 MOST_HELD_OUT = 0.2  # share of all pairs
-# A larger family is formulaic text: held out it would fill the test with one sentence's variations, so it trains.
+# A larger family is formulaic text: held out it would fill the test with one sentence's variations, so it
+# trains.
 MOST_RELATIVES = 20
 GENERATIONS = (
     4  # searches from a drawn pair outwards; a family that still grows then is taken for a large one
@@ -45,9 +47,10 @@ class Split(Generic[Data]):
         test: Held out, for the final figures.
         moved: ``joined + returned``: pairs on another side than the draw alone would have put them.
         joined: Held-out pairs that were not drawn but belong to the family of one that was.
-        returned: Drawn pairs that train after all, since their family is too large to be held out, or for the room left.
-        asked: How many pairs were asked for, for development and test. Fewer are held out where they would be more than
-            a fifth of all, or where too few pairs have small families.
+        returned: Drawn pairs that train after all, since their family is too large to be held out, or for the
+            room left.
+        asked: How many pairs were asked for, for development and test. Fewer are held out where they would be
+            more than a fifth of all, or where too few pairs have small families.
     """
 
     train: Data
@@ -77,7 +80,8 @@ def split(
     Args:
         pairs: n pairs, with scores or without; or n labelled texts, or documents.
         development: Pairs for development; 0 for none.
-        test: Pairs for the test; 0 for none. Together at most a fifth of n are held out; beyond that both are cut alike.
+        test: Pairs for the test; 0 for none. Together at most a fifth of n are held out; beyond that both are
+            cut alike.
         seed: Of the draw. The result does not depend on the number of threads.
         threads: Threads to use.
 

@@ -15,7 +15,10 @@ def offsets(texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:
 
 
 def buffers(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The UTF-8 bytes of n texts, and the (n + 1,) offsets between them; missing texts are empty. Nothing is copied if it can be."""
+    """The UTF-8 bytes of n texts, and the (n + 1,) offsets between them; missing texts are empty.
+
+    Nothing is copied if it can be.
+    """
     if texts.null_count:
         texts = texts.fill_null("")
     data = texts.buffers()[2] if len(texts) else None

@@ -38,7 +38,8 @@ def evaluate(
     - a BEIR folder (corpus, queries, qrels): retrieval, by NDCG, MRR, recall and MAP;
     - text1, text2, score: similarity, by Spearman's correlation;
     - text1, text2, label: pairs, by average precision;
-    - text, label: classification by logistic regression, where NAME_train and NAME_test (or _valid, _dev) lie side by side, by
+    - text, label: classification by logistic regression, where NAME_train and NAME_test (or _valid, _dev) lie
+    side by side, by
       accuracy; clustering where there is one file without such a name, by V-measure;
     - anchor, positive (or another pair of usual names): retrieval of the positives among all of them;
     - a folder of such files and folders: all of them.
@@ -46,7 +47,8 @@ def evaluate(
     Args:
         model: A model, or the path or name of one: static, or a sentence transformer.
         paths: One or several files or folders.
-        against: Paths or names of models to put into the same table; ``bm25`` is the lexical search, for retrieval only.
+        against: Paths or names of models to put into the same table; ``bm25`` is the lexical search, for
+            retrieval only.
         task: One of TASKS, where a file could mean several things.
         progress: Show progress bars on a terminal.
         threads: Threads to search with; see statim.threads.

@@ -13,7 +13,8 @@ BLOCK = 1 << 22  # draws made at a time
 class Difference(NamedTuple):
     """How much better b is than a: the mean, the middle 95 % of resampled means, and how likely chance alone is.
 
-    ``p`` is two-sided: twice the share of resampled means on the other side of 0, the observed one counted in.
+    ``p`` is two-sided: twice the share of resampled means on the other side of 0, the observed one counted
+    in.
     """
 
     difference: float

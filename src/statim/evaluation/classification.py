@@ -35,7 +35,8 @@ def predict(
         encoder: Gives the vectors.
         train: Texts and labels to fit to.
         test: The n texts.
-        C: How little the weights are held back, as in scikit-learn. Vectors of length 1 and many labels want more than 1.
+        C: How little the weights are held back, as in scikit-learn. Vectors of length 1 and many labels want
+            more than 1.
         progress: Show a progress bar on a terminal.
 
     Raises:

@@ -24,7 +24,8 @@ class Standing:
         name: The model.
         metrics: Metric -> its mean over the queries.
         seconds: What encoding and searching took (what a cache spared included).
-        difference: By how much the model is better than the reference in the first metric; None for the reference itself.
+        difference: By how much the model is better than the reference in the first metric; None for the
+            reference itself.
         scores: The metrics of each query.
     """
 

@@ -57,7 +57,8 @@ def load_encoder(source: str | Path) -> Encoder:
     """A static model where there is one (one for queries alone beside its teacher), else a sentence transformer.
 
     Args:
-        source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on the hub.
+        source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on
+            the hub.
 
     Raises:
         ModelError: There is no model there, or not a whole one.

@@ -1,7 +1,7 @@
 """Figures of merit from ranks, scores and labels. Whatever is tied or NaN counts against the model.
 
-Ranking metrics are those of trec_eval (gains linear in the grade); Spearman's correlation is SciPy's, average precision and
-V-measure are scikit-learn's. All agree with those wherever no scores tie.
+Ranking metrics are those of trec_eval (gains linear in the grade); Spearman's correlation is SciPy's, average
+precision and V-measure are scikit-learn's. All agree with those wherever no scores tie.
 """
 
 import re
@@ -53,12 +53,13 @@ def ranking_metrics(
     """Metrics from the ranks of the relevant documents; nothing else matters to them.
 
     Args:
-        ranks: (k,) the rank of each judged document, from 1; NOWHERE if it was not found. Those of documents that are not
-            relevant may be anything.
+        ranks: (k,) the rank of each judged document, from 1; NOWHERE if it was not found. Those of documents
+            that are not relevant may be anything.
         queries: (k,) the query of each judgement.
         grades: (k,) how relevant the document is; 0 or less is not at all.
         count: How many queries there are; by default those judged.
-        metrics: ``ndcg@k``, ``recall@k``, ``precision@k``, ``mrr``, ``map`` (these two also with @k, the first two also without).
+        metrics: ``ndcg@k``, ``recall@k``, ``precision@k``, ``mrr``, ``map`` (these two also with @k, the
+            first two also without).
 
     Raises:
         InputError: A metric's name is none of those, or no document is relevant.
@@ -111,8 +112,8 @@ def _parse(name: str) -> tuple[str, int]:
 def spearman(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Spearman's rank correlation of n predictions with the truth; equal ones share the mean of their ranks.
 
-    A prediction that is NaN is ranked against the truth: lowest where the truth is high, highest where it is low. Predictions
-    that are all equal correlate with nothing (0).
+    A prediction that is NaN is ranked against the truth: lowest where the truth is high, highest where it is
+    low. Predictions that are all equal correlate with nothing (0).
 
     Raises:
         InputError: The two differ in length, or the truth is NaN somewhere or the same everywhere.

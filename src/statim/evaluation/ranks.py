@@ -1,7 +1,7 @@
 """At which rank each relevant document stands, exactly, in the worst order that its scores allow.
 
-A relevant document comes after every document with the same score that is less relevant. A score that is NaN ranks a
-relevant document last, and any other before all that have a score.
+A relevant document comes after every document with the same score that is less relevant. A score that is NaN
+ranks a relevant document last, and any other before all that have a score.
 """
 
 from functools import partial
@@ -31,8 +31,8 @@ def ranks_by_vectors(
 ) -> Positions:
     """The ranks of judged documents among all documents, by cosine.
 
-    The score of each relevant document is known beforehand, so the others need only be counted: one blocked matrix product,
-    no sort, no (m, n) matrix.
+    The score of each relevant document is known beforehand, so the others need only be counted: one blocked
+    matrix product, no sort, no (m, n) matrix.
 
     Args:
         queries: (m, d), of any length; converted to float32.
@@ -120,8 +120,8 @@ def ranks_in_lists(
         grades: (j,) how relevant the document is; 0 or less is not at all.
 
     Returns:
-        (j,) int64, from 1; NOWHERE for documents that are not relevant or not in the list, and for those that tie with the end
-        of a list that was cut there, since any number of others may tie with them.
+        (j,) int64, from 1; NOWHERE for documents that are not relevant or not in the list, and for those that
+        tie with the end of a list that was cut there, since any number of others may tie with them.
     """
     ranks = np.full(len(judged_queries), NOWHERE, np.int64)
     cut = positions.shape[1] < total
@@ -159,8 +159,8 @@ def _worst(
     """Ranks from counts: relevant documents of the same query stand among themselves by score, then the less relevant first.
 
     Args:
-        counts: (k,) how many documents of the query score at least this, or NaN, itself and relevant ones included; all, if
-            this is NaN.
+        counts: (k,) how many documents of the query score at least this, or NaN, itself and relevant ones
+            included; all, if this is NaN.
         scores: (k,) the relevant documents' scores.
         owners: (k,) their queries, ascending.
         grades: (k,) how relevant they are.

@@ -83,7 +83,10 @@ def evaluate_bm25(
     progress: bool = False,
     threads: int | None = None,
 ) -> RankingScores:
-    """Ranking metrics of BM25, its words those of the documents' language. Documents without any of a query's words are not found."""
+    """Ranking metrics of BM25, its words those of the documents' language.
+
+    Documents without any of a query's words are not found.
+    """
     index = BM25.build(data.documents.to_pylist(), language=language, progress=progress)
     scores, positions = index.search(data.queries.to_pylist(), DEPTH, threads=threads)
     ranks = ranks_in_lists(

@@ -40,7 +40,8 @@ def find_tasks(paths: Sequence[str | Path], kind: str | None = None) -> list[Tas
 
     Args:
         paths: Data files, BEIR folders, or folders of such files and folders.
-        kind: One of TASKS, where a file could mean several; in a folder, files that cannot be that are passed over.
+        kind: One of TASKS, where a file could mean several; in a folder, files that cannot be that are passed
+            over.
 
     Raises:
         InputError: ``kind`` is none of TASKS, no path is given, or a file can mean several things.
@@ -134,7 +135,8 @@ def _meanings(table: pa.Table) -> tuple[tuple[str, ...], set[str]]:
         usual = ("classification", "clustering")
     if first and second and first != second and (score or label):
         possible |= {"sts", "pairs"} if label else {"sts"}
-        # beside a score, a label of other values (entailment, say) is no answer to whether two texts belong together
+        # beside a score, a label of other values (entailment, say) is no answer to whether two texts belong
+        # together
         answers = label and (not score or _is_yes_or_no(table, label))
         usual = (*(("sts",) if score else ()), *(("pairs",) if answers else ()))
     return usual, possible

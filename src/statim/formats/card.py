@@ -67,7 +67,8 @@ def default(settings: Settings, *, tokens: int, dim: int, version: str, but: str
 def facts(folder: Path) -> tuple[str | None, tuple[str, ...]]:
     """The base model and the languages that the head of a folder's card names, where it has one.
 
-    Only the plain forms that model cards use are understood (``key: value``, ``key: [a, b]`` and one ``- value`` a line).
+    Only the plain forms that model cards use are understood (``key: value``, ``key: [a, b]`` and one ``-
+    value`` a line).
     """
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:

@@ -25,8 +25,8 @@ def is_written_here(config: dict[str, Any]) -> bool:
 def read_settings(folder: Path, tokenizer: Tokenizer) -> Settings:
     """The settings that give model2vec's vectors.
 
-    model2vec drops unknown tokens, keeps ``max_length`` tokens, and before that cuts each text after ``max_length`` times
-    the median length of the vocabulary's tokens in characters.
+    model2vec drops unknown tokens, keeps ``max_length`` tokens, and before that cuts each text after
+    ``max_length`` times the median length of the vocabulary's tokens in characters.
 
     Raises:
         ModelError: config.json holds values that model2vec does not write.

@@ -10,8 +10,9 @@ from statim.files import read_json
 from statim.formats import card
 from statim.settings import Settings
 
-# The class has been written as sentence_transformers.models.StaticEmbedding, …models.StaticEmbedding.StaticEmbedding and
-# …sentence_transformer.modules.static_embedding.StaticEmbedding; Normalize likewise. The ends have not changed.
+# The class has been written as sentence_transformers.models.StaticEmbedding,
+# …models.StaticEmbedding.StaticEmbedding and …sentence_transformer.modules.static_embedding.StaticEmbedding;
+# Normalize likewise. The ends have not changed.
 STATIC, NORMALIZE = "StaticEmbedding", "Normalize"
 
 

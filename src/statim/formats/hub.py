@@ -27,17 +27,21 @@ PATIENCE = 5.0  # seconds for the hub's first answer
 
 
 def resolve(name: str, *, static: bool = True) -> Path:
-    """The folder of a model on the hub. One that is in the cache is used as it is, without a look at the network.
+    """The folder of a model on the hub.
 
-    Only the files that a model of the wanted kind has are downloaded, for a static one the small ones first: a model of
-    another kind is refused before its weights are fetched. HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT and HF_TOKEN are honoured by huggingface_hub.
+    One that is in the cache is used as it is, without a look at the network.
+
+    Only the files that a model of the wanted kind has are downloaded, for a static one the small ones first:
+    a model of another kind is refused before its weights are fetched. HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT
+    and HF_TOKEN are honoured by huggingface_hub.
 
     Args:
         name: ``organisation/model``, or the bare name of a model of sentence-transformers.
         static: The model is static; else it is a transformer.
 
     Raises:
-        ModelError: There is no such model, it is not static, the hub cannot be reached, or huggingface_hub is not installed.
+        ModelError: There is no such model, it is not static, the hub cannot be reached, or huggingface_hub is
+            not installed.
     """
     if not NAME.fullmatch(name) or ".." in name or "--" in name:
         raise _refusal(

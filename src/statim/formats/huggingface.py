@@ -9,8 +9,8 @@
     config_sentence_transformers.json   prompts
     README.md                           the model card
 
-The table file carries the mark of statim too: where another library has saved the model again, the mark is gone, and the
-folder is read as that library's.
+The table file carries the mark of statim too: where another library has saved the model again, the mark is
+gone, and the folder is read as that library's.
 """
 
 import dataclasses
@@ -47,7 +47,8 @@ READ = (
 )  # what decides the vectors; the rest is for others
 REMEDY = "copy or download the model again, or train it again"
 
-# The class paths that sentence-transformers has resolved since 3.2; it has read the key ``embeddings`` since 3.4.1
+# The class paths that sentence-transformers has resolved since 3.2; it has read the key ``embeddings`` since
+# 3.4.1
 MODULES = (
     {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"},
     {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
@@ -57,14 +58,18 @@ MODULES = (
 def write(folder: Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:
     """Write a model so that three libraries load it and give the same vectors.
 
-    That holds for every model made here: it is normalised and its unknown token has a zero row, so that the direction does
+    That holds for every model made here: it is normalised and its unknown token has a zero row, so that the
+    direction does
     not depend on whether unknown tokens count. For others it holds as far as the libraries' ways allow:
 
-    - drop_unknown: the unknown row, which never counts, is written as zeros. Where vectors are not normalised, those of
+    - drop_unknown: the unknown row, which never counts, is written as zeros. Where vectors are not
+    normalised, those of
       sentence-transformers are shorter for texts with unknown tokens, since it counts them.
     - Unknown tokens that count and have a row of their own: model2vec drops them all the same.
-    - max_tokens: stored for all three. model2vec also cuts characters, at max_tokens times the median length of a token.
-    - max_characters: statim's, and model2vec's in models that came from it; sentence-transformers has no such thing.
+    - max_tokens: stored for all three. model2vec also cuts characters, at max_tokens times the median length
+    of a token.
+    - max_characters: statim's, and model2vec's in models that came from it; sentence-transformers has no such
+    thing.
 
     Args:
         folder: Where to; it appears at once and whole.
@@ -159,14 +164,16 @@ class Opened:
 def read(folder: Path, level: Verify | None = None) -> Parts:
     """Read a folder that statim, sentence-transformers (a StaticEmbedding) or model2vec wrote.
 
-    Models of other libraries keep their own ways: their vectors here equal those of the library that wrote them.
+    Models of other libraries keep their own ways: their vectors here equal those of the library that wrote
+    them.
 
     Args:
         folder: Where it lies.
         level: How the files of statim's own models are checked; see digests.verify.
 
     Raises:
-        ModelError: The folder holds no model, not a whole one, a damaged one, one that is not static, or one of a later format.
+        ModelError: The folder holds no model, not a whole one, a damaged one, one that is not static, or one
+            of a later format.
     """
     held = opened(folder, level)
     with ThreadPoolExecutor(1) as beside:  # hashing and the tokenizer's parser leave each other alone
@@ -181,7 +188,9 @@ def read(folder: Path, level: Verify | None = None) -> Parts:
 
 
 def opened(folder: Path, level: Verify | None = None) -> Opened:
-    """Open the files of a model, without making it, which takes longer. Only a model that statim wrote needs no others then.
+    """Open the files of a model, without making it, which takes longer.
+
+    Only a model that statim wrote needs no others then.
 
     Raises:
         ModelError: As ``read``.
@@ -258,7 +267,8 @@ def _arrays(parts: Parts) -> dict[str, Array]:
         if dropped is not None:
             arrays["weights"][dropped] = 0
     elif table.dtype == np.float16:
-        # any weights make sentence-transformers compute in float32; in float16 it gives NaN for a text without tokens
+        # any weights make sentence-transformers compute in float32; in float16 it gives NaN for a text
+        # without tokens
         arrays["weights"] = np.ones(len(table), np.float16)
     if len(tokenizer.vocabulary) != len(table):
         # Ids with gaps: model2vec wants a row for each token and no more, unless there is a mapping

@@ -22,7 +22,8 @@ class Parts:
     """The parts of a static model.
 
     Attributes:
-        table: (V, d) float32, float16 or int8, C-contiguous, one row per token id; may be a read-only memory map.
+        table: (V, d) float32, float16 or int8, C-contiguous, one row per token id; may be a read-only memory
+            map.
         tokenizer: Gives ids in [0, V).
         settings: How vectors are made from rows.
         scales: What the rows of an int8 table are multiplied with, (V,) float32, not negative; else None.

@@ -46,8 +46,8 @@ class Stored:
     def rows(self, tokens: int) -> tuple[Array, npt.NDArray[np.float32] | None]:
         """One row per token id, as model2vec reads it, and for int8 the scale of each.
 
-        A table of float32, float16 (with weights of 1 or none), or int8 with float32 weights is taken as it is,
-        memory-mapped. Any other way of storing it is unfolded to float32.
+        A table of float32, float16 (with weights of 1 or none), or int8 with float32 weights is taken as it
+        is, memory-mapped. Any other way of storing it is unfolded to float32.
 
         Args:
             tokens: Rows wanted; at most ``self.tokens``.
@@ -93,8 +93,8 @@ def read(folder: Path) -> Stored:
     """What ``model.safetensors`` in ``folder`` holds, memory-mapped and checked.
 
     Raises:
-        ModelError: The file is missing or not whole, an array is missing or of the wrong type, shape or range, or the weights are
-            there as a pickle only.
+        ModelError: The file is missing or not whole, an array is missing or of the wrong type, shape or
+            range, or the weights are there as a pickle only.
     """
     path = folder / "model.safetensors"
     if not path.exists() and (folder / "pytorch_model.bin").exists():

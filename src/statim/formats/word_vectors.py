@@ -1,7 +1,7 @@
 """Word vectors as text: GloVe, word2vec and fastText .vec files, plain or compressed with gzip.
 
-One line a word: the word, then its d numbers, separated by spaces. word2vec and fastText begin with a line that says how many
-words and dimensions follow; GloVe does not.
+One line a word: the word, then its d numbers, separated by spaces. word2vec and fastText begin with a line
+that says how many words and dimensions follow; GloVe does not.
 """
 
 import gzip
@@ -34,9 +34,10 @@ Floats = npt.NDArray[np.float32]
 def read(path: Path) -> Parts:
     """Read a file of word vectors as a model whose vectors are plain averages of those of a text's words.
 
-    Texts are cut at white space and around each punctuation mark, and lower-cased if the file has no upper-case letter. Words
-    that the file does not hold are dropped, and vectors are not normalised: what is meant by averaged word vectors. Of a
-    word that stands there twice the first counts. Words may hold spaces (GloVe has some); no text ever gives those.
+    Texts are cut at white space and around each punctuation mark, and lower-cased if the file has no
+    upper-case letter. Words that the file does not hold are dropped, and vectors are not normalised: what is
+    meant by averaged word vectors. Of a word that stands there twice the first counts. Words may hold spaces
+    (GloVe has some); no text ever gives those.
 
     Raises:
         ModelError: The file is missing or no text file of word vectors; the message names the line.

@@ -1,7 +1,7 @@
 """The loops that must be fast: plain functions over arrays, compiled by numba, that release the interpreter lock.
 
-Numba keeps what it compiled beside these files, or in the user's cache folder where this one cannot be written to. Where
-neither can, it would refuse to compile at all: then a folder of this process's own serves.
+Numba keeps what it compiled beside these files, or in the user's cache folder where this one cannot be
+written to. Where neither can, it would refuse to compile at all: then a folder of this process's own serves.
 """
 
 import atexit

@@ -94,7 +94,8 @@ def wait_for(numbers: Numbers, at: int, least: int, stop: int, most: int = 0) ->
     return True
 
 
-# Of each phase that threads do together, ``numbers`` hold how many parts are taken, and done; the first number is not 0 once one failed.
+# Of each phase that threads do together, ``numbers`` hold how many parts are taken, and done; the first
+# number is not 0 once one failed.
 
 
 @njit(nogil=True, cache=True)

@@ -1,7 +1,7 @@
 """Scalars that compiled loops need and numba lacks: bfloat16 read and written as its bits, and an exponential.
 
-All are branch-free, so that loops over them become vector instructions. They are generic: of float32 and float64 arrays the
-loads and stores are plain, and float64 has the exact exponential.
+All are branch-free, so that loops over them become vector instructions. They are generic: of float32 and
+float64 arrays the loads and stores are plain, and float64 has the exact exponential.
 """
 
 from typing import Any

@@ -1,9 +1,10 @@
 """A query of 16-bit numbers times a row of bytes: a whole number, exact, for which the row is read once.
 
-A number of the query is 255 times a signed byte and another, its two digits, neither -128, and each digit has sums of products of bytes (int8_dot.py)
-of its own. The row's bytes have SHIFT added for that, which the sum of the digits takes off again. Sums wrap around at 2^32, but what they
-come to is at most 2^7 * 2^7 * d, which fits for d below WIDEST, so nothing is lost. The last 64 bytes are read from the row's end back;
-where that reads some twice, digits are 0.
+A number of the query is 255 times a signed byte and another, its two digits, neither -128, and each digit has
+sums of products of bytes (int8_dot.py) of its own. The row's bytes have SHIFT added for that, which the sum
+of the digits takes off again. Sums wrap around at 2^32, but what they come to is at most 2^7 * 2^7 * d, which
+fits for d below WIDEST, so nothing is lost. The last 64 bytes are read from the row's end back; where that
+reads some twice, digits are 0.
 """
 
 from typing import Any
@@ -35,8 +36,9 @@ def to_digits(queries: npt.NDArray[np.float32]) -> tuple[Digits, npt.NDArray[np.
         queries: (m, d) float32, finite, d at least BLOCK.
 
     Returns:
-        (m, 2, w) int8, the high and the low digits, w being d rounded up to a multiple of BLOCK; (m,) float64, what the numbers they
-        make are multiplied by; and (m,) float64, the lengths of what rounding took.
+        (m, 2, w) int8, the high and the low digits, w being d rounded up to a multiple of BLOCK; (m,)
+        float64, what the numbers they make are multiplied by; and (m,) float64, the lengths of what rounding
+        took.
     """
     m, d = queries.shape
     wide = queries.astype(np.float64)

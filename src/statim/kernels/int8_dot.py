@@ -1,8 +1,9 @@
 """Products of bytes as LLVM is told of them: four neighbours at a time, in sixteen places.
 
-With AVX512-VNNI it is one instruction (vpdpbusd) for 64 products. It takes one side unsigned, so that side has SHIFT added, which the
-other side's sum takes off again. With AVX2 there are four for 32: magnitudes of one side times the other with its signs, in pairs of
-16 bits, which are then added up. Entries of the other side are above -128, so neither loses anything, and all machines give the same.
+With AVX512-VNNI it is one instruction (vpdpbusd) for 64 products. It takes one side unsigned, so that side
+has SHIFT added, which the other side's sum takes off again. With AVX2 there are four for 32: magnitudes of
+one side times the other with its signs, in pairs of 16 bits, which are then added up. Entries of the other
+side are above -128, so neither loses anything, and all machines give the same.
 """
 
 from typing import Any
@@ -37,7 +38,10 @@ def all_of(number: int) -> Any:
 
 
 def add_products(builder: Any, total: Any, shifted: Any, signed: Any) -> Any:
-    """In each place, ``total`` and the products of four bytes. Without such instructions it is right, and slow."""
+    """In each place, ``total`` and the products of four bytes.
+
+    Without such instructions it is right, and slow.
+    """
     if VNNI:
         kind = ir.FunctionType(INTS, [INTS, INTS, INTS])
         function = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)

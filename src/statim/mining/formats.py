@@ -5,7 +5,8 @@
     labelled-pair   anchor, text, label                             1 for a positive, 0 for a negative
     labelled-list   anchor, texts, labels                           a pair's positive first
 
-With scores there is a column more, ``scores`` (the positive's, then the negatives'); a score takes the place of a label.
+With scores there is a column more, ``scores`` (the positive's, then the negatives'); a score takes the place
+of a label.
 """
 
 from typing import Any

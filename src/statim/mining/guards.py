@@ -1,9 +1,9 @@
 """Which of the nearest documents are taken for negatives.
 
-The nearest documents of an anchor often answer it too. The guards are those of sentence-transformers' ``mine_hard_negatives``,
-in its order: an anchor's own positives and its own text go first, whatever their case and white space; then what is too close to
-the positive or beyond a score; of the rest, ranks are counted. The relative margin with 0.05 is the TopK-PercPos (95 %) of
-NV-Retriever (Moreira et al., 2024).
+The nearest documents of an anchor often answer it too. The guards are those of sentence-transformers'
+``mine_hard_negatives``, in its order: an anchor's own positives and its own text go first, whatever their
+case and white space; then what is too close to the positive or beyond a score; of the rest, ranks are
+counted. The relative margin with 0.05 is the TopK-PercPos (95 %) of NV-Retriever (Moreira et al., 2024).
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,8 @@ class Guards:
     Attributes:
         num_negatives: Negatives of each anchor, N.
         range_min: So many of the closest candidates are left out.
-        range_max: Negatives are taken from this many of the closest, including those skipped. ``Guards.make`` derives it.
+        range_max: Negatives are taken from this many of the closest, including those skipped. ``Guards.make``
+            derives it.
         absolute_margin: A negative scores lower than the anchor's worst positive by at least this.
         relative_margin: A negative scores lower than it by at least this share of the positive's score.
         max_score: A negative scores no more.
@@ -122,7 +123,8 @@ class Guards:
             offsets: (b + 1,) int64, where each of these anchors' begin.
             own: (b,) int64, the number of each anchor's own text; -1 for none.
             worst: (b,) the score of each anchor's worst positive.
-            numbers: (n,) int64, the number of each document, the same for those that count as equal; None where it is its position.
+            numbers: (n,) int64, the number of each document, the same for those that count as equal; None
+                where it is its position.
         """
         for start in range(0, len(scores), ROWS):
             rows = slice(start, min(start + ROWS, len(scores)))
@@ -175,7 +177,8 @@ class Chosen:
         random: Draws them, where they are drawn.
 
     Attributes:
-        removed: How many candidates each guard removed, in the order in which they looked; before it, how many there were.
+        removed: How many candidates each guard removed, in the order in which they looked; before it, how
+            many there were.
     """
 
     def __init__(self, width: int, random: np.random.Generator) -> None:

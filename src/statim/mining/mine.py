@@ -36,8 +36,8 @@ class Mined:
     """Hard negatives.
 
     Attributes:
-        table: The negatives, in the columns of the format asked for (see statim.mining.formats); triplets and n-tuples can be
-            trained on as they are.
+        table: The negatives, in the columns of the format asked for (see statim.mining.formats); triplets and
+            n-tuples can be trained on as they are.
         report: What was looked at and what the guards removed; print it.
         seconds: How long reading, encoding, searching and the rest took.
     """
@@ -88,31 +88,36 @@ def mine_hard_negatives(
 ) -> Mined:
     """Find texts that are close to anchors and do not belong to them.
 
-    With the same vectors the negatives are those of sentence-transformers' ``mine_hard_negatives``, whose parameters all have their
-    counterpart here. Different are: a text is never a negative of itself; a cross-encoder, where one is given, always scores;
-    random negatives follow from a seed; the relative margin is on by default. What it calls ``use_faiss`` and
-    ``faiss_batch_size`` is ``search`` here, ``use_multi_process`` is ``threads``, and ``cache_folder`` is not needed: teachers keep
-    their vectors in the cache by themselves.
+    With the same vectors the negatives are those of sentence-transformers' ``mine_hard_negatives``, whose
+    parameters all have their counterpart here. Different are: a text is never a negative of itself; a
+    cross-encoder, where one is given, always scores; random negatives follow from a seed; the relative margin
+    is on by default. What it calls ``use_faiss`` and ``faiss_batch_size`` is ``search`` here,
+    ``use_multi_process`` is ``threads``, and ``cache_folder`` is not needed: teachers keep their vectors in
+    the cache by themselves.
 
     Args:
         data: Pairs: a file, table, list of tuples, ``"python-docs"`` … (see ``statim.data.read_pairs``).
-        model: Makes the vectors: a static model or sentence transformer, by path or name; or any object with ``encode``, and
-            perhaps ``encode_query`` and ``encode_document``, that makes (n, d) vectors of a list of texts.
+        model: Makes the vectors: a static model or sentence transformer, by path or name; or any object with
+            ``encode``, and perhaps ``encode_query`` and ``encode_document``, that makes (n, d) vectors of a
+            list of texts.
         anchor: The column of anchors; guessed by default.
         positive: The column of positives; guessed by default.
-        corpus: Further documents that negatives may come from: a list of texts, a file, a table (see ``read_texts``).
+        corpus: Further documents that negatives may come from: a list of texts, a file, a table (see
+            ``read_texts``).
         corpus_column: The column of texts in the corpus; guessed by default.
-        vectors: Instead of a model the vectors themselves: of the anchors and of the positives, a row for each pair, and of the
-            corpus, a row for each text in it. Pairs may not be dropped for being empty or repeated then.
-        cross_encoder: Scores the candidates once more, and the positives: an object with ``predict(pairs)``, or the name or
-            path of a CrossEncoder of sentence-transformers. Guards and order go by its scores.
+        vectors: Instead of a model the vectors themselves: of the anchors and of the positives, a row for
+            each pair, and of the corpus, a row for each text in it. Pairs may not be dropped for being empty
+            or repeated then.
+        cross_encoder: Scores the candidates once more, and the positives: an object with ``predict(pairs)``,
+            or the name or path of a CrossEncoder of sentence-transformers. Guards and order go by its scores.
         range_min: Skip the N nearest candidates.
         range_max: Candidates up to this rank are looked at; by default as many as are likely to be needed.
         max_score: Candidates that score more are removed.
         min_score: Candidates that score less are removed.
-        absolute_margin: Candidates are removed that do not score lower than the anchor's worst positive by this.
-        relative_margin: The same, as a share of the positive's score: 0.05 is the value of NV-Retriever (Moreira et al., 2024). None
-            for no such margin.
+        absolute_margin: Candidates are removed that do not score lower than the anchor's worst positive by
+            this.
+        relative_margin: The same, as a share of the positive's score: 0.05 is the value of NV-Retriever
+            (Moreira et al., 2024). None for no such margin.
         num_negatives: Negatives of each anchor.
         sampling: ``top`` takes the closest, ``random`` any in the range.
         seed: Of the random ones.
@@ -120,8 +125,10 @@ def mine_hard_negatives(
         query_prompt_name: The name of one of the model's prompts to put there.
         corpus_prompt: Is put before each document, likewise.
         corpus_prompt_name: The name of one of the model's prompts to put there.
-        include_positives: Leave the positives among the candidates, for sets that measure rerankers; the format is ``n-tuple``.
-        output_format: ``triplet``, ``n-tuple``, ``labelled-pair`` or ``labelled-list`` (see statim.mining.formats).
+        include_positives: Leave the positives among the candidates, for sets that measure rerankers; the
+            format is ``n-tuple``.
+        output_format: ``triplet``, ``n-tuple``, ``labelled-pair`` or ``labelled-list`` (see
+            statim.mining.formats).
         output_scores: Add the scores to the table.
         search: ``exact``, ``index`` (approximate) or None, which takes the index for large data.
         batch_size: Of the cross-encoder.
@@ -132,8 +139,8 @@ def mine_hard_negatives(
         The table and its report.
 
     Raises:
-        DataError: The data cannot be read, the corpus is empty, there are fewer documents than negatives asked for, or the
-            guards leave nothing.
+        DataError: The data cannot be read, the corpus is empty, there are fewer documents than negatives
+            asked for, or the guards leave nothing.
         InputError: An option is out of range, or vectors do not fit.
         ModelError: The model is none.
         DependencyError: A cross-encoder is named and sentence-transformers is not installed.

@@ -29,8 +29,8 @@ class Nearest:
         anchors: (m, d) float32, of length 1: all that will be asked.
         documents: (n, d) float32, of length 1.
         k: How many documents for each; all where there are fewer.
-        search: One of SEARCHES; None takes the index where that saves much time: in large data, by a processor that
-            multiplies bytes fast.
+        search: One of SEARCHES; None takes the index where that saves much time: in large data, by a
+            processor that multiplies bytes fast.
         threads: Threads to use.
 
     Attributes:
@@ -68,7 +68,8 @@ class Nearest:
         """The k closest documents of (b, d) of the anchors.
 
         Returns:
-            Scores, (b, min(k, n)) float32, falling, and positions, likewise, int64; -inf and -1 where fewer are found.
+            Scores, (b, min(k, n)) float32, falling, and positions, likewise, int64; -inf and -1 where fewer
+            are found.
         """
         if self._index is not None:
             return self._index(anchors, self._k)

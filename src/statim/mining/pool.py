@@ -22,8 +22,10 @@ class Pool:
         documents: The n distinct texts of the corpus, then of the positives.
         positives: The positives of all anchors as documents, one anchor's after the other's, each once.
         offsets: (m + 1,) where each anchor's begin.
-        numbers: (n,) a number of each document; those that differ in case and white space alone have the same.
-        own: (m,) the number of the documents of the same text as each anchor, likewise, -1 where there are none.
+        numbers: (n,) a number of each document; those that differ in case and white space alone have the
+            same.
+        own: (m,) the number of the documents of the same text as each anchor, likewise, -1 where there are
+            none.
         anchor_rows: (m,) the row of the pairs in which each anchor comes first.
         document_rows: (n,) the place in corpus and positives together at which each document comes first.
     """

@@ -32,8 +32,8 @@ def encoded(
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: The vectors are of another shape, or not those that the model makes; one is not finite, or zero where the model's
-            is not.
+        InputError: The vectors are of another shape, or not those that the model makes; one is not finite, or
+            zero where the model's is not.
     """
     given = None if vectors is None else np.asanyarray(vectors)
     if given is not None and (given.ndim != 2 or given.dtype.kind not in "fiu"):
@@ -78,7 +78,8 @@ def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) 
     """Look at every given vector; ``start`` is the row of the first.
 
     Raises:
-        InputError: One is not finite, or is zero although the model makes another of the text, as where an array was not filled.
+        InputError: One is not finite, or is zero although the model makes another of the text, as where an
+            array was not filled.
     """
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():

@@ -1,11 +1,12 @@
 """Hybrid search: one ranking from vectors and BM25.
 
-The default is a weighted sum of the two scores, each divided by the query's highest. Candidates are the best documents of
-either side, and *both* true scores of each are looked up: a document that only one side put forward has not got 0 from
-the other, it stands somewhat lower there. This costs a few hundred dot products and binary searches a query. On six
-collections it ranked as well as the sum over all documents, with 50 candidates of either side already; 0 for the missing
-score was worse on every one of them, even with 1,000 candidates, and reciprocal rank fusion (Cormack, Clarke and
-Büttcher, 2009; k = 60), which sees no scores, was worse than that.
+The default is a weighted sum of the two scores, each divided by the query's highest. Candidates are the best
+documents of either side, and *both* true scores of each are looked up: a document that only one side put
+forward has not got 0 from the other, it stands somewhat lower there. This costs a few hundred dot products
+and binary searches a query. On six collections it ranked as well as the sum over all documents, with 50
+candidates of either side already; 0 for the missing score was worse on every one of them, even with 1,000
+candidates, and reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009; k = 60), which sees no scores, was
+worse than that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -123,7 +124,8 @@ def tune_weight(
 
     Args:
         found: The candidates of the development queries.
-        measure: Gives the worth of ranked positions (m, k), -1 for none, e.g. their mean NDCG@10; higher is better.
+        measure: Gives the worth of ranked positions (m, k), -1 for none, e.g. their mean NDCG@10; higher is
+            better.
         k: How many ranks ``measure`` sees.
         grid: The weights to try.
 

@@ -46,8 +46,8 @@ class Hit:
 
     Attributes:
         rank: 1 is the best.
-        score: A cosine in mode vector; BM25's in mode bm25; fused in mode hybrid (see hybrid.py): 1 is the best on either
-            side at once, scores of reciprocal rank fusion are below 1/30.
+        score: A cosine in mode vector; BM25's in mode bm25; fused in mode hybrid (see hybrid.py): 1 is the
+            best on either side at once, scores of reciprocal rank fusion are below 1/30.
         id: The document's id.
         text: Its text.
         metadata: Its other columns.
@@ -99,35 +99,42 @@ class Index:
 
         Args:
             model: Makes the vectors; a copy is kept in the index.
-            documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas or Polars …);
-                or a table (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of dicts) with the columns ``id``,
-                ``text`` and any others, where those two may have other usual names (doc_id, body …); or a stream of
-                record batches with ``id`` and ``text``, for more than memory holds.
-            path: The folder to write, or the address of a PostgreSQL database with pgvector (postgresql://...), or
-                ``postgresql:`` for the one that STATIM_DATABASE, or PGHOST, PGDATABASE and others name.
-            ids: With texts: their ids, all different, str or numbers (7 and 7.0 are "7"); by default "0", "1", ….
+            documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas
+                or Polars …); or a table (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of
+                dicts) with the columns ``id``, ``text`` and any others, where those two may have other usual
+                names (doc_id, body …); or a stream of record batches with ``id`` and ``text``, for more than
+                memory holds.
+            path: The folder to write, or the address of a PostgreSQL database with pgvector
+                (postgresql://...), or ``postgresql:`` for the one that STATIM_DATABASE, or PGHOST, PGDATABASE
+                and others name.
+            ids: With texts: their ids, all different, str or numbers (7 and 7.0 are "7"); by default "0",
+                "1", ….
             metadata: With texts: one mapping each.
-            vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are compared with what
-                it makes. May be a memory map.
-            weight: The part of the vector score in hybrid search, unless a search says otherwise; see ``tune_weight``.
-            store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with ``engine``, else
-                ``lancedb``.
+            vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are
+                compared with what it makes. May be a memory map.
+            weight: The part of the vector score in hybrid search, unless a search says otherwise; see
+                ``tune_weight``.
+            store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with
+                ``engine``, else ``lancedb``.
             table: In a database: the name of the index's tables.
-            engine: In a folder: the search engine, of engines.NAMES; by default what ``registry.choose`` takes for that many vectors.
-            language: The documents' language, which says how BM25 cuts and stems words: an ISO 639 code such as ``de`` or ``ja``, ``und``
-                for none of them, or ``auto`` to detect it.
-            documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries alone (see
-                ``statim.train``); by default the one that such a model remembers, else the model itself.
+            engine: In a folder: the search engine, of engines.NAMES; by default what ``registry.choose``
+                takes for that many vectors.
+            language: The documents' language, which says how BM25 cuts and stems words: an ISO 639 code such
+                as ``de`` or ``ja``, ``und`` for none of them, or ``auto`` to detect it.
+            documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries
+                alone (see ``statim.train``); by default the one that such a model remembers, else the model
+                itself.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it, or an index in the database.
 
         Raises:
             DataError: There are no documents, ids repeat, or a column, an id or a text is missing.
-            InputError: An argument is of the wrong kind or length, the vectors are another model's, one of them is not finite or is zero
-                where the model's is not, the teacher is not the one that the model was trained against, or something is there already
-                and ``overwrite`` is off.
-            StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood there still stands.
+            InputError: An argument is of the wrong kind or length, the vectors are another model's, one of
+                them is not finite or is zero where the model's is not, the teacher is not the one that the
+                model was trained against, or something is there already and ``overwrite`` is off.
+            StorageError: The disk is full, read-only, or not permitted; or the database refuses. What stood
+                there still stands.
             DependencyError: The store needs a package that is not installed.
         """
         from statim.search.stores import documents as tables
@@ -164,14 +171,16 @@ class Index:
 
         Args:
             path: A folder, or the address of a PostgreSQL database (see ``build``).
-            version: An older version, of those that ``info`` lists; it can be searched, not changed. LanceDB alone keeps some.
+            version: An older version, of those that ``info`` lists; it can be searched, not changed. LanceDB
+                alone keeps some.
             table: In a database: the name of the index's tables.
-            verify: How files are checked against their digests: ``always`` reads every byte, ``size`` compares lengths
-                only, ``never`` does nothing. By default they are read where they add up to at most 64 MiB. ``statim
-                check`` reads them all.
+            verify: How files are checked against their digests: ``always`` reads every byte, ``size``
+                compares lengths only, ``never`` does nothing. By default they are read where they add up to
+                at most 64 MiB. ``statim check`` reads them all.
 
         Raises:
-            ModelError: There is no index there, it is not whole or damaged, or a newer version of statim made it.
+            ModelError: There is no index there, it is not whole or damaged, or a newer version of statim made
+                it.
             InputError: There is no such version, or no such level of ``verify``.
             StorageError: The database cannot be reached.
         """
@@ -206,9 +215,10 @@ class Index:
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more.
 
-        ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1`` how often it finds the nearest,
-        from 0 to 1, measured on a sample of the documents when the search was last tuned. Both are left out where documents are stored
-        rounded (engines ``exact-float16``, ``exact-int8`` and ``exact-binary``), so that this is not known.
+        ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1``
+        how often it finds the nearest, from 0 to 1, measured on a sample of the documents when the search was
+        last tuned. Both are left out where documents are stored rounded (engines ``exact-float16``,
+        ``exact-int8`` and ``exact-binary``), so that this is not known.
         """
         return self._store.info()
 
@@ -240,8 +250,8 @@ class Index:
             n.
 
         Raises:
-            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in the index,
-                or a value would be another one there; or as for ``build``.
+            DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in
+                the index, or a value would be another one there; or as for ``build``.
             InputError: The model or the vectors are not the index's; or an older version is open.
             StorageError: As for ``build``. The index is as it was.
         """
@@ -287,8 +297,8 @@ class Index:
             How many were deleted.
 
         Raises:
-            InputError: Neither or both are given, an id is neither str nor number, none would be left, or an older
-                version is open.
+            InputError: Neither or both are given, an id is neither str nor number, none would be left, or an
+                older version is open.
         """
         if (ids is None) == (where is None):
             raise InputError("give either ids or a condition (where) of the documents to delete")
@@ -300,13 +310,15 @@ class Index:
     def compact(self, *, keep: int = 1) -> None:
         """Join the files of a LanceDB index, complete its vector index, and remove old versions; others have none.
 
-        Whoever has an older version open cannot go on reading it. Files that are younger than a minute stay until the next time.
+        Whoever has an older version open cannot go on reading it. Files that are younger than a minute stay
+        until the next time.
 
         Args:
             keep: How many versions to keep, the new one included.
 
         Raises:
-            InputError: ``keep`` is no number above 0, the store keeps no versions, or an older version is open.
+            InputError: ``keep`` is no number above 0, the store keeps no versions, or an older version is
+                open.
         """
         if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
             raise InputError(f"keep is {keep!r}; it must be a whole number of at least 1")
@@ -343,13 +355,16 @@ class Index:
 
         Args:
             query: One query, or several, as ``StaticModel.encode`` takes texts.
-            k: The most hits to return for each. There are fewer where fewer documents have anything to do with the query:
-                in mode bm25 those without any of its words are left out, in mode vector those without known tokens.
+            k: The most hits to return for each. There are fewer where fewer documents have anything to do
+                with the query: in mode bm25 those without any of its words are left out, in mode vector those
+                    without known tokens.
             mode: ``hybrid``, ``vector`` or ``bm25``.
-            weight: In mode hybrid with fusion scores, the part of the vector score, from 0 to 1; None takes the index's.
-            fusion: In mode hybrid, ``scores`` (the weighted sum of both scores) or ``rrf`` (reciprocal rank fusion).
-            where: Find only documents that satisfy this condition on their columns: "year > 2020 and source = 'faq'"
-                (see filters/where.py).
+            weight: In mode hybrid with fusion scores, the part of the vector score, from 0 to 1; None takes
+                the index's.
+            fusion: In mode hybrid, ``scores`` (the weighted sum of both scores) or ``rrf`` (reciprocal rank
+                fusion).
+            where: Find only documents that satisfy this condition on their columns: "year > 2020 and source =
+                'faq'" (see filters/where.py).
             rerank: Scores the best documents once more (see rerank.py); the hits have its scores.
             threads: Threads to use.
 
@@ -417,7 +432,8 @@ class Index:
 
         Args:
             queries: The development queries.
-            measure: Gives the worth of one list of ids a query, best first, e.g. their mean NDCG@10; higher is better.
+            measure: Gives the worth of one list of ids a query, best first, e.g. their mean NDCG@10; higher
+                is better.
             k: How many ids each list has.
 
         Returns:

@@ -1,7 +1,7 @@
 """The best documents of a search scored once more, by a model that is too slow to score all.
 
-A cross-encoder reads question and document together (Nogueira and Cho, "Passage re-ranking with BERT", 2019); any other model turns
-both into vectors, which are compared by cosine.
+A cross-encoder reads question and document together (Nogueira and Cho, "Passage re-ranking with BERT", 2019);
+any other model turns both into vectors, which are compared by cosine.
 """
 
 from pathlib import Path
@@ -30,8 +30,8 @@ class Reranker:
     """A model that ranks documents found.
 
     Args:
-        model: The folder or name of a cross-encoder, a sentence transformer (a teacher) or a static model; or an object with
-            ``predict``, or with ``encode_query`` and ``encode_document``.
+        model: The folder or name of a cross-encoder, a sentence transformer (a teacher) or a static model; or
+            an object with ``predict``, or with ``encode_query`` and ``encode_document``.
         depth: How many documents of each query it scores.
 
     Raises:

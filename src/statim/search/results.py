@@ -88,7 +88,8 @@ class Writer:
             self._parquet.close()
 
     def _line(self, cells: Sequence[str | float]) -> None:
-        # every text between quotes: bare, an empty one is missing to some readers, and a lone "\r" a line's end
+        # every text between quotes: bare, an empty one is missing to some readers, and a lone "\r" a line's
+        # end
         line = io.StringIO()
         csv.writer(line, delimiter="\t", quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(cells)
         self._file.write(line.getvalue().encode())

@@ -21,8 +21,8 @@ except ImportError:
 class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Texts in, vectors out; nothing is learned.
 
-    It is copied and stored by what it was made with: give the model by its path, and joblib and processes beside this one carry
-    the path, not the table.
+    It is copied and stored by what it was made with: give the model by its path, and joblib and processes
+    beside this one carry the path, not the table.
 
     Args:
         model: A model's path or name on the hub (see ``StaticModel.load``), or a StaticModel.

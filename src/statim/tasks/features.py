@@ -1,6 +1,7 @@
 """Vectors as columns: Arrow arrays of fixed size in and out, and by them data frames of pandas and Polars, and DuckDB.
 
-The numbers are not copied where the other side holds them as Arrow does: one buffer, one vector after the other.
+The numbers are not copied where the other side holds them as Arrow does: one buffer, one vector after the
+other.
 """
 
 import contextlib
@@ -41,7 +42,8 @@ def to_numpy(column: Any) -> Vectors:
     """A column of vectors as a matrix (n, d), over the same memory where it is one piece of Arrow lists of fixed size.
 
     Args:
-        column: An Arrow array, or a column of pandas, Polars or DuckDB: of lists of fixed size, or of lists of one length.
+        column: An Arrow array, or a column of pandas, Polars or DuckDB: of lists of fixed size, or of lists
+            of one length.
 
     Raises:
         InputError: A vector or a number is missing, the lengths differ, or it is no column of vectors.
@@ -114,7 +116,8 @@ def add_vectors(
     """The same kind of frame with one more column, of vectors.
 
     Args:
-        frame: A pandas or Polars data frame, an Arrow table, or a DuckDB relation (which becomes an Arrow table).
+        frame: A pandas or Polars data frame, an Arrow table, or a DuckDB relation (which becomes an Arrow
+            table).
         model: Makes the vectors.
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
@@ -122,7 +125,8 @@ def add_vectors(
         ways: As for ``StaticModel.encode``: dim, normalize, dtype.
 
     Returns:
-        A copy with the column: ``pandas.ArrowDtype`` in pandas, ``Array`` in Polars, a list of fixed size in Arrow.
+        A copy with the column: ``pandas.ArrowDtype`` in pandas, ``Array`` in Polars, a list of fixed size in
+            Arrow.
 
     Raises:
         DataError: The column is not there, or it cannot be told which it is.
@@ -219,8 +223,8 @@ def with_vectors(
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
         schema: The columns of all rows; by default those of the first.
-        skip_bad: A file for rows that cannot be read, which are left out (see ``data.files.bad_rows.skipping``); by default the first
-            is refused.
+        skip_bad: A file for rows that cannot be read, which are left out (see
+            ``data.files.bad_rows.skipping``); by default the first is refused.
         threads: Threads to use.
         ways: As for ``StaticModel.encode``: dim, normalize, dtype.
 

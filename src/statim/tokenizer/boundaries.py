@@ -1,9 +1,10 @@
 """Where a text may be cut without changing its tokens.
 
-Tokenizers of the usual kinds work on words: no id depends on what lies beyond a space. Then a text's ids are those of its
-pieces, one after the other, cut before each single space that stands between two plain characters (kernels.text.pieces). Some can be cut within
-words too, where punctuation follows letters or digits. This file reads a tokenizer's description and says of what kind it is;
-what it does not know is never cut.
+Tokenizers of the usual kinds work on words: no id depends on what lies beyond a space. Then a text's ids are
+those of its pieces, one after the other, cut before each single space that stands between two plain
+characters (kernels.text.pieces). Some can be cut within words too, where punctuation follows letters or
+digits. This file reads a tokenizer's description and says of what kind it is; what it does not know is never
+cut.
 """
 
 import itertools
@@ -16,8 +17,8 @@ Step = dict[str, Any]
 # What normalizers do to one character at a time, or to a letter and its accents
 HARMLESS = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Precompiled", "BertNormalizer", "Nmt"}
 
-# The patterns of GPT-2, cl100k (and Llama 3), Qwen 2 and o200k: no match goes on beyond a space, and a single space is with
-# what follows it or by itself, whatever came before
+# The patterns of GPT-2, cl100k (and Llama 3), Qwen 2 and o200k: no match goes on beyond a space, and a single
+# space is with what follows it or by itself, whatever came before
 PATTERNS = {
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -35,7 +36,8 @@ class Boundaries:
     """Where texts are cut, beside single spaces between plain characters.
 
     Attributes:
-        punctuation: Between ASCII letters or digits and the ASCII punctuation after them, but not before an apostrophe.
+        punctuation: Between ASCII letters or digits and the ASCII punctuation after them, but not before an
+            apostrophe.
         whole: Tokens that such a cut would spoil: a text that holds one is cut at spaces only.
     """
 

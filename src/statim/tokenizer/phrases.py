@@ -1,7 +1,8 @@
 """Phrases: the word pairs of a grown vocabulary, which stand as added tokens in ``tokenizer.json``.
 
-tokenizers and nanotoken look for them in every text, which takes longer than all else. Here a text of plain characters is cut as if
-there were none, and those found by compiled code take the place of their words. Any other text is left to the library.
+tokenizers and nanotoken look for them in every text, which takes longer than all else. Here a text of plain
+characters is cut as if there were none, and those found by compiled code take the place of their words. Any
+other text is left to the library.
 """
 
 import json
@@ -283,7 +284,8 @@ class WordPiecePhrases:
             _threads: For the other kind.
 
         Returns:
-            The ids, and (n,) which texts have none because they hold characters that are not plain, or special tokens.
+            The ids, and (n,) which texts have none because they hold characters that are not plain, or
+            special tokens.
         """
         from statim.kernels.text.phrases import merge
 

@@ -50,10 +50,11 @@ class Table(NamedTuple):
 class Payoff:
     """Tells whether words repeat often enough to be worth remembering.
 
-    Texts whose words never come again (hashes, numbers, Chinese) are tokenized sooner as a whole. After a window of such texts the
-    next are passed over: four windows, then four times as many, and so on, with another look in between. The first window of all, in
-    which every word is new, does not count. Everything follows from the texts alone; threads that count at once may lose a count,
-    which changes when the next look is, never an id.
+    Texts whose words never come again (hashes, numbers, Chinese) are tokenized sooner as a whole. After a
+    window of such texts the next are passed over: four windows, then four times as many, and so on, with
+    another look in between. The first window of all, in which every word is new, does not count. Everything
+    follows from the texts alone; threads that count at once may lose a count, which changes when the next
+    look is, never an id.
     """
 
     def __init__(self) -> None:
@@ -81,7 +82,9 @@ class Payoff:
 
 
 class Memo:
-    """Turns texts into ids piece by piece, and remembers those of each. Any number of threads may use it at once.
+    """Turns texts into ids piece by piece, and remembers those of each.
+
+    Any number of threads may use it at once.
 
     Attributes:
         payoff: Whether that is worth while for texts like those seen last.
@@ -114,7 +117,8 @@ class Memo:
             offsets: (n + 1,): text i is data[offsets[i]:offsets[i + 1]].
             max_tokens: Cut each text after this many tokens.
             threads: Those that new pieces may be tokenized on; all else runs on this one.
-            whole: How many texts would be tokenized instead, where these are parts of them; None where they are not.
+            whole: How many texts would be tokenized instead, where these are parts of them; None where they
+                are not.
         """
         table = self._table
         most = int(offsets[-1] - offsets[0])

@@ -1,8 +1,9 @@
 """texts -> Tokens.
 
-WordPiece goes through nanotoken, which writes flat ids without a Python object per token; every other kind goes through
-Hugging Face's tokenizers, word by word where the kind allows it, and each word only once (token_cache.py). Before either short cut
-is trusted with a tokenizer its ids are compared with those of tokenizers on a fixed probe.
+WordPiece goes through nanotoken, which writes flat ids without a Python object per token; every other kind
+goes through Hugging Face's tokenizers, word by word where the kind allows it, and each word only once
+(token_cache.py). Before either short cut is trusted with a tokenizer its ids are compared with those of
+tokenizers on a fixed probe.
 """
 
 import hashlib
@@ -37,8 +38,9 @@ PROCESS = (
 CHUNK = 2048  # texts tokenized at a time by one thread
 FEW = 256  # up to this many texts at a time are tokenized without compiled code, which takes a while to load
 
-# Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width characters,
-# exotic spaces, special tokens inside text, case that changes length, words over any limit, digits, ligatures.
+# Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width
+# characters, exotic spaces, special tokens inside text, case that changes length, words over any limit,
+# digits, ligatures.
 PROBE = (
     "", " ", "Hello, world!", "The quick brown fox jumps over the lazy dog's 1,234.56 pages.", "café cafe\u0301 CAFÉ naïve Ångström",
     "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ", "日本語のテキスト 中文字符 한국어 テスト", "मनीष ไทยภาษา العربية עִבְרִית", "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☃︎ ✂️",
@@ -153,7 +155,8 @@ class Tokenizer:
         """Tokenize n texts.
 
         Args:
-            texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any iterable of str.
+            texts: One str; or a list, a numpy or Arrow string array, a pandas or Polars column, or any
+                iterable of str.
             max_tokens: Cut each text after this many tokens.
             max_characters: Cut each text after this many characters, before tokenizing.
             threads: See statim.threads. Kinds whose texts cannot be cut into words know only 1 and all.

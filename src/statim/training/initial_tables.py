@@ -68,8 +68,9 @@ def rotated(vectors: Floats) -> Floats:
 def distilled_table(vectors: Floats, frequencies: npt.NDArray[np.float64], dim: int, seed: int) -> Floats:
     """A teacher's token vectors as a static table: centred, rotated to principal axes, weighted by frequency.
 
-    The axes are ordered by variance, so prefixes are already good (Matryoshka). Frequent tokens weigh less: a / (a + p), smooth
-    inverse frequency (Arora et al., 2017). Dimensions beyond the teacher's are small random numbers for training to use.
+    The axes are ordered by variance, so prefixes are already good (Matryoshka). Frequent tokens weigh less: a
+    / (a + p), smooth inverse frequency (Arora et al., 2017). Dimensions beyond the teacher's are small random
+    numbers for training to use.
 
     Args:
         vectors: (V, D) from ``token_vectors``.

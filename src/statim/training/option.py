@@ -27,7 +27,8 @@ class Option:
 
     Attributes:
         help: One line for ``statim train --help``, without the default.
-        panel: The panel of the help that shows it, one of PANELS; empty for the options that people use first.
+        panel: The panel of the help that shows it, one of PANELS; empty for the options that people use
+            first.
         usual: The value where none is given, if it is always the same.
         least: The least value that is allowed; None where there is no bound.
         most: The greatest value that is allowed; None where there is no bound.

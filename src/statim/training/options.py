@@ -165,7 +165,8 @@ class RunOptions:
     progress: bool = option("", flag="", default=False)
 
 
-# Fields come in the order of the bases, last to first. What is not needed is not generated: every verb pays for it
+# Fields come in the order of the bases, last to first. What is not needed is not generated: every verb pays
+# for it
 @dataclass(frozen=True, repr=False, eq=False)
 class TrainOptions(
     RunOptions, EvaluationOptions, DistillationOptions, RecipeOptions, StartOptions, DataOptions

@@ -46,7 +46,8 @@ from statim.training.start import Start, start_from, with_vocabulary
 
 log = logging.getLogger("statim")
 
-# For pairs made of documents' own parts, from a start that knows something: more unlearns it (benchmarks/without_pairs.py)
+# For pairs made of documents' own parts, from a start that knows something: more unlearns it
+# (benchmarks/without_pairs.py)
 OWN_RATE, OWN_EPOCHS = 0.03, 3
 
 Floats = npt.NDArray[np.float32]

@@ -30,44 +30,52 @@ class Recipe:
     Attributes:
         dim: Dimensions of the table, d.
         levels: Matryoshka dimensions, ascending, the last is d; one level trains the full dimension alone.
-        loss: One of LOSSES: ``contrastive`` (pairs, perhaps with negatives), ``triplet`` (pairs with negatives), ``cosent`` or
-            ``cosine`` (pairs with scores), ``classes`` (contrastive, between texts of the same and of other labels);
-            ``margin-mse`` or ``kl`` (pairs with negatives and a teacher's scores), ``distillation`` (texts and a teacher's vectors).
+        loss: One of LOSSES: ``contrastive`` (pairs, perhaps with negatives), ``triplet`` (pairs with
+            negatives), ``cosent`` or ``cosine`` (pairs with scores), ``classes`` (contrastive, between texts
+            of the same and of other labels); ``margin-mse`` or ``kl`` (pairs with negatives and a teacher's
+            scores), ``distillation`` (texts and a teacher's vectors).
         weights: One weight a level; None weighs all alike.
         batch: Pairs (or labelled texts) per step, B.
         epochs: Passes over the data.
-        learning_rate: Adam's peak rate. Tables start with entries of about 1 (root mean square), so it is a relative one.
-        schedule: What the rate does after warm-up: ``linear`` falls to 0, ``cosine`` does in half a wave (Loshchilov and Hutter,
-            2017), ``constant`` stays.
+        learning_rate: Adam's peak rate. Tables start with entries of about 1 (root mean square), so it is a
+            relative one.
+        schedule: What the rate does after warm-up: ``linear`` falls to 0, ``cosine`` does in half a wave
+            (Loshchilov and Hutter, 2017), ``constant`` stays.
         warmup: Share of the steps in which the rate rises linearly from 0.
         scale: What cosines are multiplied by in the loss (1 / temperature).
         both_directions: Train candidate -> anchor as well as anchor -> candidate (contrastive and classes).
         triplet_margin: Of the triplet loss, in cosines.
-        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are no negatives of that anchor
-            (contrastive and classes); None takes all others for negatives.
-        weight_decay: Decoupled from the gradient (AdamW; Loshchilov and Hutter, 2019): a step shrinks all rows by this times the
-            rate, also those that do not occur.
-        token_dropout: Probability with which each distinct token of a text is left out of its mean for a step.
+        false_negative_margin: Candidates whose cosine exceeds the positive's by more than this are no
+            negatives of that anchor (contrastive and classes); None takes all others for negatives.
+        weight_decay: Decoupled from the gradient (AdamW; Loshchilov and Hutter, 2019): a step shrinks all
+            rows by this times the rate, also those that do not occur.
+        token_dropout: Probability with which each distinct token of a text is left out of its mean for a
+            step.
         new_rows_rate: What the rate is multiplied by for rows that the start has none for.
         clip: The gradient of the whole table is scaled down to this norm where it is larger.
-        precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32 sums, where the
-            processor can; ``int8`` beyond that multiplies contrastive scores in 8 bits, likewise, and keeps Adam's moments in
-            bfloat16; ``fp32`` rounds nothing. On a GPU ``int8`` is ``bf16``.
+        precision: ``bf16`` pools rows, multiplies matrices and gathers gradients in bfloat16 with float32
+            sums, where the processor can; ``int8`` beyond that multiplies contrastive scores in 8 bits,
+            likewise, and keeps Adam's moments in bfloat16; ``fp32`` rounds nothing. On a GPU ``int8`` is
+            ``bf16``.
         row_wise: Adam keeps one second moment for each row instead of one for each entry.
         seed: Decides the order of the pairs and all random numbers.
-        mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as many as a set has
-            pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
-        set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty where all once.
-        set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty where all of all.
-        hard_negatives: Negatives of each pair that the training mines for itself, see loop/hard_negatives.py; 0 mines none.
+        mix: How several data sets are mixed: ``together``, all pairs shuffled; or batches of one set each, as
+            many as a set has pairs (``proportional``) or as many of each (``turn``). See batches.Schedule.
+        set_weights: How many times the pairs of each set are taken per epoch, in the order of the sets; empty
+            where all once.
+        set_limits: How many pairs of each set are used at most, in the order of the sets, 0 for all; empty
+            where all of all.
+        hard_negatives: Negatives of each pair that the training mines for itself, see loop/hard_negatives.py;
+            0 mines none.
         mine_every: Epochs from one mining to the next.
-        distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their vectors from a teacher's
-            has this weight in the loss; 0 takes none.
+        distil_weight: Each step takes a batch of plain texts beside the pairs, and the distance of their
+            vectors from a teacher's has this weight in the loss; 0 takes none.
         distil_epochs: Passes over the plain texts alone before the first pair; 0 makes none.
-        length_power: The table's rows end with their lengths to this power: below 1 long rows, which are those of rare words, count
-            less beside others in a text's mean; 1 leaves them as they are.
-        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
-            right in the mean (contrastive and classes, not on a GPU); 0 rounds none. See kernels/training/sampled.py.
+        length_power: The table's rows end with their lengths to this power: below 1 long rows, which are
+            those of rare words, count less beside others in a text's mean; 1 leaves them as they are.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the
+            gradient, to it or to 0, right in the mean (contrastive and classes, not on a GPU); 0 rounds none.
+            See kernels/training/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
     """
 

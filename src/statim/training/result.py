@@ -22,8 +22,10 @@ class TrainingResult:
     Attributes:
         model: The trained model.
         recipe: How it was trained.
-        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was held out.
-        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of near-duplicates.
+        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was
+            held out.
+        pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of
+            near-duplicates.
         seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
         start: What training started from, in words.
         teacher: The teacher's name, if there was one.

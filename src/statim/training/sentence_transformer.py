@@ -48,13 +48,14 @@ def fit_sentence_transformer(
 ) -> Any:
     """Train the table of a ``SentenceTransformer`` made of a StaticEmbedding, and write it back into that object.
 
-    The losses are those of sentence-transformers: MultipleNegativesRankingLoss (without duplicates as negatives), TripletLoss with
-    cosine distance, CoSENTLoss, CosineSimilarityLoss, each inside MatryoshkaLoss where ``levels`` are given. Texts are cut as the
-    model cuts them; prompts are not put before them. The row of unknown tokens is trained as any other, but stays zero where it is.
+    The losses are those of sentence-transformers: MultipleNegativesRankingLoss (without duplicates as
+    negatives), TripletLoss with cosine distance, CoSENTLoss, CosineSimilarityLoss, each inside MatryoshkaLoss
+    where ``levels`` are given. Texts are cut as the model cuts them; prompts are not put before them. The row
+    of unknown tokens is trained as any other, but stays zero where it is.
 
-    Learning rates are relative to a table with entries of root mean square 1: the table is brought to that size for the training,
-    and back to its own afterwards. The losses see cosines only, so this changes nothing but what the rate means; vectors keep
-    about the length they had.
+    Learning rates are relative to a table with entries of root mean square 1: the table is brought to that
+    size for the training, and back to its own afterwards. The losses see cosines only, so this changes
+    nothing but what the rate means; vectors keep about the length they had.
 
     Args:
         model: A ``SentenceTransformer`` whose modules are a StaticEmbedding and perhaps a Normalize.
@@ -88,7 +89,8 @@ def fit_sentence_transformer(
         clip: Clip the gradient to this norm; 1 by default.
 
     Returns:
-        ``model`` itself, its table trained; of the same dtype and on the same device. If anything is raised it is as it was.
+        ``model`` itself, its table trained; of the same dtype and on the same device. If anything is raised
+        it is as it was.
 
     Raises:
         ModelError: ``model`` is of another kind, or its table is zero or too large for its dtype.

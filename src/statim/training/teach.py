@@ -1,7 +1,8 @@
 """A teacher adapted: the sentence transformer itself fine-tuned on pairs, by sentence-transformers' own trainer.
 
-The loss is multiple negatives ranking (Henderson et al., 2017), with gradient caching (Gao et al., 2021) for large batches; hard
-negatives are mined with the teacher as it is, behind the guards of ``statim mine``. What a run needs to resume is in
+The loss is multiple negatives ranking (Henderson et al., 2017), with gradient caching (Gao et al., 2021) for
+large batches; hard negatives are mined with the teacher as it is, behind the guards of ``statim mine``. What
+a run needs to resume is in
 ``OUT.teaching`` until the model is saved at OUT:
 
     OUT.teaching/
@@ -85,8 +86,8 @@ class TeachResult:
 
     Attributes:
         out: Where it lies.
-        comparison: Before and after, BM25, and the static models distilled from both if asked for, on held-out pairs; None where none
-            are held out.
+        comparison: Before and after, BM25, and the static models distilled from both if asked for, on
+            held-out pairs; None where none are held out.
         pairs: How many were read, trained on and held out, and how many have a mined negative.
         options: The numbers that decided the training.
         losses: The mean loss between two logs of the trainer.
@@ -150,23 +151,27 @@ def teach(
 
     Args:
         data: Pairs; see ``statim.data.read_pairs``.
-        teacher: A sentence transformer, by path or hub name; see ``statim.teacher.resolve_teacher``. Its pooling, prompts and longest
-            text stay as they are.
+        teacher: A sentence transformer, by path or hub name; see ``statim.teacher.resolve_teacher``. Its
+            pooling, prompts and longest text stay as they are.
         out: The folder to save it into, in sentence-transformers' own layout, weights as safetensors.
         anchor: The column of anchors; guessed by default.
         positive: The column of positives; guessed by default.
         negative: The column or columns of negatives; guessed by default.
-        hard_negatives: Negatives to mine for each pair; by default 1, or 0 where the pairs have some of their own.
-        batch: Pairs per step; more than CACHED go through the network in parts, which costs time and no memory.
+        hard_negatives: Negatives to mine for each pair; by default 1, or 0 where the pairs have some of their
+            own.
+        batch: Pairs per step; more than CACHED go through the network in parts, which costs time and no
+            memory.
         epochs: Passes over the pairs.
         learning_rate: AdamW's peak rate; it rises over a tenth of the steps and falls to 0.
         scale: Cosines are multiplied by it in the loss (1 / temperature).
-        precision: ``bf16``, ``fp16`` (on a GPU) or ``fp32``, of the network's products (autocast; weights stay in float32). By default
-            bf16 where the device multiplies it natively, else fp16 on a GPU and fp32 on a processor.
+        precision: ``bf16``, ``fp16`` (on a GPU) or ``fp32``, of the network's products (autocast; weights
+            stay in float32). By default bf16 where the device multiplies it natively, else fp16 on a GPU and
+            fp32 on a processor.
         seed: Decides what is held out, the order and what is mined.
-        heldout: How many pairs to hold out for the table, 0 for none, or a file of pairs; by default as for ``statim.train``.
-        distil: Also save the static model distilled from the adapted teacher into this folder, untrained, and put it into the table
-            beside that of the teacher as it was.
+        heldout: How many pairs to hold out for the table, 0 for none, or a file of pairs; by default as for
+            ``statim.train``.
+        distil: Also save the static model distilled from the adapted teacher into this folder, untrained, and
+            put it into the table beside that of the teacher as it was.
         checkpoint_every: Steps between checkpoints; by default ten in all, at most 100 apart.
         resume: Resume an interrupted run into ``out``; give the same data and options again.
         overwrite: Replace existing outputs at ``out`` and ``distil``.
@@ -180,7 +185,8 @@ def teach(
     Raises:
         DataError: The pairs cannot be read, or are too few.
         ModelError: There is no such teacher, or no interrupted run to resume.
-        InputError: An argument is out of range, a resumed run's data or options changed, or training diverged.
+        InputError: An argument is out of range, a resumed run's data or options changed, or training
+            diverged.
         DependencyError: sentence-transformers, or what its trainer needs, is not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
@@ -264,8 +270,8 @@ def _rows(
 ) -> tuple[pa.Table, int]:
     """What the trainer reads: anchor, positive, negatives; and how many pairs have one that was mined.
 
-    The trainer wants all columns full, so a pair without a negative gets the positive of another anchor, drawn by the seed: its loss
-    has those as negatives anyway.
+    The trainer wants all columns full, so a pair without a negative gets the positive of another anchor,
+    drawn by the seed: its loss has those as negatives anyway.
     """
     given = [column.to_pylist() for column in pairs.negatives]
     wanted = (0 if given else 1) if wanted is None else wanted

@@ -65,7 +65,9 @@ def folder(out: Path) -> Path:
 
 @contextlib.contextmanager
 def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run]:
-    """Keep ``out.teaching`` for this process alone. It is removed in the end, unless there is something to go on with.
+    """Keep ``out.teaching`` for this process alone.
+
+    It is removed in the end, unless there is something to go on with.
 
     Args:
         out: Where the model is saved.
@@ -74,7 +76,8 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
 
     Raises:
         ModelError: There is nothing to go on with, or it is damaged.
-        InputError: It was about something else, a folder of that name holds something else, or another process is at work there.
+        InputError: It was about something else, a folder of that name holds something else, or another
+            process is at work there.
         StorageError: The disk is full, read-only, or not permitted.
     """
     place = folder(out)

@@ -52,8 +52,9 @@ def train(
         label: Column of labels; guessed by default.
         packages: For ``"python-docs"``: read only these packages.
         make_pairs: Read the data as documents, even if it looks like pairs, and make these kinds of pairs
-            from them: ``titles``, ``sentences``, ``neighbours``, ``crops`` (see statim.data.pairs_from_documents). By
-            default the usual kinds, for documents only. Documents are held out, not pairs.
+            from them: ``titles``, ``sentences``, ``neighbours``, ``crops`` (see
+            statim.data.pairs_from_documents). By default the usual kinds, for documents only. Documents are
+            held out, not pairs.
         set_weights: How many times the pairs of a set are taken per epoch, by the set's name; 1 by default,
             fractions are allowed. With the mix ``turn``: how many turns a set has.
         set_limits: Maximum number of pairs of a set, by the set's name; drawn with the seed before any are
@@ -116,9 +117,9 @@ def train(
             from one set, in turn).
         seed: Seed of splits, order and random numbers; 0 by default.
         distil: Plain texts whose embeddings are trained to match a teacher's (files, or a table with a column
-            of texts; see ``statim.data.documents.plain.read_plain``); or ``"pairs"``: the pairs' own texts; or
-            ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them beside
-            the pairs; without pairs, training is on them alone. Ridge regression maps the start to the
+            of texts; see ``statim.data.documents.plain.read_plain``); or ``"pairs"``: the pairs' own texts;
+            or ``"sentences"``: 350,000 of their sentences and passages. Each step takes a batch of them
+            beside the pairs; without pairs, training is on them alone. Ridge regression maps the start to the
             teacher's embeddings.
         teacher: Teacher for ``distil`` and the losses ``margin-mse`` and ``kl``, by path or hub name; by
             default the start's teacher, else all-MiniLM-L6-v2. With several, for ``distil`` only, the target
@@ -157,7 +158,8 @@ def train(
     Raises:
         DataError: The pairs cannot be read, or there are too few.
         ModelError: The start is not a model.
-        InputError: An argument is out of range, a resumed run's files or options changed, or training diverged.
+        InputError: An argument is out of range, a resumed run's files or options changed, or training
+            diverged.
         DependencyError: TensorBoard is requested and not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """

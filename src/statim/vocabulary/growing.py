@@ -1,8 +1,9 @@
 """A vocabulary grown by a corpus's frequent words and word pairs, each with a row of its own.
 
-A word becomes an entry of the model's vocabulary. A pair becomes an *added token* of ``tokenizer.json``, which every library that
-reads such files finds in the normalized text before anything is cut: at the leftmost place, the longest first, only between
-other characters than letters and digits. So the libraries agree, and nothing but ``tokenizer.json`` is needed.
+A word becomes an entry of the model's vocabulary. A pair becomes an *added token* of ``tokenizer.json``,
+which every library that reads such files finds in the normalized text before anything is cut: at the leftmost
+place, the longest first, only between other characters than letters and digits. So the libraries agree, and
+nothing but ``tokenizer.json`` is needed.
 """
 
 import json
@@ -38,7 +39,8 @@ class Growth:
         first: The first new id.
         texts: The n new words and pairs, in the order of their ids, those of one word first.
         counts: (n,) int64, how often each occurs in the texts counted.
-        pieces: The ids that each is cut into without its row, n texts: old ones of words, of pairs also those of new words.
+        pieces: The ids that each is cut into without its row, n texts: old ones of words, of pairs also those
+            of new words.
         words: How many of them are single words.
     """
 
@@ -55,7 +57,8 @@ class Growth:
     def extended(self, table: Floats) -> Floats:
         """A table with rows for the new ids, (V, d): each is the sum of its pieces' rows.
 
-        A text's vector then points where it did: its tokens' rows have the sum that they had, and the vector is their mean.
+        A text's vector then points where it did: its tokens' rows have the sum that they had, and the vector
+        is their mean.
 
         Args:
             table: (first, d), or (first + words, d) where the words have rows already.

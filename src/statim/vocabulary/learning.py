@@ -16,7 +16,9 @@ LEARN_FROM = 200_000  # texts of a column; more change the vocabulary little and
 
 
 def learn_wordpiece(columns: Sequence[pa.Array], *, size: int = SIZE) -> Tokenizer:
-    """Learn a lower-casing WordPiece vocabulary (Schuster & Nakajima, 2012, cut as BERT cuts). Same texts, same vocabulary.
+    """Learn a lower-casing WordPiece vocabulary (Schuster & Nakajima, 2012, cut as BERT cuts).
+
+    Same texts, same vocabulary.
 
     Args:
         columns: Arrow string arrays; at most 200,000 texts of each are read, evenly spread.
@@ -26,8 +28,9 @@ def learn_wordpiece(columns: Sequence[pa.Array], *, size: int = SIZE) -> Tokeniz
         DataError: No word occurs twice.
     """
     backend = _lower_casing(models.WordPiece(unk_token="[UNK]"))
-    # The trainer numbers pieces in the order of a randomly seeded hash table and breaks ties by number; pieces that it
-    # knows beforehand keep theirs. So every letter's continuation is given first, as if it were special.
+    # The trainer numbers pieces in the order of a randomly seeded hash table and breaks ties by number;
+    # pieces that it knows beforehand keep theirs. So every letter's continuation is given first, as if it
+    # were special.
     continuations = [f"##{letter}" for letter in _letters(columns, backend)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size, min_frequency=2, special_tokens=[*SPECIAL, *continuations], continuing_subword_prefix="##",

@@ -39,8 +39,9 @@ class Pruned:
 def prune(tokenizer: Tokenizer, columns: Sequence[pa.Array], *, threads: int | None = None) -> Pruned:
     """Leave out the tokens that no text has, but for those that spell other texts.
 
-    Kept are added tokens (special ones, word pairs); tokens of a single character or byte; those that hold a character without a token of its own; and of BPE
-    those that kept ones are merged from. So no character becomes unknown. The texts themselves keep their tokens.
+    Kept are added tokens (special ones, word pairs); tokens of a single character or byte; those that hold a
+    character without a token of its own; and of BPE those that kept ones are merged from. So no character
+    becomes unknown. The texts themselves keep their tokens.
 
     Args:
         tokenizer: WordPiece, Unigram or BPE.

@@ -40,15 +40,16 @@ def near_duplicates(
 ) -> Matches:
     """Find all texts that are near-duplicates of a query.
 
-    Two texts are if their sets of 5-word shingles have a Jaccard index of at least 0.5; a text of fewer than 5 words only if
-    its words are the same. Words are runs of letters, marks and digits, lower-cased; Chinese and Japanese characters are
-    words by themselves. The result is exact up to collisions of 64-bit hashes. Memory holds the shingles of the queries
-    only, so the smaller side should be the queries.
+    Two texts are if their sets of 5-word shingles have a Jaccard index of at least 0.5; a text of fewer than
+    5 words only if its words are the same. Words are runs of letters, marks and digits, lower-cased; Chinese
+    and Japanese characters are words by themselves. The result is exact up to collisions of 64-bit hashes.
+    Memory holds the shingles of the queries only, so the smaller side should be the queries.
 
     Args:
         queries: m texts, a list or an Arrow array.
         texts: n texts, likewise.
-        limit: A query with more matches than this may be given less than all of them, but always more than ``limit``.
+        limit: A query with more matches than this may be given less than all of them, but always more than
+            ``limit``.
         threads: Threads to use.
 
     Returns:

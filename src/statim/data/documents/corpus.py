@@ -81,18 +81,21 @@ def read_corpus(sources: Any, *, text: str | None = None, title: str | None = No
     """Read documents.
 
     Args:
-        sources: One or several of these. A folder: each .txt, .md, .rst and .html file in it, at any depth, is a document; hidden
-            files are passed over, other kinds and files that are not UTF-8 text are left out and counted. A file of these kinds,
-            likewise; but a .txt file (also .gz or .zst) that is named has a document on each line, or between empty lines where
-            one line in twenty is empty. A table as in ``tables.read_table``: each row is a document.
-        text: The column of texts in tables; guessed from the usual names by default, or the only column of text.
+        sources: One or several of these. A folder: each .txt, .md, .rst and .html file in it, at any depth,
+            is a document; hidden files are passed over, other kinds and files that are not UTF-8 text are
+            left out and counted. A file of these kinds, likewise; but a .txt file (also .gz or .zst) that is
+            named has a document on each line, or between empty lines where one line in twenty is empty. A
+            table as in ``tables.read_table``: each row is a document.
+        text: The column of texts in tables; guessed from the usual names by default, or the only column of
+            text.
         title: The column of titles; guessed likewise.
 
     Returns:
         The documents in the order read (files by their paths), without empty ones and exact repetitions.
 
     Raises:
-        DataError: A source is missing, holds no text or not UTF-8, a column is not there, or fewer than 2 documents are left.
+        DataError: A source is missing, holds no text or not UTF-8, a column is not there, or fewer than 2
+            documents are left.
 
     Examples:
         >>> corpus = read_corpus("notes")

@@ -1,7 +1,7 @@
 """Documents out of the text of files: plain text, Markdown, reStructuredText and HTML, each as a title and a body.
 
-Markup is taken away as far as it would hinder: the body is what a reader would read, its paragraphs between empty lines. Nothing
-here refuses anything: what is no proper markup is taken as text.
+Markup is taken away as far as it would hinder: the body is what a reader would read, its paragraphs between
+empty lines. Nothing here refuses anything: what is no proper markup is taken as text.
 """
 
 import re

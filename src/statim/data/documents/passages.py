@@ -1,7 +1,8 @@
 """Texts cut into sentences and passages, by rules that need no model.
 
-A passage is what fits a static vector well: a few sentences of one paragraph or of short neighbouring ones, about 100 words, as
-in DPR (Karpukhin et al., 2020). Lengths are in characters, so that writing without spaces is cut too.
+A passage is what fits a static vector well: a few sentences of one paragraph or of short neighbouring ones,
+about 100 words, as in DPR (Karpukhin et al., 2020). Lengths are in characters, so that writing without spaces
+is cut too.
 """
 
 import re
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 LONGEST = 600  # characters of a passage at most
 ENOUGH = 200  # a passage so long ends with its paragraph
 
-# After . ! ? (perhaps closed quotes and brackets) and a space, unless a small letter follows; after their full-width kin at once
+# After . ! ? (perhaps closed quotes and brackets) and a space, unless a small letter follows; after their
+# full-width kin at once
 _END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[^a-z\s])|(?<=[。！？])\s*(?=\S)")
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|cf|etc|ca|al|approx|Fig|Figs|Eq|No|Nos|vol|pp?|ed|Inc|Ltd|Jr|Sr)\.$"
@@ -41,8 +43,9 @@ def sentences(paragraph: str) -> list[str]:
 def passages(text: str) -> list[str]:
     """Cut a document into passages of at most LONGEST characters.
 
-    Paragraphs of ENOUGH characters or more are passages; shorter ones are put together, longer ones cut between sentences, and a
-    sentence that is too long by itself between words or, where it has none, anywhere.
+    Paragraphs of ENOUGH characters or more are passages; shorter ones are put together, longer ones cut
+    between sentences, and a sentence that is too long by itself between words or, where it has none,
+    anywhere.
 
     Returns:
         The passages in order; none is empty. All words of the text are there, white space collapsed.

@@ -50,12 +50,13 @@ def read_plain(sources: Any, *, text: str | None = None) -> PlainTexts:
     """Read texts, each once; empty ones are left out and counted.
 
     Args:
-        sources: One or several sources: .txt files have a text on each line, others as for ``read_texts``; tables in
-            memory have a column of them, like ``{"text": [...]}``.
+        sources: One or several sources: .txt files have a text on each line, others as for ``read_texts``;
+            tables in memory have a column of them, like ``{"text": [...]}``.
         text: The column of texts; guessed by default.
 
     Raises:
-        DataError: A source is missing, malformed or empty, the column is not there, or a row has no text; the message names it.
+        DataError: A source is missing, malformed or empty, the column is not there, or a row has no text; the
+            message names it.
     """
     if isinstance(sources, PlainTexts):
         return sources

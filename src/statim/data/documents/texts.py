@@ -28,8 +28,8 @@ def read_texts(
     """Read texts, a bounded number at a time.
 
     Args:
-        sources: A path, ``"-"`` (standard input), a table, or a list of those. Standard input and .txt files have a text on
-            each line; other files as in ``tables.tables``.
+        sources: A path, ``"-"`` (standard input), a table, or a list of those. Standard input and .txt files
+            have a text on each line; other files as in ``tables.tables``.
         column: The column of texts; guessed from the usual names by default, or the only column of text.
         bad: Told of rows that cannot be read, or have no text; by default the first is refused.
 
@@ -37,8 +37,8 @@ def read_texts(
         Arrays of texts in order. Every good row gives one, also an empty line.
 
     Raises:
-        DataError: A source is missing, malformed or without good rows, the column is not there or not text, or ``bad``
-            refuses a row; the message names the line or row.
+        DataError: A source is missing, malformed or without good rows, the column is not there or not text,
+            or ``bad`` refuses a row; the message names the line or row.
 
     Examples:
         >>> [len(block) for block in read_texts("texts.txt")]
@@ -234,8 +234,8 @@ def read_documents(
         title: A column to put before the text; by default one called title, if it is not the text itself.
 
     Returns:
-        A table of n documents: ``id`` (different texts), ``text`` (texts, "" where missing), then every other column as it
-        is (one whose name is taken gets an underscore).
+        A table of n documents: ``id`` (different texts), ``text`` (texts, "" where missing), then every other
+        column as it is (one whose name is taken gets an underscore).
 
     Raises:
         DataError: As for ``read_texts``; or an id is missing or occurs twice, or no document has any text.
@@ -285,8 +285,8 @@ def stream_documents(
         text: The column of texts, likewise.
         title: The column of titles, likewise.
         numbers: Number documents that have no ids; else they are refused.
-        settle: Read everything before, to find the columns that all documents fit; else those of a stream are the
-            columns of the first ``many``.
+        settle: Read everything before, to find the columns that all documents fit; else those of a stream are
+            the columns of the first ``many``.
         bad: Told of rows that cannot be read or lack an id; by default the first is refused.
 
     Raises:

@@ -135,7 +135,8 @@ def dataset(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a folder written by ``save_to_disk``; of a DatasetDict the split ``train``, or its only one.
 
     Raises:
-        DataError: It has several splits and none is ``train``, is not whole, or ``bad`` refuses a row (see ``ipc``).
+        DataError: It has several splits and none is ``train``, is not whole, or ``bad`` refuses a row (see
+            ``ipc``).
     """
     if (path / "dataset_dict.json").is_file():
         splits = _names(path / "dataset_dict.json", "splits")

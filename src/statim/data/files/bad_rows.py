@@ -72,9 +72,9 @@ def skipping(aside: str | Path | BadRows | None) -> Iterator[BadRows]:
     """What readers report bad rows to.
 
     Args:
-        aside: The file to write bad rows into, atomically, as JSON lines with ``file``, ``line`` (null where a file has
-            no lines), ``row`` (its number in such a file), ``reason`` and ``text``, the row as it is in the file. None to
-            refuse the first one.
+        aside: The file to write bad rows into, atomically, as JSON lines with ``file``, ``line`` (null where
+            a file has no lines), ``row`` (its number in such a file), ``reason`` and ``text``, the row as it
+            is in the file. None to refuse the first one.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted.

@@ -104,7 +104,8 @@ def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, wh
     """The columns of anchors and positives: those given, the rest guessed.
 
     Raises:
-        DataError: One is not there, both are the same, none has a usual name, or a guess would take judged pairs for positive ones.
+        DataError: One is not there, both are the same, none has a usual name, or a guess would take judged
+            pairs for positive ones.
     """
     for name in (anchor, positive):
         if name is not None:
@@ -258,7 +259,8 @@ class TextCheck:
         """Say what is wrong, after the last table.
 
         Raises:
-            DataError: The column holds no text in any table, or numbers written as text that can only be a label.
+            DataError: The column holds no text in any table, or numbers written as text that can only be a
+                label.
         """
         if self._other is not None and not self._texts:
             raise _no_text(self._other, self._name, self._where)

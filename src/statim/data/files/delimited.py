@@ -20,8 +20,9 @@ UNENDING = ("unexpected end of data", "field larger than field limit", ENDLESS) 
 def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a file, ROWS at a time; names that occur twice stay so.
 
-    Fields may be quoted and hold line ends, in TSV too; but when every line of a TSV file (of its first block) has the same number
-    of tabs, nothing needed quotes, and a quote is a character like others unless it closes where the field ends.
+    Fields may be quoted and hold line ends, in TSV too; but when every line of a TSV file (of its first
+    block) has the same number of tabs, nothing needed quotes, and a quote is a character like others unless
+    it closes where the field ends.
 
     Args:
         path: The file.
@@ -30,7 +31,8 @@ def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = R
         bad: Told of rows that have more or fewer fields than the first, are not UTF-8, or leave a quote open.
 
     Raises:
-        DataError: ``bad`` refuses such a row, or the first is one; the message names the line in which it begins.
+        DataError: ``bad`` refuses such a row, or the first is one; the message names the line in which it
+            begins.
     """
     with file_types.opened(path, compression) as file:
         blocks = file_types.blocks(file_types.Begun(file, path), path)
@@ -59,7 +61,8 @@ class _Reader:
         self._path, self._bad, self._delimiter = path, bad, delimiter
         counts = {line.count("\t") for line in first.text.split("\n") if line.strip()}
         self._plain = delimiter == "\t" and len(counts) == 1
-        # csv takes a lone "\r" for a line's end and counts it; it is one only in files of old, which have no "\n"
+        # csv takes a lone "\r" for a line's end and counts it; it is one only in files of old, which have no
+        # "\n"
         self._old = "\n" not in first.text
         self._lone: list[int] = []  # which of the lines as csv counts them end so
         self._wrong: dict[int, str] = {}  # what is wrong with a line, by its number
@@ -167,7 +170,8 @@ class _Reader:
     def _pass_over(self, error: str) -> None:
         """Report a row that csv cannot read, and begin behind it.
 
-        Where a quote is never closed, all that follows would be that row; then it is the line with the quote alone.
+        Where a quote is never closed, all that follows would be that row; then it is the line with the quote
+        alone.
         """
         again = self._kept[1:] if error.startswith(UNENDING) else []
         del self._kept[len(self._kept) - len(again) :]

@@ -172,8 +172,8 @@ def blocks(file: Any, name: str | Path) -> Iterator[Block]:
         name: What messages call it.
 
     Yields:
-        Lines that end with "\n", perhaps "\r\n", without a byte-order mark. Lines that are not UTF-8 or have a zero byte
-        are marked.
+        Lines that end with "\n", perhaps "\r\n", without a byte-order mark. Lines that are not UTF-8 or have
+        a zero byte are marked.
 
     Raises:
         DataError: The stream is binary, or has a line of more than ``line_limit`` bytes.

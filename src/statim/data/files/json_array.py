@@ -27,8 +27,8 @@ def parts(pieces: Iterator[str], path: Path, line: int = 1) -> Iterator[tuple[in
         line: The number of the line in which it begins.
 
     Raises:
-        DataError: It is not one whole JSON array, or has an item that is longer than ``raw.line_limit``; the message names
-            the line.
+        DataError: It is not one whole JSON array, or has an item that is longer than ``raw.line_limit``; the
+            message names the line.
     """
     text = _Text(pieces, path, line)
     text.take("[", "Expecting '['")

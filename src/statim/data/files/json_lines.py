@@ -41,13 +41,14 @@ def some_columns(
 ) -> Iterator[pa.Table]:
     """As ``tables``, but the columns picked, and perhaps others; where a part has none of a name, all its values are missing.
 
-    All parts but the first are read by Arrow's parser, on all threads, unless they hold what it does not read as Python's does.
+    All parts but the first are read by Arrow's parser, on all threads, unless they hold what it does not read
+    as Python's does.
 
     Args:
         path: A file as in ``tables``.
         compression: As in ``tables``.
-        pick: Chooses columns, given the names of those in the first part. Later parts that may have columns of negatives that
-            the first has not are read whole.
+        pick: Chooses columns, given the names of those in the first part. Later parts that may have columns
+            of negatives that the first has not are read whole.
         threads: Threads to use.
 
     Raises:
@@ -95,9 +96,10 @@ def texts(
 ) -> Iterator[pa.Table]:
     """As ``tables``, but only a column that holds a text in every row.
 
-    All parts but the first are read by Arrow's parser, several times as fast as Python's and free of the interpreter lock. What
-    it does not read exactly as Python's would, Python's reads again and says what is wrong. (Arrow's only checks the syntax of
-    other columns: a number of 5,000 digits, which Python's refuses, may stand there.)
+    All parts but the first are read by Arrow's parser, several times as fast as Python's and free of the
+    interpreter lock. What it does not read exactly as Python's would, Python's reads again and says what is
+    wrong. (Arrow's only checks the syntax of other columns: a number of 5,000 digits, which Python's refuses,
+    may stand there.)
 
     Args:
         path: A file as in ``tables``.
@@ -158,8 +160,9 @@ def _rows(number: int, part: str | list[Any], path: Path, bad: BadRows = REFUSED
 def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
     """Some columns of lines that each hold one object; None where Python's parser had better look.
 
-    Arrow's parser takes objects as they come, many on a line or one on many. But where every line begins and ends with a brace,
-    no object goes over a line's end (nothing in JSON puts "}" right before "{"), so as many rows as lines are one on each.
+    Arrow's parser takes objects as they come, many on a line or one on many. But where every line begins and
+    ends with a brace, no object goes over a line's end (nothing in JSON puts "}" right before "{"), so as
+    many rows as lines are one on each.
     """
     from pyarrow import json as arrow_json
 

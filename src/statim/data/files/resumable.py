@@ -5,8 +5,8 @@
     ├── run.json         what is being written: the model, the options
     └── progress.json    how much of data is safe on the disk, and what its writer needs to go on from there
 
-``data`` is made first and renamed into its place last but for the other two, so any moment of death can be told from any other:
-with a run but without data, OUT is finished; without a run, nothing has begun.
+``data`` is made first and renamed into its place last but for the other two, so any moment of death can be
+told from any other: with a run but without data, OUT is finished; without a run, nothing has begun.
 """
 
 import contextlib
@@ -65,8 +65,8 @@ def unfinished(
 ) -> Iterator[Unfinished]:
     """Write a file that appears at ``out`` when the block ends well.
 
-    When it does not, what was saved stays for a later ``resume``; the caller must check that its data are the same up to
-    there. What an earlier run left is discarded without ``resume``.
+    When it does not, what was saved stays for a later ``resume``; the caller must check that its data are the
+    same up to there. What an earlier run left is discarded without ``resume``.
 
     Args:
         out: The file.
@@ -75,8 +75,8 @@ def unfinished(
         overwrite: Replace a file that is there.
 
     Raises:
-        InputError: The file is there and ``overwrite`` is off; the unfinished one is of another run, or another process
-            is writing it; or a folder of its name holds something else.
+        InputError: The file is there and ``overwrite`` is off; the unfinished one is of another run, or
+            another process is writing it; or a folder of its name holds something else.
         ModelError: The unfinished one is damaged.
         StorageError: The disk is full, read-only, or not permitted.
     """

@@ -113,8 +113,8 @@ def _may_change(kind: pa.DataType) -> bool:
 def as_text(value: Any) -> str | None:
     """A value as text: strings as they are, numbers with all digits, lists and mappings as JSON; None and NaN as None.
 
-    Equal values of different types have equal texts (7 and 7.0), and so have mappings that differ in their order or in
-    what is None.
+    Equal values of different types have equal texts (7 and 7.0), and so have mappings that differ in their
+    order or in what is None.
     """
     if isinstance(value, str):
         return clean(value)

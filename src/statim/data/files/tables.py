@@ -43,8 +43,9 @@ def tables(path: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     """The rows of a file, or of a folder written by ``datasets``, as a stream of tables of bounded size.
 
     Args:
-        path: JSON lines or a JSON array (.jsonl, .ndjson, .json), .csv, .tsv, each also with .gz or .zst; .parquet; Arrow IPC
-            file or stream (.arrow, .feather, .ipc); a folder written by ``Dataset.save_to_disk``.
+        path: JSON lines or a JSON array (.jsonl, .ndjson, .json), .csv, .tsv, each also with .gz or .zst;
+            .parquet; Arrow IPC file or stream (.arrow, .feather, .ipc); a folder written by
+            ``Dataset.save_to_disk``.
         bad: Told of rows that cannot be read; by default the first is refused.
 
     Raises:
@@ -71,13 +72,14 @@ def read_table(source: Any) -> pa.Table:
     """All rows and columns of one source.
 
     Args:
-        source: A path as in ``tables``; a table that speaks Arrow (pandas, Polars, pyarrow, DuckDB); a ``datasets`` Dataset or
-            DatasetDict (its split ``train``); a mapping of columns; a column by itself (called ``text``, if it has no
-            name); or a list of dicts or of tuples (anchor, positive, …).
+        source: A path as in ``tables``; a table that speaks Arrow (pandas, Polars, pyarrow, DuckDB); a
+            ``datasets`` Dataset or DatasetDict (its split ``train``); a mapping of columns; a column by
+            itself (called ``text``, if it has no name); or a list of dicts or of tuples (anchor, positive,
+            …).
 
     Returns:
-        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text (see unify.py).
-        Names can occur twice.
+        Columns of a CSV or TSV file are text. A column whose values are of several types becomes text (see
+        unify.py). Names can occur twice.
 
     Raises:
         DataError: The source is missing, malformed, of no known kind, or has no rows.

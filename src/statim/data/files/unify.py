@@ -1,8 +1,8 @@
 """One schema for tables whose columns differ, and their values in it; the same for every reader, store and verb.
 
-Columns are joined by name, and so are the fields of structs. A value is cast only where it reads the same afterwards:
-7 becomes 7.0 beside 1.5, since both are written 7, but "007" never becomes 7, nor 5 true. Columns whose types have no
-such cast become text.
+Columns are joined by name, and so are the fields of structs. A value is cast only where it reads the same
+afterwards: 7 becomes 7.0 beside 1.5, since both are written 7, but "007" never becomes 7, nor 5 true. Columns
+whose types have no such cast become text.
 """
 
 from collections.abc import Callable, Iterable
@@ -53,8 +53,8 @@ def settled(read: Callable[[], Iterable[pa.Table]]) -> pa.Schema:
     """A schema that all tables fit.
 
     Args:
-        read: Gives the tables; called again until nothing changes, since a late table can show that an early one does
-            not fit.
+        read: Gives the tables; called again until nothing changes, since a late table can show that an early
+            one does not fit.
     """
     schema: pa.Schema | None = None
     while True:

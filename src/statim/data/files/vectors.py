@@ -39,13 +39,15 @@ def check_suffix(path: Path) -> None:
 class VectorWriter:
     """Appends texts and vectors to a file.
 
-    The bytes depend on the blocks and on nothing else: a file that was cut back to an earlier ``state`` and gone on with is the
-    file that would have been.
+    The bytes depend on the blocks and on nothing else: a file that was cut back to an earlier ``state`` and
+    gone on with is the file that would have been.
 
     - ``.npy``: the vectors alone, (n, w).
-    - ``.parquet``: columns ``text`` and ``vector``, a list of w numbers each; the packed bits of binary vectors, which are
+    - ``.parquet``: columns ``text`` and ``vector``, a list of w numbers each; the packed bits of binary
+    vectors, which are
       uint8, are a binary value of w bytes. Each block is a row group.
-    - ``.jsonl``: objects with ``text`` and ``vector``. The numbers are the shortest that give the same float32 again.
+    - ``.jsonl``: objects with ``text`` and ``vector``. The numbers are the shortest that give the same
+    float32 again.
 
     Args:
         file: Open for reading and writing ("w+b"); for JSON lines writing is enough.
@@ -115,8 +117,9 @@ class VectorWriter:
     def _write_row_group(self, texts: pa.LargeStringArray, vectors: Vectors) -> None:
         """Append a row group, as a writer of its own that believes to have written all that is there.
 
-        Arrow's writer keeps the footer to itself until it ends, and can begin only with an empty file. So each row group gets a
-        writer, whose count of bytes is put forward by what the file has; its footer is joined to those before and cut off again.
+        Arrow's writer keeps the footer to itself until it ends, and can begin only with an empty file. So
+        each row group gets a writer, whose count of bytes is put forward by what the file has; its footer is
+        joined to those before and cut off again.
         """
         if self.dtype == np.uint8:
             column = pa.FixedSizeBinaryArray.from_buffers(
@@ -130,7 +133,8 @@ class VectorWriter:
         with pq.ParquetWriter(
             sink,
             self._schema,
-            # texts and floats hardly repeat; Parquet has no small integers, but a dictionary of them is as small
+            # texts and floats hardly repeat; Parquet has no small integers, but a dictionary of them is as
+            # small
             use_dictionary=["vector.list.element"] if self.dtype == np.int8 else False,
             compression={"text": "snappy", "vector": "none", "vector.list.element": "none"},
             write_statistics=False,  # of no use for vectors, and as long as the longest text

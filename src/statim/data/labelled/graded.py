@@ -30,14 +30,16 @@ def read_scored(
         sources: One or several sources, see ``reading.read_pairs``.
         text1: The column of the first texts; guessed by default (text1, sentence1, premise, anchor …).
         text2: The column of the second texts; likewise.
-        score: The column of scores, numbers of which more is more similar; likewise (score, similarity, label …).
+        score: The column of scores, numbers of which more is more similar; likewise (score, similarity, label
+            …).
 
     Returns:
-        The pairs in the order read, without rows that are empty, incomplete or exact repetitions; ``report`` counts these.
+        The pairs in the order read, without rows that are empty, incomplete or exact repetitions; ``report``
+        counts these.
 
     Raises:
-        DataError: A source is missing or malformed, a column is not there, a score is no finite number (the message names the
-            row), or all scores are the same.
+        DataError: A source is missing or malformed, a column is not there, a score is no finite number (the
+            message names the row), or all scores are the same.
 
     Examples:
         >>> read_scored({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [0.9, 0.1]}).scores.tolist()
@@ -72,8 +74,8 @@ def read_classes(sources: Any, *, text: str | None = None, label: str | None = N
         label: The column of labels; likewise (label, class, category, intent …).
 
     Returns:
-        The texts in the order read, each once, without rows that are empty or incomplete and without texts that stand under
-        several labels; ``report`` counts these.
+        The texts in the order read, each once, without rows that are empty or incomplete and without texts
+        that stand under several labels; ``report`` counts these.
 
     Raises:
         DataError: A source is missing or malformed, a column is not there, or fewer than 2 labels are left.

@@ -105,8 +105,8 @@ def read_sts(
     """Read pairs with similarity scores; columns named or guessed (text1, text2, score; sentence1 …).
 
     Raises:
-        DataError: The source cannot be read, a column is not there, a text is missing, or a score is no finite number; the
-            message names the row.
+        DataError: The source cannot be read, a column is not there, a text is missing, or a score is no
+            finite number; the message names the row.
 
     Examples:
         >>> read_sts({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [4.5, 1]}).scores.tolist()
@@ -129,8 +129,8 @@ def read_judged_pairs(
     """Read pairs labelled 1 or 0 (also true or false, yes or no); columns named or guessed (text1, text2, label …).
 
     Raises:
-        DataError: The source cannot be read, a column is not there, a text is missing, a label is none of those (the message
-            names the row), or all labels are the same.
+        DataError: The source cannot be read, a column is not there, a text is missing, a label is none of
+            those (the message names the row), or all labels are the same.
 
     Examples:
         >>> found = read_judged_pairs({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "label": [1, 0]})
@@ -157,8 +157,8 @@ def read_labelled(source: Any, *, text: str | None = None, label: str | None = N
     """Read texts with labels; columns named or guessed (text, label …).
 
     Raises:
-        DataError: The source cannot be read, a column is not there, a text or label is missing, or a label is empty; the message
-            names the row.
+        DataError: The source cannot be read, a column is not there, a text or label is missing, or a label is
+            empty; the message names the row.
 
     Examples:
         >>> read_labelled({"text": ["sort a list", "open a file"], "label": ["lists", "files"]}).labels.to_pylist()

@@ -60,8 +60,8 @@ class RetrievalSet:
 def from_pairs(pairs: Pairs, *, name: str = "") -> RetrievalSet:
     """The retrieval task in pairs: find an anchor's positives among all positives and negatives.
 
-    Every different anchor is a query and every different positive or negative a document, in the order of their first
-    occurrence (``q0``, ``d0`` …); all positives of an anchor are relevant to it.
+    Every different anchor is a query and every different positive or negative a document, in the order of
+    their first occurrence (``q0``, ``d0`` …); all positives of an anchor are relevant to it.
 
     Examples:
         >>> task = from_pairs(read_pairs([("sort a list", "list.sort"), ("open a file", "open(path)")]))
@@ -99,7 +99,8 @@ def read_beir(folder: str | Path, split: str = "test") -> RetrievalSet:
     Queries that have no relevant document in the split are left out, as BEIR does.
 
     Raises:
-        DataError: A part is missing or malformed (the message names it), ids repeat, or no query has a relevant document.
+        DataError: A part is missing or malformed (the message names it), ids repeat, or no query has a
+            relevant document.
 
     Examples:
         >>> task = read_beir("scifact")

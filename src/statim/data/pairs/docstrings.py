@@ -1,7 +1,8 @@
 """Docstrings out of Python source, by parsing it; nothing is imported or run.
 
-This file needs the standard library alone, so that it can run as a script of its own: python_docs.py starts several, which needs
-neither fork nor a guarded main module. In: one JSON array [file, module] a line. Out: one JSON array of [name, docstring] a file.
+This file needs the standard library alone, so that it can run as a script of its own: python_docs.py starts
+several, which needs neither fork nor a guarded main module. In: one JSON array [file, module] a line. Out:
+one JSON array of [name, docstring] a file.
 """
 
 import ast
@@ -54,7 +55,8 @@ if hasattr(os, "register_at_fork"):
 def _parse(source: bytes) -> ast.Module:
     """``ast.parse`` without warnings and without garbage collection, which are the whole process's: one thread at a time.
 
-    CPython 3.11 loses count of its recursion when a collection in between parses something itself (its issue 106905).
+    CPython 3.11 loses count of its recursion when a collection in between parses something itself (its issue
+    106905).
     """
     with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")

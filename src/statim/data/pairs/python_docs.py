@@ -49,13 +49,14 @@ File = tuple[str, str]  # path, module
 def python_docs(packages: Sequence[str] | None = None, *, threads: int | None = None) -> Pairs:
     """The pairs in the documentation of Python and of installed packages.
 
-    The same packages, of the same versions, give the same pairs in the same order: sorted by name, white space collapsed,
-    anchors of at least 20 characters, positives of at least 60, both cut at 600; each anchor and each positive once.
-    Source is parsed and never run. The result is cached.
+    The same packages, of the same versions, give the same pairs in the same order: sorted by name, white
+    space collapsed, anchors of at least 20 characters, positives of at least 60, both cut at 600; each anchor
+    and each positive once. Source is parsed and never run. The result is cached.
 
     Args:
-        packages: Names of distributions (``scikit-learn``), of top-level packages (``sklearn``), or ``stdlib``; None takes the
-            standard library and all that is installed. Packages in editable mode have no documentation here.
+        packages: Names of distributions (``scikit-learn``), of top-level packages (``sklearn``), or
+            ``stdlib``; None takes the standard library and all that is installed. Packages in editable mode
+            have no documentation here.
         threads: Processes to parse with.
 
     Returns:

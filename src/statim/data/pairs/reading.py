@@ -1,6 +1,7 @@
 """Reading pairs from any source; rows that are empty, incomplete or repeated are left out and counted.
 
-Sources are read in blocks, so that memory holds neither a file nor the pairs of large ones (see spilled_array.py).
+Sources are read in blocks, so that memory holds neither a file nor the pairs of large ones (see
+spilled_array.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,23 +39,26 @@ def read_pairs(
     """Read pairs.
 
     Args:
-        sources: ``"python-docs"`` (the documentation inside this Python installation); a path (see ``tables.tables`` for the
-            kinds of files); a table (pandas, Polars, Arrow, ``datasets``); a list of dicts or of tuples (anchor, positive[,
-            negative …]); Pairs; or several data sets: a list of paths, tables, Pairs or ``"python-docs"``, or a mapping from
-            names to any of these.
-        anchor: The column of anchors; guessed from the usual names by default (anchor, query, question, title, sentence1 …),
-            for each source by itself. A mapping from the names of sets gives it for some.
-        positive: The column of positives, likewise (positive, answer, document, text, sentence2 …). Lists of texts give one
-            pair each.
-        negative: The column or columns of negatives, likewise; by default those called negative, negative_1, neg …. Lists of
-            texts give a column for each place.
+        sources: ``"python-docs"`` (the documentation inside this Python installation); a path (see
+            ``tables.tables`` for the kinds of files); a table (pandas, Polars, Arrow, ``datasets``); a list
+            of dicts or of tuples (anchor, positive[, negative …]); Pairs; or several data sets: a list of
+            paths, tables, Pairs or ``"python-docs"``, or a mapping from names to any of these.
+        anchor: The column of anchors; guessed from the usual names by default (anchor, query, question,
+            title, sentence1 …), for each source by itself. A mapping from the names of sets gives it for
+            some.
+        positive: The column of positives, likewise (positive, answer, document, text, sentence2 …). Lists of
+            texts give one pair each.
+        negative: The column or columns of negatives, likewise; by default those called negative, negative_1,
+            neg …. Lists of texts give a column for each place.
         threads: Threads to use.
 
     Returns:
-        The pairs in the order read, without rows that are empty, incomplete or exact repetitions; ``report`` counts these.
+        The pairs in the order read, without rows that are empty, incomplete or exact repetitions; ``report``
+        counts these.
 
     Raises:
-        DataError: A source is missing or malformed, a column is not there or not text, or fewer than 2 pairs are left.
+        DataError: A source is missing or malformed, a column is not there or not text, or fewer than 2 pairs
+            are left.
         InputError: A column is named for a set that is not there.
 
     Examples:

@@ -14,8 +14,9 @@ MOST = 1 << 16  # sets
 def named(given: Any) -> list[tuple[str, Any]]:
     """The data sets in what a caller gave, each with a name.
 
-    A mapping names its sets itself. A file is called by its name without suffixes, or by as much of its path as tells it from
-    the others (a/train.jsonl and b/train.jsonl are ``a`` and ``b``); a table in memory by its number, from 1.
+    A mapping names its sets itself. A file is called by its name without suffixes, or by as much of its path
+    as tells it from the others (a/train.jsonl and b/train.jsonl are ``a`` and ``b``); a table in memory by
+    its number, from 1.
 
     Raises:
         DataError: Nothing is given, or too many sets.

@@ -1,9 +1,10 @@
 """From vectors to the coefficients of the gradient on a GPU, in triton: the functions of ``training.device.tiles``.
 
-A program takes a square of the scores. It multiplies block after block of the dimensions, and at each level turns the products
-it has so far into what is wanted, while they are in registers: neither products nor scores are ever written. The first pass
-gives the sums of the softmax, the second the coefficients. The second goes from the full dimension down, taking one block's
-products off again at a time, because a block's coefficients are summed over the levels above it.
+A program takes a square of the scores. It multiplies block after block of the dimensions, and at each level
+turns the products it has so far into what is wanted, while they are in registers: neither products nor scores
+are ever written. The first pass gives the sums of the softmax, the second the coefficients. The second goes
+from the full dimension down, taking one block's products off again at a time, because a block's coefficients
+are summed over the levels above it.
 """
 
 from collections.abc import Sequence

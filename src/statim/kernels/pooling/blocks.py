@@ -1,10 +1,11 @@
 """Sums of table rows, a block of columns at a time, the sums held in registers while the rows pass by.
 
-Where registers are few and rows long, so little of a row would be read at a time that memory keeps the processor waiting: there some
-whole rows are added at once, to sums in the first cache. Both give the same bits.
+Where registers are few and rows long, so little of a row would be read at a time that memory keeps the
+processor waiting: there some whole rows are added at once, to sums in the first cache. Both give the same
+bits.
 
-Numba keeps arrays in memory, never in registers, so these inner loops are written in LLVM's language. int8 rows are multiplied with
-15-bit factors and summed as integers, which processors do two at a time.
+Numba keeps arrays in memory, never in registers, so these inner loops are written in LLVM's language. int8
+rows are multiplied with 15-bit factors and summed as integers, which processors do two at a time.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,8 @@ TOP = 32767  # the largest factor of an int8 row
 
 F32, F64 = ir.FloatType(), ir.DoubleType()
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-# of the table: as stored, bytes, as summed, the factor's type; half floats are seen as uint16, bfloat16 as int16
+# of the table: as stored, bytes, as summed, the factor's type; half floats are seen as uint16, bfloat16 as
+# int16
 KINDS = {
     types.float32: (F32, 4, F32, F32),
     types.float64: (F64, 8, F64, F64),
@@ -184,7 +186,8 @@ def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: An
     Args:
         table: (V, d) float32, float64, int8, float16 seen as uint16, or bfloat16 seen as int16.
         rows: Row numbers, int32.
-        factors: What each is multiplied with: float32 (of float64 such); for int8 int16 in [0, TOP], for at most MOST rows.
+        factors: What each is multiplied with: float32 (of float64 such); for int8 int16 in [0, TOP], for at
+            most MOST rows.
         start: The first of ``rows`` to add.
         stop: The end of those to add.
         out: (dim,) float32 (of float64 such), dim at most d.

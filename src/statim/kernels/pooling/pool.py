@@ -27,8 +27,8 @@ def pool(
 ) -> None:
     """Write the mean of each text's rows, at the first dimensions.
 
-    Distinct rows are summed in the order in which they first occur: of float tables in float32; of int8 tables exactly, each
-    row's scale times its count rounded to 1/32767 of the text's largest.
+    Distinct rows are summed in the order in which they first occur: of float tables in float32; of int8
+    tables exactly, each row's scale times its count rounded to 1/32767 of the text's largest.
 
     Args:
         table: (V, d) float32, float16 or int8, C-contiguous.
@@ -70,7 +70,8 @@ def _bag(
 ) -> tuple[int, int]:
     """Write the distinct ids of ids[start:stop] and their counts; returns how many differ, and how many there are in all.
 
-    ``seen`` has a place for each id: of those of this text, ``base`` plus where it stands in ``rows``; of others, less.
+    ``seen`` has a place for each id: of those of this text, ``base`` plus where it stands in ``rows``; of
+    others, less.
     """
     found, total = 0, 0
     for t in range(start, stop):

@@ -1,8 +1,9 @@
 """Vectors of one byte a number: their products in tiles that stay in registers, and the best of each query kept as they go by; compiled.
 
-Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step (int8_dot.py) multiplies four numbers of
-16 documents with four of a query, and adds up. Documents have SHIFT added for that, which each query takes off again at the begin. A tile
-is some queries times up to four panels. No score is written anywhere but in the cache.
+Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step
+(int8_dot.py) multiplies four numbers of 16 documents with four of a query, and adds up. Documents have SHIFT
+added for that, which each query takes off again at the begin. A tile is some queries times up to four panels.
+No score is written anywhere but in the cache.
 """
 
 from collections.abc import Callable
@@ -35,9 +36,10 @@ _FLOATS = ir.VectorType(_FLOAT, PANEL)
 def _tile_of(size: int, panels: int) -> Callable[..., None]:
     """A function for tiles of a number of queries and panels.
 
-    It takes all queries (int32, four numbers in one), what each one's sums begin with (int32), which queries are asked and the place of
-    the tile's first among these; all documents' panels (uint8) and scales (float32), the tile's first document and the number of steps;
-    and the floors of all queries (float32). It writes (size, WIDE) float32 sums times scales, and which of them are above their query's
+    It takes all queries (int32, four numbers in one), what each one's sums begin with (int32), which queries
+    are asked and the place of the tile's first among these; all documents' panels (uint8) and scales
+    (float32), the tile's first document and the number of steps; and the floors of all queries (float32). It
+    writes (size, WIDE) float32 sums times scales, and which of them are above their query's
     floor: (size,) uint64, a bit for each document.
     """
 
@@ -323,7 +325,8 @@ def offer_cells(
         kept: (m, L) float32, L > K, written: scores, of which each query's own scale is left out.
         kept_names: (m, L) int32, written.
         counts: (m,) int32, how many are kept; begins with 0.
-        floors: (m,) float32, what is not above them is not kept; they begin with -inf, or with what is foreseen.
+        floors: (m,) float32, what is not above them is not kept; they begin with -inf, or with what is
+            foreseen.
     """
     for cell in range(len(starts) - 1):
         some = which[offsets[cell] : offsets[cell + 1]]

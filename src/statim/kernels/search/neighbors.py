@@ -161,7 +161,8 @@ def communities(
     """The item around which most texts are still free takes them, again and again, while they are enough.
 
     Args:
-        first: See ``stars``; as are second, scores, offsets, pairs, centres and closest. Items in no community keep -1.
+        first: See ``stars``; as are second, scores, offsets, pairs, centres and closest. Items in no
+            community keep -1.
         weights: (n,) int64, how many texts have each item.
         least: The least size of a community in texts, those of its centre included; at least 1.
     """

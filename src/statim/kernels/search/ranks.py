@@ -66,8 +66,8 @@ def count_at_or_above(
 ) -> None:
     """Add, for each of k scores, how many documents of a block score as much or more with the same query, or NaN.
 
-    Rough scores decide where they are clear. What is nearer to the score than rounding allows is computed again as
-    ``products`` does it, so that equal documents tie exactly.
+    Rough scores decide where they are clear. What is nearer to the score than rounding allows is computed
+    again as ``products`` does it, so that equal documents tie exactly.
 
     Args:
         block: (m, c) float32, rough scores of m queries and c documents.

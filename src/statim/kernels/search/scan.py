@@ -1,7 +1,8 @@
 """One pass over stored vectors for a few queries, which is bound by memory: scores and their selection, nothing kept between; compiled.
 
-float16 numbers are seen as uint16 and int8 ones as they are; both are widened in registers, so that a pass reads half or a quarter
-of the bytes. Widening is what binds int8 then, but not where the query is given in digits of bytes, too. Bits are compared 64 at a time.
+float16 numbers are seen as uint16 and int8 ones as they are; both are widened in registers, so that a pass
+reads half or a quarter of the bytes. Widening is what binds int8 then, but not where the query is given in
+digits of bytes, too. Bits are compared 64 at a time.
 """
 
 from typing import Any
@@ -141,10 +142,11 @@ def scan(
     Args:
         rows: (n, d) float32, float16 as uint16, or int8; or (n, w) uint64, bits.
         scales: (n,) float32, what each row's score is multiplied by; empty for 1.
-        queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see int16_dot.py); for bits (m, w) uint64, and the score is minus
-            the number of those that differ. Few, since a chunk of rows is gone through for each.
-        lines: (m, 2) float32: before it is scaled, a row's score has added to it a query's first number, less the second times the
-            row's scale; (0, 2) for nothing.
+        queries: (m, d) float32; for int8 also (m, 2, w) digits of bytes (see int16_dot.py); for bits (m, w)
+            uint64, and the score is minus the number of those that differ. Few, since a chunk of rows is gone
+            through for each.
+        lines: (m, 2) float32: before it is scaled, a row's score has added to it a query's first number, less
+            the second times the row's scale; (0, 2) for nothing.
         first: The first row.
         last: The row after the last.
         excluded: Positions to leave out, int64, ascending.

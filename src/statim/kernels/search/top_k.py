@@ -109,7 +109,8 @@ def settle(
     Args:
         queries: (m, d) float32.
         documents: (n, d) float32.
-        kept_scores: (m, at least 1) float32, not exact; at [:, 0] what no document that was not kept exceeds, -inf where all were kept.
+        kept_scores: (m, at least 1) float32, not exact; at [:, 0] what no document that was not kept exceeds,
+            -inf where all were kept.
         kept_positions: (m, K) int64; -1 where fewer than K documents were kept.
         margins: (m,) float64, by how much a kept score may be wrong.
         scores: (m, k) float32, k <= K, written; -inf where there is no document.

@@ -84,8 +84,9 @@ def count(
 ) -> None:  # fmt: skip
     """Count the words of texts and the pairs of words that follow each other with nothing but space between them.
 
-    A word is a piece that is wordy and starts one, and the wordy pieces after it that do not. When the table of pairs fills up,
-    the rarest are forgotten (lossy counting, Manku & Motwani, 2002), so that counts of frequent pairs hardly lose.
+    A word is a piece that is wordy and starts one, and the wordy pieces after it that do not. When the table
+    of pairs fills up, the rarest are forgotten (lossy counting, Manku & Motwani, 2002), so that counts of
+    frequent pairs hardly lose.
 
     Args:
         ids: The pieces of all texts.
@@ -95,7 +96,8 @@ def count(
         pieces: The pieces of all words.
         places: (words + 1,) int64, where each word's begin.
         counts: (words,) int64, how often each occurs.
-        pair_keys: (a power of 2, or 0 to count none,) uint64: number of the first word << 32 | number of the second.
+        pair_keys: (a power of 2, or 0 to count none,) uint64: number of the first word << 32 | number of the
+            second.
         pair_counts: As many int64, how often each occurs; 0 where free.
         used: (3,) int64: words; pairs; the least count that was last kept. All tables are kept up to date.
     """

@@ -1,7 +1,7 @@
 """Finding pairs of words as the added tokens of ``tokenizer.json`` are found, and putting their ids among those of the words.
 
-The pairs are a trie: node k has the children first[k], first[k] + 1, ..., one for each bit of branches[k], in the order of the
-bits; a bit is the code of a character.
+The pairs are a trie: node k has the children first[k], first[k] + 1, ..., one for each bit of branches[k], in
+the order of the bits; a bit is the code of a character.
 """
 
 from typing import Any
@@ -51,8 +51,9 @@ def find(
 ) -> int:  # fmt: skip
     """Find pairs of words in one text: at the leftmost place, the longest first, never two that overlap.
 
-    What is found beside a word's character is no pair, but takes its place all the same: that is what tokenizers does. So each
-    space is looked at, and what stands before it is compared from its end with the first words of all pairs.
+    What is found beside a word's character is no pair, but takes its place all the same: that is what
+    tokenizers does. So each space is looked at, and what stands before it is compared from its end with the
+    first words of all pairs.
 
     Args:
         data: ASCII.
@@ -66,7 +67,8 @@ def find(
         values: The id of the pair that ends at a node, or -1.
         back_branches: The trie of first words, read backwards.
         back_first: Likewise.
-        back_values: The node of the trie of pairs behind the first word that ends at a node and its space, or -1.
+        back_values: The node of the trie of pairs behind the first word that ends at a node and its space, or
+            -1.
         above: Room for twice as many numbers as a text has bytes.
         spans: Written, room for a third as many rows: where each pair starts and stops, and its id.
 
@@ -233,7 +235,8 @@ def divide(
         back_branches: Likewise.
         back_first: Likewise.
         back_values: Likewise.
-        cuts: Written, room for as many as there are bytes and texts and one: part k is data[cuts[k]:cuts[k + 1]].
+        cuts: Written, room for as many as there are bytes and texts and one: part k is data[cuts[k]:cuts[k +
+            1]].
         pairs: Written, room for one less: the id of each part that is a pair, else -1.
         ends: (n + 1,) written: text i has the parts ends[i]:ends[i + 1].
         hard: (n,) written: texts that need another way; each is one part.

@@ -1,8 +1,9 @@
 """Cutting UTF-8 texts into pieces and looking up the ids of each in a hash table; see tokenizer/token_cache.py for the table's owner.
 
-An entry of the table is four 64-bit words: the hash, where and how long the piece's bytes are and how many ids it has, then its
-ids if they are at most four, else where they stand. Entries stand in the order in which they came, frequent ones first and
-close together; the slots of the hash table hold their numbers. One thread may add to a table while others read it.
+An entry of the table is four 64-bit words: the hash, where and how long the piece's bytes are and how many
+ids it has, then its ids if they are at most four, else where they stand. Entries stand in the order in which
+they came, frequent ones first and close together; the slots of the hash table hold their numbers. One thread
+may add to a table while others read it.
 """
 
 import functools
@@ -199,7 +200,8 @@ def look_up(
         data: UTF-8 bytes.
         offsets: (n + 1,) int64; text i is data[offsets[i]:offsets[i + 1]].
         plain: As ``plain_characters`` gives it: cut before a single space between two of them.
-        punctuation: Cut between ASCII letters or digits and the punctuation after them, too (but an apostrophe).
+        punctuation: Cut between ASCII letters or digits and the punctuation after them, too (but an
+            apostrophe).
         tokens: The bytes of some tokens: a text that holds one of them is cut at spaces only.
         token_offsets: Between them.
         slots: (a power of 2,) int32: the number of an entry, or -1.
@@ -207,7 +209,8 @@ def look_up(
         keys: The bytes of all pieces in the table.
         found: Room for a number per byte, written: the entry of each piece, or -1 - its place in ``missing``.
         ends: (n + 1,) int64, written: text i has the pieces found[ends[i]:ends[i + 1]].
-        missing: Room for two numbers per byte, (any, 2) int64, written: where each unknown piece starts and stops.
+        missing: Room for two numbers per byte, (any, 2) int64, written: where each unknown piece starts and
+            stops.
 
     Returns:
         The number of missing pieces, and the number of ids of those found.

@@ -1,8 +1,8 @@
 """Sets of word shingles straight from Arrow's buffers, and the search for texts whose sets overlap by half.
 
-A text is cut into words: runs of letters, marks and digits, lower-cased; a Chinese or Japanese character is a word by itself.
-Its set holds the 64-bit hashes of all runs of five words; a text of fewer words has one member, the hash of them all, so
-that it is like equal texts only. Texts count with their first mebibyte.
+A text is cut into words: runs of letters, marks and digits, lower-cased; a Chinese or Japanese character is a
+word by itself. Its set holds the 64-bit hashes of all runs of five words; a text of fewer words has one
+member, the hash of them all, so that it is like equal texts only. Texts count with their first mebibyte.
 """
 
 import functools

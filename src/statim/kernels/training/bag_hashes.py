@@ -32,7 +32,8 @@ def bag_keys(
         ids: The distinct ids of all texts, one text's after the other's.
         counts: How often each occurs in its text.
         offsets: (T + 1,) where each text's entries begin.
-        totals: (T,) tokens of each text. A bag without entries has a hash of its own: nothing is known of its text.
+        totals: (T,) tokens of each text. A bag without entries has a hash of its own: nothing is known of its
+            text.
         start: First text.
         stop: One past the last.
     """

@@ -25,7 +25,8 @@ def assemble(
     Args:
         pairs: (B,) which pairs.
         anchors: (n,) the text of each pair's anchor.
-        candidates: (n, 1 + k) the texts of each pair's positive and explicit negatives; -1 where there is none.
+        candidates: (n, 1 + k) the texts of each pair's positive and explicit negatives; -1 where there is
+            none.
         known: The texts that are no negatives of each text as an anchor, one text's after the other's.
         known_offsets: (T + 1,) where each text's begin.
         column_of: (T,) scratch, all -1; left so.
@@ -34,7 +35,8 @@ def assemble(
         masked_offsets: (B + 1,) written: where each row's masked columns begin.
 
     Returns:
-        The number of columns, and the masked columns of all rows: known texts of the row's anchor but the positive at hand.
+        The number of columns, and the masked columns of all rows: known texts of the row's anchor but the
+            positive at hand.
     """
     B = len(pairs)
     N = 0
@@ -81,8 +83,8 @@ def known_texts(anchors: Ints, positives: Ints, texts: int) -> tuple[Ints, Longs
         texts: T, one more than the largest.
 
     Returns:
-        The texts, ascending and each once, one anchor's after the other's; and (T + 1,) where each one's begin. A text that is
-        no anchor has none.
+        The texts, ascending and each once, one anchor's after the other's; and (T + 1,) where each one's
+        begin. A text that is no anchor has none.
     """
     ends = np.zeros(texts + 1, np.int64)
     for i in range(len(anchors)):

@@ -1,11 +1,11 @@
 """From block products to gradients: the softmax of every Matryoshka level for a tile of rows and columns, in place.
 
-A tile holds, for R anchors and N candidates, the products of each block of dimensions alone. Level l's products are the sum
-of the blocks up to l, so all levels together cost the products of the full dimension once. Everything between the products
-and the gradient happens here, row by row, in cache.
+A tile holds, for R anchors and N candidates, the products of each block of dimensions alone. Level l's
+products are the sum of the blocks up to l, so all levels together cost the products of the full dimension
+once. Everything between the products and the gradient happens here, row by row, in cache.
 
-The kernels are generic in the float type: training runs them in float32 with products in bfloat16 (seen as int16) or float32,
-the tests in float64 too.
+The kernels are generic in the float type: training runs them in float32 with products in bfloat16 (seen as
+int16) or float32, the tests in float64 too.
 """
 
 from typing import Any
@@ -51,7 +51,8 @@ def maximum(x: Floats, scratch: Floats) -> Any:
     return max(last, scratch[0]) if len(x) > 1 else last
 
 
-# Short loops, each a function of its own: the compiler gives up on vectors when it must tell too many arrays apart.
+# Short loops, each a function of its own: the compiler gives up on vectors when it must tell too many arrays
+# apart.
 
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
@@ -160,7 +161,8 @@ def forward_row(
         i: The row.
         inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, scale.
         masked: Columns that are no negatives of this row.
-        limit: A column whose cosine in full is above it is no negative either, if it is not the target; NaN masks nothing.
+        limit: A column whose cosine in full is above it is no negative either, if it is not the target; NaN
+            masks nothing.
         target: The positive's column, or -1 if it is in another tile.
         find: Find the tops, instead of using those given.
         tops: (L,) the shift of the exponents.
@@ -225,7 +227,8 @@ def tile_to_totals(
 
     Args:
         tile: (L, R, at least N) products of block l.
-        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets, limits, scale and buffers.
+        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets,
+            limits, scale and buffers.
         find: The tops are not known beforehand; start them at -inf.
         tops: (R, L) the shifts; updated if ``find``.
         totals: (R, L) updated; start at 0.
@@ -277,23 +280,28 @@ def tile_to_gradient(
     """Turn a tile's block products into the coefficients of the gradient, in place; return the forward loss of its targets.
 
     Args:
-        tile: (L, R, at least N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a| |p|), by which
-            block l of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates). What is
+        tile: (L, R, at least N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a|
+            |p|), by which block l of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates). What is
             beyond N stays.
         inverse_a: (R, L) 1 / norm of the anchors' first D_l dimensions, 0 for a zero vector.
         inverse_p: (L, N) likewise for the candidates.
         targets: (R,) the column of each row's positive; -1 if it is in another tile.
-        masked: The columns that are no negatives of a row (its other known positives), one row's after the other's.
+        masked: The columns that are no negatives of a row (its other known positives), one row's after the
+            other's.
         masked_offsets: (R + 1,) where each row's begin.
-        limits: (R,) columns with a greater cosine in full are no negatives of the row either; NaN for no limit.
+        limits: (R,) columns with a greater cosine in full are no negatives of the row either; NaN for no
+            limit.
         scale: What cosines are multiplied by.
         weights: (L,) each level's weight in the forward loss, divided by the number of rows in the batch.
-        known: Tops and totals are given, those of all columns; else they are those of this tile, and are written.
+        known: Tops and totals are given, those of all columns; else they are those of this tile, and are
+            written.
         find: Where they are not known, find the tops; else use those given.
         tops: (R, L) the shift of the exponents.
         totals: (R, L) the sum of the exponentials of all columns.
-        column_tops: (L, N) the shift of each column's softmax over anchors; (0, 0) when there is no backward direction.
-        column_factors: (L, N) by which a negative's shifted exponential is multiplied in the backward direction's G.
+        column_tops: (L, N) the shift of each column's softmax over anchors; (0, 0) when there is no backward
+            direction.
+        column_factors: (L, N) by which a negative's shifted exponential is multiplied in the backward
+            direction's G.
         backward: (R, L) the backward direction's G at each row's target.
         column_sums: (L, N) added to: column sums of G * S.
         row_sums: (R, L) added to: row sums of G * S.
@@ -369,7 +377,8 @@ def tile_to_column_totals(
 
     Args:
         tile: (L, R, at least N) products of block l.
-        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets, limits, scale and buffers.
+        inverse_a: (R, L), see ``tile_to_gradient``; as are inverse_p, targets, masked, masked_offsets,
+            limits, scale and buffers.
         tops: (L, N) updated: at least the largest logit so far, the positives' included; start at -scale.
         totals: (L, N) updated: sum of exp(logit - top) over the negatives so far; start at 0.
         aims: (R, L) written where the target is in this tile: the logits of the positives.

@@ -1,7 +1,8 @@
 """Cosines of chosen pairs of vectors at every Matryoshka level, and the gradient that pulls at those cosines give the vectors.
 
-Each of B left vectors meets a run of right vectors of its own, so threads that share out the left ones never write to the same
-vector. The kernels are generic in the float type, as those of contrast.py, whose norms and radial parts these go with.
+Each of B left vectors meets a run of right vectors of its own, so threads that share out the left ones never
+write to the same vector. The kernels are generic in the float type, as those of contrast.py, whose norms and
+radial parts these go with.
 """
 
 from typing import Any
@@ -71,7 +72,8 @@ def pull_pairs(
     """Set the gradients of left vectors [start, end) and of those they meet, but for what normalising takes out of them.
 
     Args:
-        lefts: See ``pair_cosines``; as are rights, offsets, levels, inverse_lefts, inverse_rights, start and end.
+        lefts: See ``pair_cosines``; as are rights, offsets, levels, inverse_lefts, inverse_rights, start and
+            end.
         pulls: (E, L) the derivatives of the loss by the cosines.
         left_gradient: (B, d) written.
         right_gradient: (E, d) written.

@@ -1,8 +1,8 @@
 """The sparse side of a training step: bags to vectors, and gradients of vectors to updates of the rows they came from.
 
-Only rows that occur in the batch are touched. The batch's entries are sorted by row once; then each row gathers its own
-gradient and takes its own step of Adam, so no two threads ever write to the same row and the result does not depend on
-their timing.
+Only rows that occur in the batch are touched. The batch's entries are sorted by row once; then each row
+gathers its own gradient and takes its own step of Adam, so no two threads ever write to the same row and the
+result does not depend on their timing.
 """
 
 from typing import Any
@@ -213,11 +213,12 @@ def catch_up(
 ) -> None:
     """Move rows [start, end) of ``rows`` to where dense Adam would have them after ``step`` steps.
 
-    A row without gradient since step s keeps moving by its decaying momentum. The moves form a geometric series with ratio
-    r = beta1 / sqrt(beta2), weighted by the learning rates: their sum is drift[s] - r^(step - s) drift[step], times m / sqrt(v)
-    (exact but for Adam's epsilon). Where weights decay, every row also shrinks, and so do moves already made: with P_t the
-    product of 1 - rate * decay up to step t, the row becomes P_step / P_s times itself, and the sum of the moves is
-    P_step / P_s drift[s] - r^(step - s) drift[step].
+    A row without gradient since step s keeps moving by its decaying momentum. The moves form a geometric
+    series with ratio r = beta1 / sqrt(beta2), weighted by the learning rates: their sum is drift[s] - r^(step
+    - s) drift[step], times m / sqrt(v) (exact but for Adam's epsilon). Where weights decay, every row also
+    shrinks, and so do moves already made: with P_t the product of 1 - rate * decay up to step t, the row
+    becomes P_step / P_s times itself, and the sum of the moves is P_step / P_s drift[s] - r^(step - s)
+    drift[step].
 
     Args:
         table: (V, d) updated.
@@ -228,8 +229,8 @@ def catch_up(
         start: First position in ``rows``.
         end: One past the last.
         step: The step to catch up with.
-        drift: (K, T + 1) for each group of rows drift[s] = sum over t in s + 1 .. T of c_t r^(t - s) P_s / P_t; c_t is the
-            bias-corrected learning rate.
+        drift: (K, T + 1) for each group of rows drift[s] = sum over t in s + 1 .. T of c_t r^(t - s) P_s /
+            P_t; c_t is the bias-corrected learning rate.
         ratio: r.
         epsilon: Added to the root of the second moment.
         groups: (V,) the group of each row, or (0,) where all are of one.
@@ -444,8 +445,9 @@ def adam(
     Args:
         table: (V, d) updated; rows caught up with step - 1.
         first: (V, d) first moments, updated; as of step ``last``; bfloat16 if int16.
-        second: (V, d) second moments, likewise, in bfloat16 rounded at random, or they would stand still: a step changes them by
-            less than it resolves; or (V, 1), the mean square of the whole row's gradient.
+        second: (V, d) second moments, likewise, in bfloat16 rounded at random, or they would stand still: a
+            step changes them by less than it resolves; or (V, 1), the mean square of the whole row's
+            gradient.
         last: (V,) the last step at which each row had a gradient; set to ``step``.
         rows: The rows that occur.
         gradients: (rows that occur, d) from ``gather``.

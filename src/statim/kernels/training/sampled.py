@@ -1,10 +1,11 @@
 """A contrastive gradient of few coefficients: small softmax weights are rounded at random, to nothing or to a least share.
 
-A negative's weight of at least a share ``least`` of its row's negatives stays as it is; a smaller one, w, becomes that share, s,
-with probability w / s and 0 otherwise, so the gradient is right in the mean (Wangni et al., 2018, do so with the entries of
-gradients). So of a row's thousands of coefficients at most about 1 / least are left a level, and what were two of the three
-matrix products of a step become sums of few rows. Whether a weight stays follows from a key and from its place alone, and is
-drawn alike at all levels. (A share of the whole row, positive included, was noise where the positive is far ahead.)
+A negative's weight of at least a share ``least`` of its row's negatives stays as it is; a smaller one, w,
+becomes that share, s, with probability w / s and 0 otherwise, so the gradient is right in the mean (Wangni et
+al., 2018, do so with the entries of gradients). So of a row's thousands of coefficients at most about 1 /
+least are left a level, and what were two of the three matrix products of a step become sums of few rows.
+Whether a weight stays follows from a key and from its place alone, and is drawn alike at all levels. (A share
+of the whole row, positive included, was noise where the positive is far ahead.)
 """
 
 from typing import Any
@@ -153,7 +154,8 @@ def tile_to_entries(
         row: The tile's first row in the batch.
         column: The tile's first column in the batch.
         begin: The row of the tile to begin with.
-        offsets: (L, R + 1) where each row's coefficients of each level begin; given for row ``begin``, and written for those after it.
+        offsets: (L, R + 1) where each row's coefficients of each level begin; given for row ``begin``, and
+            written for those after it.
         columns: (L, room) written: the coefficients' columns in the batch.
         coefficients: (L, room) written: those of the sum over levels m >= l of H_m.
 

@@ -1,9 +1,10 @@
 """The whole of one batch's loss and sampled gradient in one call of compiled code, which several threads make at once.
 
-The same functions as ``training.losses.contrastive`` calls one by one: a step of a small batch takes a few milliseconds, and threads that
-ask the interpreter what to do next would spend half of them waiting for each other. Scores are products in 8 bits; a strip of
-anchors, of usual batches so few that its scores stay in the second cache, goes from products to coefficients at once. Whoever is free takes the
-next strip, and each has sums of its own, so results do not depend on who did what, nor on how many threads there are.
+The same functions as ``training.losses.contrastive`` calls one by one: a step of a small batch takes a few
+milliseconds, and threads that ask the interpreter what to do next would spend half of them waiting for each
+other. Scores are products in 8 bits; a strip of anchors, of usual batches so few that its scores stay in the
+second cache, goes from products to coefficients at once. Whoever is free takes the next strip, and each has
+sums of its own, so results do not depend on who did what, nor on how many threads there are.
 """
 
 from typing import Any
@@ -98,7 +99,8 @@ def gradient(
         inverse_a: (B, L) written: 1 / norm.
         inverse_p: (N, L) written: likewise.
         others: (L, N) written: the same.
-        bytes_a: Written, see ``scores.multiply``; as are corrected, scales_a, packed (from bytes_p) and scales_p.
+        bytes_a: Written, see ``scores.multiply``; as are corrected, scales_a, packed (from bytes_p) and
+            scales_p.
         tiles: (threads, L * rows of a strip * (N in full panels + APART)) scratch.
         buffers: (threads, ...) scratch, see ``contrast.buffer_shape``.
         limits: (B,) NaN.
@@ -108,14 +110,16 @@ def gradient(
         row_sums: (B, L) written: row sums of G * S.
         column_sums: (S, L, N) written: column sums of each strip.
         losses: (S,) written.
-        offsets: (S, L, rows of a strip + 1) written, of the last strip as far as it goes: see ``tile_to_entries``.
+        offsets: (S, L, rows of a strip + 1) written, of the last strip as far as it goes: see
+            ``tile_to_entries``.
         columns: (S, L, room) written.
         coefficients: (S, L, room) written.
         starts: (L, N + 1) written.
         ends: (L, N) written.
         rows: (room,) written: the coefficients' rows, see ``turn``.
         turned: (room,) likewise.
-        full: (S + 1,) written: not 0 where a strip found too little room, the last if all of them together did; nothing else is of use then.
+        full: (S + 1,) written: not 0 where a strip found too little room, the last if all of them together
+            did; nothing else is of use then.
         out: (B + N, d) written: the gradient.
     """
     B, N, L = len(a), len(p), len(levels)

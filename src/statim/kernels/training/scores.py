@@ -1,7 +1,7 @@
 """Products of vectors in 8 bits: each block of dimensions at the scale of its largest entry, sums exact, as integers.
 
-The loop is written in LLVM's language around the instruction for 64 products at once (int8_dot.py), which does twice as many as that for
-bfloat16.
+The loop is written in LLVM's language around the instruction for 64 products at once (int8_dot.py), which
+does twice as many as that for bfloat16.
 """
 
 from collections.abc import Callable
@@ -184,7 +184,8 @@ def pack(
         places: From ``depths``.
         start: First candidate.
         end: One past the last.
-        out: (n * places[-1] / 4,) written: one block after the other, of each all panels, of these four entries of each candidate.
+        out: (n * places[-1] / 4,) written: one block after the other, of each all panels, of these four
+            entries of each candidate.
     """
     n = len(quantised)
     for i in range(start, end):

@@ -7,7 +7,8 @@ stored_vectors.py   vectors in float16 and int8, and one pass over them for a fe
 products.py         matrix products for many queries, in float32 or bfloat16 (blas.py holds BLAS to one thread)
 screen.py           vectors in bytes, and which documents of each query deserve a second look
 two_stage.py        a fast first stage, rescored by the stored vectors; first_stage.py has bits, int8 and few dimensions,
-                    faiss_index.py, scann_index.py and usearch_index.py those of packages (packages.py loads them)
+                    faiss_index.py, scann_index.py and usearch_index.py those of packages (packages.py loads
+                    them)
 tuning.py           how many candidates the first stage must give; recall.py measures what a search finds
 kmeans.py, ivf.py   cells, and an index for very many queries at once
 array_files.py      arrays in files

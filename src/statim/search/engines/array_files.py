@@ -38,7 +38,9 @@ def write_array(path: Path, dtype: str, shape: tuple[int, ...], blocks: Iterable
 
 
 def read_array(path: Path, dtypes: Sequence[str], dimensions: int) -> npt.NDArray[Any]:
-    """Map what ``write_array`` wrote. numpy's own reader would parse any Python literal, this one knows just that header.
+    """Map what ``write_array`` wrote.
+
+    numpy's own reader would parse any Python literal, this one knows just that header.
 
     Args:
         path: The file.

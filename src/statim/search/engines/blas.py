@@ -1,7 +1,7 @@
 """How many threads numpy's matrix products use.
 
-BLAS has threads of its own, one a processor. They are left alone unless somebody asked for a number, or several
-threads multiply at once: then they would wait for each other's threads, so each has one.
+BLAS has threads of its own, one a processor. They are left alone unless somebody asked for a number, or
+several threads multiply at once: then they would wait for each other's threads, so each has one.
 """
 
 import contextlib

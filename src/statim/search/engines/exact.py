@@ -1,14 +1,17 @@
 """Exact search: every query against every vector, in blocks, so that no (m, n) matrix ever exists.
 
-A block of scores is a float32 matrix product, of which each query keeps its best k and some to spare. What was kept is
-scored again in float64. So a score depends on its two vectors alone, not on how BLAS cut the work, how many threads it
-had or what else was asked; equal vectors have equal scores; and ties go to the lower position. A query whose spare
-documents could not rule out the rest (dozens of near-copies at the border) is searched once more by itself.
+A block of scores is a float32 matrix product, of which each query keeps its best k and some to spare. What
+was kept is scored again in float64. So a score depends on its two vectors alone, not on how BLAS cut the
+work, how many threads it had or what else was asked; equal vectors have equal scores; and ties go to the
+lower position. A query whose spare documents could not rule out the rest (dozens of near-copies at the
+border) is searched once more by itself.
 
-Where products of bytes or bfloat16 are faster, they may come first (``half``): with a bound of what rounding does to a score (see screen.py
-and products.py) most queries are settled by them, for good; the others are screened once more with more room, then searched in float32.
+Where products of bytes or bfloat16 are faster, they may come first (``half``): with a bound of what rounding
+does to a score (see screen.py and products.py) most queries are settled by them, for good; the others are
+screened once more with more room, then searched in float32.
 
-A few queries over much are one compiled pass at the speed of memory (see stored_vectors.py), and are then scored again in the same way.
+A few queries over much are one compiled pass at the speed of memory (see stored_vectors.py), and are then
+scored again in the same way.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +50,8 @@ NOT_FINITE = (
 FEW_QUERIES = 8  # that one pass takes together
 ONE_PASS = 1 << 26  # numbers from which a compiled pass is worth its loading, which takes half a second
 NARROW_PASS = 1 << 22  # where it was loaded for the work before, or numpy would be slow
-# Candidates beyond those asked for that products of bytes leave, at first and then of queries that are not certain
+# Candidates beyond those asked for that products of bytes leave, at first and then of queries that are not
+# certain
 SPARES = (96, 768)
 WIDEST = 1 << 16  # dimensions of which sums of products of bytes are whole numbers of 32 bits
 HUGE = 1e15  # lengths from which products of bytes, scaled, might be too large for float32
@@ -72,11 +76,12 @@ def top_k(
         documents: (n, d), converted to float32; may be a memory map.
         k: How many to return; n at most are.
         threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
-        half: Where there is much to do, and the processor can, multiply in bytes or bfloat16 first. The result is the same.
+        half: Where there is much to do, and the processor can, multiply in bytes or bfloat16 first. The
+            result is the same.
 
     Returns:
-        Scores, (m, min(k, n)) float32, falling, and positions in ``documents``, (m, min(k, n)) int64. Equal scores are in
-        the order of their positions. A zero vector scores 0.
+        Scores, (m, min(k, n)) float32, falling, and positions in ``documents``, (m, min(k, n)) int64. Equal
+        scores are in the order of their positions. A zero vector scores 0.
 
     Raises:
         InputError: The dimensions differ, a number is NaN or infinite, or k is below 1.
@@ -97,13 +102,14 @@ def top_k(
 class Exact:
     """An engine (see protocol.py) that compares with every vector, by cosine.
 
-    Vectors are scaled to length 1 when they are added. A zero vector is like nothing: it is never found, and as a query
-    finds nothing. A deleted vector is a zero vector from then on; in a file that stands already, until the next ``save``.
+    Vectors are scaled to length 1 when they are added. A zero vector is like nothing: it is never found, and
+    as a query finds nothing. A deleted vector is a zero vector from then on; in a file that stands already,
+    until the next ``save``.
 
     Args:
         dim: The number of dimensions, d.
-        storage: ``float32``; or ``float16`` or ``int8``, which take half or a quarter of the memory and time. Results are exact of what
-            is stored; see stored_vectors.py for what that loses.
+        storage: ``float32``; or ``float16`` or ``int8``, which take half or a quarter of the memory and time.
+            Results are exact of what is stored; see stored_vectors.py for what that loses.
 
     Raises:
         InputError: There is no such storage.
@@ -319,8 +325,8 @@ def search_vectors(
     long = lengths(queries)
     if not np.isfinite(long).all():
         raise InputError("the queries hold NaN or infinities; every number must be finite")
-    # Eight standard deviations of the rounding of a float32 sum of d terms; up to d = 64 it is the bound for any order.
-    # Four more for those of stored numbers and their scale.
+    # Eight standard deviations of the rounding of a float32 sum of d terms; up to d = 64 it is the bound for
+    # any order. Four more for those of stored numbers and their scale.
     margins = (8 * np.sqrt(documents.shape[1]) + 4) * 2.0**-24 * long * longest
     scores = np.empty((len(queries), k), np.float32)
     positions = np.empty((len(queries), k), np.int64)

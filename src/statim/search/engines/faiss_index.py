@@ -1,7 +1,7 @@
 """First passes by faiss: every vector (flat), an inverted file (IVF), a graph (HNSW), an inverted file of product codes (PQ).
 
-IVF: Jégou et al., 2011; HNSW: Malkov and Yashunin, 2016; product codes read 32 at a time: André et al., 2015. The vectors are scored
-again, so IVF and HNSW hold them in one byte a number. None of them deletes.
+IVF: Jégou et al., 2011; HNSW: Malkov and Yashunin, 2016; product codes read 32 at a time: André et al., 2015.
+The vectors are scored again, so IVF and HNSW hold them in one byte a number. None of them deletes.
 """
 
 import math

@@ -76,13 +76,15 @@ class Coarse:
 class Bits:
     """One bit a dimension, compared by how many differ; see ``First``.
 
-    Vectors are rotated at random first, so that each bit is the side of a random hyperplane on which a vector lies (Charikar, 2002):
-    the axes of a principal component analysis carry very different parts of a vector, and one bit each would count them alike.
+    Vectors are rotated at random first, so that each bit is the side of a random hyperplane on which a vector
+    lies (Charikar, 2002): the axes of a principal component analysis carry very different parts of a vector,
+    and one bit each would count them alike.
 
-    Where vectors share a direction, most of them lie on one side of most hyperplanes, and bits say little. Then their mean is
-    subtracted first, from queries too. That changes lengths, on which the cosine of what was there before depends: for x of length 1
-    and x' = x - c, cos(q, x) is |q'| |x'| cos(q', x') - |x'|^2 / 2 and what does not depend on x. Bits tell the angle between q' and x';
-    each vector's |x'| is kept beside them.
+    Where vectors share a direction, most of them lie on one side of most hyperplanes, and bits say little.
+    Then their mean is subtracted first, from queries too. That changes lengths, on which the cosine of what
+    was there before depends: for x of length 1 and x' = x - c, cos(q, x) is |q'| |x'| cos(q', x') - |x'|^2 /
+    2 and what does not depend on x. Bits tell the angle between q' and x'; each vector's |x'| is kept beside
+    them.
 
     Args:
         dim: The number of dimensions, d.

@@ -1,10 +1,11 @@
 """Approximate search of very many queries: cells of documents, looked at in few dimensions and bytes, and the best again in full.
 
-Documents lie in cells (k-means; an inverted file: Jégou et al., 2011). A query looks into the cells whose centres are almost as close to
-it as the closest one's, and all queries that look into a cell are multiplied with it together: in the principal dimensions, one byte a
-number, several hundred billion products a second (see kernels/search/bytes.py). What comes out best is compared in all dimensions, in bytes,
-and the best of that in float64, as exact search does, so scores are the same bits. How far a query looks is measured: on a sample of the
-queries, which are searched exactly too, as little as finds enough of what is really closest.
+Documents lie in cells (k-means; an inverted file: Jégou et al., 2011). A query looks into the cells whose
+centres are almost as close to it as the closest one's, and all queries that look into a cell are multiplied
+with it together: in the principal dimensions, one byte a number, several hundred billion products a second
+(see kernels/search/bytes.py). What comes out best is compared in all dimensions, in bytes, and the best of
+that in float64, as exact search does, so scores are the same bits. How far a query looks is measured: on a
+sample of the queries, which are searched exactly too, as little as finds enough of what is really closest.
 """
 
 import math
@@ -47,8 +48,8 @@ class Approximate:
         threads: Threads to use.
 
     Attributes:
-        recall: Of the sample, the share of the DEPTH closest documents that is found; below RECALL where even all cells and many
-            candidates do not find enough.
+        recall: Of the sample, the share of the DEPTH closest documents that is found; below RECALL where even
+            all cells and many candidates do not find enough.
     """
 
     def __init__(self, documents: Floats, sample: Floats, k: int, *, threads: int | None = None) -> None:
@@ -71,7 +72,10 @@ class Approximate:
         self.recall = self._tune(sample, k, own)
 
     def __call__(self, queries: Floats, k: int) -> tuple[Floats, Positions]:
-        """The k best documents that are found, as ``exact.top_k`` gives them. A query that finds fewer is searched exactly."""
+        """The k best documents that are found, as ``exact.top_k`` gives them.
+
+        A query that finds fewer is searched exactly.
+        """
         k = min(k, len(self._documents))
         scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         few = self._few(queries)
@@ -151,7 +155,8 @@ def in_cells(own: npt.NDArray[np.int32], cells: int, unit: int) -> tuple[npt.NDA
         unit: Each cell is filled up to a multiple of it.
 
     Returns:
-        The order, int32, -1 where a cell is filled up; and where each cell begins and the last one ends, (c + 1,) int64.
+        The order, int32, -1 where a cell is filled up; and where each cell begins and the last one ends, (c +
+        1,) int64.
     """
     sizes = np.bincount(own, minlength=cells)
     starts = np.append(0, np.cumsum(-(-sizes // unit) * unit))

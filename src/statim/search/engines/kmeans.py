@@ -1,7 +1,8 @@
 """K-means of unit vectors, on a sample and then by mini-batches; and which cells a vector lies in or beside.
 
-The centre closest by cosine is a vector's (spherical k-means: Dhillon and Modha, 2001). Lloyd's steps on a sample place the centres; then
-batches of all vectors move them, each by the mean of all that it has had so far (Sculley, "Web-scale k-means clustering", 2010).
+The centre closest by cosine is a vector's (spherical k-means: Dhillon and Modha, 2001). Lloyd's steps on a
+sample place the centres; then batches of all vectors move them, each by the mean of all that it has had so
+far (Sculley, "Web-scale k-means clustering", 2010).
 """
 
 from functools import partial
@@ -95,8 +96,8 @@ def beside(
         threads: Threads to use.
 
     Returns:
-        (n,) int32, each vector's own cell; and (e,) int32 vectors, ascending, with (e,) int32 cells: the cells in or beside which
-        each lies.
+        (n,) int32, each vector's own cell; and (e,) int32 vectors, ascending, with (e,) int32 cells: the
+        cells in or beside which each lies.
     """
     from statim.kernels.search.neighbors import above, best
 

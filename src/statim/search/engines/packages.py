@@ -1,6 +1,7 @@
 """The packages that approximate engines need, loaded when they are, each held to a number of threads.
 
-The threads of faiss (OpenMP) and ScaNN do not survive a fork, and the child would wait for them for ever: it does their work on one.
+The threads of faiss (OpenMP) and ScaNN do not survive a fork, and the child would wait for them for ever: it
+does their work on one.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Blocks of scores: matrix products in float32 by numpy, or in bfloat16 by torch, at twice the rate or more.
 
-torch is given one thread, and the work is cut among ours: threads of its own do not survive a fork, and a child
-would wait for them for ever. For the same reason torch does not round to bfloat16 here.
+torch is given one thread, and the work is cut among ours: threads of its own do not survive a fork, and a
+child would wait for them for ever. For the same reason torch does not round to bfloat16 here.
 """
 
 import contextlib
@@ -53,8 +53,8 @@ class Products:
 class HalfProducts:
     """The same in bfloat16, with a bound of its error.
 
-    Where v' is v rounded, |q'd' - qd| <= |q' - q| |d'| + |q| |d' - d| (Cauchy and Schwarz), of which all lengths are known. The score
-    itself is rounded by at most 2^-8 of what is left of it.
+    Where v' is v rounded, |q'd' - qd| <= |q' - q| |d'| + |q| |d' - d| (Cauchy and Schwarz), of which all
+    lengths are known. The score itself is rounded by at most 2^-8 of what is left of it.
 
     Args:
         documents: (n, d) float32, all that will be multiplied.

@@ -1,4 +1,7 @@
-"""What every vector search engine can do; one file per engine. By name they are made and loaded in registry.py."""
+"""What every vector search engine can do; one file per engine.
+
+By name they are made and loaded in registry.py.
+"""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +19,14 @@ Positions = npt.NDArray[np.int64]
 class Engine(Protocol):
     """n vectors of d dimensions, found by cosine.
 
-    A vector's position is the number of vectors added before it, and stays the same for good: a deleted vector leaves its
-    position empty. So the documents, BM25 and the vectors of an index agree on what a position means.
+    A vector's position is the number of vectors added before it, and stays the same for good: a deleted
+    vector leaves its position empty. So the documents, BM25 and the vectors of an index agree on what a
+    position means.
 
     Attributes:
         dim: d.
-        recall: What is found of the vectors that are nearest to a sample of them, measured when the engine chose how hard to look; None
-            where the vectors are stored rounded, so that this is not known.
+        recall: What is found of the vectors that are nearest to a sample of them, measured when the engine
+            chose how hard to look; None where the vectors are stored rounded, so that this is not known.
     """
 
     dim: int
@@ -46,7 +50,9 @@ class Engine(Protocol):
         """
 
     def delete(self, positions: npt.ArrayLike) -> None:
-        """Leave positions empty: they are not found any more, and score 0. To delete one twice changes nothing.
+        """Leave positions empty: they are not found any more, and score 0.
+
+        To delete one twice changes nothing.
 
         Raises:
             InputError: There is no such position.
@@ -70,8 +76,8 @@ class Engine(Protocol):
             threads: Threads to use, where the engine lets one choose.
 
         Returns:
-            Scores, (m, min(k, n)) float32, falling, and positions, (m, min(k, n)) int64. Where a query finds fewer, the
-            rest of its row is -inf and -1.
+            Scores, (m, min(k, n)) float32, falling, and positions, (m, min(k, n)) int64. Where a query finds
+            fewer, the rest of its row is -inf and -1.
 
         Raises:
             InputError: The dimensions differ, a number is NaN or infinite, or k is below 1.

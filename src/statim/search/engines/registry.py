@@ -111,7 +111,8 @@ def load(name: str, folder: Path, dim: int) -> Engine:
 def choose(n: int, d: int) -> Choice:
     """The engine to take for n vectors of d dimensions, where nobody asked for one.
 
-    It finds at least 98 of a hundred of what is truly among the ten closest; see benchmarks/search_engines.py, and ``prepared``.
+    It finds at least 98 of a hundred of what is truly among the ten closest; see
+    benchmarks/search_engines.py, and ``prepared``.
     """
     if n * d * 4 <= SCANNED:
         name = "exact"
@@ -121,7 +122,9 @@ def choose(n: int, d: int) -> Choice:
 
 
 def prepared(name: str, engine: Engine, *, asked: bool) -> tuple[str, Engine]:
-    """An engine, prepared (see Engine). Where it finds less than AIM of what is closest, another takes its place, or a warning says so.
+    """An engine, prepared (see Engine).
+
+    Where it finds less than AIM of what is closest, another takes its place, or a warning says so.
 
     Args:
         name: Its name.

@@ -1,7 +1,8 @@
 """A first pass by ScaNN: clusters, and product codes learned for inner products (Guo et al., 2020).
 
-ScaNN's own loader would unpickle a file of names if one lies there. It is never called: the searcher is made from its files directly,
-which hold protocol buffers and arrays alone. It can add to a searcher only under names of its own, so it is built again instead.
+ScaNN's own loader would unpickle a file of names if one lies there. It is never called: the searcher is made
+from its files directly, which hold protocol buffers and arrays alone. It can add to a searcher only under
+names of its own, so it is built again instead.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Vectors in one byte a number, which are multiplied several times as fast, and the documents of each query that are worth a second look.
 
-Where v' is v rounded, |q'd' - qd| <= |q' - q| |d'| + |q| |d' - d| (Cauchy and Schwarz), of which all lengths are known. Products of
-bytes themselves are whole numbers and exact.
+Where v' is v rounded, |q'd' - qd| <= |q' - q| |d'| + |q| |d' - d| (Cauchy and Schwarz), of which all lengths
+are known. Products of bytes themselves are whole numbers and exact.
 """
 
 from functools import partial
@@ -154,7 +154,8 @@ def filled(order: Ints) -> Ints:
 def foreseen(queries: Rounded, sample: Panels, least: int) -> Floats:
     """Scores that about HOPED times ``least`` documents reach, by those that the best of a sample have, (m,) float32.
 
-    What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high: that shows.
+    What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high:
+    that shows.
     """
     kept = Kept(queries, max(RANK, round(HOPED * least / SAMPLE)))
     kept.offer(sample, np.arange(len(queries.rows), dtype=np.int32), 0, len(sample.names))
@@ -196,8 +197,8 @@ class Screen:
         """The candidates for the k best documents of (b, d) queries, and ``spare`` more of each.
 
         Returns:
-            (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document that may belong to the best exceeds, but
-            by the error; and (b,) float64, that error.
+            (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document that may
+            belong to the best exceeds, but by the error; and (b,) float64, that error.
         """
         from statim.kernels.search.bytes import likely
 

@@ -1,7 +1,8 @@
 """Stored vectors in fewer bytes, seen as float32; and one pass over stored vectors, of any kind, for a few queries.
 
-float16 loses about 2^-11 of each number. int8 has a scale for each row: its largest number is 127 times the scale. Both are widened a
-block at a time, so that everything that is exact of float32 vectors is exact of these, too.
+float16 loses about 2^-11 of each number. int8 has a scale for each row: its largest number is 127 times the
+scale. Both are widened a block at a time, so that everything that is exact of float32 vectors is exact of
+these, too.
 """
 
 from functools import partial
@@ -83,8 +84,8 @@ def one_pass(
         threads: Threads to use.
 
     Returns:
-        Rough scores and positions, (m, K), in no order, -inf and -1 where there are no more; and (m,) the score that no vector that
-        is not given exceeds, but for the rounding of float32 sums.
+        Rough scores and positions, (m, K), in no order, -inf and -1 where there are no more; and (m,) the
+        score that no vector that is not given exceeds, but for the rounding of float32 sums.
 
     Raises:
         FloatingPointError: A score is not finite.

@@ -1,8 +1,8 @@
 """An engine in two passes: something quick proposes candidates, and the stored vectors score them, exactly.
 
-So a score means the same whatever proposed: results are those of exact search, less what was not proposed. What was added since the
-last ``prepare`` is searched exactly beside. What was deleted is passed over; a query that is left with too few candidates is given
-more, and where that is not enough it is searched exactly.
+So a score means the same whatever proposed: results are those of exact search, less what was not proposed.
+What was added since the last ``prepare`` is searched exactly beside. What was deleted is passed over; a query
+that is left with too few candidates is given more, and where that is not enough it is searched exactly.
 """
 
 import json
@@ -152,7 +152,8 @@ class Rescored:
     def prepare(self, *, threads: int | None = None) -> None:
         """Bring the first pass up to date; see Engine.
 
-        It is built again when it has grown out of what it was built from, or when a quarter of it was deleted.
+        It is built again when it has grown out of what it was built from, or when a quarter of it was
+        deleted.
         """
         workers, vectors = pool.count(threads), self.store.vectors
         left = np.setdiff1d(np.arange(len(self), dtype=np.int64), self.store.excluded, assume_unique=True)
@@ -224,9 +225,9 @@ class Rescored:
     def load(folder: Path, empty: "Rescored") -> "Rescored":
         """Open what ``save`` wrote.
 
-        Every file that a package will read is compared with its size and hash first: damaged files never reach it. A folder that was
-        made to do harm, hashes and all, is not told from others: open only what you trust. Of arrays that are mapped here, shapes and
-        sizes are checked, not every number.
+        Every file that a package will read is compared with its size and hash first: damaged files never
+        reach it. A folder that was made to do harm, hashes and all, is not told from others: open only what
+        you trust. Of arrays that are mapped here, shapes and sizes are checked, not every number.
 
         Args:
             folder: The folder.

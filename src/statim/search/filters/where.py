@@ -3,11 +3,12 @@
     year > 2020 and (source = 'faq' or title like 'How%')
     lang in ('en', 'de') and not draft and tag is not null
 
-Comparisons (= != <> < <= > >=), between, in, like (% for any characters, _ for one, a backslash before either), is null,
-and, or, not, parentheses; numbers, 'texts' (a quote in one is doubled), true and false. A column is named as it is, or in
-double quotes (one inside of them is doubled). Conditions have the three values of SQL: one about a missing value is neither true nor false, and the document is
-not found. Texts compare by their characters' numbers. A condition is read and checked against the columns here; each store says it
-in its own language, with the values apart or escaped, so nothing in a condition is ever run.
+Comparisons (= != <> < <= > >=), between, in, like (% for any characters, _ for one, a backslash before
+either), is null, and, or, not, parentheses; numbers, 'texts' (a quote in one is doubled), true and false. A
+column is named as it is, or in double quotes (one inside of them is doubled). Conditions have the three
+values of SQL: one about a missing value is neither true nor false, and the document is not found. Texts
+compare by their characters' numbers. A condition is read and checked against the columns here; each store
+says it in its own language, with the values apart or escaped, so nothing in a condition is ever run.
 """
 
 import datetime
@@ -110,7 +111,8 @@ def read(text: str, schema: "pa.Schema") -> Condition:
     """The condition that a text states, checked against the columns.
 
     Raises:
-        InputError: It is no condition, names a column that is not there, or compares it with a value of another type.
+        InputError: It is no condition, names a column that is not there, or compares it with a value of
+            another type.
     """
     if not isinstance(text, str):
         raise InputError(f"where is of type {type(text).__name__}; {HELP}")

@@ -1,10 +1,11 @@
 """Analyzers: from a text to the terms that BM25 counts, by language.
 
-A text is normalized by NFKC and lower-cased. Words keep marks that belong to them (the vowel signs of Devanagari and Thai), and
-signs that tell names apart (``c++``, ``c#``, ``.net``, ``2.6``). ``file_name`` and ``camelCase`` are terms as a whole and by
-their parts. In scripts without spaces between words (Chinese, Japanese, Thai …) and in Korean, terms are pairs of neighbouring
-characters, as in Lucene's CJKAnalyzer. Words of the analyzer's language are stemmed by Snowball (Porter, 2001). A query's
-stop words are left out where it has other words.
+A text is normalized by NFKC and lower-cased. Words keep marks that belong to them (the vowel signs of
+Devanagari and Thai), and signs that tell names apart (``c++``, ``c#``, ``.net``, ``2.6``). ``file_name`` and
+``camelCase`` are terms as a whole and by their parts. In scripts without spaces between words (Chinese,
+Japanese, Thai …) and in Korean, terms are pairs of neighbouring characters, as in Lucene's CJKAnalyzer. Words
+of the analyzer's language are stemmed by Snowball (Porter, 2001). A query's stop words are left out where it
+has other words.
 """
 
 import re
@@ -41,7 +42,8 @@ STOPPED = {
 PAIRED = ("ja", "ko", "lo", "km", "my", "th", "zh")
 LANGUAGES = tuple(sorted({*STEMMERS, *PAIRED, UNKNOWN}))
 
-# Marks that \w lacks: combining marks, Hebrew and Arabic points, the signs of Indic and South-East Asian scripts
+# Marks that \w lacks: combining marks, Hebrew and Arabic points, the signs of Indic and South-East Asian
+# scripts
 _MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
     "\u06df-\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0900-\u0963\u0966-\u096f\u0971-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc"
@@ -110,7 +112,8 @@ class Analyzer:
     def query_terms(self, text: str) -> list[str]:
         """The terms of a query: without stop words, unless it has nothing else.
 
-        A document has a Han character's pairs and the character itself, a query of several has the pairs alone.
+        A document has a Han character's pairs and the character itself, a query of several has the pairs
+        alone.
         """
         if self.language == CLASSIC:
             return self.terms(text)
@@ -204,8 +207,9 @@ def analyzer_of(language: str, texts: Iterable[str]) -> Analyzer:
 def detect(texts: Iterable[str]) -> str:
     """The language of texts, from their scripts and stop words: one of LANGUAGES, ``und`` where none is clear.
 
-    At most 2,000 texts are read. Chinese, Japanese, Korean, Thai and others are told by their script, a language in another script by
-    its stop words: at least an eighth of the words, and one and a half times as many as of any other language.
+    At most 2,000 texts are read. Chinese, Japanese, Korean, Thai and others are told by their script, a
+    language in another script by its stop words: at least an eighth of the words, and one and a half times as
+    many as of any other language.
     """
     letters: Counter[str] = Counter()
     words: Counter[str] = Counter()

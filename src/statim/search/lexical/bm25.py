@@ -1,9 +1,10 @@
 """BM25, the lexical search to measure up to, and the other half of hybrid search.
 
-The weights are those of bm25s with its own defaults: Lucene's variant, k1 = 1.5, b = 0.75 (Lù, "BM25S: Orders of magnitude
-faster lexical search via eager sparse scoring", 2024). What counts as a word is analyzer.py's to say. bm25s builds the matrix of weights, one column a word; a search sums columns.
-The sums are done here, in the same order and type: they need no import but numpy for a few queries, use every processor
-for many, and ties go to the lower position.
+The weights are those of bm25s with its own defaults: Lucene's variant, k1 = 1.5, b = 0.75 (Lù, "BM25S: Orders
+of magnitude faster lexical search via eager sparse scoring", 2024). What counts as a word is analyzer.py's to
+say. bm25s builds the matrix of weights, one column a word; a search sums columns. The sums are done here, in
+the same order and type: they need no import but numpy for a few queries, use every processor for many, and
+ties go to the lower position.
 """
 
 import json
@@ -112,8 +113,9 @@ class BM25:
             threads: Threads to use; None takes STATIM_NUM_THREADS, else every processor at hand.
 
         Returns:
-            Scores, (m, min(k, n)) float32, falling, and positions, (m, min(k, n)) int64. Equal scores are in the order of
-            their positions. Where fewer documents hold a word of the query, the rest of its row is -inf and -1.
+            Scores, (m, min(k, n)) float32, falling, and positions, (m, min(k, n)) int64. Equal scores are in
+            the order of their positions. Where fewer documents hold a word of the query, the rest of its row
+            is -inf and -1.
 
         Raises:
             InputError: k is below 1, or a query is not a str.

@@ -1,15 +1,17 @@
 """Words of documents that come and go.
 
-What is stored of a text never changes: which words it holds, how often, and how long it is. What BM25 makes of that does change,
-since it weighs a word by how many documents hold it and a text by how long texts are on average. So the weights are worked out
-when a query asks for its words, over the documents that are left: scores after any additions and deletions are those of an index
-built again, and an older version of the documents has the scores that it had then.
+What is stored of a text never changes: which words it holds, how often, and how long it is. What BM25 makes
+of that does change, since it weighs a word by how many documents hold it and a text by how long texts are on
+average. So the weights are worked out when a query asks for its words, over the documents that are left:
+scores after any additions and deletions are those of an index built again, and an older version of the
+documents has the scores that it had then.
 
     words/
     ├── 0-250000.safetensors       postings of the texts at positions 0 to 249,999
     └── 250000-250200.safetensors  of those added next
 
-The files are written once. Small ones are merged into one of a wider range; whatever lies inside of a wider range is not read.
+The files are written once. Small ones are merged into one of a wider range; whatever lies inside of a wider
+range is not read.
 """
 
 import bisect
@@ -147,7 +149,8 @@ class Words:
 
         Args:
             queries: Texts.
-            allowed: (n,) which positions may be found; None for all. What a word is worth does not depend on it.
+            allowed: (n,) which positions may be found; None for all. What a word is worth does not depend on
+                it.
 
         Raises:
             ModelError: A file is damaged.

@@ -7,5 +7,6 @@ folder.py       a folder of plain files
 lance.py        LanceDB (lance_connection.py its errors and versions, lance_files.py what is on the disk, lance_rows.py its tables,
                 lance_index.py its vector index)
 postgres.py     PostgreSQL with pgvector (postgres_server.py connects; postgres_rows.py, postgres_index.py, postgres_model.py
-                and postgres_marks.py are its tables, its HNSW index, its copy of the model, and how it knows its own tables)
+                and postgres_marks.py are its tables, its HNSW index, its copy of the model, and how it knows
+                its own tables)
 """

@@ -1,8 +1,8 @@
 """How documents' columns lie in the tables of a store: under names and as types that it surely takes.
 
-A name that is no plain word ("meta.author", "", "_distance", "50 %") is another one in the table, and a column of a
-type that the store lacks is JSON there, from which its values are made again. Everything outside of the table sees the
-documents' own columns.
+A name that is no plain word ("meta.author", "", "_distance", "50 %") is another one in the table, and a
+column of a type that the store lacks is JSON there, from which its values are made again. Everything outside
+of the table sees the documents' own columns.
 """
 
 import base64

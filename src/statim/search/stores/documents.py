@@ -30,15 +30,16 @@ def table(
     """One table of documents: columns ``id`` and ``text``, both strings without nulls, then the metadata's.
 
     Args:
-        documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has not both
-            columns ``id`` and ``text`` is read as a file is, see ``statim.data.documents.texts.read_documents``.
+        documents: A table or data frame (``ids`` and ``metadata`` are None then), or texts. A table that has
+            not both columns ``id`` and ``text`` is read as a file is, see
+            ``statim.data.documents.texts.read_documents``.
         ids: One a text, all different, str or numbers; by default the text's position.
         metadata: One mapping a text; the keys become columns.
         numbers: Number documents that have no ids; else they are refused.
 
     Raises:
-        DataError: There are no documents, it cannot be told which column is which, an id or text is missing, or an id
-            stands twice.
+        DataError: There are no documents, it cannot be told which column is which, an id or text is missing,
+            or an id stands twice.
         InputError: Lengths differ, or a value is of the wrong type.
     """
     if not _is_table(documents):
@@ -97,7 +98,8 @@ def stream(
         numbers: As for ``table``.
 
     Returns:
-        Whether there are more than ``large``, the columns, and the tables. The ids of a stream of more are not compared here.
+        Whether there are more than ``large``, the columns, and the tables. The ids of a stream of more are
+        not compared here.
 
     Raises:
         DataError: As for ``table``; for a stream of many, as it is read.
@@ -251,7 +253,8 @@ def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
     """Documents with the columns of an index: one that they lack is filled with nulls, one of another type cast.
 
     Raises:
-        DataError: They have a column or a nested field that the index does not have, or a value that would change.
+        DataError: They have a column or a nested field that the index does not have, or a value that would
+            change.
     """
     from statim.data.files import unify  # here: opening an index reads no data
 

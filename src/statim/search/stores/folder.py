@@ -7,9 +7,10 @@
     words/                  the words (see lexical/incremental_bm25.py)
     model/                  the model
 
-What is large is memory-mapped: opening an index reads a few pages of it. A change writes a new folder beside the old one, into which
-files that stay the same are linked, and swaps the two. Whoever has the old one open goes on reading it; a process killed in between
-leaves it as it was. When most positions are dead, the documents that live are written again.
+What is large is memory-mapped: opening an index reads a few pages of it. A change writes a new folder beside
+the old one, into which files that stay the same are linked, and swaps the two. Whoever has the old one open
+goes on reading it; a process killed in between leaves it as it was. When most positions are dead, the
+documents that live are written again.
 """
 
 import contextlib

@@ -5,13 +5,16 @@
     words/                  the words (see lexical/incremental_bm25.py)
     model/                  the model
 
-Every change ends with a new ``index.json``, which names the versions that are kept, once all files are on the disk and the new version
-can be read. What a killed process has put into the table or among the words before is of no version that is named there, so it is never
-seen, and the next change takes it back. Where the files of the newest version are damaged, the last whole one is opened, with a warning. BM25 is statim's own: LanceDB's full text search weighs
-words by what its index knew when it was made, and cannot say what a given document would score, which hybrid search asks.
+Every change ends with a new ``index.json``, which names the versions that are kept, once all files are on the
+disk and the new version can be read. What a killed process has put into the table or among the words before
+is of no version that is named there, so it is never seen, and the next change takes it back. Where the files
+of the newest version are damaged, the last whole one is opened, with a warning. BM25 is statim's own:
+LanceDB's full text search weighs words by what its index knew when it was made, and cannot say what a given
+document would score, which hybrid search asks.
 
-A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are worked out again from the
-vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes for each document, and a few blocks.
+A few queries are asked of LanceDB, in large tables of an index inside it (lance_index.py), and the scores are
+worked out again from the vectors found; many queries read the vectors once, in blocks. Memory: 17 bytes for
+each document, and a few blocks.
 """
 
 import contextlib

@@ -83,8 +83,9 @@ def _refusal(place: str, error: BaseException) -> StatimError:
 def opened(path: Path, version: int) -> Any:
     """The table of the database in ``path`` as it was at one of LanceDB's versions.
 
-    LanceDB opens the newest version first, whatever is asked for. Where a power failure has torn that one's file, the
-    table is opened by way of a temporary folder, which holds the file of the wanted version and links to the others.
+    LanceDB opens the newest version first, whatever is asked for. Where a power failure has torn that one's
+    file, the table is opened by way of a temporary folder, which holds the file of the wanted version and
+    links to the others.
     """
     try:
         table = connect(path).open_table(TABLE)

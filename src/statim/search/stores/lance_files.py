@@ -1,7 +1,7 @@
 """The files of an index in LanceDB: on the disk before a version is named, checked when one is opened.
 
-``stamps`` in ``index.json`` has the size and digest of the files that a search reads, and ``new`` of each version the
-files that it added. So a version does not depend on what later ones have written.
+``stamps`` in ``index.json`` has the size and digest of the files that a search reads, and ``new`` of each
+version the files that it added. So a version does not depend on what later ones have written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -67,8 +67,8 @@ def said(manifest: Manifest, where: Path) -> dict[str, Any]:
 def kept(path: Path, manifest: Manifest) -> dict[str, Any]:
     """What a manifest says of the files that must be there, or still are.
 
-    A file of the table that is missing may have been of older versions; LanceDB says so where it needs it. Words are
-    merged, which removes files; a gap between them is found when they are read.
+    A file of the table that is missing may have been of older versions; LanceDB says so where it needs it.
+    Words are merged, which removes files; a gap between them is found when they are read.
 
     Raises:
         ModelError: It is damaged.

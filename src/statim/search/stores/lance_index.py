@@ -1,10 +1,11 @@
 """The approximate index inside a LanceDB table, and what keeps the table tidy.
 
-Vectors lie in cells of k-means (IVF). In the cells closest to a query one bit a dimension is compared (RaBitQ: Gao and
-Long, 2024), and the best are compared again as they are. It is built in seconds, unlike a graph (HNSW). LanceDB makes it
-of dimensions that 8 divides; others have a byte each, as have few dimensions, whose bits would say too little. Where all
-cells together miss the aim on a sample of the vectors, more candidates are compared as they are; then bytes take the place
-of bits, then the vectors themselves. Rows that the index does not hold yet are compared exactly beside it.
+Vectors lie in cells of k-means (IVF). In the cells closest to a query one bit a dimension is compared
+(RaBitQ: Gao and Long, 2024), and the best are compared again as they are. It is built in seconds, unlike a
+graph (HNSW). LanceDB makes it of dimensions that 8 divides; others have a byte each, as have few dimensions,
+whose bits would say too little. Where all cells together miss the aim on a sample of the vectors, more
+candidates are compared as they are; then bytes take the place of bits, then the vectors themselves. Rows that
+the index does not hold yet are compared exactly beside it.
 """
 
 import datetime

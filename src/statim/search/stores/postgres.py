@@ -3,12 +3,15 @@
     NAME                    a row for each document: id, text, metadata, position, vector, words
     NAME_statim             the manifest, and the files of the model
 
-A change is one transaction, so it takes place whole or not at all, even if a process is killed meanwhile; one at a time changes an index.
-A build is one too: its new tables have random names until they take the place of the old ones, and a killed build leaves nothing.
-What statim makes bears its mark (postgres_marks.py), and nothing else is dropped or replaced.
-Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and Yashunin, 2018), by cosine, made when there are enough of them
-(postgres_index.py). It is asked where there is no filter: it finds what is near before a filter sees it, so a filtered search compares
-with every document that the filter lets through. A change of many rows drops it, and makes it again when the change has taken place. BM25 is statim's own, worked out in SQL from the words as they are: the scores are those of every other store.
+A change is one transaction, so it takes place whole or not at all, even if a process is killed meanwhile; one
+at a time changes an index. A build is one too: its new tables have random names until they take the place of
+the old ones, and a killed build leaves nothing. What statim makes bears its mark (postgres_marks.py), and
+nothing else is dropped or replaced. Many vectors of up to 2,000 dimensions have an HNSW index (Malkov and
+Yashunin, 2018), by cosine, made when there are enough of them (postgres_index.py). It is asked where there is
+no filter: it finds what is near before a filter sees it, so a filtered search compares with every document
+that the filter lets through. A change of many rows drops it, and makes it again when the change has taken
+place. BM25 is statim's own, worked out in SQL from the words as they are: the scores are those of every other
+store.
 """
 
 import contextlib
@@ -281,8 +284,8 @@ class Postgres:
     def _make_index(self, connection: Any) -> None:
         """Make the HNSW index of a table in which a change has taken place.
 
-        In a transaction of its own: an index holds the rows too that its own transaction has deleted. Until it is made, and where it
-        cannot be, searches compare with every vector.
+        In a transaction of its own: an index holds the rows too that its own transaction has deleted. Until
+        it is made, and where it cannot be, searches compare with every vector.
         """
         if self.manifest["dead"]:
             postgres_index.vacuumed(connection, self._sql)

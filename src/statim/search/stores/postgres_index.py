@@ -1,9 +1,10 @@
 """The HNSW index of a table of PostgreSQL: made, measured, asked and made again.
 
-Building it takes a fifth of the time of adding the same rows to it one by one, so a change of many rows drops it and
-builds it again. A deleted row keeps its place in it: it is a candidate like others until VACUUM has gone through the
-index, which takes longer than building it. So a search asks for more rows than it needs, and where it gets fewer it
-looks further, or compares with every vector. Once many rows are dead, the index is built again without them.
+Building it takes a fifth of the time of adding the same rows to it one by one, so a change of many rows drops
+it and builds it again. A deleted row keeps its place in it: it is a candidate like others until VACUUM has
+gone through the index, which takes longer than building it. So a search asks for more rows than it needs, and
+where it gets fewer it looks further, or compares with every vector. Once many rows are dead, the index is
+built again without them.
 """
 
 import contextlib
@@ -44,9 +45,10 @@ def nearest(
 ) -> tuple[Positions, Floats]:
     """The k nearest rows of one query: positions and cosines, best first.
 
-    Half of the candidates that the index looks at must be rows that are still there: then the nearest of them are found
-    as surely as in an index without dead rows. Where they are fewer, a server with pgvector 0.8 looks on until they are
-    enough. Other servers, and those that find too few even so, compare with every vector.
+    Half of the candidates that the index looks at must be rows that are still there: then the nearest of them
+    are found as surely as in an index without dead rows. Where they are fewer, a server with pgvector 0.8
+    looks on until they are enough. Other servers, and those that find too few even so, compare with every
+    vector.
 
     Args:
         ask: Runs a statement.
@@ -97,7 +99,8 @@ def wanted(manifest: Mapping[str, Any]) -> bool:
 
 def made(connection: Any, names: Names, count: int, dim: int) -> dict[str, Any]:
     """Make the index, and choose how many candidates a search looks at; gives what the manifest says of it."""
-    # several workers would share memory that small servers do not have; a graph beyond its memory takes far longer
+    # several workers would share memory that small servers do not have; a graph beyond its memory takes far
+    # longer
     connection.execute("SET LOCAL max_parallel_maintenance_workers = 0")
     memory = min(MEMORY, 64 + count * (4 * dim + 512) // 2**20)
     connection.execute(f"SET LOCAL maintenance_work_mem = '{memory}MB'")

@@ -1,7 +1,7 @@
 """What statim made in a database: marked by a comment, so that nothing of anybody else is dropped or replaced.
 
-Tables and HNSW indexes bear the mark. Those of earlier versions do not: their tables are known by a manifest in
-``NAME_statim`` that names NAME, and by the columns that only statim makes.
+Tables and HNSW indexes bear the mark. Those of earlier versions do not: their tables are known by a manifest
+in ``NAME_statim`` that names NAME, and by the columns that only statim makes.
 """
 
 import json
@@ -41,7 +41,8 @@ def made_before(connection: Any, names: Names, place: str, *, overwrite: bool) -
     """The tables of an index that a new one may replace, spelt for a statement.
 
     Raises:
-        InputError: There is an index and ``overwrite`` is off, or something of its names that statim did not make.
+        InputError: There is an index and ``overwrite`` is off, or something of its names that statim did not
+            make.
     """
     documents, parts = names.quoted(connection)
     there = {

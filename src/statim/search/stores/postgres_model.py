@@ -1,8 +1,9 @@
 """The model of an index in a database: its files in rows, and back into a folder.
 
-Somebody else may write to the tables. So names stay inside of the folder, sizes have limits, and a copy is used only if its hash
-is the manifest's. The hash is that of the table and the tokenizer; a folder in the cache is named after the content of the
-other files too, so no database decides how the model of another one reads its settings.
+Somebody else may write to the tables. So names stay inside of the folder, sizes have limits, and a copy is
+used only if its hash is the manifest's. The hash is that of the table and the tokenizer; a folder in the
+cache is named after the content of the other files too, so no database decides how the model of another one
+reads its settings.
 """
 
 import contextlib

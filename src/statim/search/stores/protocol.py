@@ -1,7 +1,7 @@
 """What every store of an index can do; one file per store.
 
-A document has a position, a number that no other document ever gets: a changed document moves to a new one. Vectors, words and texts
-are found by position, so one ranking can be made from them, whatever keeps them.
+A document has a position, a number that no other document ever gets: a changed document moves to a new one.
+Vectors, words and texts are found by position, so one ranking can be made from them, whatever keeps them.
 """
 
 import hashlib
@@ -64,7 +64,8 @@ class View(NamedTuple):
     Attributes:
         vectors: By vectors.
         words: By words.
-        rows: Gives the documents at c positions, in this order. A change of the store does not change what a view of before gives.
+        rows: Gives the documents at c positions, in this order. A change of the store does not change what a
+            view of before gives.
     """
 
     vectors: VectorSide
@@ -77,7 +78,8 @@ class Store(Protocol):
 
     Attributes:
         place: What messages call it.
-        manifest: What it says of itself: ``documents``, ``dimensions``, ``columns``, ``weight``, ``model_hash`` and more.
+        manifest: What it says of itself: ``documents``, ``dimensions``, ``columns``, ``weight``,
+            ``model_hash`` and more.
         schema: The columns of the documents: ``id``, ``text`` and others.
     """
 

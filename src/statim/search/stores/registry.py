@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("statim")
 
-# Documents up to which the default is a folder. There a change writes the folder's files again, but for the model, and a search
-# holds the vectors in memory; above, LanceDB adds to what it has.
+# Documents up to which the default is a folder. There a change writes the folder's files again, but for the
+# model, and a search holds the vectors in memory; above, LanceDB adds to what it has.
 LARGE = 200_000
 NAMES = ("folder", "lancedb")
 TABLE = "documents"

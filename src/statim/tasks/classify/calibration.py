@@ -23,8 +23,8 @@ UNCALIBRATED = {
 class Calibration:
     """From scores to probabilities.
 
-    They are the softmax of ``slope x scores``, or where labels are yes or no the logistic function of ``slope x scores + offset``.
-    ``fitted`` is off where there were no examples to fit it to.
+    They are the softmax of ``slope x scores``, or where labels are yes or no the logistic function of ``slope
+    x scores + offset``. ``fitted`` is off where there were no examples to fit it to.
     """
 
     slope: float
@@ -47,7 +47,8 @@ def _single(given: Doubles) -> Floats:
 def calibrate(scores: Floats, targets: Targets, several: bool) -> Calibration:
     """The calibration of the least log loss on n examples.
 
-    It is temperature scaling (Guo et al., 2017), or with ``several`` that of Platt (1999), over all labels together.
+    It is temperature scaling (Guo et al., 2017), or with ``several`` that of Platt (1999), over all labels
+    together.
     """
     if several:
         return _platt(scores.ravel().astype(np.float64), targets.ravel())

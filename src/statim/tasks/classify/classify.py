@@ -86,20 +86,24 @@ class Classifier:
 
         Args:
             model: Makes the vectors; it stays as it is.
-            texts: n texts; or, without ``labels``, a file or table of both (see ``tasks.classify.labels.read_examples``).
+            texts: n texts; or, without ``labels``, a file or table of both (see
+                ``tasks.classify.labels.read_examples``).
             labels: n labels; with ``several`` n lists of labels.
-            head: ``logistic`` (regression, multinomial), ``ridge`` (least squares), ``centroid`` (the mean of each label's
+            head: ``logistic`` (regression, multinomial), ``ridge`` (least squares), ``centroid`` (the mean of
+                each label's
                 vectors: for a handful of examples), or ``neighbours``.
             several: Texts can have any number of labels (multi-label); the head is then a yes or no for each.
-            strength: Logistic regression's C or ridge's alpha, as scikit-learn means them, or how many neighbours vote. By
-                default chosen on examples that are held out; see ``tasks.classify.model_selection.fit_head``.
-            ngrams: Let logistic regression see tokens and pairs of neighbouring tokens beside the vectors (TF-IDF): vectors
-                know no order. See ``tasks.classify.ngrams``.
-            development: Examples to choose and to calibrate probabilities on, of the kind of ``texts`` without ``labels``; or a
-                pair of texts and labels. By default folds of the examples.
+            strength: Logistic regression's C or ridge's alpha, as scikit-learn means them, or how many
+                neighbours vote. By default chosen on examples that are held out; see
+                ``tasks.classify.model_selection.fit_head``.
+            ngrams: Let logistic regression see tokens and pairs of neighbouring tokens beside the vectors
+                (TF-IDF): vectors know no order. See ``tasks.classify.ngrams``.
+            development: Examples to choose and to calibrate probabilities on, of the kind of ``texts``
+                without ``labels``; or a pair of texts and labels. By default folds of the examples.
             text: Of files, the column of texts; guessed by default.
             label: The column of labels; likewise.
-            separator: With ``several``, what is between labels in columns that hold no lists; ``|`` by default.
+            separator: With ``several``, what is between labels in columns that hold no lists; ``|`` by
+                default.
             seed: Decides the folds.
             threads: Threads to use.
 
@@ -232,7 +236,8 @@ class Classifier:
         """Open a head that was fitted to the vectors of this very model.
 
         Raises:
-            ModelError: There is no head there, it is damaged, of another model, or of a newer version of statim.
+            ModelError: There is no head there, it is damaged, of another model, or of a newer version of
+                statim.
         """
         path = Path(path)
         said, arrays = read_whole(path, lambda: (read_head(path), load_tensors(path / ARRAYS)[0]))

@@ -1,7 +1,7 @@
 """Fitting heads: logistic regression, ridge, centroids, neighbours; each along a path of strengths, weakest head first.
 
-Where examples have one label each, logistic regression is multinomial and the others are told the label against the rest; where
-they have several, every label is a yes or no of its own.
+Where examples have one label each, logistic regression is multinomial and the others are told the label
+against the rest; where they have several, every label is a yes or no of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,8 @@ from statim.tasks.classify.heads import Floats, Head, Linear, Neighbours, Target
 from statim.tasks.classify.inputs import Inputs
 
 KINDS = ("logistic", "ridge", "centroid", "neighbours")
-# What is tried where nothing is given: logistic regression's C, ridge's alpha (both as scikit-learn means them), neighbours
+# What is tried where nothing is given: logistic regression's C, ridge's alpha (both as scikit-learn means
+# them), neighbours
 GRIDS: dict[str, tuple[float, ...]] = {
     "logistic": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
     "ridge": (10.0, 3.0, 1.0, 0.3, 0.1, 0.03),
@@ -44,7 +45,8 @@ def path(
         several: Whether examples may have any number of labels.
 
     Raises:
-        DependencyError: Logistic regression needs SciPy, which comes with scikit-learn, and it is not installed.
+        DependencyError: Logistic regression needs SciPy, which comes with scikit-learn, and it is not
+            installed.
     """
     if kind == "logistic":
         yield from _logistic(inputs, targets, values, several)
@@ -129,7 +131,8 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
             gradient[width] += slopes.sum(axis=0, dtype=np.float64)
         return (loss + penalty) / n, gradient.ravel() / n
 
-    # at the beginning, as a measure of what is small; with biases of zero, rare labels would make it far too large
+    # at the beginning, as a measure of what is small; with biases of zero, rare labels would make it far too
+    # large
     steep = float(np.abs(objective(at, 1.0)[1]).max())
     options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:

@@ -32,7 +32,10 @@ class Head(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Scores are ``inputs @ weights + bias``: (width, c) and (c,) float32. Logistic regression, ridge and centroids are this."""
+    """Scores are ``inputs @ weights + bias``: (width, c) and (c,) float32.
+
+    Logistic regression, ridge and centroids are this.
+    """
 
     weights: Floats
     bias: Floats
@@ -89,7 +92,8 @@ def restore(kind: str, arrays: Mapping[str, npt.NDArray[Any]], k: int, width: in
     """The head that ``arrays`` are of.
 
     Raises:
-        ValueError: They do not fit such a head or its numbers of columns and labels, or hold NaN or absurd numbers.
+        ValueError: They do not fit such a head or its numbers of columns and labels, or hold NaN or absurd
+            numbers.
     """
     if kind == "neighbours":
         vectors, targets = arrays["vectors"], arrays["targets"]

@@ -19,8 +19,9 @@ class Judged:
     """What ``Classifier.evaluate`` finds.
 
     Attributes:
-        figures: ``accuracy`` (of several labels: all of a text's right), ``macro_f1``, with several labels ``micro_f1`` too;
-            ``log_loss`` and ``calibration_error`` of the probabilities. Labels that the head does not know count as wrong.
+        figures: ``accuracy`` (of several labels: all of a text's right), ``macro_f1``, with several labels
+            ``micro_f1`` too; ``log_loss`` and ``calibration_error`` of the probabilities. Labels that the
+            head does not know count as wrong.
         per_label: Label -> precision, recall, F1 and how many texts have it.
         texts: How many were judged.
         unknown: How many of them have a label that the head does not know.
@@ -50,7 +51,8 @@ class Judged:
 def judge(probabilities: Floats, examples: Examples, labels: Sequence[str]) -> Judged:
     """Figures of probabilities (n, c) of ``labels`` for n examples.
 
-    F1 of a label that neither occurs nor was told is 0; the macro mean is over labels that occur or were told.
+    F1 of a label that neither occurs nor was told is 0; the macro mean is over labels that occur or were
+    told.
     """
     known = list(labels)
     names = known + sorted(set(examples.names()) - set(known))

@@ -56,11 +56,13 @@ def read_examples(
         source: A file, a table or a data frame; see ``statim.data.files.tables.read_table``.
         text: The column of texts; guessed by default.
         label: The column of labels; guessed by default.
-        several: Each text has any number of labels: the column holds lists, or texts that are cut at ``separator``.
+        several: Each text has any number of labels: the column holds lists, or texts that are cut at
+            ``separator``.
         separator: See ``several``; ``|`` by default.
 
     Raises:
-        DataError: The source cannot be read, a column is not there, or a text or label is missing; the message names the row.
+        DataError: The source cannot be read, a column is not there, or a text or label is missing; the
+            message names the row.
     """
     if isinstance(source, Examples):
         if source.several != several:

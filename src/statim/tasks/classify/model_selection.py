@@ -26,8 +26,8 @@ class Fitted:
         head: Fitted to all examples but those of a development set.
         calibration: From its scores to probabilities.
         strength: The regularisation, or the number of neighbours.
-        tried: Strengths, up to the first that is no better than the one before, and the log loss on examples that were not fitted
-            to; empty where there were none.
+        tried: Strengths, up to the first that is no better than the one before, and the log loss on examples
+            that were not fitted to; empty where there were none.
         heldout: How it was judged: ``development``, ``5 folds``, ``a fifth`` or ``nothing``.
     """
 
@@ -57,8 +57,9 @@ def fit_head(
         targets: (n, c) bool, see ``fitting.path``.
         several: Whether examples may have any number of labels.
         strength: Instead of choosing one: see GRIDS.
-        development: Inputs and targets to choose and calibrate on; by default folds of the examples, or of many a fifth. A label
-            that occurs once is never held out, so where all do, nothing is chosen or calibrated.
+        development: Inputs and targets to choose and calibrate on; by default folds of the examples, or of
+            many a fifth. A label that occurs once is never held out, so where all do, nothing is chosen or
+            calibrated.
         seed: Decides the folds.
         threads: Threads to use.
 

@@ -3,14 +3,16 @@
 kmeans       every text in one of k cells; spherical, by mini-batches (search/engines/kmeans.py)
 density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings), of the layers
              that it finds the one with about as many as are asked for; texts outside of all are in none
-communities  around the text with most others above a threshold, these; then the next among what is left (the fast clustering of
+communities  around the text with most others above a threshold, these; then the next among what is left (the
+fast clustering of
              sentence-transformers); what is close to too few is in none
 
-Vectors that are equal, or differ by rounding alone, share a label in every method; communities count all texts that
-have them. A text without tokens has no direction and is in no cluster.
+Vectors that are equal, or differ by rounding alone, share a label in every method; communities count all
+texts that have them. A text without tokens has no direction and is in no cluster.
 
-Dense regions, and communities where pairs are too many, are found on a sample; other texts then join the cluster whose centre is
-closest, if they are as close to it as its own members are. Clusters that hardly occur in a sample are not seen then.
+Dense regions, and communities where pairs are too many, are found on a sample; other texts then join the
+cluster whose centre is closest, if they are as close to it as its own members are. Clusters that hardly occur
+in a sample are not seen then.
 """
 
 import contextlib
@@ -65,18 +67,19 @@ def cluster(
         model: Makes the vectors: a model, or where one is. Not where vectors are given.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         method: ``kmeans``, ``density`` or ``communities``.
-        clusters: How many; with ``density`` about how many, of the layers that it finds. By default the root of half the number
-            of texts, 100 at most. Not with ``communities``.
+        clusters: How many; with ``density`` about how many, of the layers that it finds. By default the root
+            of half the number of texts, 100 at most. Not with ``communities``.
         threshold: The least cosine with a community's centre, above 0, at most 1.
-        min_size: The least size of a community, in texts; of a dense region, in different texts, or in copies of one.
+        min_size: The least size of a community, in texts; of a dense region, in different texts, or in copies
+            of one.
         column: The column of texts in files; guessed by default.
         seed: Of all random choices.
         threads: Threads to use.
         progress: Show progress bars on a terminal.
 
     Raises:
-        InputError: A value is out of range, or vectors do not fit the texts; or density is asked for in a forked
-            process that cannot do it.
+        InputError: A value is out of range, or vectors do not fit the texts; or density is asked for in a
+            forked process that cannot do it.
         DataError: A file cannot be used as it is, or is empty.
         DependencyError: Density is asked for, and evoc is not installed.
 
@@ -136,8 +139,8 @@ class Clusters:
         method: How they were found.
         labels: (r,) int64, each row's cluster; -1 for none.
         scores: (r,) float32, the cosine with its cluster's centre; 0 for none.
-        without_tokens: How many rows have a vector of zeros (texts without a token that the model knows); they are
-            in no cluster.
+        without_tokens: How many rows have a vector of zeros (texts without a token that the model knows);
+            they are in no cluster.
         described: For each cluster its number, size, mean score, typical words and central texts.
         seconds: Phase -> seconds.
     """
@@ -211,8 +214,8 @@ def _some(items: Items, which: Longs) -> Items:
     )
 
 
-# Each method gives labels and scores of n items; ``weights`` (n,) says how many texts have an item, 0 where that is
-# another one but for rounding, whose label it will have.
+# Each method gives labels and scores of n items; ``weights`` (n,) says how many texts have an item, 0 where
+# that is another one but for rounding, whose label it will have.
 
 
 def _kmeans(
@@ -264,7 +267,8 @@ def _density(
 def _layer(layers: list[Longs], clusters: int) -> Longs:
     """The layer whose number of clusters is closest to one asked for, as a ratio.
 
-    EVōC itself takes the layer that lasts longest as the scale grows: with many subjects often that of a handful of regions.
+    EVōC itself takes the layer that lasts longest as the scale grows: with many subjects often that of a
+    handful of regions.
     """
 
     def distance(labels: Longs) -> float:
@@ -329,7 +333,8 @@ def _joined_by_the_rest(
         items: n items.
         labels: (n,) the clusters of the chosen; -1 for none.
         chosen: Which items were looked at.
-        given: Centres, and the cosine to reach; None for the members' means, and what LOWEST percent of the members do not reach.
+        given: Centres, and the cosine to reach; None for the members' means, and what LOWEST percent of the
+            members do not reach.
         threads: Threads to use.
     """
     count = int(labels.max(initial=-1)) + 1

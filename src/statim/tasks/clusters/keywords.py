@@ -1,8 +1,9 @@
 """What a cluster is about: its typical words, and the texts closest to its centre.
 
-Words are weighted by class TF-IDF (Grootendorst, "BERTopic: Neural topic modeling with a class-based TF-IDF procedure", 2022): all texts of a
-cluster count as one document, and a word t of cluster c has the weight tf(t, c) log(1 + A / f(t)), where tf is its share of the cluster's
-words, f how often it occurs in all clusters, and A the mean number of words of a cluster.
+Words are weighted by class TF-IDF (Grootendorst, "BERTopic: Neural topic modeling with a class-based TF-IDF
+procedure", 2022): all texts of a cluster count as one document, and a word t of cluster c has the weight
+tf(t, c) log(1 + A / f(t)), where tf is its share of the cluster's words, f how often it occurs in all
+clusters, and A the mean number of words of a cluster.
 """
 
 import math
@@ -26,7 +27,9 @@ _split = re.compile(
 
 
 def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[list[str]]:
-    """The ``count`` words of highest class TF-IDF of each group of texts; fewer where there are fewer. Equal ones by alphabet.
+    """The ``count`` words of highest class TF-IDF of each group of texts; fewer where there are fewer.
+
+    Equal ones by alphabet.
 
     Words are lower-cased; bm25s's English stop words are left out.
     """

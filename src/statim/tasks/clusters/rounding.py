@@ -15,8 +15,8 @@ GAP = (
 def heads(vectors: Floats, *, threads: int | None = None) -> Longs:
     """The first of the vectors that each one equals but for rounding; itself where there is none before it.
 
-    Vectors are sorted by where they lie along a random direction: those that are so close lie as close there, and
-    nearly all others are told apart by a second direction.
+    Vectors are sorted by where they lie along a random direction: those that are so close lie as close there,
+    and nearly all others are told apart by a second direction.
 
     Args:
         vectors: (n, d) float32 of length 1.

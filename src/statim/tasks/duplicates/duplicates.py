@@ -1,12 +1,14 @@
 """Exact and near duplicates, inside one set or between two.
 
-Texts are duplicates if the cosine of their vectors reaches a threshold. That is no equivalence: a is like b and b like c, but a need not
-be like c, and groups of whatever is connected grow long chains whose ends have nothing in common. So groups here are stars: texts are
-taken in their order; one that no earlier representative is close to becomes a representative, every other belongs to the closest one before it.
-Then every member is a duplicate of its representative, and no two representatives are duplicates: what stays is without duplicates, and
-nothing goes that has none (it is a maximal independent set, and the star clustering of Aslam, Pelekhov and Rus, 2004, by order instead of
-degree). ``linked`` gives connected components instead, for a split that no pair may cross; how far their members are
-from one another is part of the result (linked.py).
+Texts are duplicates if the cosine of their vectors reaches a threshold. That is no equivalence: a is like b
+and b like c, but a need not be like c, and groups of whatever is connected grow long chains whose ends have
+nothing in common. So groups here are stars: texts are taken in their order; one that no earlier
+representative is close to becomes a representative, every other belongs to the closest one before it. Then
+every member is a duplicate of its representative, and no two representatives are duplicates: what stays is
+without duplicates, and nothing goes that has none (it is a maximal independent set, and the star clustering
+of Aslam, Pelekhov and Rus, 2004, by order instead of degree). ``linked`` gives connected components instead,
+for a split that no pair may cross; how far their members are from one another is part of the result
+(linked.py).
 """
 
 from pathlib import Path
@@ -54,25 +56,29 @@ def find_duplicates(
     Args:
         texts: r texts: an iterable of str; or a path, a table or a list of ``Path``. None for vectors alone.
         model: Makes the vectors: a model, or where one is. Not where vectors are given.
-        against: Another set, likewise: then duplicates of it are looked for among ``texts``, not duplicates inside either.
+        against: Another set, likewise: then duplicates of it are looked for among ``texts``, not duplicates
+            inside either.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         against_vectors: The other set's.
         threshold: The least cosine of duplicates, above 0, at most 1.
         top: Keep each text's N closest duplicates; a pair stays if either text keeps it. None for all.
-        linked: Groups are all that pairs connect, not stars around representatives: members may be far below the
-            threshold from the one that stays. How many are, and what the largest groups hang by, is part of the result.
-        exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see similarity_join.py).
-        every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are made all the same, by
-            comparing with representatives alone (see representatives.py).
+        linked: Groups are all that pairs connect, not stars around representatives: members may be far below
+            the threshold from the one that stays. How many are, and what the largest groups hang by, is part
+            of the result.
+        exact: Compare everything, however much there is. Otherwise large sets are compared cell by cell (see
+            similarity_join.py).
+        every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are
+            made all the same, by comparing with representatives alone (see representatives.py).
         column: The column of texts in files; guessed by default.
-        skip_bad: A .jsonl file to write rows into that cannot be used; they are left out, and not counted as rows. None
-            to refuse the first.
+        skip_bad: A .jsonl file to write rows into that cannot be used; they are left out, and not counted as
+            rows. None to refuse the first.
         seed: Of what is drawn at random: sample and cells.
         threads: Threads to use.
         progress: Show progress bars on a terminal.
 
     Raises:
-        InputError: A value is out of range, vectors do not fit the texts or one another, or there are too many pairs.
+        InputError: A value is out of range, vectors do not fit the texts or one another, or there are too
+            many pairs.
         DataError: A file cannot be used as it is, or is empty.
         ModelError: There is no model there.
 
@@ -164,8 +170,8 @@ class Duplicates:
         linked: Groups are connected components.
         recall: The share of a sample's pairs that is among them; None where everything was compared.
         crowded: There were too many: pairs are those with representatives alone.
-        representatives: (r,) int64, the row that each row is a duplicate of; of what stays, itself. Of two sets, of the other set
-            and -1 for what has none.
+        representatives: (r,) int64, the row that each row is a duplicate of; of what stays, itself. Of two
+            sets, of the other set and -1 for what has none.
         scores: (r,) float32, the cosine with it; 0 where there is none.
         seconds: Phase -> seconds.
     """
@@ -197,7 +203,8 @@ class Duplicates:
     def groups(self) -> pa.Table:
         """Groups of two or more rows: group, row, representative (is it the one that stays?), score with it, text.
 
-        Groups are numbered from 0 in the order of their representatives, whose row comes first; then the closest.
+        Groups are numbered from 0 in the order of their representatives, whose row comes first; then the
+        closest.
 
         Raises:
             InputError: There are two sets.

@@ -1,7 +1,7 @@
 """Connected groups of very many rows, and the pairs that they hang by.
 
-A pair is enough to join two groups, so a few pairs that are close by chance make one group of what has little in
-common.
+A pair is enough to join two groups, so a few pairs that are close by chance make one group of what has little
+in common.
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
 """Representatives of sets in which too many pairs are close to be kept: a million texts of one template, say.
 
-Texts go by in blocks, in their order. A block is compared with the representatives so far, exhaustively; what none of them is close to
-is compared with itself and gives new ones (stars, as in duplicates.py). So no more is kept than a pair for each text. The work is the
-texts times the representatives, which are few where so much is close; where they are many it takes minutes for a million.
+Texts go by in blocks, in their order. A block is compared with the representatives so far, exhaustively; what
+none of them is close to is compared with itself and gives new ones (stars, as in duplicates.py). So no more
+is kept than a pair for each text. The work is the texts times the representatives, which are few where so
+much is close; where they are many it takes minutes for a million.
 """
 
 from functools import partial

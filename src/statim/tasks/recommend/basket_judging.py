@@ -62,7 +62,8 @@ def judge_baskets(
         heldout: Baskets that none has learned from; those of one item are passed over.
         learned: Baskets from which ``popularity`` counts; without them it is left out.
         k: How many recommendations are looked at.
-        popularity: By the names of recommenders that have counted it: its weight, see ``Recommender.recommend``.
+        popularity: By the names of recommenders that have counted it: its weight, see
+            ``Recommender.recommend``.
         seed: Decides the halves.
         threads: Threads to use.
 

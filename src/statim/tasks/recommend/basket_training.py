@@ -52,14 +52,15 @@ def train_on_baskets(
 ) -> Learned:
     """Train a model on pairs of items of the same basket, from the model that knows their texts alone.
 
-    Every pair of a basket's items is known to the training, so none of them is a negative of another (see statim.training).
+    Every pair of a basket's items is known to the training, so none of them is a negative of another (see
+    statim.training).
 
     Args:
         content: The catalogue and the model to start from.
         baskets: What people took together.
         out: The folder to save the model into.
-        heldout: So many baskets are kept for the table (popularity, the model before and after, both together), and as many to choose
-            the weight of popularity by; by default a tenth, at most HELDOUT.
+        heldout: So many baskets are kept for the table (popularity, the model before and after, both
+            together), and as many to choose the weight of popularity by; by default a tenth, at most HELDOUT.
         seed: Decides which, which pairs of large baskets, and the training.
         overwrite: Replace what stands at ``out``.
         threads: Threads to use.

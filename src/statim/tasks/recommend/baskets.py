@@ -104,13 +104,14 @@ def read_baskets(
         source: A file, a table or a data frame; see ``statim.data.files.tables.read_table``.
         ids: The ids of the catalogue.
         items: The column of lists of ids, or of ids; guessed by default (items; item, product_id …).
-        owner: The column that says whose, or which, basket it is; guessed by default; without one, with lists, baskets are
-            numbered.
-        weight: The column of weights, with a row for each item; guessed by default (weight, rating …), else all are 1.
+        owner: The column that says whose, or which, basket it is; guessed by default; without one, with
+            lists, baskets are numbered.
+        weight: The column of weights, with a row for each item; guessed by default (weight, rating …), else
+            all are 1.
 
     Raises:
-        DataError: The source cannot be read, a column is not there, an item is missing or not in the catalogue, or a weight is
-            no number above 0; the message names the row.
+        DataError: The source cannot be read, a column is not there, an item is missing or not in the
+            catalogue, or a weight is no number above 0; the message names the row.
     """
     if isinstance(source, Baskets):
         return source

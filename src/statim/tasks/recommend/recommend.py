@@ -40,7 +40,8 @@ class Recommender:
 
     Args:
         model: Makes the vectors.
-        items: A file or table with ids and texts (see ``statim.data.documents.texts.read_documents``), or a mapping from ids to texts.
+        items: A file or table with ids and texts (see ``statim.data.documents.texts.read_documents``), or a
+            mapping from ids to texts.
         id: The column of ids; guessed by default.
         text: The column of texts; likewise.
         title: A column whose text is put before the text; likewise.
@@ -133,10 +134,10 @@ class Recommender:
             liked: See ``profile``.
             k: How many; fewer where the catalogue has no more.
             exclude: Ids that are not to be recommended either.
-            diversity: From 0 (closest items) to below 1: how much an item's likeness to those already chosen counts against it
-                (maximal marginal relevance, Carbonell and Goldstein, 1998; 1 - λ there).
-            popularity: What is added to the cosine of the most popular item, see ``learn_popularity``; of the POOL closest and the
-                POOL most popular items those of the highest sums are taken.
+            diversity: From 0 (closest items) to below 1: how much an item's likeness to those already chosen
+                counts against it (maximal marginal relevance, Carbonell and Goldstein, 1998; 1 - λ there).
+            popularity: What is added to the cosine of the most popular item, see ``learn_popularity``; of the
+                POOL closest and the POOL most popular items those of the highest sums are taken.
             threads: Threads to use.
 
         Raises:
@@ -170,7 +171,8 @@ class Recommender:
         """As ``recommend``, for the owners of baskets, a block of them at a time.
 
         Yields:
-            Scores and the items' positions, (m, k) of the next m baskets; -inf and -1 where there are no more.
+            Scores and the items' positions, (m, k) of the next m baskets; -inf and -1 where there are no
+            more.
 
         Raises:
             InputError: As for ``recommend``.
@@ -263,8 +265,8 @@ class Recommender:
 def marginal_relevance(relevance: Floats, vectors: Floats, k: int, diversity: float) -> npt.NDArray[np.int64]:
     """The order in which k of c candidates are chosen (Carbonell and Goldstein, 1998).
 
-    Each time it is the one of the most (1 - diversity) x relevance - diversity x (largest cosine to one already chosen); of equals
-    the first.
+    Each time it is the one of the most (1 - diversity) x relevance - diversity x (largest cosine to one
+    already chosen); of equals the first.
 
     Args:
         relevance: (c,) cosines to the profile.

@@ -1,12 +1,14 @@
 """All pairs of vectors above a cosine: exactly, or cell by cell, which leaves out what is far apart anyhow.
 
-Vectors lie in cells (k-means). One is compared with all vectors of its own cell and of the cells it lies beside, whose centres are
-almost as close to it as its own. How close is almost, is measured: a sample of the vectors is compared with everything, and of the
-pairs that finds, the margin must be enough for FOUND. A pair is found from either end. (Probing of several cells: Jégou et al., 2011;
-the join over cells of both sides is that of similarity joins by clustering, such as Aumüller and Ceccarello, 2022.)
+Vectors lie in cells (k-means). One is compared with all vectors of its own cell and of the cells it lies
+beside, whose centres are almost as close to it as its own. How close is almost, is measured: a sample of the
+vectors is compared with everything, and of the pairs that finds, the margin must be enough for FOUND. A pair
+is found from either end. (Probing of several cells: Jégou et al., 2011; the join over cells of both sides is
+that of similarity joins by clustering, such as Aumüller and Ceccarello, 2022.)
 
-Products are in bfloat16 where those are faster. What they put above the threshold, less what rounding may cost, is scored again in
-float64 from the float32 vectors; so every pair that is given is truly above the threshold.
+Products are in bfloat16 where those are faster. What they put above the threshold, less what rounding may
+cost, is scored again in float64 from the float32 vectors; so every pair that is given is truly above the
+threshold.
 """
 
 import math
@@ -270,7 +272,8 @@ def _cells(
 ) -> Iterator[Pairs]:
     """The pairs of each cell: of those that lie in it or beside it, and those that lie in it.
 
-    With ``twice`` pairs that are found from the other end too are left to that: inside one set from the one that comes first.
+    With ``twice`` pairs that are found from the other end too are left to that: inside one set from the one
+    that comes first.
     """
     own, rows, cells = probes
     other_looks = lying[1].astype(np.int64) * k + lying[2]  # ascending

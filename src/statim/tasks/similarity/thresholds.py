@@ -23,8 +23,8 @@ class Thresholds:
         repeated: Rows whose text (or vector) stands earlier in the set: duplicates at any threshold.
         without_tokens: Rows without a token that the model knows: duplicates of nothing.
         sampled: Different vectors that were compared with all others.
-        levels: For each threshold: about how many pairs there are, the share of different vectors that are in one, and the
-            sample's pairs that are closest above the threshold.
+        levels: For each threshold: about how many pairs there are, the share of different vectors that are in
+            one, and the sample's pairs that are closest above the threshold.
     """
 
     rows: int

@@ -46,7 +46,8 @@ class Items:
         first: (n,) int64, the first row of each item.
         vectors: (n, d) float32 of length 1, or 0; perhaps mapped.
         rough: (n, d) the same in bfloat16 as int16, where products of those are faster; else ``vectors``.
-        zero: (n,) bool, which vectors are 0: texts without tokens. They are close to nothing, their copies included.
+        zero: (n,) bool, which vectors are 0: texts without tokens. They are close to nothing, their copies
+            included.
     """
 
     name: str
@@ -98,8 +99,8 @@ def read_items(
     """Read a set.
 
     Args:
-        texts: A path, ``"-"``, a table or a column of texts, a list of Paths, or an iterable of str, which are the texts themselves;
-            None for vectors alone.
+        texts: A path, ``"-"``, a table or a column of texts, a list of Paths, or an iterable of str, which
+            are the texts themselves; None for vectors alone.
         model: Makes the vectors, where none are given: a model, or where one is.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         column: The column of texts; guessed by default.
@@ -108,7 +109,8 @@ def read_items(
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: Neither model nor vectors are given, or both; or vectors are not finite, or not as many as the texts.
+        InputError: Neither model nor vectors are given, or both; or vectors are not finite, or not as many as
+            the texts.
         DataError: A file cannot be used as it is.
     """
     if (model is None) == (vectors is None):

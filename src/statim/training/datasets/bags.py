@@ -68,7 +68,8 @@ class Bags:
         Args:
             tokens: T texts.
             vocabulary: One more than the largest id.
-            frozen: An id that gets no entry but counts in the totals (the unknown token, whose row stays zero).
+            frozen: An id that gets no entry but counts in the totals (the unknown token, whose row stays
+                zero).
             threads: Threads to use.
         """
         sizes = np.zeros(len(tokens), np.int64)
@@ -105,7 +106,8 @@ class Bags:
     def firsts(self) -> npt.NDArray[np.int32]:
         """For each text the first that has the same ids as often, (T,); one without any is its own.
 
-        Such texts have the same vector in every model: the tokenizer sees no difference (case, white space), or only the order differs.
+        Such texts have the same vector in every model: the tokenizer sees no difference (case, white space),
+            or only the order differs.
         """
         identities, places = Identities(), Growing(np.int32)
         found = np.empty(len(self.totals), np.int32)
@@ -149,7 +151,8 @@ class Bags:
     def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
         """The bags of some texts (m,), each entry left out with a probability; what is left keeps its counts, and is the total.
 
-        What is left out follows from the key and the text alone. A text that would lose everything loses nothing.
+        What is left out follows from the key and the text alone. A text that would lose everything loses
+        nothing.
         """
         most = int((self.offsets[texts + 1] - self.offsets[texts]).sum())
         ids, counts = np.empty(most, np.int32), np.empty(most, np.uint16)
@@ -173,14 +176,16 @@ class TrainingSet:
     Attributes:
         bags: The T texts.
         anchors: (n,) int32, the text of each pair's anchor.
-        candidates: (n, 1 + k) int32, the texts of each pair's positive and of its explicit negatives, -1 for none.
-        known: int32, what is no negative of each text as an anchor: its positives anywhere in the data, and the text itself;
-            one text's after the other's.
+        candidates: (n, 1 + k) int32, the texts of each pair's positive and of its explicit negatives, -1 for
+            none.
+        known: int32, what is no negative of each text as an anchor: its positives anywhere in the data, and
+            the text itself; one text's after the other's.
         known_offsets: (T + 1,) int64, where each text's begin.
         names: The names of the data sets that the pairs are of.
         sets: (n,) uint16, the data set of each pair, by its position in ``names``.
         views: What a teacher makes of the texts, where the loss needs it.
-        same: How many of the T texts count as an earlier one, which has the same vector in every model; see ``Bags.firsts``.
+        same: How many of the T texts count as an earlier one, which has the same vector in every model; see
+            ``Bags.firsts``.
     """
 
     bags: Bags
@@ -215,8 +220,8 @@ class TrainingSet:
     def of(pairs: Pairs, tokenizer: Tokenizer, *, threads: int = 1) -> "TrainingSet":
         """Tokenize the distinct texts of ``pairs`` and find each anchor's known positives.
 
-        From CACHED_FROM pairs on this is done once for the same pairs and tokenizer; then it is read from the cache,
-        memory-mapped.
+        From CACHED_FROM pairs on this is done once for the same pairs and tokenizer; then it is read from the
+        cache, memory-mapped.
         """
         if len(pairs) < CACHED_FROM:
             return TrainingSet._of(pairs, tokenizer, threads)

@@ -1,8 +1,8 @@
 """Batches without state: which pairs a step takes follows from the seed, the epoch and the step alone.
 
-Pairs may be of several data sets. What an epoch takes of a set is a stretch of an endless stream: all pairs of the set in one
-order, then all in another, and so on. So every pair is taken as often as the others, also where an epoch takes half of a set,
-or all of it two and a half times.
+Pairs may be of several data sets. What an epoch takes of a set is a stretch of an endless stream: all pairs
+of the set in one order, then all in another, and so on. So every pair is taken as often as the others, also
+where an epoch takes half of a set, or all of it two and a half times.
 """
 
 from collections.abc import Sized
@@ -26,7 +26,8 @@ class Targets:
 
     Attributes:
         columns: (B,) int32, the column of each anchor's positive.
-        masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's after the other's.
+        masked: int32, the columns that are known positives of an anchor but not the one at hand, one anchor's
+            after the other's.
         masked_offsets: (B + 1,) int64, where each anchor's begin in ``masked``.
         key: 64 bits that decide what is left of small softmax weights, where they are rounded at random.
     """
@@ -74,7 +75,8 @@ def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:
 class Stream:
     """Endless batches of n plain things beside those of a schedule: all in one order, then all in another, and so on.
 
-    Things that fill no batch are left to another order. Which a step takes follows from the seed and the step alone.
+    Things that fill no batch are left to another order. Which a step takes follows from the seed and the step
+    alone.
     """
 
     def __init__(self, count: int, batch: int, seed: int) -> None:
@@ -104,10 +106,11 @@ def rounding_key(seed: int, step: int) -> int:
 class Schedule:
     """The rows of the data that each step takes.
 
-    With ``together`` an epoch shuffles the pairs of all sets, each set as many times as it weighs. With ``proportional`` and
-    ``turn`` every batch is of one set, and the batches of the sets are spread evenly over the epoch: as many as a set has pairs
-    times its weight, or with ``turn`` as many of each set times its weight, small ones coming round more often. Pairs that fill
-    no batch are left to another epoch's order.
+    With ``together`` an epoch shuffles the pairs of all sets, each set as many times as it weighs. With
+    ``proportional`` and ``turn`` every batch is of one set, and the batches of the sets are spread evenly
+    over the epoch: as many as a set has pairs times its weight, or with ``turn`` as many of each set times
+    its weight, small ones coming round more often. Pairs that fill no batch are left to another epoch's
+    order.
 
     Args:
         data: n pairs, perhaps of several sets.

@@ -50,7 +50,8 @@ def limits_of(pairs: Supervision, given: Mapping[str, int]) -> tuple[int, ...]:
 def limited(pairs: Supervision, limits: Sequence[int], seed: int) -> Supervision:
     """So many pairs of each set at random, in their order.
 
-    What is taken of a set follows from its own pairs and the seed alone; a higher limit takes the same and more.
+    What is taken of a set follows from its own pairs and the seed alone; a higher limit takes the same and
+    more.
 
     Args:
         pairs: Of several sets.

@@ -1,8 +1,8 @@
 """Several processes that train one model: they share each batch, and each holds the whole table.
 
-Each process pools its share of a batch's texts and scores its share of the anchors against all candidates. Vectors and
-gradients are exchanged; then all take the same step, so the tables stay equal to the last bit. Started by ``torchrun``
-(or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT).
+Each process pools its share of a batch's texts and scores its share of the anchors against all candidates.
+Vectors and gradients are exchanged; then all take the same step, so the tables stay equal to the last bit.
+Started by ``torchrun`` (or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT).
 """
 
 import datetime

@@ -56,8 +56,9 @@ def fit(
         data: The pairs.
         optimizer: The table and its moments; its rates decide the number of steps.
         recipe: How.
-        on_step: Called for each step, in order, with the step's loss, once a block of steps has been taken; says whether to
-            stop, which it may do where the state is needed. The optimizer's ``step`` counts along; its table and moments are of that step only where ``needs_state`` said so.
+        on_step: Called for each step, in order, with the step's loss, once a block of steps has been taken;
+            says whether to stop, which it may do where the state is needed. The optimizer's ``step`` counts
+            along; its table and moments are of that step only where ``needs_state`` said so.
         needs_state: The steps after which ``on_step`` uses more than the loss.
         group: The processes that share each batch.
         until: The step to train to.
@@ -157,7 +158,10 @@ def _beside(
 
 @contextlib.contextmanager
 def _exact_products() -> Iterator[None]:
-    """float32 products stay float32: bfloat16 is asked for where it is wanted. torch's settings are restored afterwards."""
+    """float32 products stay float32: bfloat16 is asked for where it is wanted.
+
+    torch's settings are restored afterwards.
+    """
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     try:

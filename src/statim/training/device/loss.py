@@ -38,20 +38,23 @@ def contrastive(
         anchors: (B, d) float32 or float64, not normalised.
         candidates: (N, d) of the same type.
         columns: (B,) int64, the column of each anchor's positive.
-        masked: The rows (M,) int64, ascending, and the columns (M,) int64 of the candidates that are no negatives of an anchor.
+        masked: The rows (M,) int64, ascending, and the columns (M,) int64 of the candidates that are no
+            negatives of an anchor.
         levels: Matryoshka dimensions, ascending; the last is d.
         weights: One weight a level, 1 each by default.
         scale: Cosines are multiplied by it (1 / temperature).
-        both_directions: Average the loss with that of finding, for each positive, its anchor among all anchors.
-        margin: Candidates whose cosine in full exceeds the positive's by more than this are no negatives of that anchor.
+        both_directions: Average the loss with that of finding, for each positive, its anchor among all
+            anchors.
+        margin: Candidates whose cosine in full exceeds the positive's by more than this are no negatives of
+            that anchor.
         half: Multiply matrices in bfloat16, with float32 sums.
         group: The processes that share the batch.
         batch: Anchors of all of them together; B by default.
         tile_rows: Rows of a tile.
 
     Returns:
-        The loss of these anchors, as a tensor, so that nobody waits for it; and its gradient with respect to anchors (B, d) and
-        candidates (N, d).
+        The loss of these anchors, as a tensor, so that nobody waits for it; and its gradient with respect to
+        anchors (B, d) and candidates (N, d).
     """
     B, N, L = len(anchors), len(candidates), len(levels)
     share = 0.5 if both_directions else 1.0
@@ -137,8 +140,8 @@ def _backward_direction(
     """The softmax of each positive over all anchors, from the statistics of each tile.
 
     Returns:
-        The loss of these anchors; the shift (L, N) of each column's logits; the factor (L, N) of each column's shifted
-        exponentials in G; and G (L, B) at the positives themselves.
+        The loss of these anchors; the shift (L, N) of each column's logits; the factor (L, N) of each
+        column's shifted exponentials in G; and G (L, B) at the positives themselves.
     """
     tops = group.largest(torch.stack([top for top, _, _ in found]).amax(0))
     sums = group.total(sum(torch.exp(top - tops) * part for top, part, _ in found))  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ class DeviceAdam:
     Args:
         state: Where to go on from; left as it is.
         device: Where to train.
-        half: Rows are pooled from bfloat16 copies where kernels are fused; the table and its moments stay as they are.
+        half: Rows are pooled from bfloat16 copies where kernels are fused; the table and its moments stay as
+            they are.
     """
 
     def __init__(self, state: SparseAdam, device: torch.device, *, half: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Batches made on the device: everything about the next few steps that does not depend on the table.
 
-All steps of a block are planned together: one sort of their entries, a handful of calls, three looks at sizes. So each step
-knows its shapes beforehand, and nothing in it waits for the device.
+All steps of a block are planned together: one sort of their entries, a handful of calls, three looks at
+sizes. So each step knows its shapes beforehand, and nothing in it waits for the device.
 """
 
 from collections.abc import Sequence
@@ -24,23 +24,26 @@ class Batch:
 
     Attributes:
         anchors: B.
-        offsets: (B + N + 1,) int64, where each text's entries begin in ``entry_rows`` and ``shares``, anchors first.
+        offsets: (B + N + 1,) int64, where each text's entries begin in ``entry_rows`` and ``shares``, anchors
+            first.
         entry_rows: For each entry, text after text, the position of its row in ``rows``, int32.
         shares: Likewise, count / tokens of the text, float32.
         entries: The range of both that is this step's; they hold a whole block's.
         rows: (U,) int64, the rows that occur, ascending.
         row_offsets: (U + 1,) int64, where each row's entries begin in ``positions`` and ``row_shares``.
-        positions: For each entry, row after row, the position of its text in the batch (ascending within a row), int32.
+        positions: For each entry, row after row, the position of its text in the batch (ascending within a
+            row), int32.
         row_shares: Likewise, count / tokens of the text.
-        extra_rows: (X,) int64, positions in ``rows``: one for every CHUNK entries that a row has beyond its first CHUNK.
+        extra_rows: (X,) int64, positions in ``rows``: one for every CHUNK entries that a row has beyond its
+            first CHUNK.
         extra_starts: (X,) int64, where each such part's entries begin.
         heavy: (H,) int64, positions in ``rows`` of those that have such parts.
         heavy_firsts: (H,) int64, where each one's parts begin in ``extra_rows``.
         heavy_parts: (H,) int64, how many each has.
         columns: (B,) int64, the column of each anchor's positive.
         masked_rows: (M,) int64, and
-        masked_columns: (M,) int64: the candidates that are no negatives of an anchor, since they are known positives of it;
-            ascending in rows.
+        masked_columns: (M,) int64: the candidates that are no negatives of an anchor, since they are known
+            positives of it; ascending in rows.
     """
 
     anchors: int
@@ -111,7 +114,8 @@ class DeviceData:
 
         Args:
             pairs: (K, B) int64, which pairs each takes.
-            dropout_keys: K numbers of 64 bits that decide what each leaves out, where there is dropout; see ``batches.dropout_key``.
+            dropout_keys: K numbers of 64 bits that decide what each leaves out, where there is dropout; see
+                ``batches.dropout_key``.
         """
         K, B = pairs.shape
         steps = torch.arange(K, device=self.device)

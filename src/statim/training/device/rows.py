@@ -1,4 +1,7 @@
-"""The sparse side of a step in plain torch: any device, any float type. ``kernels.gpu.rows`` holds the same four functions for a GPU."""
+"""The sparse side of a step in plain torch: any device, any float type.
+
+``kernels.gpu.rows`` holds the same four functions for a GPU.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +16,8 @@ class Own:
     Attributes:
         groups: (V,) uint8, the group of each row.
         multipliers: (K,) float64, what each group's rate is multiplied by; rows of 0 never move.
-        shrinks: (K * (T + 1),) float64, the logarithm of what is left of a row after each step, one group after the other.
+        shrinks: (K * (T + 1),) float64, the logarithm of what is left of a row after each step, one group
+            after the other.
         decay: Of the weights.
     """
 
@@ -49,7 +53,8 @@ def bring(
         last: (V,) int32, the last step at which each row had a gradient, 0 for never.
         rows: (U,) int64, each once.
         step: The step to catch up with.
-        drift: (T + 1,) float64, see ``kernels.training.rows.catch_up``; of several groups one after the other.
+        drift: (T + 1,) float64, see ``kernels.training.rows.catch_up``; of several groups one after the
+            other.
         powers: (T + 1,) float64, powers of r, likewise.
         epsilon: Added to the root of the second moment.
         kind: The type wanted.

@@ -71,12 +71,14 @@ def coefficients(
         levels: Matryoshka dimensions.
         scale: What cosines are multiplied by.
         pulls: Each level's scale * weight / rows of the batch.
-        backward: Of the other direction, see ``training.device.loss``: tops (L, N), factors (L, N), own (L, R).
-        limits: (R,) candidates with a greater cosine in full are no negatives either, unless they are the positive.
+        backward: Of the other direction, see ``training.device.loss``: tops (L, N), factors (L, N), own (L,
+            R).
+        limits: (R,) candidates with a greater cosine in full are no negatives either, unless they are the
+            positive.
 
     Returns:
-        The forward loss of the rows; for each level the sum over levels m >= l of H_m, (R, N) in the type of ``a``; row sums
-        (L, R) and column sums (L, N) of G * S.
+        The forward loss of the rows; for each level the sum over levels m >= l of H_m, (R, N) in the type of
+        ``a``; row sums (L, R) and column sums (L, N) of G * S.
     """
     own = torch.arange(len(a), device=a.device), columns
     loss = torch.zeros((), dtype=inverse_a.dtype, device=a.device)

@@ -1,7 +1,8 @@
 """Distillation targets: teacher embeddings in PCA coordinates, so that prefixes hold as much as they can.
 
-Turning changes no cosine. The axes are those of the vectors' second moments, ordered by size (PCA without centring, since a centred
-vector has other cosines); so the first dimensions are the best reduction, and each Matryoshka prefix has a target of its own.
+Turning changes no cosine. The axes are those of the vectors' second moments, ordered by size (PCA without
+centring, since a centred vector has other cosines); so the first dimensions are the best reduction, and each
+Matryoshka prefix has a target of its own.
 """
 
 import numpy as np
@@ -31,7 +32,10 @@ def axes_of(vectors: Halves, dim: int) -> Floats:
 
 
 def turned(vectors: Halves, axes: Floats) -> Halves:
-    """Vectors (n, D) on axes (D, d): (n, d) float16, mapped from a file where they are many. With d = D all cosines are as before."""
+    """Vectors (n, D) on axes (D, d): (n, d) float16, mapped from a file where they are many.
+
+    With d = D all cosines are as before.
+    """
     blocks = (
         (vectors[start : start + BLOCK].astype(np.float32) @ axes).astype(np.float16)
         for start in range(0, len(vectors), BLOCK)

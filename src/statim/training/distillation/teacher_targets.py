@@ -43,7 +43,8 @@ class TeacherTargets:
 
     Attributes:
         data: What is trained on, with the teacher's vectors where the loss needs them.
-        taught: Texts and their targets, of bags that begin with those of ``data``; None where only scores are learned.
+        taught: Texts and their targets, of bags that begin with those of ``data``; None where only scores are
+            learned.
         mixed: Are these texts trained on beside ``data``?
         axes: (D, d) what the teacher's vectors are turned by to be targets; None where they stay as they are.
     """
@@ -76,7 +77,8 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
     """Who teaches a training, if what is asked for needs somebody: those named, else the start's teacher, else the usual one.
 
     Raises:
-        InputError: A teacher is named without anything to learn from it, twice, or beside others where only one can teach.
+        InputError: A teacher is named without anything to learn from it, twice, or beside others where only
+            one can teach.
         ModelError: There is no such teacher.
         DependencyError: sentence-transformers is not installed.
     """
@@ -122,9 +124,10 @@ def teacher_targets(
 
     Args:
         data: What is trained on.
-        loaded: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the recipe has a
-            ``distil_weight``.
-        teachers: One; or several, whose vectors of texts stand side by side, so that a cosine is the mean of theirs.
+        loaded: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the
+            recipe has a ``distil_weight``.
+        teachers: One; or several, whose vectors of texts stand side by side, so that a cosine is the mean of
+            theirs.
         tokenizer: The model's.
         recipe: Its loss, ``distil_weight``, ``asymmetric`` and dimensions.
         threads: Threads to use.

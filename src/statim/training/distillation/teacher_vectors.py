@@ -1,10 +1,10 @@
 """A teacher's vectors of any number of texts: computed once, and kept on disk in float16.
 
-Texts go through the teacher in blocks, inside which ``Teacher`` batches them by length and multiplies in bfloat16 where that is
-quick and gives the same vectors to a cosine of 0.9999 (all-MiniLM-L6-v2 on two cores with bfloat16 instructions: 1.35 times as fast,
-cosines above 0.99996). A block is a file named after the teacher, its prompt and length, and the block's texts; it takes its
-place whole. So a process that was killed goes on with the first block that is missing, and texts that are appended to others cost
-only themselves.
+Texts go through the teacher in blocks, inside which ``Teacher`` batches them by length and multiplies in
+bfloat16 where that is quick and gives the same vectors to a cosine of 0.9999 (all-MiniLM-L6-v2 on two cores
+with bfloat16 instructions: 1.35 times as fast, cosines above 0.99996). A block is a file named after the
+teacher, its prompt and length, and the block's texts; it takes its place whole. So a process that was killed
+goes on with the first block that is missing, and texts that are appended to others cost only themselves.
 """
 
 import logging
@@ -88,8 +88,8 @@ def vectors_among(
     Args:
         teacher: Of D dimensions.
         texts: n texts.
-        read: Different texts, in an order that does not depend on which of them are wanted. If one of ``texts`` is not among them,
-            the teacher reads ``texts`` instead.
+        read: Different texts, in an order that does not depend on which of them are wanted. If one of
+            ``texts`` is not among them, the teacher reads ``texts`` instead.
         options: As for ``teacher_vectors``.
 
     Returns:

@@ -1,7 +1,8 @@
 """Hard negatives that a training finds for itself between epochs: with its own table, among its own positives.
 
-The bags are pooled with the table of that moment; the guards are those of ``statim mine`` (ANCE: Xiong et al., 2021; the margin:
-NV-Retriever, Moreira et al., 2024). What was mined goes with the checkpoints, so a resumed run trains on the same.
+The bags are pooled with the table of that moment; the guards are those of ``statim mine`` (ANCE: Xiong et
+al., 2021; the margin: NV-Retriever, Moreira et al., 2024). What was mined goes with the checkpoints, so a
+resumed run trains on the same.
 """
 
 import dataclasses
@@ -36,7 +37,8 @@ class Miner:
     Args:
         data: What is trained on.
         recipe: Its ``hard_negatives`` and ``mine_every``.
-        from_start: Mine before the first epoch; a random table would find random texts, so it waits for the second.
+        from_start: Mine before the first epoch; a random table would find random texts, so it waits for the
+            second.
         threads: Threads to use; what exact search finds does not depend on it.
         negatives: Those of a checkpoint.
 

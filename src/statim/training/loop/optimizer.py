@@ -55,11 +55,12 @@ class Plan:
 class SparseAdam:
     """A table under training, and its moments.
 
-    Rows are updated when they occur; before a row is read, it is moved to where dense Adam's decaying momentum would have
-    brought it since (in closed form, see kernels.training.rows.catch_up).
+    Rows are updated when they occur; before a row is read, it is moved to where dense Adam's decaying
+    momentum would have brought it since (in closed form, see kernels.training.rows.catch_up).
 
     Attributes:
-        table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of now.
+        table: (V, d) float32, each row as of the last step that touched it; ``current`` gives the table of
+            now.
         rates: (T + 1,) float64, the learning rate of each step from 1.
         first: (V, d) float32 first moments; or bfloat16 as int16.
         second: (V, d) likewise second moments; (V, 1) float32 with ``row_wise``.
@@ -67,16 +68,20 @@ class SparseAdam:
         threads: Threads to use; results do not depend on it.
         clip: The whole table's gradient is scaled down to this norm where it is larger; None never clips.
         step: Steps taken.
-        row_wise: Keep one second moment for each row, the mean over its entries, instead of one for each entry.
-        precision: ``bf16`` rounds rows to bfloat16 where they are pooled, and gradients of vectors where they are gathered;
-            the table, its moments and all sums are float32. With ``int8`` the moments are bfloat16 too. ``fp32`` rounds nothing.
-        decay: Weight decay, decoupled (AdamW; Loshchilov and Hutter, 2019): a step shrinks every row by rate * decay, also those
-            that do not occur, and those that never have.
-        row_rates: (V,) float32 of at most MOST_RATES different values, what each row's rate is multiplied by: a row of 0 never
-            moves, and its gradient does not count where the norm is clipped; None multiplies none.
+        row_wise: Keep one second moment for each row, the mean over its entries, instead of one for each
+            entry.
+        precision: ``bf16`` rounds rows to bfloat16 where they are pooled, and gradients of vectors where they
+            are gathered; the table, its moments and all sums are float32. With ``int8`` the moments are
+            bfloat16 too. ``fp32`` rounds nothing.
+        decay: Weight decay, decoupled (AdamW; Loshchilov and Hutter, 2019): a step shrinks every row by rate
+            * decay, also those that do not occur, and those that never have.
+        row_rates: (V,) float32 of at most MOST_RATES different values, what each row's rate is multiplied by:
+            a row of 0 never moves, and its gradient does not count where the norm is clipped; None multiplies
+            none.
 
     Raises:
-        InputError: Rows would shrink too much in a step, see ``recipe.check_decay``; or have too many different rates.
+        InputError: Rows would shrink too much in a step, see ``recipe.check_decay``; or have too many
+            different rates.
     """
 
     table: Floats
@@ -111,8 +116,8 @@ class SparseAdam:
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.training.rows.catch_up``.
 
-        drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays small, since r
-        divided by what a step leaves of a row is less than 1.
+        drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays
+        small, since r divided by what a step leaves of a row is less than 1.
         """
         steps = np.arange(len(self.rates))
         own = self._multipliers[:, None] * self.rates

@@ -66,7 +66,8 @@ def begin(
     """The optimizer of a table that is to be trained by this recipe on these data.
 
     Raises:
-        InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``. Or weights decay too fast; see SparseAdam.
+        InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``. Or weights decay
+            too fast; see SparseAdam.
     """
     rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe, changes)
     return SparseAdam(
@@ -102,7 +103,8 @@ def fit(
         recipe: How.
         on_step: Called after each step with the step's loss; says whether to stop.
         until: The step to train to.
-        taught: Plain texts that the recipe's ``distil_weight`` is for; their bags begin with those of ``data``.
+        taught: Plain texts that the recipe's ``distil_weight`` is for; their bags begin with those of
+            ``data``.
 
     Raises:
         DivergenceError: The loss is no longer finite; the message says at which step.

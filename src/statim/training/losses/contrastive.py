@@ -6,13 +6,15 @@ For pooled anchors ``a`` (B, d) and candidates ``p`` (N, d), at prefixes D_1 < .
     S_l = C_l / (|a| |p|')                        cosines at level l
     P_l = softmax over candidates of scale * S_l  (known positives of an anchor are left out of its negatives)
     G_l = scale * w_l * (P_l - target) / B,       H_l = G_l / (|a| |p|')
-    da[:, block j] = (sum of H_l for l >= j) p[:, block j] - (sum over l >= j of rowsum(G_l * S_l) / |a|^2) * a[:, block j]
+    da[:, block j] = (sum of H_l for l >= j) p[:, block j] - (sum over l >= j of rowsum(G_l * S_l) / |a|^2) *
+    a[:, block j]
 
-and dp likewise with the transpose. Multiple negatives ranking (Henderson et al., 2017; InfoNCE, van den Oord et al., 2018) inside
-Matryoshka representation learning (Kusupati et al., 2022). The softmax is row-wise, so a tile of rows goes from products to
-gradient while it is in cache. Where a row's columns do not fit, they are cut into tiles too, and a sweep of its own over the
-products finds the rows' sums first: memory grows with B + N, never with B x N. The backward direction (candidate to anchor)
-needs each column's sum, hence another such sweep.
+and dp likewise with the transpose. Multiple negatives ranking (Henderson et al., 2017; InfoNCE, van den Oord
+et al., 2018) inside Matryoshka representation learning (Kusupati et al., 2022). The softmax is row-wise, so a
+tile of rows goes from products to gradient while it is in cache. Where a row's columns do not fit, they are
+cut into tiles too, and a sweep of its own over the products finds the rows' sums first: memory grows with B +
+N, never with B x N. The backward direction (candidate to anchor) needs each column's sum, hence another such
+sweep.
 """
 
 import math
@@ -93,20 +95,26 @@ def contrastive(
         levels: Matryoshka dimensions, ascending; the last is d.
         weights: One weight a level, 1 each by default.
         scale: Cosines are multiplied by it (1 / temperature).
-        both_directions: Average the loss with that of finding, for each positive, its anchor among all anchors.
-        margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown positives: no
-            negatives of that anchor. By default there is no such limit.
-        precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for that; sums over
-            levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8 bits beyond that, see ``kernels.training.scores``.
-        least_share: Softmax weights below this share of a row's negatives are rounded at random in the gradient, to it or to 0,
-            right in the mean (see ``kernels.training.sampled``); the loss is exact. 0 rounds none.
+        both_directions: Average the loss with that of finding, for each positive, its anchor among all
+            anchors.
+        margin: Candidates whose full cosine exceeds the positive's by more than this are taken for unknown
+            positives: no negatives of that anchor. By default there is no such limit.
+        precision: ``bf16`` multiplies float32 vectors as bfloat16, where the processor has instructions for
+            that; sums over levels, rows and columns stay float32. ``int8`` has the scores multiplied in 8
+            bits beyond that, see ``kernels.training.scores``.
+        least_share: Softmax weights below this share of a row's negatives are rounded at random in the
+            gradient, to it or to 0, right in the mean (see ``kernels.training.sampled``); the loss is exact.
+            0 rounds none.
         threads: Threads to use. Results are the same bits for the same number of threads.
         tile_rows: Rows of a tile; by default as many as fit in cache.
-        tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to MOST_COLUMNS.
-        workspace: Where the large arrays of an earlier call are used again; the gradient is then valid until the next call.
+        tile_columns: Columns of a tile, rounded up to a multiple of PADDING; by default all, up to
+            MOST_COLUMNS.
+        workspace: Where the large arrays of an earlier call are used again; the gradient is then valid until
+            the next call.
 
     Returns:
-        The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in this order.
+        The loss, summed over levels, and its gradient with respect to anchors and candidates, (B + N, d), in
+        this order.
     """
     whole = max(len(anchors), len(candidates)) <= BY_THREADS and not (
         both_directions or margin is not None or tile_rows or tile_columns
@@ -262,7 +270,9 @@ class _Batch:
 
 
 class _Backward:
-    """The direction from candidates to anchors: the softmax of each positive over all anchors. Nothing until it is finished.
+    """The direction from candidates to anchors: the softmax of each positive over all anchors.
+
+    Nothing until it is finished.
 
     Attributes:
         loss: Of this direction.

@@ -1,7 +1,9 @@
-"""What a training aims at: which texts a step pools, and the loss of their vectors with its gradient. The loop knows no more.
+"""What a training aims at: which texts a step pools, and the loss of their vectors with its gradient.
 
-An objective's ``batch`` gives the texts of a step and their targets, which follow from the seed, the epoch and the step alone;
-calling it with the texts' vectors and those targets gives the loss and its gradient.
+The loop knows no more.
+
+An objective's ``batch`` gives the texts of a step and their targets, which follow from the seed, the epoch
+and the step alone; calling it with the texts' vectors and those targets gives the loss and its gradient.
 """
 
 from dataclasses import replace
@@ -129,8 +131,9 @@ def _contrastive(
 class Classes:
     """Contrastive, where an anchor's positive is another text of its class and no text of its class is a negative.
 
-    The positive is drawn again each time; a text that is alone in its class has itself. Masks take as many entries as the batch
-    has pairs of anchors and candidates of one class: half of B x B where there are two classes.
+    The positive is drawn again each time; a text that is alone in its class has itself. Masks take as many
+    entries as the batch has pairs of anchors and candidates of one class: half of B x B where there are two
+    classes.
     """
 
     def __init__(self, data: ClassSet, recipe: Recipe, threads: int) -> None:

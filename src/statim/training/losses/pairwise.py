@@ -1,7 +1,8 @@
 """Losses over the cosines of single pairs of texts, at every Matryoshka level, and their gradients without autograd.
 
-Each takes the cosines of one level, (E,), and gives its value and its derivatives by them; ``pairwise`` does the rest. Nothing
-is as large as the square of a batch: CoSENT, which compares all pairs of a batch with one another, sorts them and adds up.
+Each takes the cosines of one level, (E,), and gives its value and its derivatives by them; ``pairwise`` does
+the rest. Nothing is as large as the square of a batch: CoSENT, which compares all pairs of a batch with one
+another, sorts them and adds up.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +37,8 @@ def cosent(cosines: Doubles, scores: Doubles, scale: float) -> tuple[float, Doub
     """
     order = np.argsort(scores, kind="stable")
     logits, ranked = scale * cosines[order], scores[order]
-    # below[b]: log of the sum of exp(logit) over the first b pairs; above[b]: of exp(-logit) over all but the first b
+    # below[b]: log of the sum of exp(logit) over the first b pairs; above[b]: of exp(-logit) over all but the
+    # first b
     below = np.append(-np.inf, np.logaddexp.accumulate(logits))
     above = np.append(np.logaddexp.accumulate(-logits[::-1])[::-1], -np.inf)
     lower = below[np.searchsorted(ranked, ranked, side="left")]
@@ -86,8 +88,8 @@ def margin_mse(cosines: Doubles, offsets: Offsets, scores: Doubles) -> tuple[flo
 def kl(cosines: Doubles, offsets: Offsets, scores: Doubles, scale: float) -> tuple[float, Doubles]:
     """The divergence of a teacher's distribution over each anchor's candidates from the model's (Lin et al., 2020).
 
-    The mean over anchors of KL(softmax(scale t) || softmax(scale c)). Without the factor of the squared temperature that
-    sentence-transformers has, which is 1 / scale^2.
+    The mean over anchors of KL(softmax(scale t) || softmax(scale c)). Without the factor of the squared
+    temperature that sentence-transformers has, which is 1 / scale^2.
 
     Args:
         cosines: (E,) for each anchor those of its candidates.
@@ -146,7 +148,8 @@ def pairwise(
     """A loss over cosines, summed over Matryoshka levels, and its gradient.
 
     Args:
-        vectors: (B + E, d) float32 (or float64, for checks), not normalised: B left ones, then the right ones that each meets.
+        vectors: (B + E, d) float32 (or float64, for checks), not normalised: B left ones, then the right ones
+            that each meets.
         offsets: (B + 1,) left vector i meets the right vectors [offsets[i], offsets[i + 1]).
         loss: The loss of one level, from (E,) cosines, with its derivatives.
         levels: Matryoshka dimensions, ascending; the last is d.
@@ -154,8 +157,8 @@ def pairwise(
         threads: Threads to use; results do not depend on it.
 
     Returns:
-        The loss and its gradient, (B + E, d). Zero vectors have a cosine of 0 to everything, and a zero gradient. Vectors that
-        hold NaN make both NaN.
+        The loss and its gradient, (B + E, d). Zero vectors have a cosine of 0 to everything, and a zero
+        gradient. Vectors that hold NaN make both NaN.
     """
     B, L, kind = len(offsets) - 1, len(levels), vectors.dtype
     lefts, rights = vectors[:B], vectors[B:]

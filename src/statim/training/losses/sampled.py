@@ -65,7 +65,8 @@ def sampled(
     )
     strips = spin_executor.spans([(start, min(start + R, B)) for start in range(0, B, R)])
     S, places = len(strips), depths(levels)
-    # of a row each level chooses 1 / least at most in the mean, and all that is chosen at it or above it is left of it
+    # of a row each level chooses 1 / least at most in the mean, and all that is chosen at it or above it is
+    # left of it
     of_first, of_level = (int(min(N, ROOM * chosen / least_share + 1)) for chosen in (L, (L + 1) / 2))
     tops = np.full((B, L), -np.inf if find else scale, np.float32)
     losses, full, out = np.zeros(S), np.zeros(S + 1, np.uint8), take("gradient", (B + N, d), np.float32)

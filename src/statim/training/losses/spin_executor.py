@@ -1,7 +1,7 @@
 """Work in phases that several threads do together: all of a phase before any of the next, without going to sleep between them.
 
-Nor between one piece of work and the next, if that comes soon: a step of a training takes so few milliseconds that waking threads,
-which takes longest on a virtual machine, would be much of it.
+Nor between one piece of work and the next, if that comes soon: a step of a training takes so few milliseconds
+that waking threads, which takes longest on a virtual machine, would be much of it.
 """
 
 import atexit
@@ -31,7 +31,8 @@ def run(phases: Sequence[Phase], threads: int) -> None:
 
     A thread only waits for parts that others are doing, so nothing is lost where these come late.
 
-    The first error is raised once every thread has come to rest; parts that had not begun by then are not begun.
+    The first error is raised once every thread has come to rest; parts that had not begun by then are not
+    begun.
     """
 
     def go(numbers: Numbers) -> None:
@@ -49,8 +50,8 @@ def together(go: Callable[[Numbers], object], phases: int, threads: int) -> None
     """Let all threads go through some phases.
 
     Args:
-        go: What each does: of every phase, it takes parts while there are any, and waits until all are done, with the functions of
-            ``kernels.atomics`` and the numbers that it is given.
+        go: What each does: of every phase, it takes parts while there are any, and waits until all are done,
+            with the functions of ``kernels.atomics`` and the numbers that it is given.
         phases: How many.
         threads: Threads to use, this one included. Errors are raised as by ``run``.
     """

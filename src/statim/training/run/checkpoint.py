@@ -7,8 +7,9 @@ They are beside the output (``OUT.training``), since OUT itself is written atomi
     ├── training.jsonl      the log so far: see history.py
     └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state. checkpoint.json: its digest
 
-A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for another thread to
-write would cost as much. Another thread syncs it to the disk, renames it and deletes the oldest.
+A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for
+another thread to write would cost as much. Another thread syncs it to the disk, renames it and deletes the
+oldest.
 """
 
 import contextlib
@@ -137,8 +138,8 @@ class Checkpoints:
     Args:
         out: The output they are beside.
         size: Bytes of one, about.
-        every: Steps between them; by default they go by the clock, such that they take little of it. When they are written
-            changes nothing in what is trained.
+        every: Steps between them; by default they go by the clock, such that they take little of it. When
+            they are written changes nothing in what is trained.
         keep: Keep the N newest; 0 writes none.
     """
 

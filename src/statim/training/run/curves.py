@@ -1,6 +1,7 @@
 """A picture of a run: loss and held-out NDCG@10 over steps, as one HTML file that needs nothing else.
 
-Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; lines differ in their dashes too.
+Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; lines differ in their dashes
+too.
 """
 
 import html

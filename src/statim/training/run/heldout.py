@@ -53,8 +53,10 @@ def hold_out(
 
     Args:
         pairs: All of them.
-        heldout: How many to hold out as the test, or a file of them; by default HELD_OUT_SHARE of all, at most HELD_OUT.
-        development: How many to hold out for development, or a file of them; by default half as many as are drawn for the test.
+        heldout: How many to hold out as the test, or a file of them; by default HELD_OUT_SHARE of all, at
+            most HELD_OUT.
+        development: How many to hold out for development, or a file of them; by default half as many as are
+            drawn for the test.
         seed: Of the draw.
         kind: What files hold, one of data.detect_task.KINDS.
         names: The columns in files, as for ``read_supervision``.
@@ -99,8 +101,9 @@ def measure(
 ) -> Comparison | Report | None:
     """How good models are on what was held out.
 
-    Pairs: retrieval of the positives. Scored pairs: Spearman's correlation of the cosines with the scores. Labelled texts:
-    accuracy of logistic regression on the vectors, fitted to the texts that were trained on, or to some of very many.
+    Pairs: retrieval of the positives. Scored pairs: Spearman's correlation of the cosines with the scores.
+    Labelled texts: accuracy of logistic regression on the vectors, fitted to the texts that were trained on,
+    or to some of very many.
 
     Args:
         parts: What was trained on, and what was held out.

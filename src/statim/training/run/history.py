@@ -3,9 +3,9 @@
     {"step": 36, "epoch": 1, "loss": 3.14, "rate": 0.1, "pairs": 36864, "seconds": 1.52}
     {"step": 36, "ndcg@10": 0.7105, "best": true, "seconds": 1.55}
 
-``epoch`` counts from 1, ``pairs`` and ``seconds`` (the only figure that differs from run to run) from the beginning. The loss is
-that of the step's batch before its update, summed over the Matryoshka levels. An evaluation comes after its step's line; that of
-the start has step 0.
+``epoch`` counts from 1, ``pairs`` and ``seconds`` (the only figure that differs from run to run) from the
+beginning. The loss is that of the step's batch before its update, summed over the Matryoshka levels. An
+evaluation comes after its step's line; that of the start has step 0.
 """
 
 import json

@@ -34,7 +34,8 @@ class Loaded:
         whole: All of the data that may be used.
         parts: The same divided; of documents, the pairs made of them.
         plain: Texts to distil on beside it; None where there are none, or where they are the pairs' own.
-        drawn: What ``plain`` is a part of: all sentences that were drawn, those of held-out texts too. Else the same.
+        drawn: What ``plain`` is a part of: all sentences that were drawn, those of held-out texts too. Else
+            the same.
         read: How many pairs (or texts) there were before limits.
         shares: The weights of sets, none where all are alike.
         limits: The limits of sets, none where there are none.

@@ -1,9 +1,10 @@
 """What a run is, as its ``run.json`` says: enough to resume it from the folder's name alone.
 
-It holds the ``options`` that ``train`` was called with, with absolute paths; the names of those that were objects ``in_memory`` and
-must be given again; size and time of the ``files`` among them, to name one that changed; the number of ``threads``; what was
-``found`` as soon as it is known (hashes of the pairs and the start, the recipe, the steps between evaluations); and the ``rates``
-that were changed, [step, peak rate from there on].
+It holds the ``options`` that ``train`` was called with, with absolute paths; the names of those that were
+objects ``in_memory`` and must be given again; size and time of the ``files`` among them, to name one that
+changed; the number of ``threads``; what was ``found`` as soon as it is known (hashes of the pairs and the
+start, the recipe, the steps between evaluations); and the ``rates`` that were changed, [step, peak rate from
+there on].
 """
 
 import dataclasses

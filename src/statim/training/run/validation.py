@@ -21,8 +21,8 @@ from statim.training.run.history import NDCG
 
 SHARE = 0.04  # of the steps' time may go into evaluations
 MOST = 4  # evaluations an epoch
-# What things take relative to each other (as measured, nanoseconds on two cores with bfloat16). A clock would space evaluations
-# differently in every run.
+# What things take relative to each other (as measured, nanoseconds on two cores with bfloat16). A clock would
+# space evaluations differently in every run.
 FIXED, TABLE, POOL, SCORE = 6e6, 0.9, 0.1, 0.035  # an evaluation; per number of the table, pooled, multiplied
 ENTRY, PRODUCT, SOFTMAX = 0.35, 0.016, 1.5  # a step, per number gathered, multiplied; per score
 
@@ -71,7 +71,8 @@ class Validation:
     def spacing(self, data: TrainingSet, recipe: Recipe, steps: int) -> int:
         """Steps between evaluations: a few times an epoch, and fewer where their work would be a large share of the whole.
 
-        It follows from the sizes of things alone, so that a resumed run evaluates where the whole one would have.
+        It follows from the sizes of things alone, so that a resumed run evaluates where the whole one would
+        have.
 
         Args:
             data: What is trained on.
