@@ -254,8 +254,15 @@ def read_whole(path: Path) -> object:
 
 def read_all_ways(path: Path) -> object:
     """As tables, pairs, texts and documents: what one of them takes another may refuse."""
+    return taken_by(
+        path, read_whole, read_pairs, read_documents, lambda path: list(read_texts(path, "anchor"))
+    )
+
+
+def taken_by(path: Path, *readers: Callable[[Path], object]) -> int:
+    """How many readers take a file; refused only where none does."""
     taken, refused = 0, None
-    for read in (read_whole, read_pairs, read_documents, lambda path: list(read_texts(path, "anchor"))):
+    for read in readers:
         try:
             read(path)
             taken += 1
@@ -303,17 +310,7 @@ GRADED = [
 
 
 def read_graded(path: Path) -> object:
-    taken, refused = 0, None
-    for read in (read_sts, read_scored, read_classes, read_labelled, read_judged_pairs):
-        try:
-            read(path)
-            taken += 1
-        except DataError as error:
-            check_message(error)
-            refused = error
-    if refused is not None and not taken:
-        raise refused
-    return taken
+    return taken_by(path, read_sts, read_scored, read_classes, read_labelled, read_judged_pairs)
 
 
 def beir(folder: Path) -> None:

@@ -55,13 +55,13 @@ _FIRST = "\u0e01"  # no script without spaces has a character before it
 _word = rf"(?:(?![{_UNSPACED}])[\w{_MARKS}])"
 
 
-def _words(letter: str) -> str:
+def _word_pattern(letter: str) -> str:
     """The pattern of words: dots and apostrophes inside, and signs before and behind that tell names apart."""
     return rf"(?:(?<![\w.])\.)?{letter}+(?:[.'\u2019]{letter}+)*(?:\+\+|\#(?!\w))?"
 
 
-_ASCII = (_words(r"\w"), re.ASCII)
-_ANY = (rf"[{_UNSPACED}]+|{_words(_word)}", re.NOFLAG)
+_ASCII = (_word_pattern(r"\w"), re.ASCII)
+_ANY = (rf"[{_UNSPACED}]+|{_word_pattern(_word)}", re.NOFLAG)
 _CAMEL = (r"[^\W_]*?[a-z0-9](?=[A-Z])|[A-Z]+(?=[A-Z][a-z])|[^\W_]+", re.NOFLAG)
 _CLASSIC_WORDS = (r"\b\w\w+\b", re.NOFLAG)  # as bm25s and scikit-learn cut words
 
@@ -99,15 +99,7 @@ class Analyzer:
         """The terms of a document, in the order of its words; stop words too, so that a query of nothing else finds them."""
         if self.language == CLASSIC:
             return [word for word in _all(*_CLASSIC_WORDS)(text.lower()) if word not in self.stop_words]
-        known = self._known
-        terms: list[str] = []
-        for found in _cut(text):
-            terms += (
-                _pairs(found, single=True)
-                if found[0] >= _FIRST and _is_unspaced(found[0])
-                else known[found].terms
-            )
-        return terms
+        return [term for word in self._words(text, single=True) for term in word.terms]
 
     def query_terms(self, text: str) -> list[str]:
         """The terms of a query: without stop words, unless it has nothing else.
@@ -117,14 +109,19 @@ class Analyzer:
         """
         if self.language == CLASSIC:
             return self.terms(text)
-        words = [
-            _Word(_pairs(found, single=False), stops=False)
-            if found[0] >= _FIRST and _is_unspaced(found[0])
-            else self._known[found]
-            for found in _cut(text)
-        ]
+        words = self._words(text, single=False)
         kept = [word for word in words if not word.stops] or words
         return [term for word in kept for term in word.terms]
+
+    def _words(self, text: str, *, single: bool) -> "list[_Word]":
+        """What becomes of each word and run of a text; ``single`` as in ``_pairs``."""
+        known = self._known
+        return [
+            _Word(_pairs(found, single=single), stops=False)
+            if found[0] >= _FIRST and _is_unspaced(found[0])
+            else known[found]
+            for found in _cut(text)
+        ]
 
     def about(self) -> dict[str, Any]:
         """What is stored of it: ``from_about`` makes the same analyzer of it."""
@@ -195,12 +192,14 @@ def check_language(language: str) -> None:
         )
 
 
-def analyzer_of(language: str, texts: Iterable[str]) -> Analyzer:
-    """The analyzer of a language; of ``auto``, of the one that the first texts are written in.
+def analyzer_of(language: Analyzer | str, texts: Iterable[str]) -> Analyzer:
+    """The analyzer of a language; of ``auto``, of the one that the first texts are written in; an analyzer is its own.
 
     Raises:
         InputError: There is no such language.
     """
+    if isinstance(language, Analyzer):
+        return language
     return Analyzer(detect(texts) if language == AUTO else language)
 
 
@@ -269,9 +268,8 @@ def _surfaces(found: str) -> list[str]:
     """The word as it is written, and its parts where it is made of several."""
     if found.isalpha() and (found.islower() or found[1:].islower()):
         return [found]
-    if (
-        "'" in found or "\u2019" in found
-    ):  # in "l'eau" and "don't", one letter beside an apostrophe is no word
+    if "'" in found or "\u2019" in found:
+        # in "l'eau" and "don't", one letter beside an apostrophe is no word
         parts = re.split("['\u2019]", found)
         return [word for part in parts if len(part) > 1 for word in _surfaces(part)]
     if found[-1] in "+#":

@@ -52,9 +52,8 @@ from statim.search.stores.protocol import (
     Mask,
     View,
     WordView,
-    check_names,
+    check_inside,
     check_new,
-    check_no_link,
     check_same,
     check_width,
     hold_model,
@@ -435,11 +434,7 @@ def _manifest(path: Path, verify: Verify | None) -> dict[str, Any]:
             f"{path} was made with the engine {manifest['engine']!r}, which this statim does not have"
         )
     stamps = stamps_of(path, manifest)
-    check_names(stamps, path / MANIFEST)
-    for folder in {parent for name in stamps for parent in (path / name).parents} - {path, *path.parents}:
-        check_no_link(folder)
-    for name in stamps:
-        check_no_link(path / name)
+    check_inside(path, stamps)
     digests.verify(path, stamps, verify, REMEDY)
     return manifest
 

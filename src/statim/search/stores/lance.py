@@ -191,7 +191,7 @@ class Lance:
                 "columns": schema.names,
                 **({} if columns.alike else columns.said()),
                 "weight": float(about["weight"]),
-                "language": rows.language,
+                "language": rows.analyzer.language,
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
                 "generation": generation,

@@ -47,9 +47,9 @@ class Rows:
         self._failed: BaseException | None = None
 
     @property
-    def language(self) -> str:
-        """The language of the words, once there are any."""
-        return self._analyzer if isinstance(self._analyzer, str) else self._analyzer.language
+    def analyzer(self) -> Analyzer:
+        """What cuts texts into words, once the first are written."""
+        return analyzer_of(self._analyzer, ())
 
     def reader(self) -> pa.RecordBatchReader:
         """All rows, as a stream."""
@@ -96,8 +96,7 @@ class Rows:
             self._write(start, texts)
 
     def _write(self, start: int, texts: list[str]) -> int:
-        if isinstance(self._analyzer, str):
-            self._analyzer = analyzer_of(self._analyzer, texts)
+        self._analyzer = analyzer_of(self._analyzer, texts)
         return incremental_bm25.write(self._folder, start, texts, self._analyzer, self._generation)
 
     def _check(self, ids: pa.ChunkedArray) -> None:

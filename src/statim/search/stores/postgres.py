@@ -134,7 +134,7 @@ class Postgres:
                 "dead": 0,
                 "words": rows.words,
                 "next": rows.count,
-                **rows.words_of,
+                **rows.analyzer.about(),
             }
             if postgres_index.wanted(manifest):
                 manifest |= postgres_index.made(connection, new, rows.count, model.dim)

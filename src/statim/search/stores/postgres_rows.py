@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from statim.errors import DataError
 from statim.search.engines.exact import matrix, unit
 from statim.search.filters.where import family_of
-from statim.search.lexical.analyzer import SAMPLE, Analyzer, analyzer_of
+from statim.search.lexical.analyzer import Analyzer, analyzer_of
 from statim.search.stores import documents as tables
 from statim.search.stores.columns import Columns, from_values, plain, safe_names, to_json, told
 from statim.search.stores.protocol import Block, check_width
@@ -135,16 +135,10 @@ class Rows:
         self._analyzer = analyzer
         self.count = self.words = 0
 
-    def analyzer_for(self, block: pa.Table) -> Analyzer:
-        """What cuts texts into words; the first block decides where the language is to be detected."""
-        if isinstance(self._analyzer, str):
-            self._analyzer = analyzer_of(self._analyzer, block.column("text")[:SAMPLE].to_pylist())
-        return self._analyzer
-
     @property
-    def words_of(self) -> dict[str, Any]:
-        """What a manifest holds of the analyzer."""
-        return (self._analyzer if isinstance(self._analyzer, Analyzer) else Analyzer()).about()
+    def analyzer(self) -> Analyzer:
+        """What cuts texts into words, once the first are written."""
+        return analyzer_of(self._analyzer, ())
 
     def copy(self, connection: Any, table: Any, blocks: Iterable[Block]) -> None:
         """Copy all blocks, in PostgreSQL's binary format."""
@@ -159,7 +153,8 @@ class Rows:
                 check_width(vectors, self._dim, self._place)
                 lists = self._layout.values(block)
                 given, zero = unit(matrix(vectors, "the vectors"))
-                analyzer = self.analyzer_for(block)
+                analyzer = analyzer_of(self._analyzer, (text.as_py() for text in block.column("text")))
+                self._analyzer = analyzer
                 for i, row in enumerate(zip(*lists, strict=True)):
                     words = [term(word) for word in analyzer.terms(row[1])]
                     copy.write_row([*row, self._start + self.count, None if zero[i] else given[i], words])

@@ -6,7 +6,7 @@ Vectors, words and texts are found by position, so one ranking can be made from 
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -243,8 +243,8 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     return whole
 
 
-def check_names(names: Iterable[str], where: Path) -> None:
-    """Refuse names of files that are not below an index's folder.
+def check_inside(folder: Path, names: Collection[str]) -> None:
+    """Refuse names of files that are not below an index's folder, and symbolic links on the way to them.
 
     Raises:
         ModelError: One is not; the message names it.
@@ -252,8 +252,11 @@ def check_names(names: Iterable[str], where: Path) -> None:
     for name in names:
         if not is_plain_name(name):
             raise ModelError(
-                f"{where} names the file {name[:80]!r}, which leads out of the folder; build the index again"
+                f"{folder / MANIFEST} names the file {name[:80]!r}, which leads out of the folder; build the index again"
             )
+    files = {folder / name for name in names}
+    for path in {parent for file in files for parent in file.parents} - {folder, *folder.parents} | files:
+        check_no_link(path)
 
 
 def check_no_link(path: Path) -> None:
