@@ -1,17 +1,20 @@
 """What each ingredient of a training gains: one row for each, on held-out test pairs, three seeds. Writes a table in Markdown.
 
-    python benchmarks/ablation.py DATA ... [--only ROW,ROW] [--set NAME,NAME] [--out out/ablation] [--page docs/ablation.md]
+    python benchmarks/ablation.py DATA ... [--only ROW,ROW] [--set NAME,NAME] [--out out/ablation]
+        [--page docs/ablation.md]
 
-DATA are folders with train.jsonl.gz, files of pairs, or the word python-docs. Sets of more than --limit pairs are cut to as many, drawn at
-random. Each is split once, without near-duplicates across its parts. A row is a training with one thing changed (see
-ablation_rows.py). Its rate is searched on the development pairs with seed 0, by factors of two from the two rates that were best for the
-row it is compared with, until it gets worse; then it is trained with SEEDS other seeds, which decide the order of the pairs and all random numbers but the split. Test
-pairs are only reported. Every training is kept in OUT/NAME.json as soon as it is done, so that an interrupted run goes on, and a row or a set can
-be done by itself; the page shows what is there. BM25 and the teacher itself, untrained, are measured on the same test pairs. With
+DATA are folders with train.jsonl.gz, files of pairs, or the word python-docs. Sets of more than --limit
+pairs are cut to as many, drawn at random. Each is split once, without near-duplicates across its parts. A
+row is a training with one thing changed (see ablation_rows.py). Its rate is searched on the development
+pairs with seed 0, by factors of two from the two rates that were best for the row it is compared with,
+until it gets worse; then it is trained with SEEDS other seeds, which decide the order of the pairs and all
+random numbers but the split. Test pairs are only reported. Every training is kept in OUT/NAME.json as soon
+as it is done, so that an interrupted run goes on, and a row or a set can be done by itself; the page shows
+what is there. BM25 and the teacher itself, untrained, are measured on the same test pairs. With
 --page-only nothing is trained.
 
-Times are those of the processor, both threads together, of training alone (mining included), relative to the default's: on a machine
-that others use the clock says nothing.
+Times are those of the processor, both threads together, of training alone (mining included), relative to
+the default's: on a machine that others use the clock says nothing.
 """
 
 import argparse
@@ -108,7 +111,8 @@ class Place:
 
     Attributes:
         name: Of the set.
-        state: ``pairs`` (how many), ``baselines``, and ``rows``: of each its ``arm``, ``runs`` ("rate seed" -> figures), ``rate``.
+        state: ``pairs`` (how many), ``baselines``, and ``rows``: of each its ``arm``, ``runs`` ("rate
+            seed" -> figures), ``rate``.
     """
 
     def __init__(self, source: str, out: Path, limit: int) -> None:

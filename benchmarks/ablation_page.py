@@ -34,7 +34,8 @@ One negative of each pair, mined once before the first epoch by the table itself
 
 """
 
-# Rows that train for longer and do nothing else; of them the longest that takes no more than AS_LONG times as long is compared
+# Rows that train for longer and do nothing else; of them the longest that takes no more than AS_LONG times as
+# long is compared
 PLAIN = ("epochs-5", "epochs-9", "epochs-18", "epochs-36")
 AS_LONG = 1.05
 

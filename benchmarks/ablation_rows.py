@@ -23,10 +23,12 @@ class Arm:
         shape: What is made of the trained table: a name of ablation.SHAPES, or nothing.
         shape_with: Its number.
         usual: As many epochs as the package trains by default, instead of the 3 of all other rows.
-        time_of: As many epochs, counted from the usual ones, as the time of that row buys; for rows without negatives.
-        distil: The texts a teacher's vectors are learned of beside the pairs (``pairs`` or ``sentences``), and how many at most.
-        rates: Where the search for the rate begins: two neighbours in the row 0.0125, 0.025, 0.05, 0.1 …; by default the two that
-            were best for the row it is compared with.
+        time_of: As many epochs, counted from the usual ones, as the time of that row buys; for rows
+            without negatives.
+        distil: The texts a teacher's vectors are learned of beside the pairs (``pairs`` or ``sentences``),
+            and how many at most.
+        rates: Where the search for the rate begins: two neighbours in the row 0.0125, 0.025, 0.05, 0.1 …;
+            by default the two that were best for the row it is compared with.
         slow: Done only if asked for by name.
     """
 

@@ -22,7 +22,8 @@ def main() -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path)
     print(
-        "| set | documents | language | classic | without a language | by language | seconds, classic | by language |"
+        "| set | documents | language | classic | without a language | by language | seconds, classic "
+        "| by language |"
     )
     print("|---|---:|---|---:|---:|---:|---:|---:|")
     for folder in parser.parse_args().folders:

@@ -1,12 +1,16 @@
 """How honest probabilities are: statim's heads against scikit-learn's ways of calibrating, on the same vectors. The last line is JSON.
 
-python benchmarks/calibration.py DATA --model MODEL [--sets banking77,clinc150,trec,sst2] [--shots 5,20,0] [--several FILE]
+python benchmarks/calibration.py DATA --model MODEL [--sets banking77,clinc150,trec,sst2] [--shots 5,20,0]
+    [--several FILE]
 
-DATA is as for classification.py. Of each set so many examples of each label are taken (0: all), for statim and its peers alike; statim
-holds out folds of them by itself. The peers are logistic regression of scikit-learn on statim's vectors, with the strength that statim has chosen
-on its folds, as it is and inside ``CalibratedClassifierCV`` with each of its methods (as many folds, one model fitted to all
-examples at the end). Given are accuracy, log loss and expected calibration error (15 bins) on the test set. With --several FILE, texts with ``label`` and
-``group`` count as texts with both labels, of which two thirds are fitted to; the peer is one logistic regression a label, and Platt's.
+DATA is as for classification.py. Of each set so many examples of each label are taken (0: all), for statim
+and its peers alike; statim holds out folds of them by itself. The peers are logistic regression of
+scikit-learn on statim's vectors, with the strength that statim has chosen on its folds, as it is and
+inside ``CalibratedClassifierCV`` with each of its methods (as many folds, one model fitted to all examples
+at the end). Given are accuracy, log loss and expected calibration error (15 bins) on the test set. With
+--several FILE, texts with ``label`` and ``group`` count as texts with both labels, of which two thirds are
+fitted to; the peer is one logistic
+regression a label, and Platt's.
 """
 
 import argparse

@@ -70,7 +70,10 @@ def chart(
         path = " L".join(f"{x} {y}" for x, y in places)
         drawn.append(f'<path d="M{path}" fill="none" {_stroke(line)}/>')
         for number, ((x, y), (*_, told)) in enumerate(zip(places, line.points, strict=True)):
-            mark = f'<circle cx="{x}" cy="{y}" r="4" fill="{line.colour}"><title>{html.escape(told)}</title></circle>'
+            mark = (
+                f'<circle cx="{x}" cy="{y}" r="4" '
+                f'fill="{line.colour}"><title>{html.escape(told)}</title></circle>'
+            )
             drawn.append(mark)
             if number == line.ring:
                 drawn.append(f'<circle cx="{x}" cy="{y}" r="7" fill="none" stroke="{line.colour}"/>')
@@ -80,7 +83,8 @@ def chart(
         drawn.append(f'<line x1="{x}" x2="{x + 28}" y1="{y}" y2="{y}" {_stroke(line)}/>')
         drawn.append(f'<text x="{x + 34}" y="{y + 4}">{html.escape(line.name)}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(label)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+f'aria-label="{html.escape(label)}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="#444">\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n{chr(10).join(drawn)}\n</svg>\n'
     )  # fmt: skip

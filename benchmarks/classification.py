@@ -1,18 +1,23 @@
 """Heads on static vectors against TF-IDF, fastText and all-MiniLM-L6-v2, on four labelled sets. The last line is JSON.
 
-python benchmarks/classification.py DATA --model MODEL | --pairs FILE... [--sets banking77,clinc150,trec,sst2] [--no-teacher | --only-teacher]
+python benchmarks/classification.py DATA --model MODEL | --pairs FILE...
+    [--sets banking77,clinc150,trec,sst2] [--no-teacher | --only-teacher]
 
-DATA is a folder with NAME_train, NAME_test and NAME_valid or NAME_dev; where there is no development set, a tenth of the training
-texts, drawn by a seed, is one. Every system may choose its strength on the development set, by log loss (statim) or accuracy (its
-peers): C of logistic regression on TF-IDF of words and pairs of words, sublinear, of 1, 10, 100; C on vectors of MiniLM of the same;
-epochs and rate of fastText (pairs of words, 100 dimensions) of 25, 50 and 0.5, 1.0. Test files are read once, by what was chosen.
+DATA is a folder with NAME_train, NAME_test and NAME_valid or NAME_dev; where there is no development set,
+a tenth of the training texts, drawn by a seed, is one. Every system may choose its strength on the
+development set, by log loss (statim) or accuracy (its peers): C of logistic regression on TF-IDF of words
+and pairs of words, sublinear, of 1, 10, 100; C on vectors of MiniLM of the same; epochs and rate of
+fastText (pairs of words, 100 dimensions) of 25, 50 and 0.5, 1.0. Test files are read once, by what was
+chosen.
 
-With --pairs the model is all-MiniLM-L6-v2 distilled token by token (384 dimensions, not trained), weighted by how often tokens occur in
-those anchors and positives. statim's rows: vectors alone; n-grams beside them (the default of `statim classify fit`); the same with the table trained first on
-the labels of the training texts, one epoch of the loss `classes`, at the default rate.
+With --pairs the model is all-MiniLM-L6-v2 distilled token by token (384 dimensions, not trained), weighted
+by how often tokens occur in those anchors and positives. statim's rows: vectors alone; n-grams beside them
+(the default of `statim classify fit`); the same with the table trained first on the labels of the training
+texts, one epoch of the loss `classes`, at the default rate.
 
-Every system has one thread, and seconds are those that it ran (CPU), since machines may be busy: choosing, fitting, and predicting the
-test set. MiniLM's reading of the texts, which may come from a cache, is counted as it was measured when it was made, on the clock.
+Every system has one thread, and seconds are those that it ran (CPU), since machines may be busy: choosing,
+fitting, and predicting the test set. MiniLM's reading of the texts, which may come from a cache, is
+counted as it was measured when it was made, on the clock.
 """
 
 import argparse

@@ -1,10 +1,12 @@
 """Searches a second of one index that several threads search at once, in a process that is cold or warm.
 
-    python benchmarks/clients.py [--vectors 100000] [--dim 256] [--seconds 5] [--mode vector] [--threads 1,2,4,8]
+    python benchmarks/clients.py [--vectors 100000] [--dim 256] [--seconds 5] [--mode vector]
+        [--threads 1,2,4,8]
 
-For each number of threads, two processes of their own: a cold one opens the index and searches; a warm one has encoded
-and searched a batch before, which loads the compiled code. Prints searches a second, and the median and the 95th
-percentile of the time of one search in milliseconds, over all searches; the first one is printed apart.
+For each number of threads, two processes of their own: a cold one opens the index and searches; a warm one
+has encoded and searched a batch before, which loads the compiled code. Prints searches a second, and the
+median and the 95th percentile of the time of one search in milliseconds, over all searches; the first one
+is printed apart.
 """
 
 import argparse
@@ -99,7 +101,8 @@ def main() -> None:
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 row = json.loads(done.stdout)
                 sys.stdout.write(
-                    f"{kind:7}  {clients:>7}  {row['searches']:10.1f}  {row['p50']:7.2f}  {row['p95']:7.2f}  {row['first']:18.0f}\n"
+                    f"{kind:7}  {clients:>7}  {row['searches']:10.1f}  {row['p50']:7.2f}  "
+                    f"{row['p95']:7.2f}  {row['first']:18.0f}\n"
                 )
                 sys.stdout.flush()
 

@@ -1,11 +1,13 @@
 """Clusters of a million real texts by each method, and scikit-learn's mini-batch k-means on the same vectors. The last line is JSON.
 
-python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clusters 100] [--threshold 0.75] [--labelled FILES...]
+python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clusters 100]
+    [--threshold 0.75] [--labelled FILES...]
 
-Each method is a process of its own, from vectors in a .npy file to labels; loading of libraries and compiled code is left out by a
-first run on few vectors. Of k-means the mean cosine with the closest centre is given, for both. With files of texts and labels also
-the V-measure of k-means with as many clusters as labels, and the adjusted mutual information of each method with as many clusters as it
-takes by default: over all texts (those in none are one cluster) and over those that it puts into some.
+Each method is a process of its own, from vectors in a .npy file to labels; loading of libraries and
+compiled code is left out by a first run on few vectors. Of k-means the mean cosine with the closest centre
+is given, for both. With files of texts and labels also the V-measure of k-means with as many clusters as
+labels, and the adjusted mutual information of each method with as many clusters as it takes by default:
+over all texts (those in none are one cluster) and over those that it puts into some.
 """
 
 import argparse

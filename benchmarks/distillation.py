@@ -1,12 +1,14 @@
 """What a teacher's vectors of plain texts give a static model, on development data alone. The last line is JSON.
 
-python benchmarks/distillation.py STS_FOLDER PAIRS... [--texts 12000] [--rates 0.01,0.03,0.1] [--epochs 3,10] [--weights 5,20,80]
+python benchmarks/distillation.py STS_FOLDER PAIRS... [--texts 12000] [--rates 0.01,0.03,0.1]
+    [--epochs 3,10] [--weights 5,20,80]
     [--seeds 1] [--with-teacher]
 
-STS_FOLDER holds stsb_dev.jsonl and sickr_dev.jsonl. PAIRS are files of pairs: of the first ROWS of each DEVELOPMENT are split off without
-near-duplicates and are the retrieval sets; short texts of the rest, as many of each file, are what the teacher reads; the rest is also
-what the contrastive arms train on. Figures are Spearman and NDCG@10 times 100, means over the sets; no test split is read. Every arm of
-every rate is shown, so that a choice made here is one made on development data.
+STS_FOLDER holds stsb_dev.jsonl and sickr_dev.jsonl. PAIRS are files of pairs: of the first ROWS of each
+DEVELOPMENT are split off without near-duplicates and are the retrieval sets; short texts of the rest, as
+many of each file, are what the teacher reads; the rest is also what the contrastive arms train on. Figures
+are Spearman and NDCG@10 times 100, means over the sets; no test split is read. Every arm of every rate is
+shown, so that a choice made here is one made on development data.
 """
 
 import argparse
@@ -62,7 +64,8 @@ def main() -> None:
     for arm in bench.arms():
         found.append(arm)
         print(
-            f"{arm['arm']:60} STS {arm['sts']:6.2f}  retrieval {arm['retrieval']:6.2f}  {arm['seconds']:6.1f} s",
+            f"{arm['arm']:60} STS {arm['sts']:6.2f}  retrieval {arm['retrieval']:6.2f}  "
+            f"{arm['seconds']:6.1f} s",
             flush=True,
         )
     about = {"benchmark": "distillation", "machine": platform.processor() or platform.machine()}

@@ -1,9 +1,11 @@
 """Training on a domain by the defaults, nothing tuned: above BM25 and above the untrained teacher? The last line is JSON.
 
-    python benchmarks/domains.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv [--seeds 3]
+    python benchmarks/domains.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv
+        [--seeds 3]
 
-Each is what ``statim train`` does: 2,000 pairs (a tenth of few) are held out with their near-duplicates, the start is all-MiniLM-L6-v2
-distilled, new words and epochs are the defaults'. Figures are NDCG@10 on the held-out pairs; a seed decides what is held out, too.
+Each is what ``statim train`` does: 2,000 pairs (a tenth of few) are held out with their near-duplicates,
+the start is all-MiniLM-L6-v2 distilled, new words and epochs are the defaults'. Figures are NDCG@10 on the
+held-out pairs; a seed decides what is held out, too.
 """
 
 import argparse

@@ -1,14 +1,17 @@
 """Near-duplicates of a million real texts: statim; and statim, semhash and exhaustive comparison on a part. The last line is JSON.
 
-python benchmarks/duplicates.py FOLDERS... --model MODEL [--texts 1000000] [--threshold 0.9] [--subset 100000] [--rounds 2] [--peer semhash]
+python benchmarks/duplicates.py FOLDERS... --model MODEL [--texts 1000000] [--threshold 0.9]
+    [--subset 100000] [--rounds 2] [--peer semhash]
 
-Each run is a process of its own, and statim and semhash take turns. Seconds go from texts in a Parquet file to groups (reading,
-encoding, comparing, grouping); loading of libraries and compiled code is left out by a first run on few texts. Processor seconds are given too: on a
-machine that is shared, half of them is what two free cores would take at best. semhash (as it is by default: usearch's graph) has the same model, read by
-model2vec; how long that encodes is given by itself.
+Each run is a process of its own, and statim and semhash take turns. Seconds go from texts in a Parquet
+file to groups (reading, encoding, comparing, grouping); loading of libraries and compiled code is left out
+by a first run on few texts. Processor seconds are given too: on a machine that is shared, half of them is
+what two free cores would take at best. semhash (as it is by default: usearch's graph) has the same model,
+read by model2vec; how long that encodes is given by itself.
 
-Recall: of 4,096 texts that were drawn anew and compared with all others exhaustively, the share of pairs that was found; and on the part,
-of all pairs of different vectors, against exhaustive comparison. Left: pairs at or above the threshold among the texts that stay, which should be none.
+Recall: of 4,096 texts that were drawn anew and compared with all others exhaustively, the share of pairs
+that was found; and on the part, of all pairs of different vectors, against exhaustive comparison. Left:
+pairs at or above the threshold among the texts that stay, which should be none.
 """
 
 import argparse
@@ -158,7 +161,9 @@ def semhash(path: Path, model: str, threshold: float, truth: Path) -> dict[str, 
     except ImportError as error:
         return {"missing": str(error)}
     encoder = StaticModel.from_pretrained(model)
-    SemHash.from_records([f"a text of number {i}" for i in range(100)], model=encoder).self_deduplicate(threshold=threshold)  # fmt: skip
+    SemHash.from_records([f"a text of number {i}" for i in range(100)], model=encoder).self_deduplicate(
+        threshold=threshold
+    )
     clock, encoding, proposed = Clock(), 0.0, []
 
     class Timed:

@@ -1,10 +1,12 @@
 """Encoding by statim, model2vec and sentence-transformers' static module: the same table, the same texts, the same vectors.
 
-Texts are the documentation inside this Python installation, short (about 30 tokens) and long (about 115). Rounds are interleaved,
-each library in its fastest setting; ratios are medians of the rounds. "first time" is a model that has just been loaded: no word
-was seen before. Tables in fewer bits are compared by the cosine to float32. The last line is JSON.
+Texts are the documentation inside this Python installation, short (about 30 tokens) and long (about 115).
+Rounds are interleaved, each library in its fastest setting; ratios are medians of the rounds. "first time"
+is a model that has just been loaded: no word was seen before. Tables in fewer bits are compared by the
+cosine to float32. The last line is JSON.
 
-    python benchmarks/encode_against_peers.py [--texts 50000] [--dims 256,1024] [--kinds WordPiece,Unigram,BPE] [--rounds 5] [--teacher]
+    python benchmarks/encode_against_peers.py [--texts 50000] [--dims 256,1024]
+        [--kinds WordPiece,Unigram,BPE] [--rounds 5] [--teacher]
 """
 
 import argparse
@@ -166,7 +168,8 @@ def main() -> None:
                         results.append({"tokenizer": kind, "dim": dim, "texts": length, **row})
                         last = list(row.items())[-1]
                         print(
-                            f"{kind:9} {dim:5} {length:5} {row['library']:22} {row['texts_per_second']:>9,} texts/s "
+                            f"{kind:9} {dim:5} {length:5} {row['library']:22} "
+                            f"{row['texts_per_second']:>9,} texts/s "
                             f"{row['tokens_per_second']:>11,} tokens/s {row['mb_per_second']:>6} MB/s  "
                             f"{row['statim_is_times_as_fast']:6.2f}  {last[0]} {last[1]:.7g}",
                             flush=True,

@@ -1,10 +1,12 @@
 """``statim encode`` from a compressed file to a file: texts per second, memory beyond the table, and a kill in the middle.
 
-Texts are the documentation inside this Python installation, short (about 30 tokens), repeated with a number in front, as JSON lines
-with gzip. Every run is a process of its own, from its start to its end. After the measured run of each kind another is killed
-(SIGKILL) once a third of it is safe, and resumed; the two files must be the same bytes. The last line is JSON.
+Texts are the documentation inside this Python installation, short (about 30 tokens), repeated with a
+number in front, as JSON lines with gzip. Every run is a process of its own, from its start to its end.
+After the measured run of each kind another is killed (SIGKILL) once a third of it is safe, and resumed;
+the two files must be the same bytes. The last line is JSON.
 
-    python benchmarks/encode_stream.py [--texts 1000000] [--dim 256] [--dtype float32] [--kinds npy,parquet] [--threads 2]
+    python benchmarks/encode_stream.py [--texts 1000000] [--dim 256] [--dtype float32]
+        [--kinds npy,parquet] [--threads 2]
 """
 
 import argparse
@@ -30,7 +32,8 @@ from statim import StaticModel, threads
 from statim.data.pairs.python_docs import python_docs
 from statim.vocabulary import learn_wordpiece
 
-# The process says its own peak: what the system reports of a child includes its parent's memory before it began.
+# The process says its own peak: what the system reports of a child includes its parent's memory before it
+# began.
 PROGRAM = """
 import os, sys
 from statim.cli import main
@@ -129,7 +132,8 @@ def main() -> None:
             }  # fmt: skip
             print(
                 f"{kind:8} {row['texts_per_second']:>9,} texts/s {row['mb_per_second']:>7} MB/s of text "
-                f"{row['out_mb_per_second']:>7} MB/s written; {row['peak_mb_beyond_the_table']} MB beyond the table",
+                f"{row['out_mb_per_second']:>7} MB/s written; {row['peak_mb_beyond_the_table']} MB "
+                "beyond the table",
                 flush=True,
             )
             whole = hashed(out)

@@ -1,15 +1,20 @@
 """A general English model: ``statim train --recipe general`` on a folder of sets of pairs. The last line is JSON.
 
 python benchmarks/general.py DATA --eval EVAL --out out/general [--seed 0] [--teacher NAME ...] [--dim 512]
-python benchmarks/general.py DATA --eval EVAL --out out/bound --also EVAL/retrieval/pubmedqa EVAL/retrieval/xquad-en --without squad-sentences
+python benchmarks/general.py DATA --eval EVAL --out out/bound --also EVAL/retrieval/pubmedqa
+    EVAL/retrieval/xquad-en --without squad-sentences
 
-DATA has a folder for each set of pairs (train.jsonl.gz). The recipe draws 350,000 sentences of 4 to 40 words and longer passages from their texts, of each
-set as many as of any other as long as it has some; here those that EVAL, the folder of evaluation sets, has too are left out. The teachers (all-MiniLM-L6-v2,
-or those named) read them once, then their vectors are in the cache. The recipe brings the distilled start's vectors close to the teachers', of frequent words
-and pairs of words that get rows of their own too, and then trains one epoch over the pairs, each with a share of the sentences beside it. Chosen on
-development sets: benchmarks/league.py --split dev, without the pairs of some sets where pairs of these are what is judged.
+DATA has a folder for each set of pairs (train.jsonl.gz). The recipe draws 350,000 sentences of 4 to 40
+words and longer passages from their texts, of each set as many as of any other as long as it has some;
+here those that EVAL, the folder of evaluation sets, has too are left out. The teachers (all-MiniLM-L6-v2,
+or those named) read them once, then their vectors are in the cache. The recipe brings the distilled
+start's vectors close to the teachers', of frequent words and pairs of words that get rows of their own
+too, and then trains one epoch over the pairs, each with a share of the sentences beside it. Chosen on
+development sets: benchmarks/league.py --split dev, without the pairs of some sets where pairs of these are
+what is judged.
 
-``--also`` measures a bound: how good a table would be on sets whose texts its teachers have read. No such model is one to use or to compare.
+``--also`` measures a bound: how good a table would be on sets whose texts its teachers have read. No such
+model is one to use or to compare.
 """
 
 import argparse

@@ -43,7 +43,8 @@ def main() -> None:
     seconds = time.perf_counter() - started
     megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(
-        f"{B:,} pairs, {d} dimensions: {seconds:.1f} s, {megabytes:,.0f} MB beyond the vectors, loss {loss:.3f}"
+        f"{B:,} pairs, {d} dimensions: {seconds:.1f} s, {megabytes:,.0f} MB beyond the vectors, loss "
+        f"{loss:.3f}"
     )
     result = {
         "benchmark": "large_batch", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": B, "dim": d,

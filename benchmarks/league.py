@@ -1,18 +1,21 @@
 """A league table: statim's general model beside other static models, BM25, hybrid search and all-MiniLM-L6-v2.
 
     python benchmarks/league.py EVAL --models general=out/general --out out/league
-    python benchmarks/league.py EVAL --models a=out/a b=out/b --out out/league --split dev --heldout held.jsonl
+    python benchmarks/league.py EVAL --models a=out/a b=out/b --out out/league --split dev --heldout
+        held.jsonl
 
-EVAL is a folder with sts/, classification/, retrieval/, pairclass/ and clustering/. One row a model, one column a set, averages per
-family; sets of a kind that the model has trained on are marked (home) and averaged apart, and so are two that saturate (they are also
-for choosing). ``--split dev`` prints the sets that recipes may be chosen by instead, and looks at no other.
+EVAL is a folder with sts/, classification/, retrieval/, pairclass/ and clustering/. One row a model, one
+column a set, averages per family; sets of a kind that the model has trained on are marked (home) and
+averaged apart, and so are two that saturate (they are also for choosing). ``--split dev`` prints the sets
+that recipes may be chosen by instead, and looks at no other.
 
-The first of --models is compared with every static peer, and its hybrid search with BM25 and MiniLM, by a paired bootstrap: queries,
-pairs or texts are drawn with replacement 2,000 times, for each set of a family, and the family's average is taken each time.
+The first of --models is compared with every static peer, and its hybrid search with BM25 and MiniLM, by a
+paired bootstrap: queries, pairs or texts are drawn with replacement 2,000 times, for each set of a family,
+and the family's average is taken each time.
 
-Scores are kept in --out by the contents of a model, so the table is made again in seconds; so are the vectors of MiniLM, which take half
-an hour on two cores. With ``--kept-only`` MiniLM is shown only where its vectors are there. ``--page FILE`` puts the tables
-between the two marks of that Markdown page.
+Scores are kept in --out by the contents of a model, so the table is made again in seconds; so are the
+vectors of MiniLM, which take half an hour on two cores. With ``--kept-only`` MiniLM is shown only where
+its vectors are there. ``--page FILE`` puts the tables between the two marks of that Markdown page.
 """
 
 import argparse
@@ -276,8 +279,10 @@ def differences(
 def differences_table(found: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     header = ["paired", "against", "family", "difference", "95 %", "p", "share"]
     body = [
-        [d["model"], d["against"], d["group"], f"{100 * d['difference']:+.1f}", f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}",
-         f"{d['p']:.3f}", f"{100 * d['share']:.1f} % ({100 * d['share_low']:.1f} to {100 * d['share_high']:.1f})"]
+        [d["model"], d["against"], d["group"], f"{100 * d['difference']:+.1f}", (f"{100 * d['low']:+.1f} to "
+f"{100 * d['high']:+.1f}"),
+         f"{d['p']:.3f}", (f"{100 * d['share']:.1f} % ({100 * d['share_low']:.1f} to "
+f"{100 * d['share_high']:.1f})")]
         for d in found
     ]  # fmt: skip
     return header, body

@@ -1,7 +1,8 @@
 """The columns of the league: which sets there are, how each is measured, and what chance does to each figure.
 
-Test sets are those that nothing is chosen by; development sets are for choosing. A figure is computed again from items (queries,
-pairs, texts) drawn with replacement, by the same draws for every model, which makes comparisons paired.
+Test sets are those that nothing is chosen by; development sets are for choosing. A figure is computed
+again from items (queries, pairs, texts) drawn with replacement, by the same draws for every model, which
+makes comparisons paired.
 """
 
 import dataclasses

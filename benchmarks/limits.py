@@ -2,10 +2,11 @@
 
     python benchmarks/limits.py general=out/general --out out/league [--page docs/league.md]
 
-Each item is three sentences: one, one that says something else with nearly the same words, and one that says the same with other
-words. A model that reads them as people do puts the third closer to the first than the second ("right", in per cent; chance is 50). A
-mean of word vectors is blind to order: two sentences of the same words have a cosine of exactly 1.
-The sentences were made for this probe. Rows: the models named, model2vec's distillation and all-MiniLM-L6-v2.
+Each item is three sentences: one, one that says something else with nearly the same words, and one that
+says the same with other words. A model that reads them as people do puts the third closer to the first
+than the second ("right", in per cent; chance is 50). A mean of word vectors is blind to order: two
+sentences of the same words have a cosine of exactly 1. The sentences were made for this probe. Rows: the
+models named, model2vec's distillation and all-MiniLM-L6-v2.
 """
 
 import argparse
@@ -116,8 +117,16 @@ def main() -> None:
         for name, encoder in encoders.items():
             other, same = cosines(encoder, triples)
             right = float(np.mean(np.where(np.isclose(same, other, atol=1e-6), 0.5, same > other)))
-            rows.append({"kind": kind, "model": name, "items": len(triples), "another_meaning": round(float(other.mean()), 3),
-                         "same_meaning": round(float(same.mean()), 3), "right": round(100 * right, 1)})  # fmt: skip
+            rows.append(
+                {
+                    "kind": kind,
+                    "model": name,
+                    "items": len(triples),
+                    "another_meaning": round(float(other.mean()), 3),
+                    "same_meaning": round(float(same.mean()), 3),
+                    "right": round(100 * right, 1),
+                }
+            )
             cells += [f"{other.mean():.2f}", f"{same.mean():.2f}", f"{100 * right:.0f} %"]
         body.append([kind, str(len(triples)), *cells])
     header = ["", "items", *(f"{name}: {what}" for name in encoders for what in ("other", "same", "right"))]

@@ -1,10 +1,12 @@
 """Mining hard negatives: statim, exactly and by its index, and sentence-transformers, on the same vectors. The last line is JSON.
 
-python benchmarks/mine_negatives.py [PAIRS --model MODEL] [--limit 100000] [--dim 384] [--peer-queries 16384] [--json PATH]
+python benchmarks/mine_negatives.py [PAIRS --model MODEL] [--limit 100000] [--dim 384]
+    [--peer-queries 16384] [--json PATH]
 
-PAIRS is a file of pairs, of which a model makes the vectors; by default vectors are made up: texts of 2,000 topics in 400 dimensions'
-worth of noise. sentence-transformers' search goes query by query, so it may be given the first part of the queries and its time be
-multiplied; the negatives of that part are compared. Product rates are of one large torch.mm in the same run.
+PAIRS is a file of pairs, of which a model makes the vectors; by default vectors are made up: texts of
+2,000 topics in 400 dimensions' worth of noise. sentence-transformers' search goes query by query, so it
+may be given the first part of the queries and its time be multiplied; the negatives of that part are
+compared. Product rates are of one large torch.mm in the same run.
 """
 
 import argparse

@@ -23,8 +23,8 @@ Curve = list[tuple[int, float, Any]]  # step, seconds since the beginning, whate
 def set_up(data_workers: int = 0, context: str = "fork") -> None:
     """Before sentence-transformers is imported: how its tokenizer and its dataloader may use the processors.
 
-    A tokenizer that has used its threads must not go on using them in a forked process, or that waits for ever. Left to
-    itself it notices; told to be parallel it does not.
+    A tokenizer that has used its threads must not go on using them in a forked process, or that waits for
+    ever. Left to itself it notices; told to be parallel it does not.
     """
     if data_workers == 0:
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
@@ -148,7 +148,8 @@ def finetuning(
 ) -> tuple[int, float]:
     """Fine-tune a sentence transformer on pairs for so long; gives the steps after the first, and the seconds of these.
 
-    Multiple negatives ranking at full dimension, sentence-transformers' defaults; the first step is not counted.
+    Multiple negatives ranking at full dimension, sentence-transformers' defaults; the first step is not
+    counted.
     """
     from datasets import Dataset
     from sentence_transformers import (

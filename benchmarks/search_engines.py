@@ -1,18 +1,23 @@
 """Every search engine on the same real vectors: recall@1 and @10 against time, building, memory, disk. The last line is JSON.
 
-    python benchmarks/search_engines.py DATA [--limit 1000000] [--model MODEL] [--engines exact,scann] [--out out/search-engines]
+    python benchmarks/search_engines.py DATA [--limit 1000000] [--model MODEL] [--engines exact,scann]
+        [--out out/search-engines]
         [--only build] [--picture docs/search_engines.svg] [--page docs/search.md]
 
-DATA is a folder (or file) of pairs; the vectors are those of its distinct texts, the queries anchors that are held out of them. They are
-made once, by MODEL or by the default teacher distilled into a table of 384 dimensions, and kept in OUT/vectors.npy and OUT/queries.npy.
-Truth is exact search in float32. Each engine is built, and timed, in a process of its own, and what was built and found is kept in OUT: a
-second call does only what is left. Graphs take long to build, so ``--only build`` may run beside other work (seconds of the processor
-stand beside); ``--only time`` wants a quiet machine, and takes one to three minutes an engine for a million vectors.
+DATA is a folder (or file) of pairs; the vectors are those of its distinct texts, the queries anchors that
+are held out of them. They are made once, by MODEL or by the default teacher distilled into a table of 384
+dimensions, and kept in OUT/vectors.npy and OUT/queries.npy. Truth is exact search in float32. Each engine
+is built, and timed, in a process of its own, and what was built and found is kept in OUT: a second call
+does only what is left. Graphs take long to build, so ``--only build`` may run beside other work (seconds
+of the processor stand beside); ``--only time`` wants a quiet machine, and takes one to three minutes an
+engine for a million vectors.
 
-Memory is what a process holds besides mapped files after loading what was saved. Engines that can look harder are also measured at a
-quarter to four times of the effort that they chose for themselves. Files are read once before, so that they stand in memory. Times of
-single queries are best of rounds; for exact engines two reads of the same bytes are measured among them (a bitwise or of all numbers
-by numpy, on as many threads): of the mapped file that the engine reads, in pages of 4 KiB, and of a copy in memory, in large pages.
+Memory is what a process holds besides mapped files after loading what was saved. Engines that can look
+harder are also measured at a quarter to four times of the effort that they chose for themselves. Files are
+read once before, so that they stand in memory. Times of single queries are best of rounds; for exact
+engines two reads of the same bytes are measured among them (a bitwise or of all numbers by numpy, on as
+many threads): of the mapped file that the engine reads, in pages of 4 KiB, and of a copy in memory, in
+large pages.
 """
 
 import argparse
@@ -301,7 +306,8 @@ def picture(found: dict[str, Any], n: int, d: int) -> str:
         lines.append(Line(name, COLOURS[kinds[family]], FAMILIES[family], points, chosen))
         kinds[family] += 1
     return chart(
-        "Search engines", f"Recall@10 of {n:,} vectors of {d} dimensions", "milliseconds, one query at a time",
+        "Search engines", f"Recall@10 of {n:,} vectors of {d} dimensions", "milliseconds, one "
+"query at a time",
         [(10.0**power, f"{10.0**power:g}") for power in (0, 1, 2)],
         [(recall, f"{recall:.2f}") for recall in np.linspace(LOWEST, 1, 6).round(2).tolist()],
         [line for line in lines if line.points], right=140,

@@ -55,8 +55,9 @@ class Tail:
 def without_common(table: Floats, data: Any, directions: int, *, unknown: int | None, threads: int) -> Floats:
     """A table whose texts have mean 0, and nothing along their most common directions.
 
-    Arora et al. (2017) take out the first direction, Mu and Viswanath (2018) the mean and some. Both are the same for every text, so
-    they can be taken out of the rows: of a mean of rows the same is gone. (Exactly, but for texts with unknown tokens.)
+    Arora et al. (2017) take out the first direction, Mu and Viswanath (2018) the mean and some. Both are
+    the same for every text, so they can be taken out of the rows: of a mean of rows the same is gone.
+    (Exactly, but for texts with unknown tokens.)
 
     Args:
         table: (V, d).
@@ -83,8 +84,9 @@ def without_common(table: Floats, data: Any, directions: int, *, unknown: int | 
 class WeightedAdam(SparseAdam):
     """Adam on rows and on a weight of each, exp(s): the table holds their product, so nothing is left to be folded in the end.
 
-    The gradient of s is the product of a row and its own gradient. Adam makes every parameter's step about as large as the rate,
-    whatever the size of the gradient: a weight learns ``strength`` times as quickly as the table's entries do.
+    The gradient of s is the product of a row and its own gradient. Adam makes every parameter's step about
+    as large as the rate, whatever the size of the gradient: a weight learns ``strength`` times as quickly
+    as the table's entries do.
 
     Attributes:
         strength: What the rate of weights is multiplied by.

@@ -2,10 +2,11 @@
 
     python benchmarks/size_quality.py MODEL EVAL [--picture size.svg] [--page docs/league.md]
 
-Dimensions full, 256, 128, 64 and 32 (those below the model's) times float32, float16, int8 and binary, averaged over the families
-STS (two sets), classification (four) and retrieval (three) of the league's test sets. The model's table and the vectors it gives are
-both of the type. Binary is of vectors alone: their signs, as +1 and -1, whose cosine falls as the Hamming distance rises; the
-table is float32 there. "bytes a vector" is what an index keeps.
+Dimensions full, 256, 128, 64 and 32 (those below the model's) times float32, float16, int8 and binary,
+averaged over the families STS (two sets), classification (four) and retrieval (three) of the league's test
+sets. The model's table and the vectors it gives are both of the type. Binary is of vectors alone: their
+signs, as +1 and -1, whose cosine falls as the Hamming distance rises; the table is float32 there. "bytes a
+vector" is what an index keeps.
 """
 
 import argparse

@@ -35,7 +35,9 @@ def main() -> None:
         first = f"import {{0}}; {{0}}.StaticModel.{{1}}({path!r}).encode('how do I sort a list?')"
         programs = {
             "python -c pass": "pass",
-            "statim --help": "import sys; sys.argv = ['statim', '--help']; from statim.cli import main; main()",
+            "statim --help": (
+                "import sys; sys.argv = ['statim', '--help']; from statim.cli import main; main()"
+            ),
             "import statim": "import statim",
             "statim, first vector": first.format("statim", "load"),
             "model2vec, first vector": first.format("model2vec", "from_pretrained"),

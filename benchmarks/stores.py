@@ -2,11 +2,13 @@
 
 python benchmarks/stores.py FOLDERS... --model MODEL [--texts 100000] [--stores folder,lancedb,postgresql]
 
-The texts have a column ``year`` of twenty values. Building goes from texts to an index that answers (encoding and words included);
-then single queries by vectors alone, without a filter, with one that lets half through and one that lets a twentieth through, and all
-queries at once; then 1,000 documents are added, replaced, and deleted, each in one change, and recall is measured again. Queries are
-texts that are not in the index. Truth is every vector compared in float32. Each store has a process of its own; PostgreSQL is the one
-of the package pgserver, on the same machine, with its own settings, so processor seconds leave out what it takes.
+The texts have a column ``year`` of twenty values. Building goes from texts to an index that answers
+(encoding and words included); then single queries by vectors alone, without a filter, with one that lets
+half through and one that lets a twentieth through, and all queries at once; then 1,000 documents are
+added, replaced, and deleted, each in one change, and recall is measured again. Queries are texts that are
+not in the index. Truth is every vector compared in float32. Each store has a process of its own;
+PostgreSQL is the one of the package pgserver, on the same machine, with its own settings, so processor
+seconds leave out what it takes.
 """
 
 import argparse
@@ -62,9 +64,18 @@ def measure(store: str, path: Path, model_path: str, count: int, out: Path) -> d
     found: dict[str, Any] = {}
     with place(store, out) as where:
         model.encode(["a"])
-        Index.build(model, table.slice(0, 300), where, table="warm", store=None if store == "postgresql" else store, overwrite=True)  # fmt: skip
+        Index.build(
+            model,
+            table.slice(0, 300),
+            where,
+            table="warm",
+            store=None if store == "postgresql" else store,
+            overwrite=True,
+        )
         with clock(found, "build"):
-            index = Index.build(model, table, where, store=None if store == "postgresql" else store, overwrite=True)  # fmt: skip
+            index = Index.build(
+                model, table, where, store=None if store == "postgresql" else store, overwrite=True
+            )
         found["megabytes"] = round(index.info()["bytes"] / 1e6)
         for name, (condition, least) in FILTERS.items():
             found[name] = search(index, list(queries), asked, vectors, condition, years < least)

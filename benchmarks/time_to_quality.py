@@ -1,10 +1,12 @@
 """How much sooner statim reaches the quality that sentence-transformers' own recipe reaches after five epochs.
 
-    python benchmarks/time_to_quality.py DATA ... [--out out/time-to-quality] [--only STEP,STEP] [--limit 20000]
+    python benchmarks/time_to_quality.py DATA ... [--out out/time-to-quality] [--only STEP,STEP]
+        [--limit 20000]
 
-DATA is a file of pairs, a folder with train.jsonl or train.jsonl.gz, or python-docs. Each is split once into training, development
-and test pairs without near-duplicates between them, and written as JSON lines. Every choice (rates, length of statim's training) is
-made on development pairs; test pairs are only reported. Steps, each kept in OUT/NAME/state.json so that an interrupted run goes on:
+DATA is a file of pairs, a folder with train.jsonl or train.jsonl.gz, or python-docs. Each is split once
+into training, development and test pairs without near-duplicates between them, and written as JSON lines.
+Every choice (rates, length of statim's training) is made on development pairs; test pairs are only
+reported. Steps, each kept in OUT/NAME/state.json so that an interrupted run goes on:
 
     split             the files
     sweep_random      the rate for the reference: best of a small sweep on development pairs
@@ -16,10 +18,12 @@ made on development pairs; test pairs are only reported. Steps, each kept in OUT
     uncached          what distilling the start takes without a cache
     finetune          sentence-transformers fine-tuning all-MiniLM-L6-v2 itself on the same pairs: pairs per second
 
-Clocks run from files on disk to the saved model; tokenizing, and one evaluation on the test pairs, are included; imports and compilation
-are not. What the teacher makes of tokens, and of a recipe's new words (about a thousand a second), is found in the cache; the step
-"uncached" says what the tokens take without. A point on a curve of sentence-transformers is the time of its step, and what evaluating and saving took in the end. Making the
-distilled start from the cached vectors counts in statim's time; sentence-transformers is given it.
+Clocks run from files on disk to the saved model; tokenizing, and one evaluation on the test pairs, are
+included; imports and compilation are not. What the teacher makes of tokens, and of a recipe's new words
+(about a thousand a second), is found in the cache; the step "uncached" says what the tokens take without.
+A point on a curve of sentence-transformers is the time of its step, and what evaluating and saving took in
+the end. Making the distilled start from the cached vectors counts in statim's time; sentence-transformers
+is given it.
 """
 
 import argparse
@@ -104,10 +108,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sweep-with", default="statim", choices=("statim", "sentence-transformers"))
     parser.add_argument(
         "--statim-recipe", default="default;learning_rate=0.2;batch=512;grow_words=10000",
-        help="recipes that statim tries at each length: what differs from a plain one without new words, with ; between",
+        help="recipes that statim tries at each length: what differs from a plain one without new "
+"words, with ; between",
     )  # fmt: skip
     parser.add_argument(
-        "--lengths", default="0.02,0.03,0.06,0.125,0.19,0.25,0.375,0.5,0.75,1,2,3,5", help="of statim's trainings, in epochs"
+        "--lengths", default="0.02,0.03,0.06,0.125,0.19,0.25,0.375,0.5,0.75,1,2,3,5", help="of statim's "
+"trainings, in epochs"
     )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3, help="of each of statim's trainings")
     parser.add_argument("--finetune-seconds", type=float, default=60.0, help="in each precision")
@@ -546,9 +552,13 @@ def tell(name: str, result: State) -> None:
                 times("times_sooner_uncached"),
             )
     if "finetune" in result:
-        print(f"  fine-tuning all-MiniLM-L6-v2: {result['finetune']['pairs_per_second']:.1f} pairs/s; statim, one epoch: "
-              f"{result['epoch']['pairs_per_second']:,} from disk to model ({result['times_the_pairs_per_second']:,} times), "
-              f"{result['epoch']['train_pairs_per_second']:,} training ({result['times_the_pairs_per_second_train']:,} times)")  # fmt: skip
+        print(
+            f"  fine-tuning all-MiniLM-L6-v2: {result['finetune']['pairs_per_second']:.1f} pairs/s; "
+            "statim, one epoch: "
+            f"{result['epoch']['pairs_per_second']:,} from disk to model "
+            f"({result['times_the_pairs_per_second']:,} times), "
+            f"{result['epoch']['train_pairs_per_second']:,} training ({result['times_the_pairs_per_second_train']:,} times)"
+        )
 
 
 STEPS: dict[str, Callable[[Place], State]] = {

@@ -2,21 +2,24 @@
 
     python benchmarks/traditional.py CORPUS EVAL [--out out/traditional] [--limit 20000] [--rows "BM25;GloVe"]
 
-CORPUS is a file of pairs, or python-docs; EVAL is a folder with sts/, of which the development sets are used. The pairs are split once
-without near-duplicates. Each row is trained by a process of its own, and its figures stay in the folder --out, so an interrupted run
-goes on with the row that is missing.
+CORPUS is a file of pairs, or python-docs; EVAL is a folder with sts/, of which the development sets are
+used. The pairs are split once without near-duplicates. Each row is trained by a process of its own, and
+its figures stay in the folder --out, so an interrupted run goes on with the row that is missing.
 
-*Without pairs*, from the distinct texts of the training pairs in an order that tells no pairs: Word2Vec (skip-gram) and fastText by gensim
-and GloVe by glovpy (Stanford's program), 300 dimensions, words that occur twice or more, else their own defaults (5 epochs, 5 epochs
-and 25), the first two also with as many epochs as GloVe; a text's vector is the mean of its words' vectors, or that mean weighted by
-smooth inverse frequency without its first principal component (SIF: Arora, Liang and Ma, 2017); and statim with the pairs that it makes
-of the texts themselves. *With pairs*: statim with its defaults. statim starts at random, when it knows the corpus alone as the others
-do, or from all-MiniLM-L6-v2 distilled: the first time on a machine, and again with the teacher's vectors cached.
+*Without pairs*, from the distinct texts of the training pairs in an order that tells no pairs: Word2Vec
+(skip-gram) and fastText by gensim and GloVe by glovpy (Stanford's program), 300 dimensions, words that
+occur twice or more, else their own defaults (5 epochs, 5 epochs and 25), the first two also with as many
+epochs as GloVe; a text's vector is the mean of its words' vectors, or that mean weighted by smooth inverse
+frequency without its first principal component (SIF: Arora, Liang and Ma, 2017); and statim with the pairs
+that it makes of the texts themselves. *With pairs*: statim with its defaults. statim starts at random,
+when it knows the corpus alone as the others do, or from all-MiniLM-L6-v2 distilled: the first time on a
+machine, and again with the teacher's vectors cached.
 
-Seconds go from the file of texts or pairs to vectors of words, or to a model, with the import of the packages and without what this
-script does to judge them; CPU seconds are of all threads and child processes. statim's kernels were compiled before. EVAL's sets and
-the held-out pairs are only looked at to judge; no setting was chosen by them. gensim with several threads and GloVe are not
-deterministic, and there is one run of each.
+Seconds go from the file of texts or pairs to vectors of words, or to a model, with the import of the
+packages and without what this script does to judge them; CPU seconds are of all threads and child
+processes. statim's kernels were compiled before. EVAL's sets and the held-out pairs are only looked at to
+judge; no setting was chosen by them. gensim with several threads and GloVe are not deterministic, and
+there is one run of each.
 """
 
 import argparse
@@ -218,7 +221,8 @@ def fasttext(epochs: int) -> Callable[[list[list[str]]], Trained]:
     def make(texts: list[list[str]]) -> Trained:
         from gensim.models import FastText
 
-        # 2,000,000 buckets, the default, are for Wikipedia; a tenth is plenty for a corpus of this size, and quicker
+        # 2,000,000 buckets, the default, are for Wikipedia; a tenth is plenty for a corpus of this size, and
+        # quicker
         vectors = FastText(
             texts, vector_size=DIM, min_count=LEAST, sg=1, workers=threads.count(), seed=0, bucket=200_000,
             epochs=epochs,

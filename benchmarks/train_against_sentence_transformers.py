@@ -1,14 +1,17 @@
 """The same training by statim and by sentence-transformers' own trainer: time, and quality on held-out pairs.
 
-Both start from the same table and tokenizer, take the same pairs, loss (multiple negatives ranking inside Matryoshka), batch size,
-epochs, peak rate, warm-up, decay and clipping. The clock runs from pairs on disk (JSON lines) to the saved model, tokenizing and
-evaluation on the test pairs included; imports and compilation are not counted: each run is a process of its own, which first does
-a tiny training. "train" is tokenizing and training alone. Rounds are interleaved; medians are printed; the last line is JSON.
+Both start from the same table and tokenizer, take the same pairs, loss (multiple negatives ranking inside
+Matryoshka), batch size, epochs, peak rate, warm-up, decay and clipping. The clock runs from pairs on disk
+(JSON lines) to the saved model, tokenizing and evaluation on the test pairs included; imports and
+compilation are not counted: each run is a process of its own, which first does a tiny training. "train" is
+tokenizing and training alone. Rounds are interleaved; medians are printed; the last line is JSON.
 
-    python benchmarks/train_against_sentence_transformers.py [FILE ...] [--configs 512x384,1024x512,2048x1024] [--epochs 5] [--rounds 3] [--whole]
+    python benchmarks/train_against_sentence_transformers.py [FILE ...]
+        [--configs 512x384,1024x512,2048x1024] [--epochs 5] [--rounds 3] [--whole]
 
-Without files, the pairs are the Python documentation of the packages in packages.py, so that machines agree. ``--whole`` times
-fresh processes too, from their start to their end, imports included. Each side's NDCG@10 is by statim's evaluation, outside the clock.
+Without files, the pairs are the Python documentation of the packages in packages.py, so that machines
+agree. ``--whole`` times fresh processes too, from their start to their end, imports included. Each side's
+NDCG@10 is by statim's evaluation, outside the clock.
 """
 
 import argparse
@@ -45,7 +48,8 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000, help="pairs held out")
     parser.add_argument("--whole", action="store_true", help="time fresh processes too, imports included")
     parser.add_argument(
-        "--data-workers", default="auto", help="sentence-transformers' dataloader workers: a count, or the fastest of 0, 1 and 2"
+        "--data-workers", default="auto", help="sentence-transformers' dataloader workers: a count, or the "
+"fastest of 0, 1 and 2"
     )  # fmt: skip
     parser.add_argument("--data-context", default="fork", choices=("fork", "forkserver", "spawn"))
     parser.add_argument("--precision", default="int8", choices=("int8", "bf16", "fp32"), help="of statim")
@@ -255,7 +259,8 @@ def show(number: int, spec: dict[str, Any], side: str, one: dict[str, Any]) -> N
 
 def tell(result: dict[str, Any]) -> None:
     """For a person."""
-    print(f"\nbatch {result['batch']:,}, {result['dim']:,} dimensions: {result['ratio']:.2f} times as fast from disk to model, "
+    print(f"\nbatch {result['batch']:,}, {result['dim']:,} dimensions: {result['ratio']:.2f} times as "
+"fast from disk to model, "
           f"{result['train_ratio']:.2f} times tokenizing and training alone")  # fmt: skip
     for side in SIDES:
         own = result[side]
@@ -264,7 +269,8 @@ def tell(result: dict[str, Any]) -> None:
     if "whole_process_seconds" in result:
         whole = result["whole_process_seconds"]
         print(
-            f"  whole processes: {whole[SIDES[0]]:.1f} and {whole[SIDES[1]]:.1f} s, {result['whole_process_ratio']:.2f} times"
+            f"  whole processes: {whole[SIDES[0]]:.1f} and {whole[SIDES[1]]:.1f} s, "
+            f"{result['whole_process_ratio']:.2f} times"
         )
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/train_gpu.py [--batch 2048] [--dim 1024] [--minutes 9] [--device cuda]
 
-It needs no network and no installed statim: pairs are the Python documentation of this machine's packages (or made up, in the
-same token statistics, where that cannot be read). Every part reports by itself; one that fails does not stop the others. The
-last line is JSON.
+It needs no network and no installed statim: pairs are the Python documentation of this machine's packages
+(or made up, in the same token statistics, where that cannot be read). Every part reports by itself; one
+that fails does not stop the others. The last line is JSON.
 """
 
 import argparse
@@ -200,7 +200,8 @@ def check(data: TrainingSet, vocabulary: int, device: torch.device) -> None:
                     "good": good,
                 }
                 print(
-                    f"{name:12} both={both!s:5} table differs by {off:.2e} of its way, loss by {loss_off:.2e}: {'good' if good else 'BAD'}"
+                    f"{name:12} both={both!s:5} table differs by {off:.2e} of its way, loss by "
+                    f"{loss_off:.2e}: {'good' if good else 'BAD'}"
                 )
             except Exception as error:
                 RESULT["failed"].append(f"check {name} both={both}: {str(error)[:200]}")
@@ -217,7 +218,8 @@ def ceilings(device: torch.device) -> None:
     left, right = (torch.randn(n, n, device=device).bfloat16() for _ in range(2))
     RESULT["bf16_operations_per_second"] = 2 * n**3 / median_seconds(lambda: left @ right, device)
     print(
-        f"copy {RESULT['copy_bytes_per_second'] / 1e12:.2f} TB/s, bf16 {RESULT['bf16_operations_per_second'] / 1e12:.0f} TFLOP/s"
+        f"copy {RESULT['copy_bytes_per_second'] / 1e12:.2f} TB/s, bf16 "
+        f"{RESULT['bf16_operations_per_second'] / 1e12:.0f} TFLOP/s"
     )
 
 
@@ -251,7 +253,8 @@ def floor(data: TrainingSet, vocabulary: int, recipe: Recipe, device: torch.devi
     for name, amount in parts.items():
         print(f"{name:60} {amount / 1e6:8.0f} MB")
     print(
-        f"{rows:,.0f} rows, {entries:,.0f} entries; {cached / 1e6:,.0f} MB more from cache; {operations / 1e9:.0f} G operations"
+        f"{rows:,.0f} rows, {entries:,.0f} entries; {cached / 1e6:,.0f} MB more from cache; "
+        f"{operations / 1e9:.0f} G operations"
     )
     print(f"floor {seconds * 1e3:.3f} ms a step: {recipe.batch / seconds:,.0f} pairs/s")
 
@@ -438,7 +441,8 @@ def quality(pairs: Any, tokenizer: Any, vocabulary: int, device: torch.device) -
         hit = float(((a @ p.T).argmax(1) == torch.arange(len(test))).float().mean())
         RESULT[f"accuracy@1_{name}"] = round(hit, 4)
         print(
-            f"{name}: accuracy@1 {hit:.4f}, {seconds[name]} s for {recipe.epochs} epochs of {len(data):,} pairs"
+            f"{name}: accuracy@1 {hit:.4f}, {seconds[name]} s for {recipe.epochs} epochs of "
+            f"{len(data):,} pairs"
         )
     RESULT["training_seconds"] = seconds
 

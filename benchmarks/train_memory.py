@@ -1,14 +1,16 @@
 """What a training needs in seconds and memory as its data grow. The last line is JSON.
 
-python benchmarks/train_memory.py FOLDER... [--sizes 10000,100000,all] [--grow 5000000] [--epoch] [--batch 512] [--dim 512]
+python benchmarks/train_memory.py FOLDER... [--sizes 10000,100000,all] [--grow 5000000] [--epoch]
+    [--batch 512] [--dim 512]
     [--mix proportional] [--precision bf16]
 
-FOLDERs hold files of pairs (train.jsonl.gz). Each size runs in a process of its own with an empty cache, by the functions that
-statim train calls in their order. ``--grow`` adds sizes beyond the real data: copies with their words in another order, so that
-they are no near-duplicates, and a number. At most so many steps as give a rate are trained; ``--epoch`` trains a whole epoch of all
-files, each a set of its own, mixed as ``--mix`` says. Memory without the table and its moments: the largest that was resident, mapped
-files and imports included; the same less what was resident after the imports; and the largest that was anonymous (neither a mapped
-file nor a library's, the interpreter's own objects included), looked at every 20 ms.
+FOLDERs hold files of pairs (train.jsonl.gz). Each size runs in a process of its own with an empty cache,
+by the functions that statim train calls in their order. ``--grow`` adds sizes beyond the real data: copies
+with their words in another order, so that they are no near-duplicates, and a number. At most so many steps
+as give a rate are trained; ``--epoch`` trains a whole epoch of all files, each a set of its own, mixed as
+``--mix`` says. Memory without the table and its moments: the largest that was resident, mapped files and
+imports included; the same less what was resident after the imports; and the largest that was anonymous
+(neither a mapped file nor a library's, the interpreter's own objects included), looked at every 20 ms.
 """
 
 import argparse
@@ -202,10 +204,12 @@ def show(run: dict[str, Any]) -> None:
         for name, (seconds, busy, mb) in run["seconds, those of the processors, peak MB"].items()
     )
     steps = "a whole epoch" if run["whole_epoch"] else f"{run['steps']:,} steps"
-    print(f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in {run['seconds_of_the_steps']:.1f} s, "
+    print(f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in "
+f"{run['seconds_of_the_steps']:.1f} s, "
           f"{run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
           f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB, "
-          f"{run['peak_beyond_imports_too_mb']:,} MB without imports, {run['peak_anonymous_beyond_mb']:,} and "
+          f"{run['peak_beyond_imports_too_mb']:,} MB without imports, "
+f"{run['peak_anonymous_beyond_mb']:,} and "
           f"{run['peak_anonymous_beyond_imports_too_mb']:,} MB of it anonymous", flush=True)  # fmt: skip
 
 

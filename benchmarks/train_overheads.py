@@ -2,11 +2,12 @@
 
     python benchmarks/train_overheads.py [FILE ...] [--epochs 40] [--dim 512] [--batch 1024] [--rounds 3]
 
-``statim train``'s own training, as by default: checkpoints by the clock (10 seconds apart or further), evaluations a few times an
-epoch on 1,000 development pairs. Rounds are interleaved: without both, with evaluations, with checkpoints, with both. Two shares
-are given: that of the seconds which the training itself waited, counted in the run with both; and what the run takes longer than
-the one without, which holds what a checkpoint's way to the disk costs behind it, and the noise of the machine. A training should take well
-over ten seconds, or there is no checkpoint in it.
+``statim train``'s own training, as by default: checkpoints by the clock (10 seconds apart or further),
+evaluations a few times an epoch on 1,000 development pairs. Rounds are interleaved: without both, with
+evaluations, with checkpoints, with both. Two shares are given: that of the seconds which the training
+itself waited, counted in the run with both; and what the run takes longer than the one without, which
+holds what a checkpoint's way to the disk costs behind it, and the noise of the machine. A training should
+take well over ten seconds, or there is no checkpoint in it.
 """
 
 import argparse
@@ -79,7 +80,8 @@ def main() -> None:
                 statistics.median(one[name]["seconds"] / one["seconds"] for one in both), 4
             ),
         }
-        print(f"{name}: {result[name]['count']}, {100 * result[name]['waited_share']:.2f} % of the time waited, "
+        print(f"{name}: {result[name]['count']}, {100 * result[name]['waited_share']:.2f} % of the time "
+"waited, "
               f"{100 * result['longer_than_plain'][name]:.2f} % longer than without")  # fmt: skip
     print(json.dumps(result))
 

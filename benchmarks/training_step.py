@@ -1,6 +1,7 @@
 """Where a training step's time goes. The last line is JSON.
 
-python benchmarks/training_step.py [FILE ...] [--batch 1024] [--dim 512] [--epochs 3] [--limit 100000] [--precision int8]
+python benchmarks/training_step.py [FILE ...] [--batch 1024] [--dim 512] [--epochs 3] [--limit 100000]
+    [--precision int8]
 
 Without files, the pairs are the Python documentation of the packages in packages.py.
 """

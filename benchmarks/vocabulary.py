@@ -1,10 +1,13 @@
 """What a grown vocabulary gains on development pairs, with the rate tuned in each arm. The last line is JSON.
 
-python benchmarks/vocabulary.py [PAIRS...] [--rows 0,2000,10000,30000] [--kinds words,pairs,both] [--rates 0.1,0.2,0.3] [--seeds 1]
+python benchmarks/vocabulary.py [PAIRS...] [--rows 0,2000,10000,30000] [--kinds words,pairs,both]
+    [--rates 0.1,0.2,0.3] [--seeds 1]
 
-So many rows are asked for words, for pairs of words, or for each of both; there may be fewer that occur five times. PAIRS are files of pairs or the word python-docs. Each set is split without near-duplicates; the test part is not looked at. An arm
-is trained with the default recipe at every rate, and the best rate's NDCG@10 on the development pairs is its figure (the mean of the
-seeds, which change the order of the pairs and not the split). Tokens are those of the training pairs' distinct texts.
+So many rows are asked for words, for pairs of words, or for each of both; there may be fewer that occur
+five times. PAIRS are files of pairs or the word python-docs. Each set is split without near-duplicates;
+the test part is not looked at. An arm is trained with the default recipe at every rate, and the best
+rate's NDCG@10 on the development pairs is its figure (the mean of the seeds, which change the order of the
+pairs and not the split). Tokens are those of the training pairs' distinct texts.
 """
 
 import argparse
@@ -96,8 +99,10 @@ def show(arm: dict[str, Any]) -> None:
     """A line of the table."""
     rates = " ".join(f"{rate:g}:{score:.4f}" for rate, score in arm["by_rate"].items())
     print(
-        f"{arm['set']:20} {arm['kind']:6} {arm['rows']:7,} (words {arm['words']:6,}, pairs {arm['pairs']:6,})  start "
-        f"{arm['start']:.4f}  NDCG@10 {arm['ndcg@10']:.4f}  {rates}  tokens {arm['tokens']:,} entries {arm['entries']:,}  "
+        f"{arm['set']:20} {arm['kind']:6} {arm['rows']:7,} (words {arm['words']:6,}, pairs "
+        f"{arm['pairs']:6,})  start "
+        f"{arm['start']:.4f}  NDCG@10 {arm['ndcg@10']:.4f}  {rates}  tokens {arm['tokens']:,} entries "
+        f"{arm['entries']:,}  "
         f"grow {arm['seconds']['grow']:.1f} s  train {arm['seconds']['train']:.1f} s",
         flush=True,
     )

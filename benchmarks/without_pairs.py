@@ -1,11 +1,13 @@
 """What training without pairs gains: the positives of a set as a corpus, judged by its true pairs. The last line is JSON.
 
-python benchmarks/without_pairs.py PAIRS... [--arms "titles;crops;sentences,crops"] [--rounds 2] [--rates 0.05,0.1] [--limit 8000] [--seeds 1]
+python benchmarks/without_pairs.py PAIRS... [--arms "titles;crops;sentences,crops"] [--rounds 2]
+    [--rates 0.05,0.1] [--limit 8000] [--seeds 1]
 
-Of each set so many pairs are drawn and split without near-duplicates; the test part is not looked at. The positives of the training
-part are the corpus (its anchors are not seen, but for "titles": there they are taken for titles), from which each arm makes its pairs
-and trains the distilled start with the default recipe, at every rate. The figure is NDCG@10 on the development part's true pairs,
-whose documents were not in the corpus; the best rate's, and the mean of the seeds. Beside it: the start, BM25, the teacher, and the
+Of each set so many pairs are drawn and split without near-duplicates; the test part is not looked at. The
+positives of the training part are the corpus (its anchors are not seen, but for "titles": there they are
+taken for titles), from which each arm makes its pairs and trains the distilled start with the default
+recipe, at every rate. The figure is NDCG@10 on the development part's true pairs, whose documents were not
+in the corpus; the best rate's, and the mean of the seeds. Beside it: the start, BM25, the teacher, and the
 same training on the true pairs. The vocabulary is not grown.
 """
 
@@ -78,7 +80,8 @@ def measure(
     corpus = _corpus(parts.train)
     cut = Parts.of(corpus)
     print(
-        f"{source}: {len(corpus):,} documents, {len(cut.passages):,} passages, {len(parts.development):,} pairs to judge by"
+        f"{source}: {len(corpus):,} documents, {len(cut.passages):,} passages, "
+        f"{len(parts.development):,} pairs to judge by"
     )
     found: dict[str, Any] = {
         "documents": len(corpus),

@@ -1,4 +1,6 @@
-"""What every test has: a cache of its own, no network, the same random choices each time; and real texts and tokenizers."""
+"""What every test has: a cache of its own, no network, the same random choices each time; and real texts and
+tokenizers.
+"""
 
 import ast
 import os
@@ -53,7 +55,9 @@ def minilm() -> tokenizers.Tokenizer:
 
 @pytest.fixture(scope="session")
 def backends(minilm, docstrings) -> dict[str, tokenizers.Tokenizer]:
-    """A tokenizer of every kind; all but the first learned from docstrings, all but byte-level BPE with unknown characters."""
+    """A tokenizer of every kind; all but the first learned from docstrings, all but byte-level BPE with
+    unknown characters.
+    """
     corpus = docstrings[:300]
     unigram = tokenizers.Tokenizer(models.Unigram())
     unigram.normalizer = normalizers.NFKC()

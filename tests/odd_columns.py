@@ -1,4 +1,6 @@
-"""A dozen columns that change on their way through careless readers: two documents, what they say, and what must come back."""
+"""A dozen columns that change on their way through careless readers: two documents, what they say, and what
+must come back.
+"""
 
 TEXTS = ("river boat", "storm night")
 

@@ -1,4 +1,6 @@
-"""A flipped bit in any stored file is told in one sentence that names the file; nothing gives another answer silently."""
+"""A flipped bit in any stored file is told in one sentence that names the file; nothing gives another answer
+silently.
+"""
 
 import json
 import shutil
@@ -99,7 +101,8 @@ def test_a_flipped_bit_in_any_file(kind, tmp_path, caplog):
         caplog.clear()
         count += 1
         found, told = asked(ask, path)
-        # a warning comes with an older version of an index; what is for other libraries alone changes no answer
+        # a warning comes with an older version of an index; what is for other libraries alone changes no
+        # answer
         assert found == expected or file.name in told + caplog.text
         assert "\n" not in told
         with pytest.raises(ModelError) as caught:

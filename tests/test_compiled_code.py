@@ -28,7 +28,9 @@ print(sum(sum(function.stats.cache_misses.values()) for function in compiled), s
 
 @pytest.fixture
 def site(tmp_path):
-    """A copy of the package whose folders of compiled code cannot be written to: a file is in the place of each."""
+    """A copy of the package whose folders of compiled code cannot be written to: a file is in the place of
+    each.
+    """
     source = Path(statim.__file__).parent
     shutil.copytree(source, tmp_path / "site" / "statim", ignore=shutil.ignore_patterns("__pycache__"))
     kernels = tmp_path / "site" / "statim" / "kernels"
@@ -60,7 +62,9 @@ def compiled(process, site):
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_package_that_cannot_be_written_to(site, tmp_path):
-    """Two processes at once compile into the user's cache; the next compiles nothing; one without a home still works."""
+    """Two processes at once compile into the user's cache; the next compiles nothing; one without a home
+    still works.
+    """
     together = [start(site, tmp_path / "home") for _ in range(2)]
     assert all(compiled(process, site) <= 2 for process in together)
     assert list((tmp_path / "home" / ".cache" / "numba").rglob("*.nbc"))
@@ -81,7 +85,8 @@ def jitted():
 
 
 def test_helpers_whose_sums_may_be_ordered_anew_are_inlined():
-    """A helper that stays a function is compiled by itself and inside its caller. The process that compiles runs the first, one that
+    """A helper that stays a function is compiled by itself and inside its caller. The process that compiles
+    runs the first, one that
     finds the caller in numba's cache the second, and with fastmath their bits may differ."""
     functions = {name: (node, decorator) for name, node, decorator in jitted()}
     calls = {

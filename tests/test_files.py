@@ -226,7 +226,10 @@ def test_full_disk(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"cannot write {tmp_path / name}: the file grew over the limit on a file's size; raise the limit or write less"
+        (
+            f"cannot write {tmp_path / name}: the file grew over the limit on a file's size; raise the "
+            "limit or write less"
+        )
         for name in ("file", "model")
     ]
     assert (tmp_path / "file").read_bytes() == b"old"

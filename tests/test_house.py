@@ -133,7 +133,8 @@ def test_imports_point_downwards(name):
         assert imported in MODULES, f"{MODULES[name]}:{line} imports statim.{imported}, which does not exist"
         other = imported.split(".")[0]
         assert other == package or FLOOR[other] < FLOOR[package], (
-            f"{MODULES[name]}:{line}: {package} (floor {FLOOR[package]}) imports {other} (floor {FLOOR[other]})"
+            f"{MODULES[name]}:{line}: {package} (floor {FLOOR[package]}) imports {other} (floor "
+            f"{FLOOR[other]})"
         )
 
 
@@ -192,7 +193,10 @@ def test_heavy_imports_happen_where_they_are_needed(library):
 def test_starting_loads_nothing_heavy(what):
     code = what
     if what == "statim --help":
-        code = "import sys; sys.argv = ['statim', '--help']; from statim.cli import main\ntry: main()\nexcept SystemExit: pass"
+        code = (
+            "import sys; sys.argv = ['statim', '--help']; from statim.cli import main\ntry: "
+            "main()\nexcept SystemExit: pass"
+        )
     code += f"\nimport sys; print('loaded:', *sorted(set({list(HEAVY)!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,9 @@ print("done")
 
 
 def on_a_terminal(code: str) -> tuple[str, str]:
-    """Run ``code`` with a terminal as its standard error; gives what it wrote to its output and to the terminal."""
+    """Run ``code`` with a terminal as its standard error; gives what it wrote to its output and to the
+    terminal.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],

@@ -1,4 +1,6 @@
-"""Only one prompt stands before a text: the given one, else the model's for its role, else its default; as sentence-transformers does."""
+"""Only one prompt stands before a text: the given one, else the model's for its role, else its default; as
+sentence-transformers does.
+"""
 
 import numpy as np
 import pytest
@@ -26,7 +28,12 @@ WORDS = [
     "two",
     "threads",
 ]
-PAIRS = [("sort list", "use sort"), ("open file", "call open"), ("two threads", "take lock"), ("find list", "tell list")]  # fmt: skip
+PAIRS = [
+    ("sort list", "use sort"),
+    ("open file", "call open"),
+    ("two threads", "take lock"),
+    ("find list", "tell list"),
+]
 PROMPTS = {
     "none": ({}, None),
     "default alone": ({"other": "ask: "}, "other"),
@@ -110,7 +117,9 @@ def test_of_a_model_for_queries_and_its_teacher(ours, minilm):
 
 
 def test_of_an_object_that_takes_no_prompt(minilm):
-    """One that would put its own prompt before queries is asked for plain vectors, of texts with the given prompt."""
+    """One that would put its own prompt before queries is asked for plain vectors, of texts with the given
+    prompt.
+    """
     model = StaticModel(np.eye(minilm.get_vocab_size(), 16), minilm)
     seen = []
 

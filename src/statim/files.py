@@ -341,7 +341,8 @@ def read_json(path: str | Path, *, limit: int = 64 << 20) -> Any:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ModelError(
-            f"{path} has more than the {limit:,} bytes such a file may have; restore it or make the folder again"
+            f"{path} has more than the {limit:,} bytes such a file may have; restore it or make the "
+            "folder again"
         )
     try:
         return loads(content)

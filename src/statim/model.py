@@ -367,7 +367,8 @@ class StaticModel:
             vectors = np.array(None)
         if vectors.dtype.kind not in "fiu":
             raise InputError(
-                f"cannot compare a {type(given).__name__} of this kind; give one text, a list or numpy array of texts, "
+                f"cannot compare a {type(given).__name__} of this kind; give one text, a list or numpy "
+                "array of texts, "
                 "or vectors of shape (n, d)"
             )
         if vectors.ndim != 2:

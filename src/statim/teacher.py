@@ -65,7 +65,8 @@ ABOUT = {
     "most": int | None,
     "bfloat16": bool,
 }
-SETTLED = 5_000_000_000  # nanoseconds since a file was written, after which its time would tell that it is written again
+# nanoseconds since a file was written, after which its time would tell that it is written again
+SETTLED = 5_000_000_000
 PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")  # it depends on their versions
 
 Floats = npt.NDArray[np.float32]
@@ -158,11 +159,13 @@ class Teacher:
         folder = resolve_teacher(name)
         if not is_transformer(folder):
             raise ModelError(
-                f"{folder} holds no transformer that could be a teacher; name the folder of a sentence transformer"
+                f"{folder} holds no transformer that could be a teacher; name the folder of a sentence "
+                "transformer"
             )
         if not any(folder.rglob("*.safetensors")):
             raise ModelError(
-                f"{folder} has no weights in the safetensors format (no other is read); copy or convert it again"
+                f"{folder} has no weights in the safetensors format (no other is read); copy or "
+                "convert it again"
             )
         return Teacher(None, str(name), folder, device)
 
@@ -340,7 +343,8 @@ class Teacher:
 
         if not hasattr(self._model[0], "auto_model"):
             raise ModelError(
-                f"{self.folder} does not begin with one transformer, so it has no vectors of tokens; choose another"
+                f"{self.folder} does not begin with one transformer, so it has no vectors of tokens; "
+                "choose another"
             )
         ids = np.asarray(token_ids)
         size = int(self._model[0].auto_model.get_input_embeddings().weight.shape[0])

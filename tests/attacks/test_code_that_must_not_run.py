@@ -48,8 +48,14 @@ def test_custom_classes_of_a_configuration(name, model, ran, monkeypatch):
             code(place / f"{module}.py", ran)
     monkeypatch.syspath_prepend(model)
     content = json.loads((model / name).read_text())
-    evil = {"auto_map": {"AutoModel": "modeling_evil.Evil", "AutoConfig": "modeling_evil.Evil"}, "trust_remote_code": True,
-            "tokenizer_class": "evil.Evil", "architectures": ["evil.Evil"], "model_type": "evil", "__class__": "evil.Evil"}  # fmt: skip
+    evil = {
+        "auto_map": {"AutoModel": "modeling_evil.Evil", "AutoConfig": "modeling_evil.Evil"},
+        "trust_remote_code": True,
+        "tokenizer_class": "evil.Evil",
+        "architectures": ["evil.Evil"],
+        "model_type": "evil",
+        "__class__": "evil.Evil",
+    }
     content = (
         [{**entry, **evil, "type": "evil.Evil"} for entry in content]
         if isinstance(content, list)

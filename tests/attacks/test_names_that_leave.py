@@ -1,4 +1,6 @@
-"""Names in manifests and links in folders that point elsewhere: nothing outside of a folder is read, written or removed."""
+"""Names in manifests and links in folders that point elsewhere: nothing outside of a folder is read, written
+or removed.
+"""
 
 import json
 import os
@@ -20,7 +22,9 @@ ODD = ["../secret.txt", "words/../../secret.txt", "{outside}"]
 @pytest.mark.parametrize("key", ["files", "stamps"])
 @pytest.mark.parametrize("name", ODD)
 def test_a_manifest_names_a_file_outside(name, key, index, secret, change):
-    """``files`` is what earlier versions of statim wrote; whoever changes a manifest can leave its own digest out."""
+    """``files`` is what earlier versions of statim wrote; whoever changes a manifest can leave its own digest
+    out.
+    """
     name, size = name.format(outside=secret), secret.stat().st_size
 
     def changed(said):

@@ -1,4 +1,6 @@
-"""Addresses of databases with a password, whole, broken or in a wrong place: no part of the password is printed or written."""
+"""Addresses of databases with a password, whole, broken or in a wrong place: no part of the password is
+printed or written.
+"""
 
 import logging
 import traceback
@@ -150,7 +152,19 @@ def test_what_is_said(address, said):
     assert addresses.said(address) == said
 
 
-@pytest.mark.parametrize("path", ["a.npy", "C:/a@b", "s3://bucket/a@b", "postgres", "postgresql/a", "my password.txt", "a=b", "./postgresql:x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.npy",
+        "C:/a@b",
+        "s3://bucket/a@b",
+        "postgres",
+        "postgresql/a",
+        "my password.txt",
+        "a=b",
+        "./postgresql:x",
+    ],
+)
 def test_a_path_is_no_address(path):
     assert not addresses.looks_like_one(path)
 

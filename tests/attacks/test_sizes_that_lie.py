@@ -1,4 +1,6 @@
-"""Headers and manifests that promise more, less or something else than is there: one sentence, and no memory for what is not there."""
+"""Headers and manifests that promise more, less or something else than is there: one sentence, and no memory
+for what is not there.
+"""
 
 import json
 import struct

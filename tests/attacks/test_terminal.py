@@ -1,4 +1,6 @@
-"""Texts, ids, labels and names of files that a terminal would obey: it is shown escapes, and files and JSON keep what they were."""
+"""Texts, ids, labels and names of files that a terminal would obey: it is shown escapes, and files and JSON
+keep what they were.
+"""
 
 import ast
 import io

@@ -1,4 +1,6 @@
-"""What statim train and statim index refuse of teachers and texts: one sentence, exit code 2, nothing written."""
+"""What statim train and statim index refuse of teachers and texts: one sentence, exit code 2, nothing
+written.
+"""
 
 import pytest
 

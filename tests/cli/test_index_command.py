@@ -45,7 +45,8 @@ def test_the_life_of_an_index(statim, refuses, tmp_path, model_folder, docs, sto
     assert (built["documents"], built["store"]) == (400, store)
     more = tmp_path / "more.jsonl"
     more.write_text(
-        '{"id": "n1", "text": "close the graph", "year": 2040}\n{"id": "n2", "text": "open a socket", "year": 2041}\n'
+        '{"id": "n1", "text": "close the graph", "year": 2040}\n{"id": "n2", "text": "open a socket", '
+        '"year": 2041}\n'
     )
     assert ran("index", "add", out, more)["documents"] == 402
     refuses("index", "add", out, more, words=["'n1'", "in the index already", "statim index update"])
@@ -197,7 +198,8 @@ def spoilt(path, rows):
     """Documents with a line that is not JSON, one that is not UTF-8 and one without an id."""
     path.write_bytes(
         "".join(json.dumps(row) + "\n" for row in rows).encode()
-        + b'{"id": "x", "text": \n{"id": "y", "text": "\xff"}\n{"text": "nameless"}\n{"id": "z", "text": "the last"}\n'
+        + b'{"id": "x", "text": \n{"id": "y", "text": "\xff"}\n{"text": "nameless"}\n{"id": "z", '
+        b'"text": "the last"}\n'
     )
     return path
 

@@ -1,4 +1,6 @@
-"""The same odd columns through the verbs and stores, whole and streamed: what comes back is what every reader gives."""
+"""The same odd columns through the verbs and stores, whole and streamed: what comes back is what every reader
+gives.
+"""
 
 import datetime
 import json
@@ -91,7 +93,8 @@ def test_index_build_with_metadata(hits, tmp_path, model_folder):
     same(hits(tmp_path / "index"), {"0": EXPECTED[0], "1": EXPECTED[1]})
 
 
-# What an index that holds the first value makes of the last one: a value, or the words with which it is refused
+# What an index that holds the first value makes of the last one: a value, or the words with which it is
+# refused
 ADDED = {
     "leading_zeros": "would become 7 as int64",
     "only_text": "8",

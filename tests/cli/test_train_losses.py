@@ -1,4 +1,6 @@
-"""statim train on scores, classes and triplets: kinds are recognised, trained, measured, and refused with a sentence."""
+"""statim train on scores, classes and triplets: kinds are recognised, trained, measured, and refused with a
+sentence.
+"""
 
 import json
 

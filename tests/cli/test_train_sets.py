@@ -9,7 +9,21 @@ import pytest
 
 from statim.tensors import load_tensors
 
-OPTIONS = ["--start", "random", "--dim", "16", "--batch", "16", "--epochs", "2", "--heldout", "0", "--quiet", "--threads", "2"]  # fmt: skip
+OPTIONS = [
+    "--start",
+    "random",
+    "--dim",
+    "16",
+    "--batch",
+    "16",
+    "--epochs",
+    "2",
+    "--heldout",
+    "0",
+    "--quiet",
+    "--threads",
+    "2",
+]
 
 
 @pytest.fixture

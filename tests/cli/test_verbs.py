@@ -139,7 +139,9 @@ def test_early_stopping_says_so(statim, tmp_path, pairs, model_folder):
 
 
 def test_a_level_decides_the_least_dimensions(statim, tmp_path, pairs, model_folder):
-    """The teacher's or start's own dimensions are not known before it is loaded, so a level is not refused too soon."""
+    """The teacher's or start's own dimensions are not known before it is loaded, so a level is not refused
+    too soon.
+    """
     options = ["--start", model_folder, "--matryoshka", "8,32", "--heldout", 0, "--epochs", 1, "--json"]
     code, printed, err = statim("train", pairs, "--out", tmp_path / "model", *options)
     assert code == 0, err

@@ -1,4 +1,6 @@
-"""What processes of the tests here do: python actors.py ROLE FOLDER [ARGUMENTS]. Each prints what the test compares."""
+"""What processes of the tests here do: python actors.py ROLE FOLDER [ARGUMENTS]. Each prints what the test
+compares.
+"""
 
 import contextlib
 import hashlib
@@ -56,7 +58,9 @@ def inherited(index: Index, used: StaticModel, connection) -> None:
 
 
 def start_processes(folder: Path, method: str) -> None:
-    """Threads encode and search while children are started, which do so too: by what they inherit, and by what they load."""
+    """Threads encode and search while children are started, which do so too: by what they inherit, and by
+    what they load.
+    """
     used = model()
     index = Index.build(used, texts(300), folder / "index")
     truth, stop, wrong = answers(index, used), threading.Event(), []

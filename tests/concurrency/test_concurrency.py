@@ -1,4 +1,6 @@
-"""Threads and processes at once: the same answers as one alone, and ends without a trace. (Locks: tests/test_partial.py.)"""
+"""Threads and processes at once: the same answers as one alone, and ends without a trace. (Locks:
+tests/test_partial.py.)
+"""
 
 import multiprocessing
 import os
@@ -112,7 +114,9 @@ def resources():
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts by /proc")
 def test_nothing_grows(tmp_path, record_property):
-    """Encoding, searching, changing and opening again, for STATIM_SOAK seconds: memory, descriptors and threads stay."""
+    """Encoding, searching, changing and opening again, for STATIM_SOAK seconds: memory, descriptors and
+    threads stay.
+    """
     seconds = float(os.environ.get("STATIM_SOAK") or 60)
     used, seen, rounds = model(), [], 0
     Index.build(used, texts(200), tmp_path / "index")

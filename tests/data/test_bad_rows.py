@@ -51,7 +51,8 @@ FILES = {
     "mark.txt": ("\ufeff\0\none\ntwo ☕\n\nfour\n".encode(), [1], "\0"),
     "zero.jsonl": ('{"text": "one"}\n\n{"text": "a\0b"}\n{"text": "two ☕"}\n{"text": ""}\n{"text": "four"}'.encode(),
                    [3], '{"text": "a\0b"}'),
-    "all.jsonl": ('{"text": "one"}\r\n{"text": "two ☕"}\r\n'.encode() + b'{"text": "\xe9"}\r\n{"text": \r\n{"text": null}\r\n{"n": 1}\r\n'
+    "all.jsonl": ('{"text": "one"}\r\n{"text": "two ☕"}\r\n'.encode() + b'{"text": "\xe9"}\r\n{"text": \r\n{"text": '
+b'null}\r\n{"n": 1}\r\n'
                   b'{"text": 7}\r\n"text"\r\n{"text": ""}\r\n{"text": "four"} {}\r\n{"text": "four"}\r\n',
                   [3, 4, 5, 6, 7, 8, 10], '{"text": "\\xe9"}'),
     "array.json": ('[{"text": "one"}, 5, {"text": "two ☕"}, {"text": ""}, {"n": 1}, {"text": "four"}]'.encode(), [2, 5], "5"),

@@ -29,8 +29,10 @@ def test_a_folder_of_every_kind(tmp_path):
     write(
         tmp_path,
         a__txt="How to open a file\n\nCall open.\nThen read.",
-        b__md="---\nlang: en\n---\n# A *title*\n\nSee [the list](x.html).\n\n```\ncode\n```\n\n## More\n\nEnd.",
-        c__html="<html><head><title>Page &amp; more</title><style>x{}</style></head><body><nav>menu</nav><p>One.<p>Two</body>",
+        b__md="---\nlang: en\n---\n# A *title*\n\nSee [the list](x.html).\n\n```\ncode\n```\n\n## "
+        "More\n\nEnd.",
+        c__html="<html><head><title>Page &amp; "
+        "more</title><style>x{}</style></head><body><nav>menu</nav><p>One.<p>Two</body>",
         d__txt=b"caf\xe9 in latin-1",
         e__txt=b"zero\0byte",
         f__txt="",

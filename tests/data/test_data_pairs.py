@@ -96,7 +96,8 @@ def test_unusable_rows_are_counted():
     report = pairs.report
     assert (report.rows, report.missing, report.empty, report.duplicates) == (10, 3, 2, 2)
     assert str(report) == (
-        "the list given: 10 rows (anchor = anchor, positive = positive); dropped 3 missing, 2 empty, 2 duplicate"
+        "the list given: 10 rows (anchor = anchor, positive = positive); dropped 3 missing, 2 empty, 2 "
+        "duplicate"
     )
 
 

@@ -1,4 +1,6 @@
-"""Pairs of documents' own parts: each kind is what it says, the seed decides, and what is held out was never seen."""
+"""Pairs of documents' own parts: each kind is what it says, the seed decides, and what is held out was never
+seen.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,10 @@ from statim.data.split import split
 from statim.errors import DataError, InputError
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "lmnrst"]
-FOOTER = "Copyright of the people who wrote this. All rights are theirs, and you may copy it as you like if you say whose it is."
+FOOTER = (
+    "Copyright of the people who wrote this. All rights are theirs, and you may copy it as you like if "
+    "you say whose it is."
+)
 
 
 def document(random, paragraphs=2):

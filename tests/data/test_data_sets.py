@@ -122,7 +122,9 @@ wild_row = st.dictionaries(st.sampled_from(["anchor", "positive", "negative", "o
     ascii_only=st.booleans(),
 )  # fmt: skip
 def test_blocks_read_as_the_rows_in_memory(tmp_path, monkeypatch, rows, wild, block, few, memory, ascii_only):
-    """Whatever Arrow's parser reads, and wherever blocks end, the pairs are those of Python's parser and one block."""
+    """Whatever Arrow's parser reads, and wherever blocks end, the pairs are those of Python's parser and one
+    block.
+    """
     first = {"anchor": "the first", "positive": "row", "negative": "n", "neg_2": "m", "other": 1}
     lines = [first, {"anchor": "b", "positive": "c"}, *rows]
     place = tmp_path / "pairs.jsonl"

@@ -1,4 +1,6 @@
-"""Scored pairs and labelled texts to train on: what is taken, what is left out, how kinds are told apart, and how they split."""
+"""Scored pairs and labelled texts to train on: what is taken, what is left out, how kinds are told apart, and
+how they split.
+"""
 
 import json
 
@@ -29,7 +31,8 @@ def test_scored_pairs_are_counted(tmp_path):
     assert found.text1.to_pylist() == ["a", "a"]
     assert found.scores.tolist() == [1, 2.5]
     assert str(found.report) == (
-        f"{path}: 6 rows (first text = text1, second text = text2, score = score); dropped 2 missing, 1 empty, 1 duplicate"
+        f"{path}: 6 rows (first text = text1, second text = text2, score = score); dropped 2 missing, "
+        "1 empty, 1 duplicate"
     )
     both = read_scored([path, pa.table({"sentence1": ["x"], "sentence2": ["y"], "similarity": [0]})])
     assert both.scores.tolist() == [1, 2.5, 0]
@@ -106,8 +109,16 @@ def test_kinds_are_told_from_columns(columns, kind, tmp_path):
     rows = pd.DataFrame(columns).to_dict("records")
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sources = (path, [path, path], rows, columns, pa.table(columns), pd.DataFrame(columns),
-               datasets.Dataset.from_dict(columns), {"train": datasets.Dataset.from_dict(columns)})  # fmt: skip
+    sources = (
+        path,
+        [path, path],
+        rows,
+        columns,
+        pa.table(columns),
+        pd.DataFrame(columns),
+        datasets.Dataset.from_dict(columns),
+        {"train": datasets.Dataset.from_dict(columns)},
+    )
     for source in sources:
         assert type(read_supervision(source)) is kind
     given = read_supervision(path)

@@ -265,7 +265,10 @@ def test_the_library_datasets(tmp_path):
 
 def test_reading_loads_neither_numba_nor_torch(tmp_path):
     write(tmp_path / "a.jsonl", "jsonl")
-    code = "import sys, statim.data as d; d.read_pairs(sys.argv[1]); print([m for m in ('numba', 'torch', 'datasets') if m in sys.modules])"
+    code = (
+        "import sys, statim.data as d; d.read_pairs(sys.argv[1]); print([m for m in ('numba', 'torch', "
+        "'datasets') if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a.jsonl")], capture_output=True, text=True, check=True
     )

@@ -14,7 +14,14 @@ def column(texts):
 
 
 def test_case_and_space_do_not_count():
-    same = ["Use sorted", "use  SORTED", " use\tsorted\n", "use\u00a0sorted", "USE\u3000\u2009sorted", "use \x85sorted\u2028"]  # fmt: skip
+    same = [
+        "Use sorted",
+        "use  SORTED",
+        " use\tsorted\n",
+        "use\u00a0sorted",
+        "USE\u3000\u2009sorted",
+        "use \x85sorted\u2028",
+    ]
     other = ["usesorted", "use sorted.", "", "ÜSE sorted", "use sorted 漢", "use\u200bsorted"]
     first, second = numbered(column([*same, *other, " "]), column(["üse SORTED", "new", *same[:2]]))
     assert first.tolist() == [0] * len(same) + [1, 2, 3, 4, 5, 6, 3]

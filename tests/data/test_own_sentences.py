@@ -1,4 +1,6 @@
-"""Sentences and passages drawn from pairs: of all sets alike, of the right lengths, the same for the same seed."""
+"""Sentences and passages drawn from pairs: of all sets alike, of the right lengths, the same for the same
+seed.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +14,16 @@ from statim.errors import DataError
 
 
 def of(*sizes):
-    """Sets of so many pairs, whose texts name the set: a sentence and one too long, which is in a passage; and four sentences."""
+    """Sets of so many pairs, whose texts name the set: a sentence and one too long, which is in a passage;
+    and four sentences.
+    """
     anchors, positives, sets = [], [], []
     for number, size in enumerate(sizes):
         for row in range(size):
             anchors.append(f"Question {row} of set {number} here? Too short. " + "long " * 50 + "end.")
             positives.append(
-                f"First part of {row} in set {number}. Second part of {row} in set {number}. Third of {row} in set {number}. "
+                f"First part of {row} in set {number}. Second part of {row} in set {number}. Third of "
+                f"{row} in set {number}. "
                 f"Fourth part of {row} in set {number}."
             )
             sets.append(number)

@@ -1,4 +1,6 @@
-"""Metrics equal pytrec_eval, SciPy and scikit-learn where nothing ties; what ties or is NaN counts against the model."""
+"""Metrics equal pytrec_eval, SciPy and scikit-learn where nothing ties; what ties or is NaN counts against
+the model.
+"""
 
 import math
 

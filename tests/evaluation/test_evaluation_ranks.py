@@ -1,4 +1,6 @@
-"""Ranks by counting equal ranks by sorting in the worst order, with ties, NaN and zero vectors; and pytrec_eval without them."""
+"""Ranks by counting equal ranks by sorting in the worst order, with ties, NaN and zero vectors; and
+pytrec_eval without them.
+"""
 
 import math
 from types import SimpleNamespace

@@ -1,4 +1,6 @@
-"""What is done to files while faults are injected: the command, what stands there before, and how the result is looked at."""
+"""What is done to files while faults are injected: the command, what stands there before, and how the result
+is looked at.
+"""
 
 import hashlib
 import json
@@ -27,10 +29,13 @@ class Case:
     """One thing that changes files.
 
     Attributes:
-        run: The command line, or a function of the folder. In it, ``IN`` is the folder of inputs, ``HERE`` the watched one.
-        look: A digest of what stands there; "absent" where nothing does, "unfinished" where a run can be resumed.
+        run: The command line, or a function of the folder. In it, ``IN`` is the folder of inputs, ``HERE``
+            the watched one.
+        look: A digest of what stands there; "absent" where nothing does, "unfinished" where a run can be
+            resumed.
         before: Commands that make the old state, undisturbed.
-        again: What to run when the old state was found afterwards; the first that ends well counts. By default ``run``.
+        again: What to run when the old state was found afterwards; the first that ends well counts. By
+            default ``run``.
         then: A further change of the new state, which must work.
         patches: Attributes of modules to set, so that small inputs go the way of large ones.
         spare: Names that may stay beside the result, of an interrupted run that can be resumed.
@@ -178,8 +183,30 @@ ENCODE = [
     "text",
     "-q",
 ]
-TRAIN = ["train", "IN/pairs.jsonl", "-o", "HERE/out", "--start", "random", "--dim", "16", "--batch", "16", "--epochs", "4",
-         "--no-baselines", "--heldout", "10", "--development", "10", "--checkpoint-every", "4", "--threads", "1", "-q"]  # fmt: skip
+TRAIN = [
+    "train",
+    "IN/pairs.jsonl",
+    "-o",
+    "HERE/out",
+    "--start",
+    "random",
+    "--dim",
+    "16",
+    "--batch",
+    "16",
+    "--epochs",
+    "4",
+    "--no-baselines",
+    "--heldout",
+    "10",
+    "--development",
+    "10",
+    "--checkpoint-every",
+    "4",
+    "--threads",
+    "1",
+    "-q",
+]
 SLOW_STREAM = (
     ("statim.data.files.resumable", "SECONDS", 0.0),
     ("statim.cli.encode", "VECTOR_BYTES", 16 * 4 * 12),
@@ -202,7 +229,9 @@ def encoding(suffix: str, *, resume: bool) -> Case:
 
 
 def caching_teacher(here: Path) -> None:
-    """Vectors that a teacher makes, kept in the cache; a stand-in for a teacher, since only the cache is of interest."""
+    """Vectors that a teacher makes, kept in the cache; a stand-in for a teacher, since only the cache is of
+    interest.
+    """
     import pyarrow as pa
 
     from statim.training.distillation.teacher_vectors import teacher_vectors

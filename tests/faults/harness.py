@@ -2,8 +2,9 @@
 
     LD_PRELOAD=shim.so python harness.py SCRATCH STRIDE KIND CASE...
 
-A process that has statim imported forks a child for every fault, so that none pays for the imports, and one more that looks at what
-the fault has left, tries again, and looks once more. Prints a line of JSON for each case. Kinds are those of ``KINDS``.
+A process that has statim imported forks a child for every fault, so that none pays for the imports, and
+one more that looks at what the fault has left, tries again, and looks once more. Prints a line of JSON for
+each case. Kinds are those of ``KINDS``.
 """
 
 import atexit
@@ -151,7 +152,9 @@ class Outcome(NamedTuple):
 
 
 class Harness:
-    """A folder to work in, below ``scratch``: inputs, the watched folder, and what stood there before a command."""
+    """A folder to work in, below ``scratch``: inputs, the watched folder, and what stood there before a
+    command.
+    """
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch.resolve()

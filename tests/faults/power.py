@@ -1,11 +1,13 @@
-"""What a power failure can leave of statim's commands: replays only what was flushed, and what may have come to the disk by itself.
+"""What a power failure can leave of statim's commands: replays only what was flushed, and what may have come
+to the disk by itself.
 
     LD_PRELOAD=shim.so python power.py SCRATCH CASE...
 
-The shim writes down every change that a command makes to files. Of a prefix of them, what is certain to survive is this: a file's
-bytes up to its last fsync, and a folder's names up to the folder's last fsync. All later changes may or may not have come to the disk,
-in any order. Of these possibilities some are tried after every change: none of them, all of them with or without the bytes that were
-not flushed, each alone, and all but each. Journals of today's file systems keep the order of names: what they can leave, every
+The shim writes down every change that a command makes to files. Of a prefix of them, what is certain to
+survive is this: a file's bytes up to its last fsync, and a folder's names up to the folder's last fsync.
+All later changes may or may not have come to the disk, in any order. Of these possibilities some are tried
+after every change: none of them, all of them with or without the bytes that were not flushed, each alone,
+and all but each. Journals of today's file systems keep the order of names: what they can leave, every
 number of the first changes, is told apart.
 """
 
@@ -64,7 +66,8 @@ class Disk:
     def _node(self, path: str) -> Node:
         folder, name = self._find(path)
         if name and name not in folder.names:
-            # some of Rust's libraries rename by a call to the kernel of their own, which the shim does not see
+            # some of Rust's libraries rename by a call to the kernel of their own, which the shim does not
+            # see
             old = next(other for other in reversed(folder.names) if other.startswith(".tmp"))
             self._change((str(Path(path).with_name(old)), None), (path, folder.names[old]))
             if old in folder.safe:  # the folder was flushed meanwhile
@@ -126,7 +129,9 @@ class Disk:
             _put(folder.safe, name, node)
 
     def states(self) -> Iterator[tuple[list[Change], bool, bool]]:
-        """What may be found after a power failure now: changes of names, whether all bytes are there, and whether in their order."""
+        """What may be found after a power failure now: changes of names, whether all bytes are there, and
+        whether in their order.
+        """
         yield self.pending, True, True
         for count in {0, len(self.pending), *range(max(0, len(self.pending) - MOST), len(self.pending))}:
             yield self.pending[:count], False, True
@@ -208,7 +213,8 @@ def replay(work: Harness, name: str) -> Losses:
                     else "the beginning"
                 )
                 (losses.failures if ordered else losses.disorder).append(
-                    f"after call {number} ({what}), with {len(changes)} of {len(disk.pending)} changes of names that were not "
+                    f"after call {number} ({what}), with {len(changes)} of {len(disk.pending)} changes "
+                    "of names that were not "
                     f"flushed and {'all' if whole else 'only flushed'} bytes: {found_there}"
                 )
             if number == len(found) and not changes and not whole:

@@ -1,4 +1,6 @@
-"""Faults at every change that commands make to files: what stood there, or what was asked for, is there whole."""
+"""Faults at every change that commands make to files: what stood there, or what was asked for, is there
+whole.
+"""
 
 import pytest
 from cases import CASES, quick

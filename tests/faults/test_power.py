@@ -1,4 +1,6 @@
-"""Power failures: of what was not flushed anything may be missing, and still the old or the new state is there whole."""
+"""Power failures: of what was not flushed anything may be missing, and still the old or the new state is
+there whole.
+"""
 
 import pytest
 

@@ -57,7 +57,8 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def apart() -> Callable[..., float]:
-    """A function that gives how far the vectors of two libraries are apart at most, (n, d) and (n, d) of n texts.
+    """A function that gives how far the vectors of two libraries are apart at most, (n, d) and (n, d) of n
+    texts.
 
     Of long texts less counts: the others add up their rows one by one in float32, which loses digits.
     """

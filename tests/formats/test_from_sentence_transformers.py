@@ -1,4 +1,6 @@
-"""Folders that sentence-transformers writes load here with its own vectors; other modules are refused by name."""
+"""Folders that sentence-transformers writes load here with its own vectors; other modules are refused by
+name.
+"""
 
 import json
 import shutil
@@ -116,7 +118,10 @@ def test_a_default_prompt_is_said_aloud(saved):
 
 def test_facts_of_the_card(saved):
     folder = saved()
-    head = "---\nlanguage:\n- en\n- \"de\"\ntags:\n- x\nbase_model: 'org/name'\nlicense: mit\n---\n# Text\nbase_model: other\n"
+    head = (
+        "---\nlanguage:\n- en\n- \"de\"\ntags:\n- x\nbase_model: 'org/name'\nlicense: mit\n---\n# "
+        "Text\nbase_model: other\n"
+    )
     (folder / "README.md").write_text(head, encoding="utf-8")
     settings = StaticModel.load(folder).settings
     assert (settings.base_model, settings.language) == ("org/name", ("en", "de"))
@@ -158,10 +163,12 @@ def edited(folder, edit):
         (lambda modules: [], "is not a list of modules"),
         (lambda modules: {"0": modules}, "is not a list of modules"),
         (lambda modules: [{"path": ""}], "is not a list of modules"),
-        (lambda modules: [{"path": "", "type": "a.models.Transformer"}], "its module is Transformer; it can serve as a teacher"),
+        (lambda modules: [{"path": "", "type": "a.models.Transformer"}], ("its module is Transformer; it can "
+"serve as a teacher")),
         (lambda modules: [*modules, {"path": "2_Dense", "type": "a.Dense"}], "module 2 is Dense"),
         (lambda modules: [{"path": "", "type": "a.Router"}, *modules], "module 0 is Router"),
-        (lambda modules: [{"path": "", "type": "a.SparseStaticEmbedding"}], "its module is SparseStaticEmbedding"),
+        (lambda modules: [{"path": "", "type": "a.SparseStaticEmbedding"}], ("its module is "
+"SparseStaticEmbedding")),
         (lambda modules: [{**modules[0], "path": "../model"}], "leads out of the folder"),
         (lambda modules: [{**modules[0], "path": "/etc"}], "leads out of the folder"),
         (lambda modules: [{**modules[0], "path": "elsewhere"}], "elsewhere.* is missing"),

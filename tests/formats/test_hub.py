@@ -122,7 +122,9 @@ def test_what_cannot_be_a_model():
 
 @pytest.fixture
 def hub():
-    """A server that speaks as much of the hub's protocol as a download needs; files by repository; requests are noted."""
+    """A server that speaks as much of the hub's protocol as a download needs; files by repository; requests
+    are noted.
+    """
     repositories, asked = {}, []
 
     class Handler(BaseHTTPRequestHandler):

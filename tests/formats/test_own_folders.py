@@ -303,7 +303,8 @@ def test_loading_needs_no_heavy_library(small, table, tmp_path):
     StaticModel(table(small["BPE"]), small["BPE"]).save(tmp_path / "model")
     code = (
         "import sys, statim; statim.StaticModel.load(sys.argv[1]).encode('a list'); "
-        "print([name for name in ('torch', 'transformers', 'pyarrow', 'numba', 'huggingface_hub', 'scipy') if name in sys.modules])"
+        "print([name for name in ('torch', 'transformers', 'pyarrow', 'numba', 'huggingface_hub', "
+        "'scipy') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model"], capture_output=True, text=True, check=True
@@ -348,7 +349,9 @@ def test_three_libraries_read_a_quantized_table(
     by_sentence_transformers,
     by_model2vec,
 ):
-    """model2vec computes in float16 where the table is; sentence-transformers does not, so nothing is NaN there."""
+    """model2vec computes in float16 where the table is; sentence-transformers does not, so nothing is NaN
+    there.
+    """
     tokenizer, some = small[kind], [*texts[:1200], *["", " ", "\t\n"]]
     zero = unknown_id(tokenizer)
     model = StaticModel(table(tokenizer, zero=zero), tokenizer, Settings(normalize)).quantize(dtype)

@@ -1,4 +1,5 @@
-"""A campaign against one loader: damage a file, load, count; whatever is neither a value nor one sentence of ours is a finding.
+"""A campaign against one loader: damage a file, load, count; whatever is neither a value nor one sentence of
+ours is a finding.
 
 ``python campaign.py LOADER COUNT SEED`` runs one in a process of its own and prints its figures as JSON.
 """

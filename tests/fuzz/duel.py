@@ -86,7 +86,10 @@ class Duel:
             text = shrunk(texts[at], lambda text: differ([text]))
             ids = made(self.backend)([text], threads=threads, **limits).ids.tolist()
             [wanted] = expected(self.backend, [text], **limits)
-            return f"{here}{text!a} (shrunk)\n  statim     {self._tokens(ids)}\n  tokenizers {self._tokens(wanted)}"
+            return (
+                f"{here}{text!a} (shrunk)\n  statim     {self._tokens(ids)}\n  tokenizers "
+                f"{self._tokens(wanted)}"
+            )
         whole = f"{texts[at][:300]!a}\n  statim     {self._tokens(found)}\n  tokenizers {self._tokens(right)}"
         if differ(texts):
             batch = shrunk(texts, differ)
@@ -99,7 +102,9 @@ class Duel:
 
 
 def shrunk(whole: Some, fails: Callable[[Some], bool]) -> Some:
-    """``whole`` without all that can be left out, tried by halves, quarters and so on, while ``fails`` still holds."""
+    """``whole`` without all that can be left out, tried by halves, quarters and so on, while ``fails`` still
+    holds.
+    """
     trials = 0
     size = max(1, len(whole) // 2)
     while trials < MOST_TRIALS:

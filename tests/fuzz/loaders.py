@@ -1,4 +1,6 @@
-"""Every loader, with a small valid thing to load: what a campaign damages, and what must be true of what loads all the same."""
+"""Every loader, with a small valid thing to load: what a campaign damages, and what must be true of what
+loads all the same.
+"""
 
 import contextlib
 import csv
@@ -58,7 +60,8 @@ class Loader:
         files: The names of the files to damage; all files by default.
         quick: How many inputs `make test` tries, and
         long: the share that it has of those of `make test-long`.
-        mend: Called after a file was damaged: makes sizes that a manifest says fit again, so that more than they is tried.
+        mend: Called after a file was damaged: makes sizes that a manifest says fit again, so that more
+            than they is tried.
     """
 
     name: str
@@ -325,10 +328,12 @@ def beir(folder: Path) -> None:
 
 def documents(folder: Path) -> None:
     (folder / "a.md").write_text(
-        "---\ntitle: x\n---\n# Sort\n\nHow to sort a list.\n\n```py\nsorted(x)\n```\n\n## Open\n\n| a | b |\n|---|---|\n"
+        "---\ntitle: x\n---\n# Sort\n\nHow to sort a list.\n\n```py\nsorted(x)\n```\n\n## Open\n\n| a "
+        "| b |\n|---|---|\n"
     )
     (folder / "b.html").write_text(
-        "<!doctype html><title>T</title><body><h1>A&amp;b</h1><p>text &#x26; <b>more</b><script>1</script></body>"
+        "<!doctype html><title>T</title><body><h1>A&amp;b</h1><p>text &#x26; "
+        "<b>more</b><script>1</script></body>"
     )
     (folder / "c.txt").write_text("plain\n\ntext of words\n")
     (folder / "d.rst").write_text("Title\n=====\n\nText of it.\n\n.. note:: this\n")
@@ -464,7 +469,8 @@ def saved_dataset(folder: Path) -> None:
 SCHEMA = pa.schema([("year", pa.int64()), ("x", pa.float64()), ("source", pa.string()), ("ok", pa.bool_()), ("day", pa.date32()),
                     ("tags", pa.list_(pa.string()))])  # fmt: skip
 CONDITIONS = [
-    "year > 2020 and source = 'faq'", "not (x <= -1.5e3 or ok = true)", "source in ('a', 'b''c') and year != 3",
+    "year > 2020 and source = 'faq'", "not (x <= -1.5e3 or ok = true)", ("source in ('a', "
+"'b''c') and year != 3"),
     "source like 'a%_' or source is null", "day >= '2020-01-01' and tags is not null", '"year" = 1',
 ]  # fmt: skip
 
@@ -543,6 +549,18 @@ LOADERS = [
     Loader("queries", queries, ask, quick=100),
 ]  # fmt: skip
 # what is quick to try is tried more often
-QUICK = {"unfinished training": 60, "unfinished teaching": 30, "log of a training": 60, "vectors .npy": 60, "safetensors": 80,
-         "cached vectors": 60, "conditions": 100, "glove.txt": 40, "w.vec": 40, "w.vec.gz": 40, "head": 20, "retrieval set": 20}  # fmt: skip
+QUICK = {
+    "unfinished training": 60,
+    "unfinished teaching": 30,
+    "log of a training": 60,
+    "vectors .npy": 60,
+    "safetensors": 80,
+    "cached vectors": 60,
+    "conditions": 100,
+    "glove.txt": 40,
+    "w.vec": 40,
+    "w.vec.gz": 40,
+    "head": 20,
+    "retrieval set": 20,
+}
 LOADERS = [replace(loader, long=QUICK.get(loader.name, loader.long)) for loader in LOADERS]

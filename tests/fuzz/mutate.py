@@ -1,4 +1,6 @@
-"""Damage as disks, transfers and hands do it: bits flipped, bytes cut off, spliced or repeated, numbers replaced by extreme ones."""
+"""Damage as disks, transfers and hands do it: bits flipped, bytes cut off, spliced or repeated, numbers
+replaced by extreme ones.
+"""
 
 import json
 import random

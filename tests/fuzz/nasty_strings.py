@@ -24,8 +24,9 @@ BLOCKS = [
     (0x10FF00, 0x110000), (0, 0x110000),
 ]  # fmt: skip
 
-# What may stand beside a space and change what the space does: other spaces, what joins to the character before it or (signs of
-# Arabic) after it, what normalizers drop or turn into spaces, what they turn into several characters
+# What may stand beside a space and change what the space does: other spaces, what joins to the character
+# before it or (signs of Arabic) after it, what normalizers drop or turn into spaces, what they turn into
+# several characters
 SEPARATORS = [
     "", " ", " ", " ", " ", "  ", "   ", "    ", " " * 9, "\t", "\n", "\r\n", "\r", "\n\n", " \n", "\n ", " \n ", "\t ", " \t", "\v", "\f", "\x1c",
     "\x1f ", "\x85", " \x85", "\xa0", " \xa0", "\xa0 ", "\u1680", "\u2002", "\u2003 ", " \u2009", "\u2028", " \u2029", "\u202f", "\u205f",
@@ -95,9 +96,26 @@ class Strings:
         self.document_codes = codes_of("\n".join(self.documents))
         form = json.loads(backend.to_str())
         added = [token["content"] for token in form["added_tokens"] if not token["content"].startswith("<0x")]
-        shapes = [str, str.lower, str.upper, str.swapcase, lambda x: x.translate(FULLWIDTH), lambda x: f" {x}", lambda x: f"{x} ",
-                  lambda x: f" {x} ", lambda x: f"  {x}\t", lambda x: x[:-1], lambda x: x[1:], lambda x: x + x[-1:], lambda x: x + "\u0301",
-                  lambda x: f"a{x}", lambda x: f"{x}b", lambda x: f"\u3000{x}\xa0", lambda x: "\x00".join(x), lambda x: f"\n{x}\n"]  # fmt: skip
+        shapes = [
+            str,
+            str.lower,
+            str.upper,
+            str.swapcase,
+            lambda x: x.translate(FULLWIDTH),
+            lambda x: f" {x}",
+            lambda x: f"{x} ",
+            lambda x: f" {x} ",
+            lambda x: f"  {x}\t",
+            lambda x: x[:-1],
+            lambda x: x[1:],
+            lambda x: x + x[-1:],
+            lambda x: x + "\u0301",
+            lambda x: f"a{x}",
+            lambda x: f"{x}b",
+            lambda x: f"\u3000{x}\xa0",
+            lambda x: "\x00".join(x),
+            lambda x: f"\n{x}\n",
+        ]
         self.added = objects([shape(token) for token in added[:40] for shape in shapes] or WORDS)
         vocabulary = sorted(backend.get_vocab(with_added_tokens=False))
         chosen = [
@@ -204,7 +222,9 @@ class Strings:
         return cut(text_of(codes), lengths)
 
     def near_twins(self, number: int) -> list[str]:
-        """Words of the same few blocks of eight characters: in another order, with columns exchanged, longer by 256, and so on."""
+        """Words of the same few blocks of eight characters: in another order, with columns exchanged, longer
+        by 256, and so on.
+        """
         letters = codes_of(
             re.sub(r"[^a-z]+", "", self.documents[int(self.rng.integers(len(self.documents)))])
             + "abcdefgh" * 4

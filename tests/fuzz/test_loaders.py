@@ -1,8 +1,9 @@
-"""Whatever stands in a file, its loader gives a value or one of our errors in one sentence, in bounded time and memory.
+"""Whatever stands in a file, its loader gives a value or one of our errors in one sentence, in bounded time
+and memory.
 
-By hand: ``python -m pytest tests/fuzz/test_loaders.py -k parquet``, with ``-m long`` for the long ones. FUZZ_SEED gives other damage,
-FUZZ_INPUTS more or less of it (of all loaders together; a million unless given). What was found once is in ``corpus/``, unless it is
-one that ends the process in another library.
+By hand: ``python -m pytest tests/fuzz/test_loaders.py -k parquet``, with ``-m long`` for the long ones.
+FUZZ_SEED gives other damage, FUZZ_INPUTS more or less of it (of all loaders together; a million unless
+given). What was found once is in ``corpus/``, unless it is one that ends the process in another library.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Damaged files that still load give what another reader makes of them: Python's csv and json, safetensors, numpy."""
+"""Damaged files that still load give what another reader makes of them: Python's csv and json, safetensors,
+numpy.
+"""
 
 import csv
 import io
@@ -39,7 +41,9 @@ def rows_of(path):
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 def test_csv(kind, tmp_path):
-    """Where Python's csv module reads as many cells in each line as there are names, so do we, and the same ones."""
+    """Where Python's csv module reads as many cells in each line as there are names, so do we, and the same
+    ones.
+    """
     compared = 0
     path = tmp_path / f"t.{kind}"
     for data in inputs(table_bytes(path.name, FLAT)):

@@ -1,7 +1,7 @@
 """Whatever the tokenizer and whatever the text, the ids are those of tokenizers.
 
-By hand: ``python -m pytest tests/fuzz -q -k unigram``, with ``-m long`` for the long ones. FUZZ_SEED gives other strings,
-FUZZ_STRINGS more or fewer (of all tokenizers together; a million unless given).
+By hand: ``python -m pytest tests/fuzz -q -k unigram``, with ``-m long`` for the long ones. FUZZ_SEED gives
+other strings, FUZZ_STRINGS more or fewer (of all tokenizers together; a million unless given).
 """
 
 import multiprocessing
@@ -177,7 +177,8 @@ def test_what_tokenizers_cannot_cut(model):
 
 
 def test_scores_that_were_never_in_a_file(zoo):
-    """tokenizers reads some numbers of a tokenizer.json one bit off, which decides between ways of the same score.
+    """tokenizers reads some numbers of a tokenizer.json one bit off, which decides between ways of the same
+    score.
 
     A model's ids are those of its file, before it is saved too.
     """

@@ -14,7 +14,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from statim.tokenizer.tokenizer import Tokenizer as Own
 from statim.vocabulary import grow
 
-# Docstrings are in English; this is for accents, other scripts, emoji, indented code, and phrases that stand often.
+# Docstrings are in English; this is for accents, other scripts, emoji, indented code, and phrases that stand
+# often.
 MULTILINGUAL = """
 Der Ärger über die Größe des Gebäudes und die Straße führte zu heftigen Gesprächen.
 Où est passé le garçon naïf qui aimait l’été à la plage ? « Là-bas », répondit sa sœur.
@@ -42,8 +43,8 @@ I don't know; you've said we'll go, they're here, she'd DON'T I'M it's 2024-01-3
 of the    of the    in the    to the    in the    of the
 """.strip("\n").splitlines()
 
-# The ways in which an added token may match; some hold spaces, overlap, or change under normalization. No two may become
-# the same: which of them matches then is a matter of chance, in tokenizers itself.
+# The ways in which an added token may match; some hold spaces, overlap, or change under normalization. No two
+# may become the same: which of them matches then is a matter of chance, in tokenizers itself.
 ADDED = [
     AddedToken("[SPECIAL]", special=True),
     AddedToken("<left>", lstrip=True),
@@ -101,7 +102,9 @@ def split_bytes(pattern: str, *before: Any) -> Any:
 
 
 def charsmap(model: bytes) -> bytes:
-    """The normalization table of a SentencePiece model: field 2 of its field 3 (protocol buffers' wire format)."""
+    """The normalization table of a SentencePiece model: field 2 of its field 3 (protocol buffers' wire
+    format).
+    """
 
     def field(message: bytes, wanted: int) -> bytes:
         position = 0
@@ -179,7 +182,9 @@ class Zoo:
         prefix: str = "##",
         longest: int = 100,
     ) -> Tokenizer:
-        """Whole words, endings and characters, the most frequent of each; the trainer's choice differs between runs."""
+        """Whole words, endings and characters, the most frequent of each; the trainer's choice differs
+        between runs.
+        """
         backend = Tokenizer(models.WordPiece())
         if normalizer:
             backend.normalizer = normalizer
@@ -302,7 +307,9 @@ class Zoo:
         drop_merges: int = 0,
         **options: Any,
     ) -> Tokenizer:
-        """``drop_merges`` forgets each so-manieth merge: the words that need it can be found in the vocabulary alone."""
+        """``drop_merges`` forgets each so-manieth merge: the words that need it can be found in the
+        vocabulary alone.
+        """
         learner = Tokenizer(models.BPE(**options))
         if normalizer:
             learner.normalizer = normalizer

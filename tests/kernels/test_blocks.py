@@ -1,4 +1,6 @@
-"""Sums of table rows: against float64, and for the same bits whether whole rows or blocks of columns are added."""
+"""Sums of table rows: against float64, and for the same bits whether whole rows or blocks of columns are
+added.
+"""
 
 import numpy as np
 import pytest

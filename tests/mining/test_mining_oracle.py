@@ -45,7 +45,9 @@ class Scorer:
 
 @pytest.fixture(scope="module")
 def case():
-    """60 anchors with one to three positives, some positives of several anchors, and a corpus that holds some of them."""
+    """60 anchors with one to three positives, some positives of several anchors, and a corpus that holds some
+    of them.
+    """
     random = np.random.default_rng(7)
     pairs = [
         (f"anchor {a}", f"document {d}")

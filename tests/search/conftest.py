@@ -16,8 +16,23 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from statim.model import StaticModel
 from statim.search.index import Index
 
-MODULES = ("argparse", "collections/__init__", "datetime", "difflib", "inspect", "json/decoder", "logging/__init__",
-           "pathlib", "random", "shutil", "statistics", "string", "tarfile", "textwrap", "zipfile")  # fmt: skip
+MODULES = (
+    "argparse",
+    "collections/__init__",
+    "datetime",
+    "difflib",
+    "inspect",
+    "json/decoder",
+    "logging/__init__",
+    "pathlib",
+    "random",
+    "shutil",
+    "statistics",
+    "string",
+    "tarfile",
+    "textwrap",
+    "zipfile",
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
-"""Search with an engine in the parent, on several threads, and then in a child: python in_processes.py ENGINE METHODS FOLDER
+"""Search with an engine in the parent, on several threads, and then in a child: python in_processes.py ENGINE
+METHODS FOLDER
 
-Writes a line for each way in which a child found what its parent did; one that hangs is killed after PATIENCE seconds.
+Writes a line for each way in which a child found what its parent did; one that hangs is killed after
+PATIENCE seconds.
 """
 
 import multiprocessing

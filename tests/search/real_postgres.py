@@ -10,8 +10,8 @@ from collections.abc import Iterator
 def server() -> Iterator[str]:
     """The address of a new server.
 
-    Its data are not in pytest's folder, which only its owner may enter: PostgreSQL does not run as root, so where the tests do,
-    pgserver runs it as another user.
+    Its data are not in pytest's folder, which only its owner may enter: PostgreSQL does not run as root,
+    so where the tests do, pgserver runs it as another user.
     """
     with tempfile.TemporaryDirectory(prefix="statim-postgres-", ignore_cleanup_errors=True) as folder:
         with warnings.catch_warnings():

@@ -1,4 +1,5 @@
-"""Every task once, on small data; as a program: here, then in children of one start method, which must find the same.
+"""Every task once, on small data; as a program: here, then in children of one start method, which must find
+the same.
 
     python every_task.py METHOD TASK ...
 
@@ -184,7 +185,8 @@ def compare(method, names):
     expected = {name: [np.asarray(array) for array in TASKS[name]()] for name in names}
     context = multiprocessing.get_context(method)
     outcome = {}
-    # a child for each, so that all that hang are named; a new interpreter inherits nothing, and takes seconds to begin
+    # a child for each, so that all that hang are named; a new interpreter inherits nothing, and takes seconds
+    # to begin
     for some in [[name] for name in names] if method == "fork" else [names]:
         here, there = context.Pipe(duplex=False)
         child = context.Process(target=_in_a_child, args=(some, there), daemon=True)

@@ -93,7 +93,9 @@ def test_communities_of_a_sample_take_the_rest(monkeypatch):
 
 
 def dense(labels_of):
-    """A stand-in for evoc, which compiles for half a minute: gives the labels that a function makes of the sample."""
+    """A stand-in for evoc, which compiles for half a minute: gives the labels that a function makes of the
+    sample.
+    """
 
     class Dense:
         cluster_layers_ = ()

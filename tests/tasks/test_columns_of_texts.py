@@ -29,7 +29,10 @@ COLUMNS = {
     "pandas arrow": lambda texts: pd.Series(texts, dtype=pd.ArrowDtype(pa.string())),
     "polars": pl.Series,
 }
-STREAMS = {"generator": lambda texts: (text for text in texts), "dict's values": lambda texts: dict(enumerate(texts)).values()}  # fmt: skip
+STREAMS = {
+    "generator": lambda texts: (text for text in texts),
+    "dict's values": lambda texts: dict(enumerate(texts)).values(),
+}
 
 
 def built(model, given, path, **options):

@@ -24,7 +24,9 @@ def folder(model, tmp_path_factory):
 
 
 def test_check_estimator(folder):
-    """scikit-learn has few checks for what takes no numbers, and says so; its own TfidfVectorizer meets the same."""
+    """scikit-learn has few checks for what takes no numbers, and says so; its own TfidfVectorizer meets the
+    same.
+    """
     with pytest.warns(SkipTestWarning, match="StaticEmbedder"):
         found = estimator_checks.check_estimator(StaticEmbedder(folder), on_fail=None)
     assert {check["status"] for check in found} <= {"passed", "skipped"}

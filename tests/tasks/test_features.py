@@ -1,4 +1,6 @@
-"""Vectors as columns: in and out of Arrow, pandas, Polars and DuckDB, without copies where there need be none."""
+"""Vectors as columns: in and out of Arrow, pandas, Polars and DuckDB, without copies where there need be
+none.
+"""
 
 import json
 import sys
@@ -159,7 +161,8 @@ def test_duckdb(model, expected):
         else:
             np.testing.assert_allclose(vector, wanted, rtol=1e-6)
     (best,) = connection.execute(
-        "select id from docs where text <> '' order by array_cosine_distance(embed(text), embed('sort list')) limit 1"
+        "select id from docs where text <> '' order by array_cosine_distance(embed(text), embed('sort "
+        "list')) limit 1"
     ).fetchone()
     assert best == 0
     connection.execute("create table many as select 'sort ' || (i % 7) as text from range(5000) t(i)")

@@ -62,7 +62,9 @@ def test_logistic_regression_with_several_labels_is_one_for_each(blobs, monkeypa
 
 
 def test_rare_labels_are_fitted_as_strictly_as_frequent_ones():
-    """Where the search ends early, a head along the path is not the one that is fitted in the end, nor are its probabilities."""
+    """Where the search ends early, a head along the path is not the one that is fitted in the end, nor are
+    its probabilities.
+    """
     random = np.random.default_rng(0)
     vectors = random.standard_normal((2500, 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

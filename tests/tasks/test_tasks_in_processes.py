@@ -1,4 +1,6 @@
-"""Every task in processes of every start method, after the parent has done all of them: the child finds the same."""
+"""Every task in processes of every start method, after the parent has done all of them: the child finds the
+same.
+"""
 
 import json
 import multiprocessing

@@ -1,4 +1,6 @@
-"""Words are remembered where they repeat; texts whose words never do are tokenized as a whole. The ids are the same either way."""
+"""Words are remembered where they repeat; texts whose words never do are tokenized as a whole. The ids are
+the same either way.
+"""
 
 import numpy as np
 import pytest
@@ -45,7 +47,9 @@ def test_texts_that_never_repeat_are_passed_over_until_others_come(kind, backend
 def test_with_phrases(backends, docstrings):
     import pyarrow as pa
 
-    grown = grow(Tokenizer(backends["BPE"]), [pa.array(docstrings[:500], pa.large_string())], words=20, pairs=40)  # fmt: skip
+    grown = grow(
+        Tokenizer(backends["BPE"]), [pa.array(docstrings[:500], pa.large_string())], words=20, pairs=40
+    )
     tokenizer = Tokenizer.from_json(grown.tokenizer.to_json())
     phrases = tokenizer._phrases
     texts = [f"{text} of the same name" for text in unrepeated(12 * CHUNK)]

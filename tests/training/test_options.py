@@ -1,4 +1,6 @@
-"""The options of a training say the same in Python, on the command line, in the documentation and on the model card."""
+"""The options of a training say the same in Python, on the command line, in the documentation and on the
+model card.
+"""
 
 import dataclasses
 import inspect

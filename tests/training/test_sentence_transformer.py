@@ -1,4 +1,6 @@
-"""The drop-in: real SentenceTransformers trained in place, beside torch's Adam on sentence-transformers' own losses."""
+"""The drop-in: real SentenceTransformers trained in place, beside torch's Adam on sentence-transformers' own
+losses.
+"""
 
 import copy
 import json
@@ -95,7 +97,9 @@ def test_vectors_agree_before_and_after(normalize, unknown, limit, tmp_path):
 
 
 def test_the_limit_leaves_the_unknown_word_out():
-    """What the test before this one relies on: every anchor has three words or more, and then the unknown one."""
+    """What the test before this one relies on: every anchor has three words or more, and then the unknown
+    one.
+    """
     assert min(len(row["anchor"].split()) for row in pairs()) == 4
 
 
@@ -246,7 +250,8 @@ def summing():
         (lambda: static(Normalize(module_output_name="other")), "a Normalize after its"),
         (summing, "does not simply average"),
         (lambda: SentenceTransformer(modules=[Sum(backend(), embedding_dim=8)], device="cpu"), "first module is Sum"),
-        (lambda: static(tokenizer=backend(max_length=4, direction="left")), "cuts long texts at their beginning"),
+        (lambda: static(tokenizer=backend(max_length=4, direction="left")), ("cuts long texts at "
+"their beginning")),
         (lambda: static(size=0.0), "zero everywhere"),
         (lambda: static(size=float("nan")), "NaN or infinity"),
     ],

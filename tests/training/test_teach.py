@@ -1,4 +1,6 @@
-"""Teaching: the gradient and the pooling are sentence-transformers' own, so what is tested is what is fed, kept and refused."""
+"""Teaching: the gradient and the pooling are sentence-transformers' own, so what is tested is what is fed,
+kept and refused.
+"""
 
 import json
 import shutil

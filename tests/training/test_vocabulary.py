@@ -96,7 +96,9 @@ def test_new_words_as_the_teacher_reads_them(minilm, documented):
 
 
 def test_a_teachers_vectors_are_rotated_once(minilm, documented, tmp_path, monkeypatch):
-    """By the eigenvectors of their covariance; then the rotated ones are read from the cache, and give the same table."""
+    """By the eigenvectors of their covariance; then the rotated ones are read from the cache, and give the
+    same table.
+    """
     monkeypatch.setenv("STATIM_CACHE", str(tmp_path))
     vectors = (
         np.random.default_rng(1).standard_normal((30522, 16)).astype(np.float32) * np.arange(1, 17)[::-1]

@@ -51,13 +51,15 @@ def fit(
     development: Annotated[
         str | None,
         typer.Option(
-            help="A file of examples to choose the strength and calibrate probabilities on; by default a part of EXAMPLES."
+            help="A file of examples to choose the strength and calibrate probabilities on; by default "
+            "a part of EXAMPLES."
         ),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
-            help="Logistic regression's C, ridge's alpha, or how many neighbours; by default chosen on examples held out."
+            help="Logistic regression's C, ridge's alpha, or how many neighbours; by default chosen on "
+            "examples held out."
         ),
     ] = None,
     text: options.Column = None,

@@ -18,7 +18,8 @@ def cluster(
         typer.Option(
             "--clusters",
             "-n",
-            help="How many (kmeans), or about how many (density); by default the root of half the texts, 100 at most.",
+            help="How many (kmeans), or about how many (density); by default the root of half the "
+            "texts, 100 at most.",
         ),
     ] = None,
     threshold: Annotated[
@@ -27,7 +28,8 @@ def cluster(
     min_size: Annotated[
         int,
         typer.Option(
-            help="The least size of a community, in texts; of a dense region, in different texts or copies of one."
+            help="The least size of a community, in texts; of a dense region, in different texts or "
+            "copies of one."
         ),
     ] = 10,
     out: Annotated[

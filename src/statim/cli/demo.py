@@ -37,7 +37,8 @@ def demo(
     from statim.training.train import train
 
     options.note(
-        "1. Pairs: the docstrings of Python and every installed package (name and first paragraph -> the rest)",
+        "1. Pairs: the docstrings of Python and every installed package (name and first paragraph -> "
+        "the rest)",
         quiet,
     )
     pairs = read_pairs("python-docs")
@@ -58,7 +59,8 @@ def demo(
         examples.append({"query": question, "answers": [hit.metadata["name"] for hit in hits]})
     total = time.perf_counter() - started
     terminal.say(
-        f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim search {out / 'index'}"
+        f"\n{total:.0f} s in all; the model is {out / 'model'}, the index {out / 'index'}: statim "
+        f"search {out / 'index'}"
     )
     if json:
         figures = result.to_dict()

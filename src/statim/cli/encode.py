@@ -57,7 +57,8 @@ def encode(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with an interrupted run into --out; give the same model and options, and sources with the same "
+            help="Go on with an interrupted run into --out; give the same model and options, and "
+            "sources with the same "
             "texts up to there.",
         ),
     ] = False,
@@ -81,7 +82,8 @@ def encode(
     sources = sources or [STDIN]
     if resume and (out is None or STDIN in sources):
         raise InputError(
-            "--resume needs files to read and an --out; the standard input cannot be read a second time, so start again"
+            "--resume needs files to read and an --out; the standard input cannot be read a second "
+            "time, so start again"
         )
     if out is not None:
         check_suffix(out)
@@ -141,7 +143,8 @@ def encode(
                     count = writer.count
                 elif next(pairs, None) is not None:
                     raise InputError(
-                        f"{out} is finished, but the sources hold more texts by now; start again without --resume"
+                        f"{out} is finished, but the sources hold more texts by now; start again "
+                        "without --resume"
                     )
     seconds = time.perf_counter() - started
     figures = {

@@ -15,7 +15,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="SETS...",
-            help="BEIR folders; files with text1,text2,score or text1,text2,label; NAME_train and NAME_test files with text,label; "
+            help="BEIR folders; files with text1,text2,score or text1,text2,label; NAME_train and "
+            "NAME_test files with text,label; "
             "or folders of these.",
         ),
     ],
@@ -23,7 +24,8 @@ def evaluate(
     task: Annotated[
         str | None,
         typer.Option(
-            help="What the files are: sts, pairs, classification, clustering or retrieval; guessed by default."
+            help="What the files are: sts, pairs, classification, clustering or retrieval; guessed by "
+            "default."
         ),
     ] = None,
     json: options.Json = False,

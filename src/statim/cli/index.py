@@ -59,7 +59,8 @@ def build(
     store: Annotated[
         str | None,
         typer.Option(
-            help="folder, lancedb, or the address of a PostgreSQL database (postgresql://…, or postgresql: for the "
+            help="folder, lancedb, or the address of a PostgreSQL database (postgresql://…, or "
+            "postgresql: for the "
             "one in STATIM_DATABASE); by default a folder for up to 200,000 documents, else lancedb.",
             callback=options.address,
         ),
@@ -81,14 +82,16 @@ def build(
     language: Annotated[
         str,
         typer.Option(
-            help="The documents' language, for BM25: an ISO 639 code such as de or ja, und for none, or auto to detect it."
+            help="The documents' language, for BM25: an ISO 639 code such as de or ja, und for none, or "
+            "auto to detect it."
         ),
     ] = "auto",
     documents_by: Annotated[
         str | None,
         typer.Option(
             metavar="TEACHER",
-            help="Let this sentence transformer make the documents' vectors, for a model of queries alone (statim train --documents-by); "
+            help="Let this sentence transformer make the documents' vectors, for a model of queries "
+            "alone (statim train --documents-by); "
             "by default the one that such a model remembers.",
         ),
     ] = None,

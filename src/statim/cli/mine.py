@@ -38,7 +38,8 @@ def mine(
     relative_margin: Annotated[
         str,
         typer.Option(
-            help="A negative scores lower than the worst positive by this share of its score; none for no such margin."
+            help="A negative scores lower than the worst positive by this share of its score; none for "
+            "no such margin."
         ),
     ] = "0.05",
     absolute_margin: Annotated[

@@ -30,7 +30,8 @@ SkipBad = Annotated[
     typer.Option(
         "--skip-bad",
         metavar="FILE",
-        help="Write rows that cannot be used to this .jsonl file and go on; by default the first ends the run.",
+        help="Write rows that cannot be used to this .jsonl file and go on; by default the first ends "
+        "the run.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
@@ -40,14 +41,16 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXTS...]",
-        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the standard input.",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the "
+        "standard input.",
     ),
 ]
 TextsOrInput = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXTS...]",
-        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the standard input.",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the "
+        "standard input.",
     ),
 ]
 Column = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]

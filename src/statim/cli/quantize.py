@@ -27,5 +27,8 @@ def quantize(
         "table_bytes": small.nbytes,
         "before_bytes": loaded.nbytes,
     }
-    sizes = f"{options.size(loaded.nbytes)} of {loaded.dtype} became {options.size(small.nbytes)} of {small.dtype}"
+    sizes = (
+        f"{options.size(loaded.nbytes)} of {loaded.dtype} became {options.size(small.nbytes)} of "
+        f"{small.dtype}"
+    )
     options.result(figures, f"{sizes}, written to {out}", json)

@@ -15,7 +15,8 @@ BasketFile = Annotated[
     str,
     typer.Argument(
         metavar="BASKETS",
-        help="A row for each basket, with a list of ids (items), or a row for each of its items (user, item, perhaps weight).",
+        help="A row for each basket, with a list of ids (items), or a row for each of its items (user, "
+        "item, perhaps weight).",
     ),
 ]
 Id = Annotated[str | None, typer.Option(help="The catalogue's column of ids; guessed by default.")]

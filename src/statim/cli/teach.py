@@ -43,7 +43,8 @@ def teach(
     distil: Annotated[
         Path | None,
         typer.Option(
-            help="Also save the static model distilled from the result into this folder, and put it into the table."
+            help="Also save the static model distilled from the result into this folder, and put it "
+            "into the table."
         ),
     ] = None,
     checkpoint_every: Annotated[

@@ -19,8 +19,10 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PAIRS...",
-        help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow; text files "
-        "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this Python installation. Or "
+        help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, "
+        ".parquet, .arrow; text files "
+        "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this "
+        "Python installation. Or "
         "documents without pairs: a folder of text files, a .txt file, or a file with one column of text.",
     ),
 ]

@@ -110,7 +110,8 @@ def _only_kind(
     if len(found) > 1:
         (one, first), (other, second) = list(found.items())[:2]
         raise DataError(
-            f"{first} holds {one}, but {second} holds {other}; train on one kind at a time, or say which with the loss"
+            f"{first} holds {one}, but {second} holds {other}; train on one kind at a time, or say "
+            "which with the loss"
         )
     return next(iter(found), "pairs")
 

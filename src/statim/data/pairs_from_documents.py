@@ -103,7 +103,8 @@ def check_kinds(kinds: str | Sequence[str] | None) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in given))
     if not names or any(name not in KINDS for name in names):
         raise InputError(
-            f"pairs to make are {', '.join(names)!r}; choose among {', '.join(KINDS)}, several with commas between"
+            f"pairs to make are {', '.join(names)!r}; choose among {', '.join(KINDS)}, several with "
+            "commas between"
         )
     return names
 
@@ -188,7 +189,8 @@ def split_into_pairs(split: Split[Any], kinds: Sequence[str], *, seed: int) -> S
     pairs = self_pairs(train, kinds, seed=seed)
     if len(pairs) < 2:
         raise DataError(
-            f"the {len(split.train):,} documents give {len(pairs)} pairs ({', '.join(kinds)}), too few to train on; give longer "
+            f"the {len(split.train):,} documents give {len(pairs)} pairs ({', '.join(kinds)}), too few "
+            "to train on; give longer "
             "documents (passages of several sentences), or more of them"
         )
     held: dict[str, Pairs] = {}

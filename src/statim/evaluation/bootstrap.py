@@ -40,7 +40,8 @@ def paired_bootstrap(
     left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if left.shape != right.shape or left.ndim != 1 or left.size == 0:
         raise InputError(
-            f"the systems have {left.size} and {right.size} values; both need one for each of the same queries"
+            f"the systems have {left.size} and {right.size} values; both need one for each of the same "
+            "queries"
         )
     gaps = right - left
     if not np.isfinite(gaps).all():

@@ -15,7 +15,9 @@ from statim.search.engines.blas import limited
 ITERATIONS = 2000  # at most; a few hundred are enough
 SMALL = (
     1 << 21
-)  # texts times labels up to which BLAS's own threads cost more, waiting awake between short products, than they do
+    # texts times labels up to which BLAS's own threads cost more, waiting awake between short products, than they
+    # do
+)
 
 
 def evaluate_classification(
@@ -84,5 +86,6 @@ def vectors(
 def no_sklearn() -> DependencyError:
     """What to say where scikit-learn is missing."""
     return DependencyError(
-        'classification and clustering need scikit-learn, which is not installed; pip install "statim[evaluate]"'
+        "classification and clustering need scikit-learn, which is not installed; pip install "
+        '"statim[evaluate]"'
     )

@@ -40,7 +40,8 @@ def cluster(encoder: Encoder, data: LabelledTexts, *, progress: bool = False) ->
     count = len(set(labels))
     if not 1 < count < len(labels):
         raise DataError(
-            f"{len(labels):,} texts have {count:,} different labels; there must be at least two, and fewer than texts"
+            f"{len(labels):,} texts have {count:,} different labels; there must be at least two, and "
+            "fewer than texts"
         )
     found = vectors(encoder, data.texts, progress=progress)
     # one thread: scikit-learn's add up in the order in which they happen to finish

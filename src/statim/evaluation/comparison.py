@@ -125,7 +125,10 @@ def verdict(name: str, metrics: Mapping[str, float], bm25: Standing) -> str:
     chance = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.3f}"
     if difference.p >= 0.05:
         ahead = "BM25" if difference.difference > 0 else name
-        return f"{name} and BM25 cannot be told apart here ({figures}; {ahead} is ahead by no more than chance, {chance})."
+        return (
+            f"{name} and BM25 cannot be told apart here ({figures}; {ahead} is ahead by no more than "
+            f"chance, {chance})."
+        )
     if difference.difference > 0:
         return f"BM25 beats {name} here ({figures}; {chance})."
     return f"{name} beats BM25 here ({figures}; {chance})."
@@ -165,7 +168,8 @@ def compare(
     names = [*encoders, *([BM25] if bm25 else [])]
     if not names or reference not in (None, *names):
         raise InputError(
-            f"the reference is {reference!r}; it must be one of the models: {', '.join(names) or 'none is given'}"
+            f"the reference is {reference!r}; it must be one of the models: "
+            f"{', '.join(names) or 'none is given'}"
         )
     timed: list[tuple[str, RankingScores, float]] = []
     for name, encoder in encoders.items():

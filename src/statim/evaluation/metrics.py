@@ -121,7 +121,8 @@ def spearman(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     given, true = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     if given.shape != true.shape or given.ndim != 1:
         raise InputError(
-            f"there are {given.size} predictions and {true.size} true scores; both must be lists of the same length"
+            f"there are {given.size} predictions and {true.size} true scores; both must be lists of "
+            "the same length"
         )
     if len(true) < 2 or np.isnan(true).any() or (true == true[0]).all():
         raise InputError(
@@ -160,7 +161,8 @@ def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """
     given, positive = np.asarray(scores, np.float64), np.asarray(labels, np.bool_)
     if given.shape != positive.shape or given.ndim != 1 or not positive.any():
-        raise InputError(f"there are {given.size} scores and {positive.size} labels, {int(positive.sum())} of them true; "
+        raise InputError(f"there are {given.size} scores and {positive.size} labels, {int(positive.sum())} of them "
+"true; "
                          "there must be as many of both, and a true one")  # fmt: skip
     given = np.where(np.isnan(given), np.where(positive, -np.inf, np.inf), given)
     ranked = positive[np.lexsort((positive, -given))]
@@ -177,6 +179,7 @@ def accuracy(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     given, true = np.asarray(predicted), np.asarray(truth)
     if given.shape != true.shape or given.size == 0:
         raise InputError(
-            f"there are {given.size} predictions and {true.size} true labels; there must be as many of both, and one"
+            f"there are {given.size} predictions and {true.size} true labels; there must be as many of "
+            "both, and one"
         )
     return float(np.mean(given == true))

@@ -53,7 +53,8 @@ def ranks_by_vectors(
     asked, given = _unit(matrix(queries, "the queries")), _unit(matrix(documents, "the documents' vectors"))
     if asked.shape[1] != given.shape[1]:
         raise InputError(
-            f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they must agree"
+            f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they "
+            "must agree"
         )
     relevant = np.flatnonzero(np.asarray(grades) > 0)
     relevant = relevant[np.argsort(judged_queries[relevant], kind="stable")]

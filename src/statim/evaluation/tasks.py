@@ -163,7 +163,8 @@ def _labelled(path: Path) -> Task:
                 return Task("classification", test, path)
     missing = f"{name}_{'test' if part == 'train' else 'train'}"
     raise InputError(
-        f"{path} could be for classification, for which {missing} with the same kind of suffix must lie beside it, "
+        f"{path} could be for classification, for which {missing} with the same kind of suffix must "
+        "lie beside it, "
         "or for clustering (--task clustering)"
     )
 

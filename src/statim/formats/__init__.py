@@ -31,7 +31,8 @@ def read(source: str | Path, verify: Verify | None = None) -> Parts:
     """
     if not isinstance(source, (str, Path)) or not str(source):
         raise InputError(
-            f"the model is {source!r}; give a folder, a file of word vectors, or a name on the Hugging Face hub"
+            f"the model is {source!r}; give a folder, a file of word vectors, or a name on the Hugging "
+            "Face hub"
         )
     addresses.refuse(source, "the model")
     path = Path(source)

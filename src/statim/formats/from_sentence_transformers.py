@@ -30,7 +30,8 @@ def read_modules(folder: Path) -> list[dict[str, Any]] | None:
         raise ModelError(f"{path} is not a list of modules, each with a type and a path; restore the file")
     if all(_class_name(entry) not in (STATIC, "") for entry in modules):
         raise ModelError(
-            f"{folder} is no static model: its module is {_shown(modules[0])}; it can serve as a teacher instead (--start {folder})"
+            f"{folder} is no static model: its module is {_shown(modules[0])}; it can serve as a "
+            f"teacher instead (--start {folder})"
         )
     for position, entry in enumerate(modules):
         expected = NORMALIZE if position else STATIC
@@ -87,7 +88,8 @@ def _truncation(folder: Path, tokenizer_json: str) -> int | None:
         )
     if strategy == "OnlySecond" or not isinstance(length, int) or length < 1:
         raise ModelError(
-            f"{folder}: tokenizer.json has the truncation {str(truncation)[:120]}, which cuts no single text; "
+            f"{folder}: tokenizer.json has the truncation {str(truncation)[:120]}, which cuts no "
+            "single text; "
             "save the tokenizer without it"
         )
     return length
@@ -105,12 +107,14 @@ def _prompts(folder: Path) -> dict[str, str]:
         or not (default is None or isinstance(default, str))
     ):
         raise ModelError(
-            f"{path}: prompts must be text by name, and default_prompt_name one of the names; restore the file"
+            f"{path}: prompts must be text by name, and default_prompt_name one of the names; restore "
+            "the file"
         )
     kept = {name: text for name, text in prompts.items() if text}
     if default in kept:
         warnings.warn(
-            f"{folder} has a default prompt, {kept[default][:80]!r}, which sentence-transformers puts before every text; "
+            f"{folder} has a default prompt, {kept[default][:80]!r}, which sentence-transformers puts "
+            "before every text; "
             "put it there yourself where encode() is to give the same vectors",
             stacklevel=2,
         )

@@ -221,7 +221,8 @@ def opened(folder: Path, level: Verify | None = None) -> Opened:
         if modules is not None:
             return from_sentence_transformers.read_settings(folder, modules, tokenizer_json)
         raise ModelError(
-            f"{folder} has neither modules.json nor config.json, one of which says what model it holds; copy it again"
+            f"{folder} has neither modules.json nor config.json, one of which says what model it "
+            "holds; copy it again"
         )
 
     return Opened(folder, home, stored, tokenizer, settings, found)
@@ -249,7 +250,8 @@ def check_static(folder: Path) -> list[dict[str, Any]] | None:
     if names and not from_model2vec.is_written_here(config):
         name = str(names[0] if isinstance(names, list) else names)[:60]
         raise ModelError(
-            f"{folder} is no static model: it holds a {name}; it can serve as a teacher instead (--start {folder})"
+            f"{folder} is no static model: it holds a {name}; it can serve as a teacher instead "
+            f"(--start {folder})"
         )
     return None
 
@@ -316,7 +318,8 @@ def _check_version(folder: Path, own: object) -> None:
         )
     if version > VERSION:
         raise ModelError(
-            f"{folder} is written in format {version}, and this statim ({__version__}) reads formats up to {VERSION}; "
+            f"{folder} is written in format {version}, and this statim ({__version__}) reads formats "
+            f"up to {VERSION}; "
             "upgrade statim (pip install --upgrade statim)"
         )
 
@@ -382,7 +385,8 @@ def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise ModelError(
-            f"{folder / 'tokenizer.json'} does not describe a tokenizer ({str(error)[:200]}); restore the file"
+            f"{folder / 'tokenizer.json'} does not describe a tokenizer ({str(error)[:200]}); restore "
+            "the file"
         ) from None
 
 
@@ -423,7 +427,8 @@ def _settings(folder: Path, own: dict[str, Any]) -> Settings:
     for name, value in values.items():
         if not VALID[name](value):
             raise ModelError(
-                f"{folder / 'config.json'}: the setting {name} is {json.dumps(value)[:80]}, which statim does not write; "
+                f"{folder / 'config.json'}: the setting {name} is {json.dumps(value)[:80]}, which "
+                "statim does not write; "
                 "save the model again"
             )
     if "language" in values:

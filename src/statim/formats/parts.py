@@ -53,7 +53,8 @@ class Parts:
         row = not_finite(self.table if self.scales is None else self.scales[:, None])
         if row is not None:
             raise ModelError(
-                f"the table holds NaN or infinity in row {row:,}; every number must be finite, so make the table again"
+                f"the table holds NaN or infinity in row {row:,}; every number must be finite, so make "
+                "the table again"
             )
 
     @property

@@ -75,7 +75,8 @@ class Stored:
         dim = self.table.shape[1]
         if tokens * dim * 4 > LARGEST:
             raise ModelError(
-                f"{self.path} unfolds to {tokens:,} rows of {dim:,} dimensions, over the limit of {LARGEST >> 30} GiB"
+                f"{self.path} unfolds to {tokens:,} rows of {dim:,} dimensions, over the limit of "
+                f"{LARGEST >> 30} GiB"
             )
         out = np.empty((tokens, dim), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # infinities are found afterwards
@@ -99,14 +100,16 @@ def read(folder: Path) -> Stored:
     path = folder / "model.safetensors"
     if not path.exists() and (folder / "pytorch_model.bin").exists():
         raise ModelError(
-            f"{folder} holds its weights as pytorch_model.bin only, a pickle, which can run code when it is opened; "
+            f"{folder} holds its weights as pytorch_model.bin only, a pickle, which can run code when "
+            "it is opened; "
             "save the model as model.safetensors"
         )
     arrays, metadata = load_tensors(path)
     key = next((key for key in KEYS if key in arrays), None)
     if key is None:
         raise ModelError(
-            f"{path} holds {_names(arrays)} but no table of a static model, which would be called {' or '.join(KEYS)}"
+            f"{path} holds {_names(arrays)} but no table of a static model, which would be called "
+            f"{' or '.join(KEYS)}"
         )
     table = arrays[key]
     if table.ndim != 2 or table.shape[1] == 0 or table.dtype.name not in STORED:
@@ -132,13 +135,15 @@ def _mapping(path: Path, mapping: Array | None, rows: int) -> npt.NDArray[np.int
         return None
     if mapping.ndim != 1 or mapping.dtype.kind not in "iu":
         raise ModelError(
-            f"{path}: mapping has shape {mapping.shape} and type {mapping.dtype}; it must be one row of integers"
+            f"{path}: mapping has shape {mapping.shape} and type {mapping.dtype}; it must be one row "
+            "of integers"
         )
     integers = cast(npt.NDArray[np.integer], mapping)
     outside = np.flatnonzero((integers < 0) | (integers >= rows))
     if len(outside):
         raise ModelError(
-            f"{path}: mapping sends token {outside[0]:,} to row {integers[outside[0]]:,}, but the table has {rows:,} rows"
+            f"{path}: mapping sends token {outside[0]:,} to row {integers[outside[0]]:,}, but the "
+            f"table has {rows:,} rows"
         )
     return None if np.array_equal(integers, np.arange(rows)) else integers
 

@@ -25,7 +25,8 @@ UNKNOWN = "<unk>"  # GloVe's own name for it
 CHUNK = 4 << 20  # bytes parsed at a time
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # before the first word, where some editors put it
 LONGEST = 1 << 20  # bytes of a line; 50,000 dimensions fit
-RATIO = 200  # of a gzip file's text to its size, from FREE bytes on: the whole is held, and numbers fold to a third
+# of a gzip file's text to its size, from FREE bytes on: the whole is held, and numbers fold to a third
+RATIO = 200
 FREE = 1 << 30
 
 Floats = npt.NDArray[np.float32]
@@ -74,7 +75,8 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
                 fresh.append(row)
         if len(vocabulary) * table.shape[1] * table.itemsize > LARGEST:
             raise ModelError(
-                f"{path} has more word vectors than fit in {LARGEST >> 30} GiB; cut it to the most frequent words"
+                f"{path} has more word vectors than fit in {LARGEST >> 30} GiB; cut it to the most "
+                "frequent words"
             )
         if len(vocabulary) >= len(table):
             # realloc moves no bytes where the system can map them elsewhere; new rows are zeros
@@ -85,7 +87,8 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
         raise ModelError(f"{path} holds no word vectors; it is empty")
     if announced not in (None, lines_of_words):
         raise ModelError(
-            f"{path} announces {announced:,} words in line 1 but holds {lines_of_words:,}; it is not whole, so copy it again"
+            f"{path} announces {announced:,} words in line 1 but holds {lines_of_words:,}; it is not "
+            "whole, so copy it again"
         )
     return vocabulary, table
 
@@ -111,7 +114,8 @@ def _chunks(path: Path) -> Iterator[list[bytes]]:
                 *lines, rest = (rest + chunk).split(b"\n")
                 if max(len(rest), *map(len, lines), 0) > LONGEST:
                     raise ModelError(
-                        f"{path} has a line of more than {LONGEST:,} bytes; it is no text file of word vectors"
+                        f"{path} has a line of more than {LONGEST:,} bytes; it is no text file of word "
+                        "vectors"
                     )
                 lines = [line.rstrip(b" \t\r") for line in lines]
                 whole = len(lines) - _count_blank(lines)
@@ -148,7 +152,8 @@ def _layout(path: Path, first: bytes) -> tuple[int | None, int]:
         numbers += 1
     if numbers < 2:
         raise ModelError(
-            f"{path} is no text file of word vectors: line 1 is {_shown(first)}, not a word and its numbers (GloVe) "
+            f"{path} is no text file of word vectors: line 1 is {_shown(first)}, not a word and its "
+            "numbers (GloVe) "
             "or the number of words and dimensions (word2vec, fastText)"
         )
     return None, numbers
@@ -182,7 +187,8 @@ def _parse_line(path: Path, line: bytes, dim: int, number: int) -> tuple[bytes, 
     if len(fields) == dim + 1 and all(map(_is_number, fields[1:])):
         return fields[0], np.array([float(field) for field in fields[1:]]).astype(np.float32)
     raise ModelError(
-        f"{path}: line {number:,} is not a word and {dim:,} numbers but {_shown(line)}; correct or remove the line"
+        f"{path}: line {number:,} is not a word and {dim:,} numbers but {_shown(line)}; correct or "
+        "remove the line"
     )
 
 

@@ -12,7 +12,8 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-SPINS = 2_000  # that a waiting thread looks at a number, some tens of microseconds, before it lets others run each time
+# that a waiting thread looks at a number, some tens of microseconds, before it lets others run each time
+SPINS = 2_000
 NONE = 1 << 62  # the number of a part that no work has
 SPACING = 16  # numbers that are changed apart from each other stand two cache lines apart
 

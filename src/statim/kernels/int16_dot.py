@@ -29,7 +29,9 @@ Digits = npt.NDArray[np.int8]
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
-def to_digits(queries: npt.NDArray[np.float32]) -> tuple[Digits, npt.NDArray[np.float64], npt.NDArray[np.float64]]:  # fmt: skip
+def to_digits(
+    queries: npt.NDArray[np.float32],
+) -> tuple[Digits, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Round queries to 16 bits, the largest number of each being TOP.
 
     Args:
@@ -57,7 +59,9 @@ def to_digits(queries: npt.NDArray[np.float32]) -> tuple[Digits, npt.NDArray[np.
 
 
 @intrinsic
-def _product(_context: Any, _rows: Any, _row: Any, _digits: Any, _first: Any, _second: Any) -> tuple[Any, Any]:  # fmt: skip
+def _product(
+    _context: Any, _rows: Any, _row: Any, _digits: Any, _first: Any, _second: Any
+) -> tuple[Any, Any]:
     """rows[row] times the numbers of two rows of digits, whose sums begin with ``first`` and ``second``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -93,7 +93,8 @@ class Guards:
             range_max = range_min + num_negatives * (10 if some or rescored else 1) + positives
         if num_negatives > range_max - range_min:
             raise InputError(
-                f"{num_negatives} negatives do not fit between range_min {range_min} and range_max {range_max}; ask for fewer, or "
+                f"{num_negatives} negatives do not fit between range_min {range_min} and range_max "
+                f"{range_max}; ask for fewer, or "
                 "widen the range"
             )
         return Guards(num_negatives, range_min, range_max, **given)

@@ -178,7 +178,8 @@ def mine_hard_negatives(
         given = _encoded(encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, **ways)
     if asked.shape[1] != given.shape[1]:
         raise InputError(
-            f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' {given.shape[1]}; they must agree"
+            f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' "
+            f"{given.shape[1]}; they must agree"
         )
     clock("encode")
     find = Nearest(asked, given, guards.range_max + most, search=search, threads=threads)
@@ -190,7 +191,8 @@ def mine_hard_negatives(
     if report.found == 0:
         removed = ", ".join(f"{name} {count:,}" for name, count in report.removed.items() if count)
         raise DataError(
-            f"the guards left no negative of {report.candidates:,} candidates (removed: {removed}); widen the range or the margins"
+            f"the guards left no negative of {report.candidates:,} candidates (removed: {removed}); "
+            "widen the range or the margins"
         )
     table = formats.table(pool, chosen, positive_scores, kind, output_scores)
     clock("write")
@@ -281,7 +283,8 @@ def _given(
             raise InputError(f"{name} are {len(array):,} for {count:,} texts{dropped}; give one for each")
         if array.shape[1] != arrays[0].shape[1]:
             raise InputError(
-                f"{name} have {array.shape[1]} dimensions and the anchors' {arrays[0].shape[1]}; they must agree"
+                f"{name} have {array.shape[1]} dimensions and the anchors' {arrays[0].shape[1]}; they "
+                "must agree"
             )
     documents = arrays[1] if corpus is None else np.concatenate([arrays[2], arrays[1]])
     return (
@@ -309,7 +312,8 @@ def _encoded(
         encode = getattr(model, "encode", None)
     if encode is None:
         raise InputError(
-            f"the model is a {type(model).__name__} without a method encode; give a static model, a teacher, or vectors"
+            f"the model is a {type(model).__name__} without a method encode; give a static model, a "
+            "teacher, or vectors"
         )
     options: dict[str, Any] = {}
     if isinstance(model, (StaticModel, Teacher)):

@@ -103,7 +103,8 @@ def scaled(vectors: Floats, name: str, rows: Longs | None = None) -> Floats:
             if not np.isfinite(long).all():
                 wrong = start + int(np.argmin(np.isfinite(long)))
                 raise InputError(
-                    f"{name}: vector {wrong if rows is None else rows[wrong]} holds NaN or infinities; every number must be finite"
+                    f"{name}: vector {wrong if rows is None else rows[wrong]} holds NaN or infinities; "
+                    "every number must be finite"
                 )
             np.divide(part, np.where(long == 0, 1.0, long)[:, None], out=out[places], casting="same_kind")
 

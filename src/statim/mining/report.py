@@ -80,10 +80,16 @@ class Report:
             rows.append([f"removed: {name}", f"{count:,}", f"{count / max(1, self.candidates):.1%}"])
         rows.append(["negatives found", f"{self.found:,}", f"{self.found / max(1, self.candidates):.1%}"])
         parts = [
-            f"{self.anchors:,} anchors, {self.positives:,} positives, {self.documents:,} documents ({self.search})",
+            (
+                f"{self.anchors:,} anchors, {self.positives:,} positives, {self.documents:,} documents "
+                f"({self.search})"
+            ),
             tables.plain(["candidates", "number", "share"], rows),
             f"mean score: positives {self.positive_score:.3f}, negatives {self.negative_score:.3f}",
-            f"{self.fewer:,} anchors got fewer than the {self.wanted} negatives asked for, {self.none:,} got none",
+            (
+                f"{self.fewer:,} anchors got fewer than the {self.wanted} negatives asked for, "
+                f"{self.none:,} got none"
+            ),
         ]
         for example in self.examples:
             lines = [example["anchor"], example["positive"], *example["negatives"]]

@@ -38,7 +38,8 @@ def encoded(
     given = None if vectors is None else np.asanyarray(vectors)
     if given is not None and (given.ndim != 2 or given.dtype.kind not in "fiu"):
         raise InputError(
-            f"the vectors have the shape {given.shape} and type {given.dtype}; (documents, dimensions) numbers are needed"
+            f"the vectors have the shape {given.shape} and type {given.dtype}; (documents, dimensions) "
+            "numbers are needed"
         )
     if given is not None and given.shape[1] != dim:
         raise InputError(
@@ -84,7 +85,8 @@ def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) 
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise InputError(
-            f"row {start + int(np.argmin(finite))} of the vectors holds NaN, infinities, or numbers too large for float32; "
+            f"row {start + int(np.argmin(finite))} of the vectors holds NaN, infinities, or numbers "
+            "too large for float32; "
             "make the vectors again with this model"
         )
     empty = np.flatnonzero(~vectors.any(axis=1))
@@ -94,7 +96,8 @@ def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) 
         missing = some[own.any(axis=1)]
         if len(missing):
             raise InputError(
-                f"row {start + int(missing[0])} of the vectors is all zeros, but the model's vector of that document is not, so it would "
+                f"row {start + int(missing[0])} of the vectors is all zeros, but the model's vector of "
+                "that document is not, so it would "
                 "never be found; fill the array to its end, or let the model make the vectors"
             )
 
@@ -112,6 +115,7 @@ def _check_vectors(encode: Encode, table: "pa.Table", vectors: Floats) -> None:
     cosines = (some * own).sum(axis=1)[lengths > 0] / lengths[lengths > 0]
     if len(cosines) and not np.median(cosines) >= ALIKE:
         raise InputError(
-            f"the vectors are not those that the model makes of the texts (cosine {np.median(cosines):.2f}, of the same model at least {ALIKE}); "
+            "the vectors are not those that the model makes of the texts (cosine "
+            f"{np.median(cosines):.2f}, of the same model at least {ALIKE}); "
             "give this model's vectors, in the order of the documents"
         )

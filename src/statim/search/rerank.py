@@ -46,7 +46,9 @@ class Reranker:
         self.depth = depth
         self._model = _load(model) if isinstance(model, (str, Path)) else model
         if not hasattr(self._model, "predict") and not hasattr(self._model, "encode_query"):
-            raise InputError(f"the reranker is a {type(model).__name__} without a method predict or encode_query")  # fmt: skip
+            raise InputError(
+                f"the reranker is a {type(model).__name__} without a method predict or encode_query"
+            )
 
     def __call__(self, question: str, found: Found) -> Found:
         """Documents with new scores, in that order; those behind ``depth`` are left out.
@@ -65,7 +67,8 @@ class Reranker:
         scores = np.asarray(self._scores(question, texts), np.float64)
         if scores.shape != (len(found),) or not np.isfinite(scores).all():
             raise InputError(
-                f"the reranker gave scores of the shape {scores.shape} for {len(found):,} documents, or some that are not finite; "
+                f"the reranker gave scores of the shape {scores.shape} for {len(found):,} documents, "
+                "or some that are not finite; "
                 "it must give one finite number for each"
             )
         order = np.argsort(-scores, kind="stable")

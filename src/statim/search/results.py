@@ -39,7 +39,8 @@ def format_of(path: Path | None, given: str | None) -> str:
     found = given or (SUFFIXES.get(path.suffix) if path else "table")
     if found is None:
         raise InputError(
-            f"{path} ends with nothing that tells a format; end it with {', '.join(SUFFIXES)}, or give --format"
+            f"{path} ends with nothing that tells a format; end it with {', '.join(SUFFIXES)}, or give "
+            "--format"
         )
     if found == "parquet" and path is None:
         raise InputError("Parquet goes into a file; name one with --out results.parquet")
@@ -98,7 +99,8 @@ class Writer:
         for spelt in (name, hit.id):
             if not spelt or spelt.split() != [spelt]:
                 raise DataError(
-                    f"the id {spelt[:80]!r} is empty or has a space in it, which a TREC run cannot hold; use another format"
+                    f"the id {spelt[:80]!r} is empty or has a space in it, which a TREC run cannot "
+                    "hold; use another format"
                 )
         self._file.write(f"{name} Q0 {hit.id} {hit.rank} {hit.score!r} {RUN}\n".encode())
 

@@ -69,7 +69,8 @@ def to_numpy(column: Any) -> Vectors:
     numbers = array.flatten()  # heeds where a slice begins
     if numbers.null_count:
         raise InputError(
-            f"row {int(np.argmax(np.asarray(numbers.is_null()))) // max(1, dim)} has a missing number; none may be"
+            f"row {int(np.argmax(np.asarray(numbers.is_null()))) // max(1, dim)} has a missing number; "
+            "none may be"
         )
     if not (pa.types.is_floating(numbers.type) or pa.types.is_integer(numbers.type)):
         raise InputError(f"the column holds lists of {numbers.type}; they must be lists of numbers")
@@ -149,7 +150,8 @@ def add_vectors(
         return frame.with_columns(pl.Series(name, pl.from_arrow(found)))
     if not hasattr(frame, "__arrow_c_stream__"):
         raise InputError(
-            f"frame is of type {type(frame).__name__}; give a pandas or Polars frame, an Arrow table or a DuckDB relation"
+            f"frame is of type {type(frame).__name__}; give a pandas or Polars frame, an Arrow table "
+            "or a DuckDB relation"
         )
     table = pa.table(frame)
     chosen = _text_of(table.column_names, column)

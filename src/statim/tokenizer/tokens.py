@@ -36,7 +36,8 @@ class Tokens:
         ids, offsets = self.ids, self.offsets
         if ids.dtype != np.int32 or ids.ndim != 1 or offsets.dtype != np.int64 or offsets.ndim != 1:
             raise InputError(
-                f"ids are {ids.dtype} of shape {ids.shape} and offsets {offsets.dtype} of shape {offsets.shape}; "
+                f"ids are {ids.dtype} of shape {ids.shape} and offsets {offsets.dtype} of shape "
+                f"{offsets.shape}; "
                 "they must be int32 and int64, of one dimension"
             )
         # compiled code trusts the offsets
@@ -84,7 +85,8 @@ class Tokens:
             position = int(np.flatnonzero((self.ids < 0) | (self.ids >= vocabulary))[0])
             text = int(np.searchsorted(self.offsets, position, side="right")) - 1
             raise InputError(
-                f"token {position - self.offsets[text]:,} of text {text:,} has the id {self.ids[position]:,}, but the table has "
+                f"token {position - self.offsets[text]:,} of text {text:,} has the id "
+                f"{self.ids[position]:,}, but the table has "
                 f"{vocabulary:,} rows; the tokens are of another tokenizer"
             )
 

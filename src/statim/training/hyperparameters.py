@@ -28,8 +28,10 @@ class RecipeOptions:
     """The chosen hyperparameters, None where none was chosen. ``train`` documents each."""
 
     loss: str | None = option(
-        "For pairs: contrastive (default), triplet (pairs with negatives), or margin-mse or kl (scores by a teacher). "
-        "For scored pairs: cosent (default) or cosine. For labelled texts: classes. For plain texts: distillation.",
+        "For pairs: contrastive (default), triplet (pairs with negatives), or margin-mse or kl (scores "
+        "by a teacher). "
+        "For scored pairs: cosent (default) or cosine. For labelled texts: classes. For plain texts: "
+        "distillation.",
         choices=tuple(LOSSES),
     )
     dim: int | None = option(
@@ -57,7 +59,8 @@ class RecipeOptions:
         "Margin of the triplet loss, in cosines", "Loss", usual=0.2, least=0.0, most=2.0
     )
     false_negative_margin: float | None = option(
-        "Ignore candidates whose cosine exceeds the positive's by more than this, such as 0.1; by default all other "
+        "Ignore candidates whose cosine exceeds the positive's by more than this, such as 0.1; by "
+"default all other "
         "candidates are negatives.",
         "Loss", least=-2.0, most=2.0, says="false-negative margin",
     )  # fmt: skip

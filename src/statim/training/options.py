@@ -24,7 +24,8 @@ class DataOptions:
 
     data: Any = option("", flag="")
     anchor: str | Mapping[str, str] | None = option(
-        "Column of anchors, of first texts, of texts with labels, or of documents' titles; guessed by default.",
+        "Column of anchors, of first texts, of texts with labels, or of documents' titles; guessed by "
+        "default.",
         "Data",
     )
     positive: str | Mapping[str, str] | None = option(
@@ -40,12 +41,14 @@ class DataOptions:
         "Data",
     )
     make_pairs: str | Sequence[str] | None = option(
-        "Read the files as documents and make pairs from their own parts: titles, sentences, neighbours, crops, "
+        "Read the files as documents and make pairs from their own parts: titles, sentences, "
+        "neighbours, crops, "
         "separated by commas; by default titles,sentences,crops where there are only documents.",
         "Data",
     )
     set_weights: Mapping[str, float] | None = option(
-        "Take the pairs of a file this many times per epoch, such as faq=2 or forum=0.5 (repeatable; default 1). NAME "
+        "Take the pairs of a file this many times per epoch, such as faq=2 or forum=0.5 (repeatable; "
+"default 1). NAME "
         "is the file's name without suffixes, or as much of its path as tells it from the others.",
         "Data", flag="weight",
     )  # fmt: skip
@@ -60,7 +63,8 @@ class StartOptions:
     """What the table is initialized from."""
 
     start: "str | Path | StaticModel | None" = option(
-        "Initialization: random, an earlier static model, or a sentence transformer to distil (path or hub name). By "
+        "Initialization: random, an earlier static model, or a sentence transformer to distil (path or "
+        "hub name). By "
         "default all-MiniLM-L6-v2 if it is available, else random."
     )
     tokenizer: "str | Path | Tokenizer | None" = option(
@@ -68,7 +72,8 @@ class StartOptions:
         "Vocabulary",
     )
     grow_words: int | None = option(
-        "Add the N most frequent multi-token words to the vocabulary; by default 10000 where a teacher is distilled, "
+        "Add the N most frequent multi-token words to the vocabulary; by default 10000 where a teacher "
+        "is distilled, "
         "else 0.",
         "Vocabulary",
     )
@@ -90,12 +95,14 @@ class DistillationOptions:
     """What is learned from a teacher."""
 
     distil: Any = option(
-        "Distil on a file of plain texts (see statim encode), beside the pairs or alone (repeatable); or on the word "
+        "Distil on a file of plain texts (see statim encode), beside the pairs or alone (repeatable); "
+        "or on the word "
         "pairs: the pairs' own texts; or sentences: 350,000 of their sentences and passages.",
         "Distillation",
     )
     teacher: str | Path | Sequence[str | Path] | None = option(
-        "Teacher for --distil and the losses margin-mse and kl; by default the start's teacher, else all-MiniLM-L6-v2. "
+        "Teacher for --distil and the losses margin-mse and kl; by default the start's teacher, else "
+        "all-MiniLM-L6-v2. "
         "For --distil repeatable: the cosines are averaged.",
         "Distillation",
     )
@@ -117,7 +124,8 @@ class EvaluationOptions:
         "Examples to hold out for the final table, 0 for none; or a file of them."
     )
     development: int | str | Path | None = option(
-        "Pairs to hold out for evaluation during training, 0 for none; or a file of them. By default half as many as "
+        "Pairs to hold out for evaluation during training, 0 for none; or a file of them. By default "
+        "half as many as "
         "--heldout.",
         "Evaluation",
     )
@@ -143,7 +151,8 @@ class RunOptions:
 
     out: str | Path | None = option("Folder to save the model into.")
     resume: bool = option(
-        "Resume an interrupted training into this folder. It knows its data and options; --learning-rate, --threads "
+        "Resume an interrupted training into this folder. It knows its data and options; "
+        "--learning-rate, --threads "
         "and the options of checkpoints may change.",
         default=False,
     )

@@ -219,7 +219,8 @@ def _development(options: TrainOptions, parts: Split[Any], begun: Start, threads
     for name, needs in (("patience", options.patience), ("keep best", options.keep == "best")):
         if needs:
             raise InputError(
-                f"{name} needs evaluations during training, which are of pairs, and none are held out for them; hold some out (--development "
+                f"{name} needs evaluations during training, which are of pairs, and none are held out "
+                "for them; hold some out (--development "
                 "COUNT)"
             )
     return None
@@ -239,17 +240,20 @@ def _refuse_changed(
     """A resumed run must find what it began with."""
     if pairs.hash != found.pairs:
         raise InputError(
-            f"the pairs are not those of the interrupted training into {out}{this.changed()}; give the same unchanged, or "
+            f"the pairs are not those of the interrupted training into {out}{this.changed()}; give the "
+            "same unchanged, or "
             "start again"
         )
     if begun.hash != found.start:
         raise InputError(
-            f"the interrupted training into {out} began from another start ({begun.words} has changed){this.changed()}; give "
+            f"the interrupted training into {out} began from another start ({begun.words} has "
+            f"changed){this.changed()}; give "
             "the same unchanged, or start again"
         )
     if lessons != (lessons if found.lessons is None else found.lessons):
         raise InputError(
-            f"the texts to distil or their teacher are not those of the interrupted training into {out}{this.changed()}; give "
+            "the texts to distil or their teacher are not those of the interrupted training into "
+            f"{out}{this.changed()}; give "
             "the same unchanged, or start again"
         )
 

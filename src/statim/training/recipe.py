@@ -169,7 +169,8 @@ class Recipe:
         check_decay(decay, rate * max(1.0, new_rows))
         if options.false_negative_margin is not None and not contrastive:
             raise InputError(
-                f"a false-negative margin is given, but the loss {loss} has no negatives of other pairs; leave it out"
+                f"a false-negative margin is given, but the loss {loss} has no negatives of other "
+                "pairs; leave it out"
             )
         batch = _given(options.batch, _usual_batch(pairs, loss))
         sampled = contrastive and options.precision == "int8"
@@ -249,7 +250,8 @@ def check_decay(decay: float, rate: float) -> None:
     """
     if decay * rate > MOST_DECAY:
         raise InputError(
-            f"a weight decay of {decay:g} at a rate of {rate:g} shrinks rows by more than {MOST_DECAY:.0%} in a step; give a "
+            f"a weight decay of {decay:g} at a rate of {rate:g} shrinks rows by more than "
+            f"{MOST_DECAY:.0%} in a step; give a "
             "smaller one, or a smaller rate"
         )
 
@@ -294,7 +296,8 @@ def _levels(
         return found, None
     if len(weights) != len(levels) or len(found) != len(levels):
         raise InputError(
-            f"there are {len(weights)} weights and {len(levels)} Matryoshka levels; give one weight for each level, "
+            f"there are {len(weights)} weights and {len(levels)} Matryoshka levels; give one weight "
+            "for each level, "
             f"none of which may be there twice, and the full dimension, {dim}, must be one"
         )
     for weight in weights:

@@ -66,7 +66,10 @@ class TrainingResult:
         taken = max(self.seconds["train"], 1e-9)
         rate = len(self.losses) * min(self.recipe.batch, self.pairs["train"]) / taken
         unit = "texts" if self.recipe.loss in ("classes", "distillation") else "pairs"
-        first = f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s ({rate:,.0f} {unit}/s)"
+        first = (
+            f"trained on {self.pairs['train']:,} {unit} from {self.start} in {taken:.1f} s "
+            f"({rate:,.0f} {unit}/s)"
+        )
         lines = [first, f"seconds: {spent}"]
         if self.choice():
             lines.insert(1, self.choice())
@@ -148,6 +151,7 @@ def _whose(model: StaticModel) -> str:
     if teacher is None:
         return ""
     return (
-        f"\nIt is for queries alone: their vectors are to be compared with those that {teacher} makes of documents "
+        f"\nIt is for queries alone: their vectors are to be compared with those that {teacher} makes "
+        "of documents "
         "(`statim index build` does so).\n"
     )

@@ -144,13 +144,15 @@ def _static_parts(model: Any) -> tuple[torch.nn.EmbeddingBag, tokenizers.Tokeniz
     if not modules or not _is(modules[0], STATIC):
         first = type(modules[0]).__name__ if modules else "nothing"
         raise ModelError(
-            f"the model's first module is {first}; statim trains a {STATIC} (and can start from other models: statim.train)"
+            f"the model's first module is {first}; statim trains a {STATIC} (and can start from other "
+            "models: statim.train)"
         )
     for module in modules[1:]:
         names = {getattr(module, f"module_{way}_name", "sentence_embedding") for way in ("input", "output")}
         if len(modules) > 2 or not _is(module, NORMALIZE) or names != {"sentence_embedding"}:
             raise ModelError(
-                f"the model has a {type(module).__name__} after its {STATIC}; at most a {NORMALIZE} of the sentence embedding may be there"
+                f"the model has a {type(module).__name__} after its {STATIC}; at most a {NORMALIZE} of "
+                "the sentence embedding may be there"
             )
     embedding = modules[0].embedding
     if embedding.mode != "mean" or embedding.max_norm is not None or not embedding.weight.is_floating_point():
@@ -190,7 +192,8 @@ class _AsItCuts(Cutting):
         truncation = backend.truncation or {}
         if truncation.get("direction", "right").lower() != "right":
             raise ModelError(
-                "the model's tokenizer cuts long texts at their beginning; statim cuts at the end only (direction right)"
+                "the model's tokenizer cuts long texts at their beginning; statim cuts at the end only "
+                "(direction right)"
             )
         super().__init__(Tokenizer(backend), truncation.get("max_length"))
         unknown = super().unknown_id

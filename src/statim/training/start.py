@@ -37,7 +37,9 @@ from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
 log = logging.getLogger("statim")
 
 WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabulary.py
-PAIRS = 20_000  # of words, such as "how many", likewise of texts that are distilled before the pairs; see benchmarks/RESULTS.md
+# of words, such as "how many", likewise of texts that are distilled before the pairs; see
+# benchmarks/RESULTS.md
+PAIRS = 20_000
 
 Floats = npt.NDArray[np.float32]
 
@@ -131,12 +133,14 @@ class Start:
         unknown = [token for token in freeze if token not in known]
         if unknown:
             raise InputError(
-                f"freeze names {len(unknown):,} token{'s' if len(unknown) > 1 else ''} that the tokenizer of {self.words} does not have, "
+                f"freeze names {len(unknown):,} token{'s' if len(unknown) > 1 else ''} that the "
+                f"tokenizer of {self.words} does not have, "
                 f"the first {unknown[0]!r:.60}; name tokens as its vocabulary writes them"
             )
         if new_rows_rate != 1 and self.new_rows is None:
             raise InputError(
-                f"new_rows_rate is {new_rows_rate:g}, but {self.words} has no new rows beside old ones; leave it out"
+                f"new_rows_rate is {new_rows_rate:g}, but {self.words} has no new rows beside old "
+                "ones; leave it out"
             )
         if not len(freeze) and (new_rows_rate == 1 or self.new_rows is None):
             return None

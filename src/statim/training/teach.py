@@ -56,7 +56,10 @@ PRECISIONS = ("bf16", "fp16", "fp32")
 CACHED = 64  # pairs; larger batches go through the network in parts of this size
 RANKS = 20  # negatives are drawn from this many closest that the margin leaves
 
-NEEDS = "the trainer of sentence-transformers needs {}, which is not installed; pip install 'sentence-transformers[train]'"
+NEEDS = (
+    "the trainer of sentence-transformers needs {}, which is not installed; pip install "
+    "'sentence-transformers[train]'"
+)
 
 Seconds = dict[str, float]
 
@@ -106,7 +109,10 @@ class TeachResult:
         taken = max(self.seconds["train"], 1e-9)
         done = self.pairs["train"] * self.options["epochs"]
         lines = [
-            f"taught {self.options['teacher']} on {self.pairs['train']:,} pairs in {taken:.1f} s ({done / taken:,.1f} pairs/s)",
+            (
+                f"taught {self.options['teacher']} on {self.pairs['train']:,} pairs in {taken:.1f} s "
+                f"({done / taken:,.1f} pairs/s)"
+            ),
             "seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()),
         ]
         return "\n".join(lines + (["", str(self.comparison)] if self.comparison else []))
@@ -369,7 +375,8 @@ def _train(
         bool(torch.isfinite(w).all()) for w in weights if w.is_floating_point()
     ):
         raise InputError(
-            f"the training diverged at a rate of {options.learning_rate:g} (the loss or a weight is no number any more); give a "
+            f"the training diverged at a rate of {options.learning_rate:g} (the loss or a weight is no "
+            "number any more); give a "
             "smaller one (--learning-rate)"
         )
     return model, losses

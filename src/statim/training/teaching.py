@@ -137,8 +137,10 @@ def _refuse_changed(place: Path, about: Mapping[str, Any]) -> None:
                 if key not in value or found[name].get(key) != value[key]
             )
             raise InputError(
-                f"{name.replace('_', ' ')} is {now!r}, but the interrupted teaching began with {before!r}; give the same, or start again"
+                f"{name.replace('_', ' ')} is {now!r}, but the interrupted teaching began with "
+                f"{before!r}; give the same, or start again"
             )
         raise InputError(
-            f"the {name} changed since the interrupted teaching into {place} began; give the same, or start again"
+            f"the {name} changed since the interrupted teaching into {place} began; give the same, or "
+            "start again"
         )

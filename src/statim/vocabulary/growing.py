@@ -27,7 +27,8 @@ from statim.vocabulary.spelling import Spelling, is_word
 MOST = 1_000_000  # rows that may be asked for
 Floats = npt.NDArray[np.float32]
 
-ABOVE = 1e-3  # by how much the log-probability of a new word is above that of its pieces, so that it is preferred to them
+# by how much the log-probability of a new word is above that of its pieces, so that it is preferred to them
+ABOVE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,8 @@ def grow(
             return _growth(tokenizer, grown, spelling, chosen)
         lost.update(chosen[at] for at in missed)
     raise DataError(
-        f"no word or pair that needs a row occurs {LEAST} times in the texts; give more texts, or grow by nothing"
+        f"no word or pair that needs a row occurs {LEAST} times in the texts; give more texts, or grow "
+        "by nothing"
     )
 
 

@@ -40,7 +40,8 @@ def learn_wordpiece(columns: Sequence[pa.Array], *, size: int = SIZE) -> Tokeniz
     vocabulary = backend.get_vocab()
     if all(len(token.removeprefix("##")) < 2 for token in vocabulary.keys() - SPECIAL):
         raise DataError(
-            "no word occurs twice in the texts, so no vocabulary can be learned; give more texts or a --tokenizer"
+            "no word occurs twice in the texts, so no vocabulary can be learned; give more texts or a "
+            "--tokenizer"
         )
     learned = _lower_casing(models.WordPiece(vocabulary, unk_token="[UNK]"))
     learned.add_special_tokens(list(SPECIAL))

@@ -55,7 +55,8 @@ def prune(tokenizer: Tokenizer, columns: Sequence[pa.Array], *, threads: int | N
     description = json.loads(tokenizer.to_json())
     if tokenizer.kind not in KINDS:
         raise InputError(
-            f"the tokenizer is {tokenizer.kind}, whose vocabulary cannot be pruned; give one of {', '.join(KINDS)}"
+            f"the tokenizer is {tokenizer.kind}, whose vocabulary cannot be pruned; give one of "
+            f"{', '.join(KINDS)}"
         )
     used = np.zeros(tokenizer.vocabulary_size, np.bool_)
     for texts in blocks(columns, every=True):
@@ -81,7 +82,8 @@ def rebuilt(description: dict[str, Any]) -> tokenizers.Tokenizer:
     made = tokenizers.Tokenizer.from_str(json.dumps(description))
     if any(made.token_to_id(token["content"]) != token["id"] for token in description["added_tokens"]):
         raise InputError(
-            "the tokenizer has added tokens whose ids do not follow its vocabulary, so that it cannot be changed; save it again"
+            "the tokenizer has added tokens whose ids do not follow its vocabulary, so that it cannot "
+            "be changed; save it again"
         )
     return made
 

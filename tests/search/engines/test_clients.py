@@ -1,4 +1,6 @@
-"""Several threads search one index: what is chosen follows from the work, and BLAS has a thread for each of them."""
+"""Several threads search one index: what is chosen follows from the work, and BLAS has a thread for each of
+them.
+"""
 
 import subprocess
 import sys

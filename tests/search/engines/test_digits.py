@@ -1,4 +1,6 @@
-"""Queries of 16 bits times rows of bytes: the same whole numbers as numpy's int64, and the same results as every vector in float64."""
+"""Queries of 16 bits times rows of bytes: the same whole numbers as numpy's int64, and the same results as
+every vector in float64.
+"""
 
 import numpy as np
 import pytest

@@ -354,7 +354,8 @@ def test_what_is_chosen_finds_98_of_a_hundred(d, monkeypatch):
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     code = (
-        "import sys; from statim.search.engines.registry import make; make('faiss-hnsw', 8); make('scann', 8)\n"
+        "import sys; from statim.search.engines.registry import make; make('faiss-hnsw', 8); "
+        "make('scann', 8)\n"
         "sys.exit(len({'faiss', 'usearch', 'scann', 'numba', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

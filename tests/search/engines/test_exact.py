@@ -188,8 +188,18 @@ def test_damaged_vectors(tmp_path):
     engine.save(tmp_path)
     whole = (tmp_path / "vectors.npy").read_bytes()
     zeros = (tmp_path / "zeros.npy").read_bytes()
-    for bad in (b"", whole[:5], whole[:100], whole[:-1], b"PK\x03\x04" + whole, b"\x80\x04" + whole, zeros,
-                whole.replace(b"(42, 5)", b"(4299999999, 5)"[:7]), whole.replace(b"<f4", b"|O8"), whole.replace(b"<f4", b"<f8")):  # fmt: skip
+    for bad in (
+        b"",
+        whole[:5],
+        whole[:100],
+        whole[:-1],
+        b"PK\x03\x04" + whole,
+        b"\x80\x04" + whole,
+        zeros,
+        whole.replace(b"(42, 5)", b"(4299999999, 5)"[:7]),
+        whole.replace(b"<f4", b"|O8"),
+        whole.replace(b"<f4", b"<f8"),
+    ):
         (tmp_path / "vectors.npy").write_bytes(bad)
         with pytest.raises(ModelError):
             Exact.load(tmp_path)

@@ -59,7 +59,9 @@ def test_it_leaves_most_of_clustered_documents_out():
 
 @pytest.mark.parametrize(("n", "k"), [(1, 3), (5, 5), (40, 33), (40, 100), (300, 290)])
 def test_few_documents(n, k):
-    """Fewer than there are in a panel, fewer than are asked for, more asked for than a cell has: then all are found."""
+    """Fewer than there are in a panel, fewer than are asked for, more asked for than a cell has: then all are
+    found.
+    """
     queries, documents = made("uniform", n, 16, 30)
     index = Approximate(documents, queries, k)
     scores, positions = index(queries, k)

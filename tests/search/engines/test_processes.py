@@ -1,4 +1,6 @@
-"""Every engine in a child of a process that has searched: forked (as gunicorn and multiprocessing do), by a fork server, and spawned."""
+"""Every engine in a child of a process that has searched: forked (as gunicorn and multiprocessing do), by a
+fork server, and spawned.
+"""
 
 import multiprocessing
 import subprocess

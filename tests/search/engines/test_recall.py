@@ -1,4 +1,6 @@
-"""What engines find of what is nearest: of vectors that share a direction, of few and of many, beside deletions, and under a filter."""
+"""What engines find of what is nearest: of vectors that share a direction, of few and of many, beside
+deletions, and under a filter.
+"""
 
 import json
 import logging

@@ -1,4 +1,6 @@
-"""Products of bytes: the same whole numbers as numpy's, and a screen that lets nothing through that belongs to the best."""
+"""Products of bytes: the same whole numbers as numpy's, and a screen that lets nothing through that belongs
+to the best.
+"""
 
 import numpy as np
 import pytest

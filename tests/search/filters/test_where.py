@@ -64,8 +64,37 @@ def test_bad_conditions(condition, message):
     assert "\n" not in str(caught.value)
 
 
-@given(st.lists(st.sampled_from(["year", "id", "and", "or", "not", "(", ")", "=", "<", "in", "like", "is", "null", "between",
-                                 "1", "'a'", "2.5", ",", "true", "draft", "\\", "é"]), max_size=12).map(" ".join))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "year",
+                "id",
+                "and",
+                "or",
+                "not",
+                "(",
+                ")",
+                "=",
+                "<",
+                "in",
+                "like",
+                "is",
+                "null",
+                "between",
+                "1",
+                "'a'",
+                "2.5",
+                ",",
+                "true",
+                "draft",
+                "\\",
+                "é",
+            ]
+        ),
+        max_size=12,
+    ).map(" ".join)
+)
 def test_any_words(condition):
     """Whatever is given is read or refused."""
     with contextlib.suppress(InputError):

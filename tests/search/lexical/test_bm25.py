@@ -18,7 +18,8 @@ from statim.search.lexical.bm25 import BM25
 
 QUERIES = [
     "how do I parse command line arguments", "copy a file and its metadata", "the", "", "zzzzzz qqqqqq", "date date date time",
-    "Return the MEDIAN (middle value) of numeric data.", "naïve café", "json decoder\nraw decode", "open a zip archive for reading",
+    "Return the MEDIAN (middle value) of numeric data.", "naïve café", "json decoder\nraw decode", ("open a zip archive "
+"for reading"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Addresses of a real database: a password in one is shown nowhere, and the environment may name the database."""
+"""Addresses of a real database: a password in one is shown nowhere, and the environment may name the
+database.
+"""
 
 import logging
 import os

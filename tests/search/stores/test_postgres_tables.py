@@ -1,4 +1,6 @@
-"""What is in the database beside an index: no build, change or failure drops or replaces what statim did not make."""
+"""What is in the database beside an index: no build, change or failure drops or replaces what statim did not
+make.
+"""
 
 import numpy as np
 import psycopg
@@ -32,7 +34,9 @@ def database(address):
 
 def relations(inside):
     """All tables and views, and what those of the user hold."""
-    found = inside.execute("SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace")  # fmt: skip
+    found = inside.execute(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace"
+    )
     names = {name for (name,) in found}
     held = {name: inside.execute(f"SELECT id FROM {name}").fetchall() for name in THEIRS}
     assert all(rows == [("precious",)] for rows in held.values())
@@ -75,7 +79,8 @@ def test_tables_of_a_user_survive(database):
     [
         ("faq_new", "faq_new", None),
         ("other", "other_statim", None),
-        ("pair", "pair", "CREATE TABLE pair AS SELECT 1; CREATE TABLE pair_statim (name text, part int, content bytea)"),
+        ("pair", "pair", ("CREATE TABLE pair AS SELECT 1; CREATE TABLE pair_statim (name text, part int, content "
+"bytea)")),
         ("part", "part_statim", "CREATE TABLE part_statim (name text, part int, content bytea)"),
         ("odd", "odd_statim", "CREATE TABLE odd_statim (name text, part text, content text)"),
         ("view", "view", "CREATE VIEW view AS SELECT 1 AS id; COMMENT ON VIEW view IS 'statim index'"),
@@ -141,7 +146,10 @@ def test_an_index_of_the_user_on_our_table_stays(database, monkeypatch):
     monkeypatch.setattr(postgres_index, "EXACT", 20)
     index = build(address, "manual")
     inside.execute("CREATE INDEX mine ON manual USING hnsw (statim_vector vector_l2_ops)")
-    indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'manual' AND indexdef LIKE '%USING hnsw%' ORDER BY 1"
+    indexes = (
+        "SELECT indexname FROM pg_indexes WHERE tablename = 'manual' AND indexdef LIKE '%USING hnsw%' "
+        "ORDER BY 1"
+    )
     before = [name for (name,) in inside.execute(indexes)]
     index.add(texts_of(20, seed=2), ids=[f"n{i}" for i in range(20)])
     after = [name for (name,) in inside.execute(indexes)]

@@ -237,7 +237,9 @@ def test_a_change_of_an_index_built_again_with_other_columns(place):
 
 
 def test_searches_of_other_threads_beside_changes(place):
-    """Positions are given again when a folder is written without its dead documents: ids and texts must not be mixed."""
+    """Positions are given again when a folder is written without its dead documents: ids and texts must not
+    be mixed.
+    """
     texts = [f"w01 {text}" for text in texts_of(30)]
     index = place.build(model_of(0), texts)
     known = {str(i): text for i, text in enumerate(texts)} | {"new": "w01 w02"}

@@ -182,7 +182,9 @@ def test_a_stream_into_a_database_waits_on_the_disk(address, monkeypatch):
 
 
 def test_an_index_of_an_earlier_statim_opens(address, tmp_path):
-    """Its manifest does not say how columns are kept: they have their own names, and some hold JSON of any kind."""
+    """Its manifest does not say how columns are kept: they have their own names, and some hold JSON of any
+    kind.
+    """
     from statim.search.stores import postgres
 
     table = documents("a", {"tags": [["x"], None, []], "year": [1, 2, None]})

@@ -1,4 +1,6 @@
-"""Indexes in databases and in LanceDB, used by processes that were forked or spawned, or that cannot write the cache."""
+"""Indexes in databases and in LanceDB, used by processes that were forked or spawned, or that cannot write
+the cache.
+"""
 
 import os
 import subprocess

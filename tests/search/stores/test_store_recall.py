@@ -91,7 +91,10 @@ def test_an_index_is_made_again_when_much_has_changed(database, model):
         assert said["hnsw"]
         assert said["recall"] >= 0.99
         assert index._store.manifest["dead"] == 0
-        (count,) = index._store.run("SELECT count(*) FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%hnsw%%'", [database.table])[0]  # fmt: skip
+        (count,) = index._store.run(
+            "SELECT count(*) FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%hnsw%%'",
+            [database.table],
+        )[0]
         assert count == 1
         assert recall(index, model, held, 10, queries) >= 0.99
 

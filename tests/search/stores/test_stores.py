@@ -273,7 +273,10 @@ def test_a_changed_model_is_refused(place, model, monkeypatch, tmp_path):
     monkeypatch.setenv("STATIM_CACHE", str(tmp_path / "cache"))  # where a database's model is kept
     index = place.build(model, texts_of(4))
     if place.kind == "postgresql":
-        change = "UPDATE {parts} SET content = content || '\\x20'::bytea WHERE name = 'model/tokenizer.json' RETURNING 1"
+        change = (
+            "UPDATE {parts} SET content = content || '\\x20'::bytea WHERE name = "
+            "'model/tokenizer.json' RETURNING 1"
+        )
         index._store.run(change)
     else:
         with (place.path / "model" / "tokenizer.json").open("a") as file:
@@ -487,7 +490,8 @@ class PanicException(BaseException):
         (Exception("rust future panicked: unknown error"), ModelError, ["damaged", "panicked"]),
         (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"), StorageError, ["disk is full"]),
         (RuntimeError("Permission denied (os error 13)"), StorageError, ["permission denied"]),
-        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError, ["says file size is too small; build"]),
+        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError, [("says file size is "
+"too small; build")]),
     ],
 )  # fmt: skip
 def test_what_lancedb_meets_with_is_one_sentence(tmp_path, model, monkeypatch, error, kind, words):

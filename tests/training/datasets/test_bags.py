@@ -137,7 +137,9 @@ texts_or_none = st.one_of(st.none(), st.text("w0123456789 ", max_size=12))
     block=st.integers(1, 50), memory=st.sampled_from([1, 64, 1 << 20]),
 )  # fmt: skip
 def test_built_in_blocks_as_if_built_at_once(rows, block, memory):
-    """Whatever the blocks, and in memory or in files: equal texts have one number, and their bag is their tokens."""
+    """Whatever the blocks, and in memory or in files: equal texts have one number, and their bag is their
+    tokens.
+    """
     anchors, positives, negatives = zip(*rows, strict=True)
     pairs = Pairs(pa.array(anchors), pa.array(positives), (pa.array(negatives, pa.large_string()),))
     with pytest.MonkeyPatch.context() as patch:
@@ -203,7 +205,9 @@ def test_fingerprints_are_murmur_hashes():
 
 
 def test_known_positives_are_masked_across_sets():
-    """The same anchor has a positive in each of two sets; neither is a negative of the other, whatever the batch."""
+    """The same anchor has a positive in each of two sets; neither is a negative of the other, whatever the
+    batch.
+    """
     anchors = ["w1", "w2", "w1", "w3"]
     positives = ["w11", "w12", "w13", "w11"]
     pairs = Pairs(

@@ -75,7 +75,9 @@ def test_as_many_are_left_out_as_asked_and_others_in_every_step():
 
 
 def test_pooled_and_gathered_are_the_same_entries():
-    """The step's matrix of means, from the definition, gives the vectors; its transpose gives the gradient of the rows."""
+    """The step's matrix of means, from the definition, gives the vectors; its transpose gives the gradient of
+    the rows.
+    """
     rng = np.random.default_rng(0)
     lists = [rng.integers(0, 10, rng.integers(0, 9)).tolist() for _ in range(30)]
     bags, texts = bags_of(lists), rng.integers(0, 30, 50)

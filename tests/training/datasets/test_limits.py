@@ -14,7 +14,11 @@ from statim.training.run.validation import Validation
 from statim.training.start import start_from
 from statim.training.train import train
 
-LIMITS = {"tokens": {"max_tokens": 5}, "characters": {"max_characters": 12}, "both": {"max_tokens": 4, "max_characters": 20}}  # fmt: skip
+LIMITS = {
+    "tokens": {"max_tokens": 5},
+    "characters": {"max_characters": 12},
+    "both": {"max_tokens": 4, "max_characters": 20},
+}
 OPTIONS = {"heldout": 0, "development": 0, "epochs": 2, "dim": 16, "threads": 1, "seed": 3}
 
 
@@ -25,10 +29,15 @@ def started(minilm, **limits):
 
 @pytest.fixture
 def longer(rows):
-    """The pairs, and the same with texts that go on after five tokens, each in another way; all are of more than 20 characters."""
+    """The pairs, and the same with texts that go on after five tokens, each in another way; all are of more
+    than 20 characters.
+    """
     heads = [(f"{a.replace(' ', '')[:12]} aa bb cc", f"{b.replace(' ', '')[:12]} dd ee ff") for a, b in rows]
     assert len({text[:12] for pair in heads for text in pair}) > 30
-    return [[tuple(f"{text}{tail} {i} {tail * 9}" for text in pair) for i, pair in enumerate(heads)] for tail in ("x", "y")]  # fmt: skip
+    return [
+        [tuple(f"{text}{tail} {i} {tail * 9}" for text in pair) for i, pair in enumerate(heads)]
+        for tail in ("x", "y")
+    ]
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -36,9 +45,13 @@ def longer(rows):
 def test_what_lies_beyond_a_limit_is_not_trained_on(loss, limits, longer, minilm):
     first, second = longer
     if loss == "cosent":
-        first, second = ([{"text1": a, "text2": b, "score": i % 5} for i, (a, b) in enumerate(rows)] for rows in longer)  # fmt: skip
+        first, second = (
+            [{"text1": a, "text2": b, "score": i % 5} for i, (a, b) in enumerate(rows)] for rows in longer
+        )
     if loss == "classes":
-        first, second = ([{"text": a, "label": str(i % 7)} for i, (a, _) in enumerate(rows)] for rows in longer)  # fmt: skip
+        first, second = (
+            [{"text": a, "label": str(i % 7)} for i, (a, _) in enumerate(rows)] for rows in longer
+        )
     start = started(minilm, **limits)
     tables = [train(rows, start=start, loss=loss, **OPTIONS).model.table for rows in (first, second)]
     assert np.array_equal(*tables)

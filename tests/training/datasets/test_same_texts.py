@@ -1,4 +1,6 @@
-"""Texts that a model cannot tell apart are one text: none is a negative of another, in a batch, mined, or given."""
+"""Texts that a model cannot tell apart are one text: none is a negative of another, in a batch, mined, or
+given.
+"""
 
 import logging
 
@@ -22,7 +24,9 @@ from statim.training.train import train
 
 
 def words(cased=False):
-    backend = Backend(models.WordLevel({"[UNK]": 0, **{f"w{i}": i + 1 for i in range(60)}, "W1": 61}, unk_token="[UNK]"))  # fmt: skip
+    backend = Backend(
+        models.WordLevel({"[UNK]": 0, **{f"w{i}": i + 1 for i in range(60)}, "W1": 61}, unk_token="[UNK]")
+    )
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     if not cased:
         backend.normalizer = normalizers.Lowercase()
@@ -122,7 +126,9 @@ def test_none_is_mined():
 
 
 def test_none_is_taught():
-    rows = read_pairs(pa.table({"anchor": ["a", "A ", "b"], "positive": ["x y", "z", "q"], "negative": ["X  y", "Z", "r"]}))  # fmt: skip
+    rows = read_pairs(
+        pa.table({"anchor": ["a", "A ", "b"], "positive": ["x y", "z", "q"], "negative": ["X  y", "Z", "r"]})
+    )
     table, mined = _rows(rows, None, 0, 0, 1, False)
     assert mined == 0
     assert table.column("negative_1").to_pylist() == ["q", "q", "r"]

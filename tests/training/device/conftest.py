@@ -15,7 +15,9 @@ V, FROZEN = 300, 3
 
 
 def training_set(seed=0, pairs=500, texts=400):
-    """Anchors and positives that repeat, negatives that some pairs lack, empty texts, very frequent and rare rows."""
+    """Anchors and positives that repeat, negatives that some pairs lack, empty texts, very frequent and rare
+    rows.
+    """
     rng = np.random.default_rng(seed)
     words = np.minimum(rng.zipf(1.3, (texts, 60)) - 1, V - 1).astype(np.int32)
     lists = [row[: rng.integers(0, 60)] for row in words]

@@ -1,4 +1,6 @@
-"""Learning from a teacher: losses against autograd and sentence-transformers, targets against NumPy and scikit-learn, whole runs."""
+"""Learning from a teacher: losses against autograd and sentence-transformers, targets against NumPy and
+scikit-learn, whole runs.
+"""
 
 import itertools
 from dataclasses import replace

@@ -29,7 +29,9 @@ QUICK = {"dim": 32, "batch": 16, "threads": 1, "baselines": False, "heldout": 0,
 
 @pytest.fixture(scope="module")
 def some(rows):
-    """Pairs of which some anchors have two positives, some positives two anchors, and one anchor is a positive too."""
+    """Pairs of which some anchors have two positives, some positives two anchors, and one anchor is a
+    positive too.
+    """
     further = [(a, rows[i + 1][1]) for i, (a, _) in enumerate(rows[:60])]
     return read_pairs([*rows, *further, (rows[3][1], rows[90][1])])
 

@@ -138,7 +138,9 @@ def test_an_empty_batch_of_tokens_changes_nothing():
 
 
 def adamw(start, rates, gradients, decay, multipliers, clip=None):
-    """torch's AdamW over the dense gradients of all steps: rows of one rate are a group of parameters, frozen ones are none."""
+    """torch's AdamW over the dense gradients of all steps: rows of one rate are a group of parameters, frozen
+    ones are none.
+    """
     groups = {
         rate: torch.tensor(start[multipliers == rate].astype(np.float64), requires_grad=bool(rate > 0))
         for rate in np.unique(multipliers)
@@ -162,7 +164,9 @@ def adamw(start, rates, gradients, decay, multipliers, clip=None):
 
 
 def trained(dtype, decay, multipliers, clip=None, threads=2, steps=300, rates=rates, peek=False):
-    """A table after some steps, and the same by AdamW. Rows from 30 on never occur; the last steps have no gradient at all."""
+    """A table after some steps, and the same by AdamW. Rows from 30 on never occur; the last steps have no
+    gradient at all.
+    """
     rng = np.random.default_rng(5)
     lists, bags = random_bags(rng)
     lists = [ids[ids < 30] for ids in lists]
@@ -217,7 +221,9 @@ def test_follows_dense_adamw_with_decay_and_rates_of_rows(dtype, tolerance, deca
 
 
 def test_decay_over_a_long_run_neither_vanishes_nor_explodes():
-    """A row that occurs once and then for 100,000 steps no more, at the largest decay; against the recursion in float64."""
+    """A row that occurs once and then for 100,000 steps no more, at the largest decay; against the recursion
+    in float64.
+    """
     steps, decay = 100_000, 0.5
     flat = np.concatenate([[0.0], np.full(steps, 0.1)])
     bags = Bags.of(Tokens(np.array([0], np.int32), np.array([0, 1])), 2)
@@ -274,7 +280,9 @@ def test_row_wise_moments_decay_too():
 
 
 def test_moments_in_bfloat16_follow_those_of_float32_and_do_not_stand_still():
-    """A step changes a second moment by less than bfloat16 resolves; rounded at random it follows all the same."""
+    """A step changes a second moment by less than bfloat16 resolves; rounded at random it follows all the
+    same.
+    """
     _, bags = random_bags(np.random.default_rng(2))
     found = {}
     for precision in ("fp32", "int8"):

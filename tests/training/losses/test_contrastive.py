@@ -88,7 +88,8 @@ def test_equals_sentence_transformers(both, negatives):
     )
     a = torch.tensor(anchors, requires_grad=True)
     docs = [torch.tensor(part, requires_grad=True) for part in np.split(candidates, 1 + negatives)]
-    # MatryoshkaLoss cuts the embeddings at each dimension, normalises, and sums the inner losses with weight 1
+    # MatryoshkaLoss cuts the embeddings at each dimension, normalises, and sums the inner losses with weight
+    # 1
     loss = torch.zeros(())
     for level in levels:
         shrunk = [torch.nn.functional.normalize(part[:, :level], dim=-1) for part in (a, *docs)]

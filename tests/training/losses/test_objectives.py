@@ -1,4 +1,6 @@
-"""From data to a step's texts and targets: scores, triplets and classes against plain Python; and that they teach."""
+"""From data to a step's texts and targets: scores, triplets and classes against plain Python; and that they
+teach.
+"""
 
 import dataclasses
 import itertools
@@ -232,7 +234,9 @@ def test_weights_go_with_their_levels():
 
 @pytest.mark.parametrize("loss", ["contrastive", "classes"])
 def test_the_recipes_margin_is_that_of_the_loss(loss):
-    """An anchor is closer to the positive of another than to its own: with a margin that is no negative of it."""
+    """An anchor is closer to the positive of another than to its own: with a margin that is no negative of
+    it.
+    """
     if loss == "classes":
         data = training_data(classes_of([0, 0, 1, 1]), word_tokenizer())
     else:

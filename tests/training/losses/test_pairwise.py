@@ -14,7 +14,9 @@ KINDS = ("cosent", "cosine", "triplet")
 
 
 def problem(seed, B, d, kind, dtype=np.float64, zeros=0.0):
-    """Vectors, where each left one's right ones begin, and the scores; scores are tied, negatives of different number."""
+    """Vectors, where each left one's right ones begin, and the scores; scores are tied, negatives of
+    different number.
+    """
     rng = np.random.default_rng(seed)
     runs = 1 + rng.integers(0, 4, B) if kind == "triplet" else np.ones(B, int)
     offsets = np.append(0, np.cumsum(runs))
@@ -34,7 +36,9 @@ def loss_of(kind, offsets, scores, scale, margin):
 
 
 def autograd(kind, vectors, offsets, scores, levels, weights, scale, margin):
-    """The plain formulas in float64, over every pair of pairs; a zero vector has a cosine of 0 and no gradient."""
+    """The plain formulas in float64, over every pair of pairs; a zero vector has a cosine of 0 and no
+    gradient.
+    """
     v = torch.tensor(vectors, dtype=torch.float64, requires_grad=True)
     B = len(offsets) - 1
     lefts = torch.repeat_interleave(torch.arange(B), torch.tensor(np.diff(offsets)))

@@ -1,4 +1,6 @@
-"""A batch's sampled gradient in one call of compiled code: against the same functions called one by one, and in float64."""
+"""A batch's sampled gradient in one call of compiled code: against the same functions called one by one, and
+in float64.
+"""
 
 from dataclasses import replace
 

@@ -1,10 +1,12 @@
-"""Train, be killed with SIGKILL again and again, go on, and be done: run by test_crash.py in a process of its own.
+"""Train, be killed with SIGKILL again and again, go on, and be done: run by test_crash.py in a process of its
+own.
 
     python crash.py PAIRS FOLDER SEED KILLS PRECISION
 
-A fresh child is forked for every attempt, so that none pays for the imports. Half of the children are killed a moment after some
-steps, the others at a random one of their calls to the file system, before or after it. FOLDER then holds ``whole``, trained without a
-kill, ``killed``, and beside each its last checkpoint (``.last``). Prints the steps from which children went on, as JSON.
+A fresh child is forked for every attempt, so that none pays for the imports. Half of the children are
+killed a moment after some steps, the others at a random one of their calls to the file system, before or
+after it. FOLDER then holds ``whole``, trained without a kill, ``killed``, and beside each its last
+checkpoint (``.last``). Prints the steps from which children went on, as JSON.
 """
 
 import itertools

@@ -145,8 +145,10 @@ class _Documents:
         report = Report(tuple(self.taken), self._rows, self._missing, self._empty, self._filled - count)
         if count < 2:
             raise DataError(
-                f"there {'is only 1 document' if count else 'are no documents'} to train on ({report}); give at least 2, better "
-                "thousands: a folder of text files, a text file with a document on each line, or a table with one in each row"
+                f"there {'is only 1 document' if count else 'are no documents'} to train on "
+                f"({report}); give at least 2, better "
+                "thousands: a folder of text files, a text file with a document on each line, or a "
+                "table with one in each row"
             )
         return Corpus(self._titles.finish(), self._bodies.finish(), report)
 

@@ -75,7 +75,8 @@ def named(names: Sequence[str], name: str, where: str) -> str:
         raise DataError(f"{where} has no column {name!r}; its columns are: {listed(names)}")
     if list(names).count(name) > 1:
         raise DataError(
-            f"{where} has {list(names).count(name)} columns of the name {name!r}; give them names of their own"
+            f"{where} has {list(names).count(name)} columns of the name {name!r}; give them names of "
+            "their own"
         )
     return name
 
@@ -95,7 +96,8 @@ def pick(names: Sequence[str], role: str, given: str | None, candidates: Sequenc
     found = given if given is not None else usual(names, candidates)
     if found is None:
         raise DataError(
-            f"{where}: cannot tell which column is the {role}; name it, or call it {candidates[0]}; its columns are: {listed(names)}"
+            f"{where}: cannot tell which column is the {role}; name it, or call it {candidates[0]}; "
+            f"its columns are: {listed(names)}"
         )
     return named(names, found, where)
 
@@ -124,7 +126,8 @@ def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, wh
     if anchor is not None and anchor == positive:
         raise DataError(f"{where}: anchor and positive are both the column {anchor!r}; name two columns")
     raise DataError(
-        f"{where}: cannot tell which columns are anchor and positive; name them (--anchor, --positive), or have pairs made of one column "
+        f"{where}: cannot tell which columns are anchor and positive; name them (--anchor, "
+        "--positive), or have pairs made of one column "
         f"of documents (--make-pairs, --positive); its columns are: {listed(names)}"
     )
 
@@ -216,7 +219,8 @@ def as_texts(array: pa.Array) -> pa.LargeStringArray:
 def _no_text(table: pa.Table, name: str, where: str) -> DataError:
     others = listed(field.name for field in table.schema if is_text(field.type))
     return DataError(
-        f"{where}: the column {name!r} holds {table.schema.field(name).type}, not text; the columns of text are: {others}"
+        f"{where}: the column {name!r} holds {table.schema.field(name).type}, not text; the columns of "
+        f"text are: {others}"
     )
 
 

@@ -82,7 +82,8 @@ def identify(path: Path) -> Kind:
     if kind is None or (compression and kind not in TEXT):
         allowed = ", ".join(FORMATS)
         raise DataError(
-            f"{path}: its suffix names no format that statim reads; allowed are {allowed}, text also with .gz or .zst"
+            f"{path}: its suffix names no format that statim reads; allowed are {allowed}, text also "
+            "with .gz or .zst"
         )
     return Kind(kind, compression)
 

@@ -145,7 +145,8 @@ def _refuse_foreign(place: Path) -> None:
         )
     ):
         raise InputError(
-            f"{place}, where the unfinished output would go, holds something else; move it, or choose another --out"
+            f"{place}, where the unfinished output would go, holds something else; move it, or choose "
+            "another --out"
         )
 
 
@@ -162,7 +163,8 @@ def _refuse_changed(place: Path, out: Path, run: Mapping[str, Any]) -> None:
     changed = [name for name in run if not isinstance(old, dict) or old.get(name) != run[name]]
     if changed:
         raise InputError(
-            f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same again, or start again "
+            f"cannot resume {out}: {', '.join(changed)} changed since that run began; give the same "
+            "again, or start again "
             "without --resume"
         )
 

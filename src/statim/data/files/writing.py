@@ -66,7 +66,8 @@ def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.T
     path = Path(path)
     if path.suffix not in (".parquet", ".jsonl"):
         raise InputError(
-            f"{path} ends with {path.suffix or 'nothing'}; a table that comes in parts goes into .parquet or .jsonl"
+            f"{path} ends with {path.suffix or 'nothing'}; a table that comes in parts goes into "
+            ".parquet or .jsonl"
         )
     with atomic_file(path) as file:
         if path.suffix == ".parquet":

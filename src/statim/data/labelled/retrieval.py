@@ -43,7 +43,10 @@ class RetrievalSet:
     dropped: int = 0
 
     def __repr__(self) -> str:
-        return f"RetrievalSet({len(self.queries):,} queries, {len(self.documents):,} documents, {len(self.grades):,} judgements)"
+        return (
+            f"RetrievalSet({len(self.queries):,} queries, {len(self.documents):,} documents, "
+            f"{len(self.grades):,} judgements)"
+        )
 
     @functools.cached_property
     def qrels(self) -> dict[str, dict[str, int]]:
@@ -188,7 +191,8 @@ def unique_ids(table: pa.Table, name: str, where: str) -> pa.LargeStringArray:
         row = int(np.setdiff1d(np.arange(len(codes)), firsts)[0])
         first = int(np.argmax(codes == codes[row]))
         raise DataError(
-            f"{where}, row {row + 1}: the id {ids[row].as_py()[:60]!r} stands in row {first + 1} already; ids must differ"
+            f"{where}, row {row + 1}: the id {ids[row].as_py()[:60]!r} stands in row {first + 1} "
+            "already; ids must differ"
         )
     return ids
 
@@ -197,7 +201,8 @@ def _judgements(path: Path) -> tuple[pa.LargeStringArray, pa.LargeStringArray, n
     table = tables.read_table(path)
     if table.num_columns != 3:
         raise DataError(
-            f"{path} has {table.num_columns} columns; it must have 3, with tabs between: query-id, corpus-id, score"
+            f"{path} has {table.num_columns} columns; it must have 3, with tabs between: query-id, "
+            "corpus-id, score"
         )
     if _is_int(table.column_names[2]):  # no header: the first line is a judgement too
         first = pa.table(

@@ -123,7 +123,8 @@ def _chosen(packages: Sequence[str] | None) -> dict[str, metadata.Distribution |
         )
         if not names:
             raise DataError(
-                f"no package {package!r} is installed here; `pip list` names those that are, and {STDLIB} is Python's own"
+                f"no package {package!r} is installed here; `pip list` names those that are, and "
+                f"{STDLIB} is Python's own"
             )
         chosen.update({name: found.get(name) for name in names})
     return dict(sorted(chosen.items()))

@@ -76,7 +76,8 @@ def read_pairs(
         for name in choice if isinstance(choice, Mapping) else ():
             if name not in names:
                 raise InputError(
-                    f"a column is named for the set {name!r}, which is not given; the sets are {columns.listed(names)}"
+                    f"a column is named for the set {name!r}, which is not given; the sets are "
+                    f"{columns.listed(names)}"
                 )
     usable, sizes = _Usable(), []
     for name, source in given:
@@ -172,7 +173,8 @@ def _places(table: pa.Table, name: str, where: str) -> Texts:
     lengths = np.asarray(pc.list_value_length(column).fill_null(0), np.int64)
     if lengths.max() > MOST_NEGATIVES:
         raise DataError(
-            f"{where}: the column {name!r} has a row of {lengths.max():,} texts; at most {MOST_NEGATIVES} are allowed"
+            f"{where}: the column {name!r} has a row of {lengths.max():,} texts; at most "
+            f"{MOST_NEGATIVES} are allowed"
         )
     starts = np.cumsum(lengths) - lengths
     values = _texts(pa.table({name: pc.list_flatten(column)}), name)

@@ -17,7 +17,8 @@ from statim.kernels.floats import prefetch
 from statim.kernels.int16_dot import AHEAD, products
 from statim.kernels.search.top_k import FAST, keep
 
-CHUNK = 256  # rows scored before the best are taken: they stay in the cache while one query after another passes by
+# rows scored before the best are taken: they stay in the cache while one query after another passes by
+CHUNK = 256
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]

@@ -123,7 +123,8 @@ def plain_characters() -> npt.NDArray[np.bool_]:
             parts = [unicodedata.category(part)[0] for part in unicodedata.normalize("NFKD", character)]
             plain[code] = parts[0] != "M" and not {"Z", "C"} & set(parts)
     plain[[0x2581, 0xFFFD]] = (
-        False  # some tokenizers read the block that stands for a space, and what stands for nothing, as spaces
+        # some tokenizers read the block that stands for a space, and what stands for nothing, as spaces
+        False
     )
     return plain
 

@@ -25,9 +25,12 @@ Offsets = npt.NDArray[np.int64]
 # Sums may be reordered (once and for all, when compiled: the same bits every run); NaN stays NaN.
 SUMS = {"reassoc", "contract", "nsz"}
 
-APART = 48  # floats between the rows of a buffer: beside each other at whole pages, they would push each other out of the first cache
+# floats between the rows of a buffer: beside each other at whole pages, they would push each other out of the
+# first cache
+APART = 48
 
-FIXED = 40.0  # up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
+# up to this scale exp(scale * (cosine - 1)) never underflows in float32, so rows need no maximum of their own
+FIXED = 40.0
 
 
 def buffer_shape(levels: int, columns: int) -> tuple[int, int]:
@@ -281,8 +284,8 @@ def tile_to_gradient(
 
     Args:
         tile: (L, R, at least N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a|
-            |p|), by which block l of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates). What is
-            beyond N stays.
+            |p|), by which block l of the candidates (anchors) is multiplied to give the gradient of the
+            anchors (candidates). What is beyond N stays.
         inverse_a: (R, L) 1 / norm of the anchors' first D_l dimensions, 0 for a zero vector.
         inverse_p: (L, N) likewise for the candidates.
         targets: (R,) the column of each row's positive; -1 if it is in another tile.

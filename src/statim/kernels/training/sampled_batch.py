@@ -25,7 +25,8 @@ Offsets = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.int8]
 Parts = npt.NDArray[np.int64]
 
-APART = 32  # places between the rows of a tile: at whole pages from each other, writing one would delay reading others
+# places between the rows of a tile: at whole pages from each other, writing one would delay reading others
+APART = 32
 PHASES = 5  # of which the last has no parts: its number says which buffers are a thread's own
 
 

@@ -89,7 +89,8 @@ def top_k(
     asked, given = matrix(queries, "the queries"), matrix(documents, "the documents' vectors")
     if asked.shape[1] != given.shape[1]:
         raise InputError(
-            f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they must agree"
+            f"the queries have {asked.shape[1]} dimensions and the documents {given.shape[1]}; they "
+            "must agree"
         )
     longest = max(
         (float(lengths(given[s : s + DOCUMENTS]).max()) for s in range(0, len(given), DOCUMENTS)), default=0.0

@@ -16,7 +16,8 @@ from statim.search.engines.two_stage import Picked
 
 ROWS = 1 << 14  # vectors at a time
 QUERIES = 64  # that bits are compared with in one pass
-SHARED = 0.1  # squared length of the mean, about the mean cosine, from which bits are those of vectors less the mean
+# squared length of the mean, about the mean cosine, from which bits are those of vectors less the mean
+SHARED = 0.1
 SHORTEST = 1e-6  # a query less the mean is taken to be so long, at least
 SEED = 7
 

@@ -25,7 +25,8 @@ def package(module: str) -> Any:
     except ImportError:
         name = module.split(".")[0]
         raise DependencyError(
-            f'this needs {name}, which is not installed; pip install "statim[search]", or search exactly (--search exact)'
+            f'this needs {name}, which is not installed; pip install "statim[search]", or search '
+            "exactly (--search exact)"
         ) from None
 
 

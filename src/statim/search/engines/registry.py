@@ -59,9 +59,11 @@ NAMES = (*EXACT, *FIRST)
 # what an engine that may be chosen trades, and what takes its place where it finds too little
 WHY = {
     "exact": "every vector is compared in float32, so nothing is missed",
-    "binary": "every vector is compared by one bit a dimension and the best again in float32, which takes a sixth of the time of float32 "
+    "binary": "every vector is compared by one bit a dimension and the best again in float32, which takes a "
+    "sixth of the time of float32 "
     "alone",
-    "int8": "every vector is compared in int8 and the best again in float32, which takes a quarter of the time and memory of float32 "
+    "int8": "every vector is compared in int8 and the best again in float32, which takes a quarter of the "
+    "time and memory of float32 "
     "alone, a quarter more of the disk",
 }
 INSTEAD = {"binary": "int8", "int8": "exact"}
@@ -103,7 +105,8 @@ def load(name: str, folder: Path, dim: int) -> Engine:
     engine = Exact.load(folder)
     if (engine.dim, engine.storage) != (dim, EXACT[name]):
         raise ModelError(
-            f"{folder} holds {engine.storage} vectors of {engine.dim} dimensions, which is not what {name} has of {dim}"
+            f"{folder} holds {engine.storage} vectors of {engine.dim} dimensions, which is not what "
+            f"{name} has of {dim}"
         )
     return engine
 
@@ -137,7 +140,10 @@ def prepared(name: str, engine: Engine, *, asked: bool) -> tuple[str, Engine]:
     before = engine.found.recall if isinstance(engine, Rescored) else 1.0
     engine.prepare()
     while isinstance(engine, Rescored) and engine.found.recall < AIM:
-        found = f"the engine {name} finds {engine.found.recall:.1%} of the ten documents closest to a sample of them"
+        found = (
+            f"the engine {name} finds {engine.found.recall:.1%} of the ten documents closest to a "
+            "sample of them"
+        )
         if asked or name not in INSTEAD:
             if engine.found.recall < before:  # else it was said already
                 log.warning("%s, less than %.1f %%; the engine int8 finds more, exact all", found, 100 * AIM)

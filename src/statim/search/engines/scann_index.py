@@ -52,9 +52,11 @@ class ScannIndex:
         self._count = n
         builder = module.builder(np.ascontiguousarray(vectors[0:n]), 10, "dot_product")
         builder.set_n_training_threads(threads).tree(
-            num_leaves=self._leaves, num_leaves_to_search=1, training_sample_size=min(n, 40 * self._leaves),
+            num_leaves=self._leaves,
+            num_leaves_to_search=1,
+            training_sample_size=min(n, 40 * self._leaves),
             training_iterations=6,
-        ).score_ah(2, anisotropic_quantization_threshold=0.2, training_sample_size=min(n, 50_000))  # fmt: skip
+        ).score_ah(2, anisotropic_quantization_threshold=0.2, training_sample_size=min(n, 50_000))
         self._searcher = builder.build()
 
     def extend(self, vectors: Picked, threads: int) -> bool:  # noqa: ARG002

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 RECALL, DEPTH = 0.99, 10  # the share of the closest that is found, and how many of them count
-AIM = 0.995  # of what is closest to a sample of the vectors; real queries lie further out, and were seen to miss twice as much
+# of what is closest to a sample of the vectors; real queries lie further out, and were seen to miss twice as
+# much
+AIM = 0.995
 ROOM = 12  # times the vectors that are wanted must be in the cells that are looked into
 
 SAME = 1e-6  # between cosines that differ by rounding alone

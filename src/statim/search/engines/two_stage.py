@@ -28,7 +28,8 @@ SAMPLE = 256  # vectors that tuning asks for
 DEAD = 0.25  # of what the first pass holds; when more is deleted, it is built again
 MOST = 512  # candidates for each result
 GROWN = 2.0  # when it holds this many times what its effort was chosen for, that is chosen again
-ENOUGH = 0.75  # of the candidates that are wanted; a query that deletions leave with fewer is given WIDER times as many
+# of the candidates that are wanted; a query that deletions leave with fewer is given WIDER times as many
+ENOUGH = 0.75
 WIDER = 4
 
 
@@ -253,7 +254,8 @@ class Rescored:
             empty._first.load(folder / "first")
             if len(empty._first) != len(positions):
                 raise ModelError(
-                    f"{folder / 'first'} holds {len(empty._first):,} vectors, not {len(positions):,}; build the index again"
+                    f"{folder / 'first'} holds {len(empty._first):,} vectors, not {len(positions):,}; "
+                    "build the index again"
                 )
         empty.store, empty._positions, empty._built = store, np.array(positions), manifest["built"]
         empty._first.effort, empty._tuned = manifest["effort"], manifest.get("tuned", manifest["built"])
@@ -343,7 +345,8 @@ def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
     version = manifest.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelError(
-            f"{folder} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
+            f"{folder} has format version {version}, newer than the {FORMAT_VERSION} that this statim "
+            "reads; update statim"
         )
     kinds = {
         "format_version": int,

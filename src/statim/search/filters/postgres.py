@@ -19,7 +19,7 @@ def composed(condition: Condition | None, sql: Any, values: list[Any]) -> Any:
         return sql.SQL("(NOT {})").format(composed(condition.part, sql, values))
     if not isinstance(condition, (Compare, Among, Like, Missing)):
         word = " AND " if isinstance(condition, Every) else " OR "
-        return sql.SQL("({})").format(sql.SQL(word).join([composed(p, sql, values) for p in condition.parts]))  # fmt: skip
+        return sql.SQL("({})").format(sql.SQL(word).join([composed(p, sql, values) for p in condition.parts]))
     column = sql.Identifier(condition.column)
     if isinstance(condition, Missing):
         return sql.SQL("({} IS NULL)").format(column)

@@ -254,7 +254,8 @@ class _Reader:
         name = value[1:-1].replace(2 * value[0], value[0]) if kind == "quoted" else value
         if name not in self._schema.names:
             raise InputError(
-                f"the filter names the column {name!r}, which the documents do not have; they have {', '.join(self._schema.names)}"
+                f"the filter names the column {name!r}, which the documents do not have; they have "
+                f"{', '.join(self._schema.names)}"
             )
         self._at += 1
         return name
@@ -294,7 +295,8 @@ class _Reader:
                 family, "true or false"
             )
             raise InputError(
-                f"the filter compares the column {name!r}, which holds {family}, with {said}; compare it with {mend}"
+                f"the filter compares the column {name!r}, which holds {family}, with {said}; compare "
+                f"it with {mend}"
             )
         if isinstance(value, str) and "\0" in value:
             raise self._wrong("a text holds the character NUL")

@@ -141,7 +141,8 @@ class Analyzer:
             )
         if not isinstance(language, str) or (language != CLASSIC and language not in LANGUAGES):
             raise ModelError(
-                f"{place} has words of the language {language!r}, which this version does not know; update statim, or build the index again"
+                f"{place} has words of the language {language!r}, which this version does not know; "
+                "update statim, or build the index again"
             )
         return Analyzer(language, stops)
 
@@ -188,7 +189,8 @@ def check_language(language: str) -> None:
     """
     if language != AUTO and language not in LANGUAGES:
         raise InputError(
-            f"language is {language!r}; it must be {AUTO}, or one of {', '.join(LANGUAGES)} ({UNKNOWN}: none of them)"
+            f"language is {language!r}; it must be {AUTO}, or one of {', '.join(LANGUAGES)} "
+            f"({UNKNOWN}: none of them)"
         )
 
 

@@ -53,7 +53,8 @@ class Columns:
             kind = schema.field(name).type
             if plain(kind) is None:
                 raise DataError(
-                    f"the column {name!r} holds {kind}, which {place} cannot keep; give its values as text, or drop it"
+                    f"the column {name!r} holds {kind}, which {place} cannot keep; give its values as "
+                    "text, or drop it"
                 )
         self.stored = pa.schema(
             [

@@ -73,7 +73,8 @@ def _from_table(given: Any, numbers: bool) -> pa.Table:
         return found
     if not numbers and columns.usual(found.column_names, columns.IDS) is None:
         raise DataError(
-            f"the documents have no column of ids (they have {columns.listed(found.column_names)}); give one called id"
+            f"the documents have no column of ids (they have {columns.listed(found.column_names)}); "
+            "give one called id"
         )
     return read_documents(found)
 
@@ -166,7 +167,8 @@ def typed(documents: pa.Table, start: int = 0) -> pa.Table:
         if column.null_count:
             first = start + pc.index(column.is_null(), True).as_py()
             raise DataError(
-                f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values, the first at row {first}; fill or drop them"
+                f"the column {name!r} lacks {column.null_count:,} of {len(column):,} values, the first "
+                f"at row {first}; fill or drop them"
             )
         documents = documents.drop_columns([name]).add_column(place, name, column)
     return _plain(documents)

@@ -159,7 +159,8 @@ class Folder:
         found = Words(self.path / "words", self.living, self.manifest.get("generation"))
         if found.end != len(self.living):
             raise ModelError(
-                f"{self.path}: there are words of {found.end:,} documents, not of {len(self.living):,}; build it again"
+                f"{self.path}: there are words of {found.end:,} documents, not of "
+                f"{len(self.living):,}; build it again"
             )
         return found
 
@@ -212,7 +213,8 @@ class Folder:
             dead = fresh._dying(ids, where)
             if len(dead) == len(fresh):
                 raise InputError(
-                    f"that would delete all {len(dead):,} documents of {self.place}; an index has at least one, so remove the folder instead"
+                    f"that would delete all {len(dead):,} documents of {self.place}; an index has at "
+                    "least one, so remove the folder instead"
                 )
             fresh._rewrite(folder, [], dead)
         return len(dead)

@@ -102,7 +102,9 @@ class Lance:
             raise ModelError(f"{path / MANIFEST} is damaged at versions; build the index again")
         asked = [found for found in reversed(versions) if version in (None, found["version"])]
         if not asked:
-            raise InputError(f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}")  # fmt: skip
+            raise InputError(
+                f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}"
+            )
         damage: ModelError | None = None
         for found in asked:
             try:
@@ -118,11 +120,14 @@ class Lance:
         self._latest = version is None or found is versions[-1]
         if damage is not None:
             log.warning(
-                "%s; so version %d of %s is opened, the last that is whole, of %s; what came later is lost, so add it again",
+                "%s; so version %d of %s is opened, the last that is whole, of %s; what came later is "
+"lost, so add it again",
                 str(damage).removesuffix(f"; {REMEDY}"), found["version"], path, found["time"],
             )  # fmt: skip
 
-    def _open(self, path: Path, manifest: Mapping[str, Any], found: dict[str, Any], verify: Verify | None) -> None:  # fmt: skip
+    def _open(
+        self, path: Path, manifest: Mapping[str, Any], found: dict[str, Any], verify: Verify | None
+    ) -> None:
         """Open a version; ``manifest`` may be one that is not written yet.
 
         Raises:
@@ -306,7 +311,8 @@ class Lance:
                 return 0
             if left == 0:
                 raise InputError(
-                    f"that would delete all {len(self):,} documents of {self.place}; an index has at least one, so remove the folder instead"
+                    f"that would delete all {len(self):,} documents of {self.place}; an index has at "
+                    "least one, so remove the folder instead"
                 )
             count = len(self) - left
             self._commit(table, f"delete {count}")
@@ -316,7 +322,9 @@ class Lance:
     def _changed(self) -> Iterator[Any]:
         """The table, to be changed; first the store is opened again, and what no version names is taken back."""
         if not self._latest:
-            raise InputError(f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it")  # fmt: skip
+            raise InputError(
+                f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it"
+            )
         with locked(self.path, self.path), alone(self.path.resolve(), wait=False):
             now = Lance(self.path, verify="size")
             check_same(self.manifest, now.manifest, self.place)
@@ -364,13 +372,23 @@ class Lance:
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
         size = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-        versions = [{name: v[name] for name in ("version", "documents", "time", "what")} for v in self._manifest["versions"]]  # fmt: skip
+        versions = [
+            {name: v[name] for name in ("version", "documents", "time", "what")}
+            for v in self._manifest["versions"]
+        ]
         index = {} if self._built is None else {"index": self._built._asdict()}
         if index:
             index |= {name: index["index"].pop(name) for name in Recall._fields}
         hidden = ("files", "stamps", "digest", "generation", KEY)
         known = {name: value for name, value in self.manifest.items() if name not in hidden}
-        return {"path": self.place, **known, **index, "bytes": size, "version": self._version["version"], "versions": versions}  # fmt: skip
+        return {
+            "path": self.place,
+            **known,
+            **index,
+            "bytes": size,
+            "version": self._version["version"],
+            "versions": versions,
+        }
 
 
 def _read_back(path: Path, manifest: Mapping[str, Any]) -> Lance:
@@ -394,7 +412,9 @@ def _read_back(path: Path, manifest: Mapping[str, Any]) -> Lance:
             fresh.nearest(vectors[-1], 1, None)
     except ModelError as error:
         said = str(error).removesuffix(f"; {REMEDY}")
-        raise StorageError(f"cannot write {path}: what was written cannot be read back ({said}); check the disk, then try again") from None  # fmt: skip
+        raise StorageError(
+            f"cannot write {path}: what was written cannot be read back ({said}); check the disk, then try again"
+        ) from None
     return fresh
 
 

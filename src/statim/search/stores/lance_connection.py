@@ -28,7 +28,8 @@ def _check_process() -> None:
     """
     if _process not in (None, os.getpid()):
         raise InputError(
-            "LanceDB cannot be used in a process that was forked after LanceDB was used; start processes with spawn or forkserver "
+            "LanceDB cannot be used in a process that was forked after LanceDB was used; start "
+            "processes with spawn or forkserver "
             "(multiprocessing.get_context('spawn')), or use the index only after the fork"
         )
 
@@ -46,7 +47,9 @@ def connect(path: Path) -> Any:
     try:
         import lancedb
     except ImportError:
-        raise DependencyError('this index needs LanceDB, which is not installed; pip install "statim[stores]"') from None  # fmt: skip
+        raise DependencyError(
+            'this index needs LanceDB, which is not installed; pip install "statim[stores]"'
+        ) from None
     return lancedb.connect(str(path))
 
 

@@ -106,7 +106,8 @@ class Rows:
             name = str(ids[place])[:80]
             if numbers[place] < self._before:
                 raise DataError(
-                    f"the id {name!r} is in the index already; leave it out, or let it be replaced (statim index update)"
+                    f"the id {name!r} is in the index already; leave it out, or let it be replaced "
+                    "(statim index update)"
                 )
             raise DataError(
                 f"the id {name!r} stands twice, at row {self.count + place} again; ids must differ"

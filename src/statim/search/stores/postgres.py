@@ -238,7 +238,8 @@ class Postgres:
             count, length = self._gone("WHERE {condition}", values, condition=which)
             if count == manifest["documents"]:
                 raise InputError(
-                    f"that would delete all {count:,} documents of {self.place}; an index has at least one, so drop its tables instead"
+                    f"that would delete all {count:,} documents of {self.place}; an index has at least "
+                    "one, so drop its tables instead"
                 )
             manifest["documents"] -= count
             manifest["words"] -= length
@@ -248,7 +249,9 @@ class Postgres:
     def _gone(self, which: str, values: list[Any], **parts: Any) -> tuple[int, int]:
         """Delete rows; gives how many, and the words that they had."""
         text = f"WITH gone AS (DELETE FROM {{table}} {which} RETURNING cardinality(statim_words) AS length)"
-        ((count, length),) = self.run(f"{text} SELECT count(*), coalesce(sum(length), 0) FROM gone", values, **parts)  # fmt: skip
+        ((count, length),) = self.run(
+            f"{text} SELECT count(*), coalesce(sum(length), 0) FROM gone", values, **parts
+        )
         return int(count), int(length)
 
     @contextlib.contextmanager
@@ -297,7 +300,8 @@ class Postgres:
                     )
         except StatimError as error:
             log.warning(
-                "the change has taken place, but searches compare with every vector, since there is no HNSW index: %s",
+                "the change has taken place, but searches compare with every vector, since there is no "
+                "HNSW index: %s",
                 error,
             )
 
@@ -311,7 +315,9 @@ class Postgres:
         except errors.UndefinedTable:
             found = None
         if found is None:
-            raise ModelError(f"{self.place} is not there; make it with `statim index build --store postgresql://...`, or name another with --table")  # fmt: skip
+            raise ModelError(
+                f"{self.place} is not there; make it with `statim index build --store postgresql://...`, or name another with --table"
+            )
         try:
             return check_manifest(loads(found[0]), self.place)
         except (ValueError, RecursionError):
@@ -326,7 +332,9 @@ class Postgres:
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
         del keep
-        raise InputError(f"{self.place} keeps no older versions, and its server tidies by itself; only LanceDB is compacted")  # fmt: skip
+        raise InputError(
+            f"{self.place} keeps no older versions, and its server tidies by itself; only LanceDB is compacted"
+        )
 
     def info(self) -> dict[str, Any]:
         """What it holds; see Store."""
@@ -335,7 +343,9 @@ class Postgres:
         known = {name: value for name, value in self.manifest.items() if name not in hidden}
         with self._server.held() as connection:
             names = self._sql.quoted(connection)
-        (size,) = self.run("SELECT pg_total_relation_size(%s::regclass) + pg_total_relation_size(%s::regclass)", names)[0]  # fmt: skip
+        (size,) = self.run(
+            "SELECT pg_total_relation_size(%s::regclass) + pg_total_relation_size(%s::regclass)", names
+        )[0]
         return {"path": self.place, **known, "bytes": int(size)}
 
 
@@ -369,11 +379,20 @@ class _Vectors:
     def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
         asked, _ = unit(self._matching(queries))
         scores = np.zeros(positions.shape, np.float32)
-        text = "SELECT statim_position, statim_vector FROM {table} WHERE statim_vector IS NOT NULL AND statim_position = ANY(%s)"
+        text = (
+            "SELECT statim_position, statim_vector FROM {table} WHERE statim_vector IS NOT NULL AND "
+            "statim_position = ANY(%s)"
+        )
         for query, row, out in zip(asked, positions, scores, strict=True):
             found = self._store.run(text, [row[row >= 0].tolist()])
             if found:
-                exact = dict(zip([place for place, _ in found], postgres_index.cosines([v for _, v in found], query), strict=True))  # fmt: skip
+                exact = dict(
+                    zip(
+                        [place for place, _ in found],
+                        postgres_index.cosines([v for _, v in found], query),
+                        strict=True,
+                    )
+                )
                 out[:] = [exact.get(place, 0) for place in row.tolist()]
         return scores
 
@@ -432,11 +451,26 @@ class _WordsOf:
             often = "cardinality(array_positions(words, %s::text))::float8"
             norm = f"(%s * (1 - %s + %s * length / %s) + {often})"
             parts.append(f"%s * ln(1 + (%s - %s + 0.5) / (%s + 0.5)) * {often} / {norm}")
-            numbers += [float(count), float(documents), float(df), float(df), word, K1, B, B, max(mean, 1e-9), word]  # fmt: skip
-        score = " + ".join(part.replace("%s", "%s::float8").replace("%s::float8::text", "%s::text") for part in parts)  # fmt: skip
+            numbers += [
+                float(count),
+                float(documents),
+                float(df),
+                float(df),
+                word,
+                K1,
+                B,
+                B,
+                max(mean, 1e-9),
+                word,
+            ]
+        score = " + ".join(
+            part.replace("%s", "%s::float8").replace("%s::float8::text", "%s::text") for part in parts
+        )
         text = (
-            "WITH found AS (SELECT statim_position AS position, cardinality(statim_words)::float8 AS length, statim_words AS words "
-            f"FROM {{table}} WHERE statim_words && %s::text[] AND {{where}}), scored AS (SELECT position, {score} AS score FROM found) "
+            "WITH found AS (SELECT statim_position AS position, cardinality(statim_words)::float8 AS "
+            "length, statim_words AS words "
+            "FROM {table} WHERE statim_words && %s::text[] AND {where}), scored AS (SELECT "
+            f"position, {score} AS score FROM found) "
             f"SELECT position, score FROM scored{ending}"
         )
         return self._store.run(text, [list(terms), *values, *numbers, *last], where=where)
@@ -448,7 +482,10 @@ def _make_tables(connection: Any, names: Names, layout: Layout, dim: int) -> Non
         sql.SQL(f"{{}} {kind}").format(sql.Identifier(layout.names[name]))
         for name, kind in layout.types.items()
     ]
-    text = "CREATE TABLE {table} ({columns}, statim_position bigint NOT NULL, statim_vector vector({dim}), statim_words text[] NOT NULL)"
+    text = (
+        "CREATE TABLE {table} ({columns}, statim_position bigint NOT NULL, statim_vector "
+        "vector({dim}), statim_words text[] NOT NULL)"
+    )
     connection.execute(names.fill(text, columns=sql.SQL(", ").join(columns), dim=sql.Literal(dim)))
     connection.execute(
         names.fill("CREATE TABLE {parts} (name text, part int, content bytea, PRIMARY KEY (name, part))")
@@ -467,5 +504,8 @@ def _model_files(model: StaticModel) -> Iterator[Path]:
 
 
 def _write_manifest(connection: Any, names: Names, manifest: Mapping[str, Any]) -> None:
-    text = "INSERT INTO {parts} VALUES (%s, 0, %s) ON CONFLICT (name, part) DO UPDATE SET content = excluded.content"
+    text = (
+        "INSERT INTO {parts} VALUES (%s, 0, %s) ON CONFLICT (name, part) DO UPDATE SET content = "
+        "excluded.content"
+    )
     connection.execute(names.fill(text), [MANIFEST, json.dumps(manifest).encode()])

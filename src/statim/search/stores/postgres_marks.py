@@ -54,7 +54,8 @@ def made_before(connection: Any, names: Names, place: str, *, overwrite: bool) -
         there.keys() == {documents, parts}
         and set(there[documents][3]) >= DOCUMENTS
         and set(there[parts][3]) >= PARTS
-        and _is_manifest(connection.execute(names.fill(f"SELECT content FROM {{parts}} WHERE name = '{MANIFEST}'")).fetchone())
+        and _is_manifest(connection.execute(names.fill("SELECT content FROM {parts} WHERE "
+f"name = '{MANIFEST}'")).fetchone())
     )  # fmt: skip
     for name, is_table, comment, _ in there.values():
         if not (is_table and (comment == MARK or earlier)):

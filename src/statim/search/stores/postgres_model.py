@@ -69,7 +69,8 @@ def copy(parts: Parts, folder: Path, manifest: Mapping[str, Any], place: str) ->
                 raise _damaged(place, f"the model has {name!r} as a file and as a folder") from None
     if model_hash(folder) != manifest["model_hash"]:
         raise ModelError(
-            f"{place}: the model is not the one that made the vectors (its rows were changed); build the index again"
+            f"{place}: the model is not the one that made the vectors (its rows were changed); build "
+            "the index again"
         )
 
 

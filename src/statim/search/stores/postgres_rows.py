@@ -196,7 +196,8 @@ def _looked_at(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
             if bad is not None:
                 shown = str(part.column("id")[bad])[:80]
                 raise DataError(
-                    f"row {start + bad} (id {shown!r}): the column {name!r} holds {why}, which PostgreSQL cannot store; "
+                    f"row {start + bad} (id {shown!r}): the column {name!r} holds {why}, which "
+                    "PostgreSQL cannot store; "
                     "change the value, or leave the row out"
                 )
         yield part

@@ -103,18 +103,24 @@ def connect(url: str, *, create: bool = False) -> Any:
     if "does not exist" in said:
         raise StorageError(f"{place} refuses: {said[-150:]}; create it, or name another")
     if connection is None:
-        raise StorageError(f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?")  # fmt: skip
+        raise StorageError(
+            f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?"
+        )
     try:
         with errors_of(place):
             have = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
             if have is None:
                 if not create:
-                    raise StorageError(f"{place} has no extension vector, so it holds no index; make one with `statim index build --store postgresql://...`")  # fmt: skip
+                    raise StorageError(
+                        f"{place} has no extension vector, so it holds no index; make one with `statim index build --store postgresql://...`"
+                    )
                 try:
                     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
                 except psycopg.Error as error:
                     raise StorageError(
-                        f"{place} has no extension vector and cannot make it ({first_of(error)}); install pgvector on the server, or let an administrator run CREATE EXTENSION vector"
+                        f"{place} has no extension vector and cannot make it ({first_of(error)}); "
+                        "install pgvector on the server, or let an administrator run CREATE EXTENSION "
+                        "vector"
                     ) from None
             register_vector(connection)
     except BaseException:
@@ -161,7 +167,8 @@ def errors_of(place: str) -> Iterator[None]:
         found = re.search(r"\(id\)=\((.*)\)", error.diag.message_detail or "", re.DOTALL)
         name = repr(found[1][:80]) if found else "of a document"
         raise DataError(
-            f"the id {name} stands twice, or is in the index already; leave it out, or let it be replaced (statim index update)"
+            f"the id {name} stands twice, or is in the index already; leave it out, or let it be "
+            "replaced (statim index update)"
         ) from None
     except (errors.LockNotAvailable, errors.SerializationFailure, errors.DeadlockDetected):
         raise StorageError(f"another process is changing {place}; wait for it, and try again") from None

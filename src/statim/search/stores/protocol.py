@@ -191,7 +191,8 @@ def load_model(held: Held, manifest: Mapping[str, Any], place: str) -> StaticMod
         )
     if _joined_hash(held.file_hashes()) != manifest["model_hash"]:
         raise ModelError(
-            f"{place}: the model is not the one that made the vectors (its files were changed); put it back, or build the index again"
+            f"{place}: the model is not the one that made the vectors (its files were changed); put it "
+            "back, or build the index again"
         )
     return model
 
@@ -223,7 +224,8 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     version = manifest.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelError(
-            f"{where} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
+            f"{where} has format version {version}, newer than the {FORMAT_VERSION} that this statim "
+            "reads; update statim"
         )
     whole: dict[str, Any] = {"store": "folder", **manifest}
     kinds = {
@@ -252,7 +254,8 @@ def check_inside(folder: Path, names: Collection[str]) -> None:
     for name in names:
         if not is_plain_name(name):
             raise ModelError(
-                f"{folder / MANIFEST} names the file {name[:80]!r}, which leads out of the folder; build the index again"
+                f"{folder / MANIFEST} names the file {name[:80]!r}, which leads out of the folder; "
+                "build the index again"
             )
     files = {folder / name for name in names}
     for path in {parent for file in files for parent in file.parents} - {folder, *folder.parents} | files:
@@ -302,7 +305,8 @@ def check_new(given: Sequence[str], there: Iterable[str]) -> None:
     found = next((name for name in given if name in taken), None)
     if found is not None:
         raise DataError(
-            f"the id {found[:80]!r} is in the index already; leave it out, or let it be replaced (statim index update)"
+            f"the id {found[:80]!r} is in the index already; leave it out, or let it be replaced "
+            "(statim index update)"
         )
 
 

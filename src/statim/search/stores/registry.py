@@ -45,7 +45,8 @@ def check(
         )
     if store is not None and addresses.looks_like_one(store):
         raise InputError(
-            f"the store is an address ({addresses.said(store)}); give it as the place of the index, and whole: {addresses.HOW}"
+            f"the store is an address ({addresses.said(store)}); give it as the place of the index, "
+            f"and whole: {addresses.HOW}"
         )
     if store is not None and store not in NAMES:
         raise InputError(f"store is {store!r}; it must be {' or '.join(NAMES)}, or the address of a database")
@@ -111,7 +112,8 @@ def _measured(store: Store) -> Store:
     found = store.info().get("recall")
     if found is not None and found < AIM:
         log.warning(
-            "%s finds %.1f %% of the %d nearest documents, less than %.1f %%; a folder with --engine exact finds all",
+            "%s finds %.1f %% of the %d nearest documents, less than %.1f %%; a folder with --engine "
+"exact finds all",
             store.place, 100 * found, DEPTH, 100 * AIM,
         )  # fmt: skip
     return store
@@ -158,5 +160,6 @@ def check_model(model: StaticModel, store: Store) -> None:
         found = model_hash(Path(folder) / "model")
     if found != store.manifest["model_hash"]:
         raise InputError(
-            f"{store.place} was made with another model (hash {store.manifest['model_hash'][:12]}, this one {found[:12]}); use the model that is in the index"
+            f"{store.place} was made with another model (hash {store.manifest['model_hash'][:12]}, "
+            f"this one {found[:12]}); use the model that is in the index"
         )

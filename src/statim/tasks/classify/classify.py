@@ -48,7 +48,8 @@ class Classifier:
         ngrams: What the head sees beside the vectors, if anything.
 
     Examples:
-        >>> classifier = Classifier.fit(model, ["open a file", "open a socket"], ["files", "network"], head="centroid")
+        >>> classifier = Classifier.fit(model, ["open a file", "open a socket"], ["files", "network"],
+        head="centroid")
         >>> classifier.predict(["read the file"])
         ['files']
     """
@@ -129,7 +130,8 @@ class Classifier:
             unknown = sorted(set(others.names()) - set(known))
             if unknown:
                 raise InputError(
-                    f"the development examples have the label {unknown[0]!r}, which no example to fit to has; give one of it"
+                    f"the development examples have the label {unknown[0]!r}, which no example to fit "
+                    "to has; give one of it"
                 )
             seen = joined(blocks(model, others.texts, counted, threads=threads), model.dim)
             pair = seen, others.targets(known)
@@ -301,7 +303,8 @@ def read_head(path: Path) -> dict[str, Any]:
     version = said.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ModelError(
-            f"{path} has format version {version}, newer than the {FORMAT_VERSION} that this statim reads; update statim"
+            f"{path} has format version {version}, newer than the {FORMAT_VERSION} that this statim "
+            "reads; update statim"
         )
     kinds: dict[str, type | tuple[type, ...]] = {
         "head": str, "labels": list, "several": bool, "ngrams": int, "dimensions": int, "model_hash": str, "slope": (int, float),

@@ -90,7 +90,8 @@ def check_value(kind: str, value: float | None) -> float | None:
     if value is None or (np.isfinite(value) and value > 0 and (not whole or float(value).is_integer())):
         return value
     raise InputError(
-        f"the strength is {value!r}; for {kind} it must be a {'whole number of at least 1' if whole else 'number above 0'}"
+        f"the strength is {value!r}; for {kind} it must be a "
+        f"{'whole number of at least 1' if whole else 'number above 0'}"
     )
 
 
@@ -101,7 +102,8 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
         from scipy.sparse import csr_array
     except ImportError:
         raise DependencyError(
-            'logistic regression needs SciPy, which is not installed; pip install "statim[tasks]", or take the head ridge'
+            'logistic regression needs SciPy, which is not installed; pip install "statim[tasks]", or '
+            "take the head ridge"
         ) from None
     n, c, width, d = len(inputs), targets.shape[1], inputs.width, inputs.vectors.shape[1]
     grams, sparse = inputs.ngrams, None

@@ -75,7 +75,8 @@ def read_examples(
         name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
         if pa.types.is_nested(table.schema.field(name).type):
             raise DataError(
-                f"{where}: the column {name!r} holds lists; say that texts have several labels (--several), or name a column with one label each"
+                f"{where}: the column {name!r} holds lists; say that texts have several labels "
+                "(--several), or name a column with one label each"
             )
         read = labelled_of(table, where, text=text, label=label)
         return Examples(read.texts, [(name,) for name in read.labels.to_pylist()], False)
@@ -128,7 +129,8 @@ def check_names(names: Sequence[str]) -> None:
         raise DataError(f"the examples have {held}; a head needs examples of at least two labels")
     if len(names) > MOST_LABELS:
         raise DataError(
-            f"the examples have {len(names):,} different labels, more than {MOST_LABELS:,}; is that column really one of labels?"
+            f"the examples have {len(names):,} different labels, more than {MOST_LABELS:,}; is that "
+            "column really one of labels?"
         )
 
 

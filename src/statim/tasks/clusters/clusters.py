@@ -186,7 +186,10 @@ class Clusters:
             for found in self.described[:SHOWN]
         ]
         none = int((self.labels < 0).sum())
-        first = f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} rows in none"
+        first = (
+            f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} "
+            "rows in none"
+        )
         if self.without_tokens:
             first += (
                 f"; {self.without_tokens:,} of these have no token that the model knows, or a vector of zeros"
@@ -405,7 +408,8 @@ def _check_process() -> None:
     """
     if "omp" in _forked:
         raise InputError(
-            "density cannot run in this process: it was forked from one that had used numba's OpenMP threads; "
+            "density cannot run in this process: it was forked from one that had used numba's OpenMP "
+            "threads; "
             "start processes with the method spawn or forkserver, or take kmeans or communities"
         )
 

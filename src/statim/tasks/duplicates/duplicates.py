@@ -315,7 +315,8 @@ class Duplicates:
         if blank:
             parts.insert(
                 1,
-                f"{blank:,} rows have no token that the model knows; they are duplicates of nothing, and stay",
+                f"{blank:,} rows have no token that the model knows; they are duplicates of nothing, "
+                "and stay",
             )
         if self.against is None:
             kind = "connected groups" if self.linked else "groups"
@@ -325,7 +326,8 @@ class Duplicates:
         else:
             share = figures["removed"] / figures["rows"]
             parts.append(
-                f"{figures['removed']:,} rows ({share:.1%}) have a duplicate among the other {self.against.rows:,}"
+                f"{figures['removed']:,} rows ({share:.1%}) have a duplicate among the other "
+                f"{self.against.rows:,}"
             )
         lines = ["\n".join(parts)]
         for found in figures["examples"]:
@@ -341,7 +343,8 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
     parts = []
     if figures["below_threshold"]:
         parts.append(
-            f"{figures['below_threshold']:,} rows are below {threshold:g} with the row that stays of their group, "
+            f"{figures['below_threshold']:,} rows are below {threshold:g} with the row that stays of "
+            "their group, "
             f"the lowest at {figures['lowest_score']:.3f}: pairs connect them, one after the other"
         )
     for group in figures["giant_groups"]:
@@ -351,7 +354,8 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
             between += f" ({short(link['text'])} | {short(link['other_text'])})"
         parts.append(
             f"the group of row {group['representative']} has {group['rows']:,} rows, "
-            f"{group['rows'] / figures['rows']:.0%} of all; its weakest link is {link['score']:.3f}, between {between}: "
+            f"{group['rows'] / figures['rows']:.0%} of all; its weakest link is {link['score']:.3f}, "
+            f"between {between}: "
             "a threshold above that divides it"
         )
     return parts
@@ -371,7 +375,8 @@ def _sets(
         right = read_items(against, loaded, against_vectors, bad=bad, **options)
     if left.vectors.shape[1] != right.vectors.shape[1]:
         raise InputError(
-            f"the vectors of {left.name} have {left.vectors.shape[1]} dimensions and those of {right.name} {right.vectors.shape[1]}; "
+            f"the vectors of {left.name} have {left.vectors.shape[1]} dimensions and those of "
+            f"{right.name} {right.vectors.shape[1]}; "
             "they must agree"
         )
     return left, right

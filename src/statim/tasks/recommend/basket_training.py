@@ -74,7 +74,8 @@ def train_on_baskets(
     count = min(HELDOUT, len(baskets) // 10) if heldout is None else heldout
     if not 0 <= 2 * count < len(baskets):
         raise InputError(
-            f"heldout is {count}; twice as many are held out, which must leave some of the {len(baskets):,} baskets"
+            f"heldout is {count}; twice as many are held out, which must leave some of the "
+            f"{len(baskets):,} baskets"
         )
     order = np.random.default_rng(seed).permutation(len(baskets))
     cuts = np.split(order, [count, 2 * count])

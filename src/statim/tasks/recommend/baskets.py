@@ -15,7 +15,18 @@ from statim.errors import DataError
 
 LISTS = ("items", "item_ids", "basket", "products", "product_ids")
 ITEM = ("item", "item_id", "product", "product_id", "article", "article_id", "_id", "id")
-OWNER = ("basket", "basket_id", "order", "order_id", "session", "session_id", "user", "user_id", "customer", "customer_id")  # fmt: skip
+OWNER = (
+    "basket",
+    "basket_id",
+    "order",
+    "order_id",
+    "session",
+    "session_id",
+    "user",
+    "user_id",
+    "customer",
+    "customer_id",
+)
 WEIGHT = ("weight", "rating", "quantity", "count")
 
 PARTNERS = 5  # other items of its basket that each item is paired with, at most

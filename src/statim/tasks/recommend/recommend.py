@@ -182,7 +182,8 @@ class Recommender:
             raise InputError(f"diversity is {diversity!r}; it must be at least 0 and below 1")
         if not 0 <= popularity < np.inf or (popularity and self.prior is None):
             raise InputError(
-                f"popularity is {popularity!r}; it must be 0, or with baskets to count in (learn_popularity) a number above"
+                f"popularity is {popularity!r}; it must be 0, or with baskets to count in "
+                "(learn_popularity) a number above"
             )
         never = self.positions(exclude)
         pool = k if diversity == 0 and popularity == 0 else max(POOL, 5 * k)
@@ -220,7 +221,8 @@ class Recommender:
         for name in listed:
             if name not in self._places:
                 raise InputError(
-                    f"the item {name!r} is not in the catalogue; give ids like {self.ids[0].as_py()!r}, of which it has {len(self):,}"
+                    f"the item {name!r} is not in the catalogue; give ids like "
+                    f"{self.ids[0].as_py()!r}, of which it has {len(self):,}"
                 )
             found.append(self._places[name])
         return np.array(found, np.int64)

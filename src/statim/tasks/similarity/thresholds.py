@@ -74,7 +74,10 @@ class Thresholds:
             for level in self.levels
         ]
         parts = [
-            f"{self.rows:,} rows, {self.repeated:,} of them repeat an earlier one; of the others {self.sampled:,} were compared with all",
+            (
+                f"{self.rows:,} rows, {self.repeated:,} of them repeat an earlier one; of the others "
+                f"{self.sampled:,} were compared with all"
+            ),
             *(
                 [f"{self.without_tokens:,} rows have no token that the model knows"]
                 if self.without_tokens

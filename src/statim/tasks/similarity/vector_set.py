@@ -142,7 +142,8 @@ def read_items(
     if given is not None and end != len(given):
         more = "more than " if end > len(given) else ""
         raise InputError(
-            f"there are {len(given):,} vectors for {more}{min(end, len(given)):,} texts; give one vector for each text"
+            f"there are {len(given):,} vectors for {more}{min(end, len(given)):,} texts; give one "
+            "vector for each text"
         )
     if position == 0:
         raise DataError(f"{name} has no rows")
@@ -181,7 +182,8 @@ class _Reading:
         finite = np.isfinite(given).all(axis=1)
         if not finite.all():
             raise InputError(
-                f"{self._name}: vector {rows[np.argmin(finite)]} holds NaN or infinities; every number must be finite"
+                f"{self._name}: vector {rows[np.argmin(finite)]} holds NaN or infinities; every number "
+                "must be finite"
             )
         scaled, zero = unit(given)
         scaled += np.float32(0)  # -0 becomes 0, so that equal vectors are equal bytes

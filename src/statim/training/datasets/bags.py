@@ -212,7 +212,8 @@ class TrainingSet:
         own = int((self.candidates[:, 1:] == self.candidates[:, :1]).sum())
         negatives = f"; {own:,} of the given negatives are their pair's positive in this sense" if own else ""
         return (
-            f"{self.same:,} texts count as the same as another one, since the model cannot tell them apart (they differ in case, "
+            f"{self.same:,} texts count as the same as another one, since the model cannot tell them "
+            "apart (they differ in case, "
             f"white space or order){negatives}"
         )
 

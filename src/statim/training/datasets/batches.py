@@ -144,7 +144,8 @@ class Schedule:
         self.size = min(self._batch, total) if self._together else self._batch
         if total == 0:
             raise InputError(
-                "the weights leave no pairs to train on; give at least one set a larger weight (--weight NAME=1)"
+                "the weights leave no pairs to train on; give at least one set a larger weight "
+                "(--weight NAME=1)"
             )
 
     def __call__(self, step: int) -> npt.NDArray[np.int64]:
@@ -195,7 +196,8 @@ class Schedule:
         for name, size, needed in zip(names, self._sizes, used, strict=True):
             if needed and size < self._batch:
                 raise InputError(
-                    f"the set {name!r} has {size:,} pairs to train on, fewer than a batch of {self._batch:,}; make batches smaller "
+                    f"the set {name!r} has {size:,} pairs to train on, fewer than a batch of "
+                    f"{self._batch:,}; make batches smaller "
                     "(--batch), mix the sets together (--mix together), or leave it out"
                 )
         wanted = self._sizes // self._batch * self._weights

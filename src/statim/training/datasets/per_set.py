@@ -78,8 +78,12 @@ def _names(pairs: Supervision, given: Mapping[str, Any], what: str, done: str) -
     for name in given:
         if name not in names:
             raise InputError(
-                f"a {what} is given for the set {name!r}, which is not there; the sets are {', '.join(names[:50])}"
+                (
+                    f"a {what} is given for the set {name!r}, which is not there; the sets are "
+                    f"{', '.join(names[:50])}"
+                )
                 if names
-                else f"a {what} is given for the set {name!r}, but only sets of pairs can be {done}; leave it out"
+                else f"a {what} is given for the set {name!r}, but only sets of pairs can be {done}; "
+                "leave it out"
             )
     return names

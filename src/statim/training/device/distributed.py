@@ -80,7 +80,8 @@ class Group:
             mine += torch.stack([part.sum(), (part * places).sum()])
         if not torch.equal(self.largest(mine.clone()), -self.largest(-mine)):
             raise StatimError(
-                f"process {self.rank} of {self.size} holds another table than the rest; give every process the same files, "
+                f"process {self.rank} of {self.size} holds another table than the rest; give every "
+                "process the same files, "
                 "options and version of statim"
             )
 

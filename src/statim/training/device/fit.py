@@ -32,7 +32,8 @@ def choose(name: str) -> torch.device:
         raise InputError(f"device is {name!r}; it must be one of {', '.join(DEVICES)}")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "device is 'cuda', but torch sees no GPU here; install a torch built for CUDA and check nvidia-smi, or "
+            "device is 'cuda', but torch sees no GPU here; install a torch built for CUDA and check "
+            "nvidia-smi, or "
             "give --device cpu"
         )
     if name == "cpu" or not torch.cuda.is_available():
@@ -73,7 +74,8 @@ def fit(
         other = "distillation" if taught else f"the loss {recipe.loss}"
         asked = "row-wise moments" if recipe.row_wise else other
         raise InputError(
-            f"{asked} cannot be trained on a GPU or by several processes; give --device cpu and start one process"
+            f"{asked} cannot be trained on a GPU or by several processes; give --device cpu and start "
+            "one process"
         )
     schedule = Schedule(data, recipe)
     optimizer.check_equal(group)
@@ -90,7 +92,8 @@ def fit(
                 optimizer.step += 1
                 if not math.isfinite(loss):
                     raise DivergenceError(
-                        f"the loss is {loss} at step {optimizer.step}: training has diverged; lower the learning rate "
+                        f"the loss is {loss} at step {optimizer.step}: training has diverged; lower "
+                        "the learning rate "
                         f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                     )
                 if on_step is not None and on_step(optimizer, loss):

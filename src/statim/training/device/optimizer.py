@@ -92,7 +92,8 @@ class DeviceAdam:
         """All of it as it is now, on the processor: for a checkpoint, or to go on there."""
         if self.step != self._taken:
             raise RuntimeError(
-                f"the state is that of step {self._taken}, not of step {self.step}; needs_state must say where it is used"
+                f"the state is that of step {self._taken}, not of step {self.step}; needs_state must "
+                "say where it is used"
             )
         table, first, second, last = (
             part.cpu().numpy().copy() for part in (self._table, self._first, self._second, self._last)

@@ -14,7 +14,8 @@ import torch
 from statim.kernels.training.dropout import FIRST, SECOND, STEP
 from statim.training.datasets.bags import TrainingSet, threshold
 
-CHUNK = 64  # entries of a row that are summed in one go; a frequent row has several such parts, summed in their order
+# entries of a row that are summed in one go; a frequent row has several such parts, summed in their order
+CHUNK = 64
 ENTRIES = 1 << 23  # planned together at most, about: a plan takes some 100 bytes an entry
 
 

@@ -87,7 +87,8 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
     if options.distil is None and options.loss not in TAUGHT and options.documents_by is None:
         if names:
             raise InputError(
-                "a teacher is named, but nothing is to be learned from it; give texts (--distil), a loss (--loss margin-mse or kl), or leave "
+                "a teacher is named, but nothing is to be learned from it; give texts (--distil), a "
+                "loss (--loss margin-mse or kl), or leave "
                 "it out (to distil its tokens as the start, give --start)"
             )
         return ()
@@ -98,7 +99,8 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
         raise InputError(f"a teacher is named twice ({', '.join(map(str, names))}); name each once")
     if names and options.documents_by is not None and str(names[0]) != str(options.documents_by):
         raise InputError(
-            f"the teacher is {names[0]} and documents are by {options.documents_by}; queries are taught by the documents' teacher, so "
+            f"the teacher is {names[0]} and documents are by {options.documents_by}; queries are "
+            "taught by the documents' teacher, so "
             "leave the first out"
         )
     if options.documents_by is not None:
@@ -144,7 +146,8 @@ def teacher_targets(
     if wants_pairs or (mixed and plain is None):
         if not isinstance(data, TrainingSet) or not isinstance(given, Pairs):
             raise InputError(
-                f"a teacher can be asked for the texts of pairs, and these are {given.unit} for the loss {recipe.loss}; "
+                f"a teacher can be asked for the texts of pairs, and these are {given.unit} for the "
+                f"loss {recipe.loss}; "
                 "give plain texts (--distil FILE)"
             )
         if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:

@@ -122,7 +122,8 @@ def fit(
             loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
                 raise DivergenceError(
-                    f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the learning rate "
+                    f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower "
+                    "the learning rate "
                     f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
             optimizer.update(plan, gradient)

@@ -349,7 +349,9 @@ class _Dense:
 class _Sampled:
     """The gradient by sums of the few vectors whose coefficients are left."""
 
-    def __init__(self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, aims: Floats, gradient: Floats) -> None:  # fmt: skip
+    def __init__(
+        self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, aims: Floats, gradient: Floats
+    ) -> None:
         self._batch, self._shares, self._sweep, self._given, self._aims = batch, shares, sweep, given, aims
         self._gradient, self.losses = gradient, [0.0] * len(shares)
         L, N = len(batch.blocks), len(batch.p)

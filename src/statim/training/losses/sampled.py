@@ -16,7 +16,8 @@ from statim.training.losses.workspace import Workspace
 MOST = 8192  # anchors, and candidates: beyond, threads spend their time in large products anyway
 STRIP_BYTES = 1 << 20  # of scores of all levels: half of a usual second cache
 STRIPS = 16  # at least about this many, so that threads have equal work
-MOST_STRIPS = 128  # since each has sums of all columns; of very large batches strips are larger than STRIP_BYTES therefore
+# since each has sums of all columns; of very large batches strips are larger than STRIP_BYTES therefore
+MOST_STRIPS = 128
 ROOM = 2.0  # times as many coefficients as are expected at most, of all rows of a strip, and of the batch
 
 Floats = npt.NDArray[np.float32]

@@ -164,7 +164,8 @@ def _check(table: Floats, step: int) -> None:
     """A table with NaN or infinities is neither evaluated nor saved."""
     if not_finite(table) is not None:
         raise DivergenceError(
-            f"the table holds NaN or infinities after step {step}: training has diverged; lower the learning rate or the scale"
+            f"the table holds NaN or infinities after step {step}: training has diverged; lower the "
+            "learning rate or the scale"
         )
 
 

@@ -66,24 +66,28 @@ def _check_teaching(options: TrainOptions) -> None:
     beside = options.data is not None and (options.distil is not None or options.documents_by is not None)
     if options.distil_weight is not None and not beside and not options.resume:
         raise InputError(
-            "a weight of distillation is given, which needs both pairs and texts to distil (--distil FILE or --distil pairs)"
+            "a weight of distillation is given, which needs both pairs and texts to distil (--distil "
+            "FILE or --distil pairs)"
         )
     if options.distil_epochs and not beside and not options.resume:
         raise InputError(
-            "epochs of distillation before the pairs are given, which need both pairs and texts to distil (--distil FILE or --distil "
+            "epochs of distillation before the pairs are given, which need both pairs and texts to "
+            "distil (--distil FILE or --distil "
             "sentences); epochs over texts alone are --epochs"
         )
     learns = options.distil is not None or options.documents_by is not None or options.loss in TAUGHT
     if learns and (choose(options.device or "auto").type != "cpu" or distributed.is_distributed()):
         raise InputError(
-            "distillation cannot be trained on a GPU or by several processes; give --device cpu and start one process"
+            "distillation cannot be trained on a GPU or by several processes; give --device cpu and "
+            "start one process"
         )
     if options.documents_by is not None and (
         options.loss not in (None, "contrastive", "distillation") or options.matryoshka
     ):
         what = "Matryoshka levels" if options.matryoshka else f"the loss {options.loss}"
         raise InputError(
-            f"{what} cannot be trained against a teacher's documents (documents_by), only the whole vectors and the loss contrastive"
+            f"{what} cannot be trained against a teacher's documents (documents_by), only the whole "
+            "vectors and the loss contrastive"
         )
 
 
@@ -96,7 +100,8 @@ def _check_words(distil: object) -> None:
     )
     if several:
         raise InputError(
-            f"distil is {several[0]!r} and more; that word, for the pairs' own texts, must be alone, and a file of that name is "
+            f"distil is {several[0]!r} and more; that word, for the pairs' own texts, must be alone, "
+            "and a file of that name is "
             f"./{several[0]}"
         )
     if is_word(distil, OWN, SENTENCES) and Path(str(distil)).exists():
@@ -124,7 +129,8 @@ def taught_by(
     if wanted > most or (fixed and wanted != most):
         names = " and ".join(teacher.name for teacher in teachers)
         raise InputError(
-            f"dim is {wanted}, but {f'the teacher {names} has' if len(dims) == 1 else f'the teachers {names} have'} "
+            f"dim is {wanted}, but "
+            f"{f'the teacher {names} has' if len(dims) == 1 else f'the teachers {names} have'} "
             f"{most} dimensions; give "
             + (f"{most}, as its documents have," if fixed else f"at most {most},")
             + " or leave it out"

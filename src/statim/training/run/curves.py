@@ -69,7 +69,10 @@ def page(result: TrainingResult) -> str:
     taken = len(result.losses)
     unit = "texts" if result.recipe.loss == "classes" else "pairs"
     facts = [
-        f"{result.pairs['train']:,} {unit}, from {result.start}; {taken:,} steps of {result.recipe.batch:,} {unit}"
+        (
+            f"{result.pairs['train']:,} {unit}, from {result.start}; {taken:,} steps of "
+            f"{result.recipe.batch:,} {unit}"
+        )
     ]
     facts += [text[0].upper() + text[1:] for text in [result.choice()] if text]
     body = [f"<h1>Training of a static model</h1><p>{html.escape('. '.join(facts))}.</p>"]
@@ -153,16 +156,21 @@ def _chart(title: str, label: str, lines: Sequence[Line], last: int) -> str:
         for number, ((x, y), mark) in enumerate(zip(places, line.marks, strict=False)):
             ring = f'stroke="var(--{line.colour})" stroke-width="8" stroke-opacity="0.3"'
             drawn.append(
-                f'<circle cx="{x}" cy="{y}" r="4" fill="var(--{line.colour})" {ring if number == line.ring else ""}>'
+                f'<circle cx="{x}" cy="{y}" r="4" fill="var(--{line.colour})" '
+                f"{ring if number == line.ring else ''}>"
                 f"<title>{html.escape(mark)}</title></circle>"
             )
     legend = "".join(
-        f'<span><svg viewBox="0 0 32 10"><line x1="0" x2="32" y1="5" y2="5" {line.stroke}/></svg> {html.escape(line.name)}</span>'
+        (
+            f'<span><svg viewBox="0 0 32 10"><line x1="0" x2="32" y1="5" y2="5" {line.stroke}/></svg> '
+            f"{html.escape(line.name)}</span>"
+        )
         for line in lines
     )
     return (
         f'<h2>{html.escape(title)}</h2>\n<div class="legend">{legend}</div>\n'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">\n{chr(10).join(drawn)}\n</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{html.escape(title)}">\n{chr(10).join(drawn)}\n</svg>'
     )
 
 

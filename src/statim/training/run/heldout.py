@@ -77,7 +77,8 @@ def hold_out(
     for name, count in counts.items():
         if not 0 <= count <= len(pairs) // 2:
             raise InputError(
-                f"{name} is {count}; it must be a file of {kind}, or a count from 0 to half of the {len(pairs):,} {pairs.unit}"
+                f"{name} is {count}; it must be a file of {kind}, or a count from 0 to half of the "
+                f"{len(pairs):,} {pairs.unit}"
             )
     nothing = pairs.select([])
     found = Split(pairs, nothing, nothing, moved=0, joined=0, returned=0, asked=(0, 0))

@@ -103,6 +103,7 @@ def _sentences(whole: Supervision) -> PlainTexts:
     """Sentences of all pairs, the same ones for every split and seed, since a teacher reads them for long."""
     if not isinstance(whole, Pairs):
         raise InputError(
-            f"distil is {SENTENCES!r}, which are drawn from pairs; these are {whole.unit}: name a file of texts"
+            f"distil is {SENTENCES!r}, which are drawn from pairs; these are {whole.unit}: name a file "
+            "of texts"
         )
     return own_sentences(whole, MOST_SENTENCES, seed=0)

@@ -63,7 +63,8 @@ class Found:
             recipe = Recipe.from_dict(values["recipe"])
         except TypeError as error:
             raise ModelError(
-                f"run.json of the interrupted training is damaged at its recipe ({error}); start it again without --resume"
+                f"run.json of the interrupted training is damaged at its recipe ({error}); start it "
+                "again without --resume"
             ) from None
         return Found(
             recipe, values["evaluate_every"], values["pairs"], values["start"], values.get("lessons")
@@ -166,12 +167,14 @@ class Run:
                 options[name] = before
             elif not _same(name, now, before):
                 raise InputError(
-                    f"{name} is {now!r}, but the interrupted training began with {before!r}; leave it out, or start again"
+                    f"{name} is {now!r}, but the interrupted training began with {before!r}; leave it "
+                    "out, or start again"
                 )
         for name in self.in_memory:
             if values.get(name) is None:
                 raise InputError(
-                    f"{name} of the interrupted training was an object in memory; give the same again, or start again"
+                    f"{name} of the interrupted training was an object in memory; give the same again, "
+                    "or start again"
                 )
         return with_values(given, options)
 
