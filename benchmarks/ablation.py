@@ -405,7 +405,8 @@ def by_teacher(pairs: Pairs, count: int, tokenizer: Tokenizer) -> Pairs:
     vectors = views.views.of_queries(data.anchors), views.views.of_documents(data.candidates[:, 0])
     table = pa.table({"anchor": pairs.anchors, "positive": pairs.positives})
     found = mine_hard_negatives(
-        table, vectors=vectors, range_max=hard_negatives.RANKS, relative_margin=hard_negatives.MARGIN, num_negatives=count,
+        table, vectors=vectors, range_max=hard_negatives.RANKS, relative_margin=hard_negatives.MARGIN,
+        num_negatives=count,
         output_format="triplet",
     ).table  # fmt: skip
     negatives: dict[tuple[str, str], list[str]] = {}

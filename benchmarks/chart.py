@@ -35,7 +35,8 @@ class Line:
 
 
 def chart(
-    label: str, title: str, x_name: str, x_ticks: Ticks, y_ticks: Ticks, lines: Sequence[Line], right: int = RIGHT
+    label: str, title: str, x_name: str, x_ticks: Ticks, y_ticks: Ticks, lines: Sequence[Line],
+    right: int = RIGHT
 ) -> str:  # fmt: skip
     """The chart as SVG.
 

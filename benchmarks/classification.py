@@ -144,7 +144,8 @@ def measured(run: Callable[[Parts], Found], parts: Parts) -> dict[str, Any]:
     seconds, wall = time.process_time() - started, time.perf_counter() - clock
     right = np.mean([a == b for a, b in zip(told, parts["test"][1], strict=True)])
     return {
-        "accuracy": round(float(right), 4), "cpu_seconds": round(seconds, 2), "wall_seconds": round(wall, 2), "chosen": chosen,
+        "accuracy": round(float(right), 4), "cpu_seconds": round(seconds, 2), "wall_seconds": round(wall, 2),
+        "chosen": chosen,
     }  # fmt: skip
 
 

@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--labelled", type=Path, nargs="*", default=[])
     asked = parser.parse_args()
     found: dict[str, Any] = {
-        "benchmark": "clusters", "machine": platform.processor() or platform.machine(), "clusters": asked.clusters,
+        "benchmark": "clusters", "machine": platform.processor() or platform.machine(),
+        "clusters": asked.clusters,
         "threshold": asked.threshold,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:

@@ -39,7 +39,8 @@ def main() -> None:
         one = runs[0]
         seconds = statistics.median(run.seconds["train"] for run in runs)
         found[name] = {
-            "pairs": one.pairs["train"], "epochs": one.recipe.epochs, "seconds": round(seconds, 1), "spread": round(max(trained) - min(trained), 4),
+            "pairs": one.pairs["train"], "epochs": one.recipe.epochs, "seconds": round(seconds, 1),
+            "spread": round(max(trained) - min(trained), 4),
             **{model: round(score, 4) for model, score in scores.items()},
         }  # fmt: skip
         print(

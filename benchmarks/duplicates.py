@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--peer", choices=["semhash", "none"], default="semhash")
     asked = parser.parse_args()
     found: dict[str, Any] = {
-        "benchmark": "duplicates", "machine": platform.processor() or platform.machine(), "threshold": asked.threshold,
+        "benchmark": "duplicates", "machine": platform.processor() or platform.machine(),
+        "threshold": asked.threshold,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         path, subset = Path(temporary) / "texts.parquet", Path(temporary) / "subset.parquet"

@@ -126,7 +126,8 @@ def race(path: str, texts: list[str], rounds: int, *, tables: bool) -> list[dict
         rows.append({
             "library": name, "table": table, "threads": count, "texts_per_second": round(len(texts) / median),
             "tokens_per_second": round(tokens / median), "mb_per_second": round(size / median, 1),
-            "tokens_per_text": round(tokens / len(texts), 1), "statim_is_times_as_fast": round(ratio, 2), **agreements[name],
+            "tokens_per_text": round(tokens / len(texts), 1), "statim_is_times_as_fast": round(ratio, 2),
+            **agreements[name],
         })  # fmt: skip
     return rows
 
@@ -175,7 +176,8 @@ def main() -> None:
                             flush=True,
                         )
     result = {
-        "benchmark": "encode_against_peers", "machine": platform.processor() or platform.machine(), "threads": threads.count(),
+        "benchmark": "encode_against_peers", "machine": platform.processor() or platform.machine(),
+        "threads": threads.count(),
         "texts": arguments.texts, "rows": results, "one_text_microseconds": latency,
     }  # fmt: skip
     if arguments.teacher:

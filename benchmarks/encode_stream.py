@@ -71,7 +71,8 @@ def write_model(path: Path, dim: int) -> int:
 def start(command: list[str], seconds: float) -> "subprocess.Popen[str]":
     environment = os.environ | {"SECONDS_BETWEEN_SAVES": str(seconds)}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, *command], env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True
     )  # fmt: skip
 
 
@@ -127,7 +128,8 @@ def main() -> None:
             seconds = figures["seconds"]
             row = {
                 "kind": kind, "seconds": seconds, "texts_per_second": figures["texts_per_second"],
-                "mb_per_second": round(size / seconds / 1e6, 1), "out_mb_per_second": round(out.stat().st_size / seconds / 1e6, 1),
+                "mb_per_second": round(size / seconds / 1e6, 1),
+                "out_mb_per_second": round(out.stat().st_size / seconds / 1e6, 1),
                 "peak_mb_beyond_the_table": round((peak - table) / 1e6),
             }  # fmt: skip
             print(
@@ -149,7 +151,8 @@ def main() -> None:
                 )
             rows.append(row)
     result = {
-        "benchmark": "encode_stream", "machine": platform.processor() or platform.machine(), "threads": arguments.threads,
+        "benchmark": "encode_stream", "machine": platform.processor() or platform.machine(),
+        "threads": arguments.threads,
         "texts": arguments.texts, "dim": arguments.dim, "dtype": arguments.dtype, "rows": rows,
     }  # fmt: skip
     print(json.dumps(result))

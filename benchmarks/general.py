@@ -34,7 +34,8 @@ from statim.data.pairs.reading import read_pairs
 from statim.training.run.load import MOST_SENTENCES
 
 SETS = (  # in the order by which sentences are drawn
-    "squad-sentences", "wiki-simplification", "wordset-examples", "wiki-vital", "open-trivia", "sgd-dialogue", "openstax-ccby",
+    "squad-sentences", "wiki-simplification", "wordset-examples", "wiki-vital", "open-trivia", "sgd-dialogue",
+    "openstax-ccby",
     "wordnet-glosses", "medquad", "msdocs", "arxiv", "debian-descriptions", "gene-ontology",
 )  # fmt: skip
 LIMITS = {"wordnet-glosses": 200_000, "gene-ontology": 50_000, "msdocs": 60_000}  # pairs
@@ -69,15 +70,18 @@ def main() -> None:
     limits = {name: limit for name, limit in LIMITS.items() if name in pairs}
     began = time.perf_counter()
     found = statim.train(
-        pairs, recipe="general", out=asked.out / "model", distil={"text": texts}, set_limits=limits, seed=asked.seed,
+        pairs, recipe="general", out=asked.out / "model", distil={"text": texts}, set_limits=limits,
+        seed=asked.seed,
         teacher=asked.teacher, dim=asked.dim, heldout=0, development=0, baselines=False, overwrite=True,
     )  # fmt: skip
     seconds = {name: round(value, 1) for name, value in found.seconds.items()}
     print(found)
     result = {
-        "benchmark": "general", "machine": platform.processor() or platform.machine(), "threads": threads.count(), "sentences": len(texts),
+        "benchmark": "general", "machine": platform.processor() or platform.machine(),
+        "threads": threads.count(), "sentences": len(texts),
         "left out": left_out, "pairs": found.pairs["train"],
-        "seconds": seconds | {"whole": round(time.perf_counter() - began, 1)}, "out": str(asked.out / "model"),
+        "seconds": seconds | {"whole": round(time.perf_counter() - began, 1)},
+        "out": str(asked.out / "model"),
     }  # fmt: skip
     print(json.dumps(result))
 

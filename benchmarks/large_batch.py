@@ -32,7 +32,8 @@ def main() -> None:
 
     def run(rows: int, tile_columns: int | None = None) -> float:
         return contrastive(
-            anchors[:rows], positives[:rows], Targets.plain(rows), levels=levels, precision=precision, threads=workers,
+            anchors[:rows], positives[:rows], Targets.plain(rows), levels=levels, precision=precision,
+            threads=workers,
             tile_columns=tile_columns, least_share=LEAST_SHARE if precision == "int8" else 0.0,
         )[0]  # fmt: skip
 
@@ -47,8 +48,10 @@ def main() -> None:
         f"{loss:.3f}"
     )
     result = {
-        "benchmark": "large_batch", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": B, "dim": d,
-        "levels": levels, "precision": precision, "seconds": round(seconds, 2), "pairs_per_second": round(B / seconds), "megabytes": round(megabytes),
+        "benchmark": "large_batch", "machine": platform.processor() or platform.machine(), "threads": workers,
+        "batch": B, "dim": d,
+        "levels": levels, "precision": precision, "seconds": round(seconds, 2),
+        "pairs_per_second": round(B / seconds), "megabytes": round(megabytes),
         "vectors_megabytes": round((anchors.nbytes + positives.nbytes) / 2**20),
     }  # fmt: skip
     print(json.dumps(result))

@@ -163,7 +163,8 @@ def rows_of(arguments: argparse.Namespace) -> list[Row]:
     rows += [Row(BM25, BM25, None), teacher]
     weight = arguments.weight
     return rows + [
-        Row(hybrid_name(row.name), f"{row.key} hybrid {weight:g}", row.load, weight) for row in [*own, teacher]
+        Row(hybrid_name(row.name), f"{row.key} hybrid {weight:g}", row.load, weight) for row in [*own,
+            teacher]
     ]  # fmt: skip
 
 
@@ -269,9 +270,11 @@ def differences(
         low, high = np.quantile(gaps, [0.025, 0.975])
         tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum())) + 1
         found.append({
-            "model": mine, "against": other, "group": group, "difference": a.figure - b.figure, "low": float(low),
+            "model": mine, "against": other, "group": group, "difference": a.figure - b.figure,
+            "low": float(low),
             "high": float(high), "p": min(1.0, 2 * tail / (len(gaps) + 1)), "share": a.figure / b.figure,
-            "share_low": float(np.quantile(a.draws / b.draws, 0.025)), "share_high": float(np.quantile(a.draws / b.draws, 0.975)),
+            "share_low": float(np.quantile(a.draws / b.draws, 0.025)),
+            "share_high": float(np.quantile(a.draws / b.draws, 0.975)),
         })  # fmt: skip
     return found
 
@@ -309,7 +312,8 @@ def summary(
         for row in rows
     }
     averages = {
-        row.name: {g: round(100 * s.figure, 2) for g, m in groups.items() if (s := average(row.name, m, scores))} for row in rows
+        row.name: {g: round(100 * s.figure, 2) for g,
+            m in groups.items() if (s := average(row.name, m, scores))} for row in rows
     }  # fmt: skip
     goals: dict[str, Any] = {}
     if ours:
@@ -331,9 +335,11 @@ def summary(
             ]
             goals[f"hybrid above {other}"] = gaps[0] > 0 if gaps else None
     return {
-        "benchmark": "league", "date": datetime.date.today().isoformat(), "split": arguments.split, "weight": arguments.weight,
+        "benchmark": "league", "date": datetime.date.today().isoformat(), "split": arguments.split,
+        "weight": arguments.weight,
         "figures": figures, "averages": averages,
-        "differences": [{k: round(v, 4) if isinstance(v, float) else v for k, v in d.items()} for d in found], "goals": goals,
+        "differences": [{k: round(v, 4) if isinstance(v, float) else v for k, v in d.items()} for d in found],
+        "goals": goals,
     }  # fmt: skip
 
 

@@ -109,7 +109,8 @@ def peer(name: str, folder: Path, corpora: Iterable[Path]) -> Encoder:
         folder: Where models are kept.
         corpora: Files of pairs to count tokens in, for the start.
     """
-    makers = {START: lambda: start(folder, corpora), MODEL2VEC: lambda: model2vec(folder), WORDLLAMA: wordllama,
+    makers = {START: lambda: start(folder, corpora), MODEL2VEC: lambda: model2vec(folder),
+        WORDLLAMA: wordllama,
               GLOVE: lambda: glove(folder)}  # fmt: skip
     return makers[name]()
 

@@ -34,7 +34,8 @@ LABELLED = 4000  # texts that a probe is fitted to, at most
 C = 10.0  # of the probes: on vectors of length 1 scikit-learn's 1.0 is too strict for 77 or 150 labels
 METRIC = "ndcg@10"
 FAMILIES = {
-    "STS": "Spearman", "classification": "accuracy", "retrieval": "NDCG@10", "pairs": "average precision", "clustering": "V-measure",
+    "STS": "Spearman", "classification": "accuracy", "retrieval": "NDCG@10", "pairs": "average precision",
+    "clustering": "V-measure",
 }  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
@@ -173,7 +174,8 @@ def _retrieval(column: Column, encoder: Encoder) -> Floats:
 
 
 MEASURES: dict[str, Callable[[Column, Encoder], Floats]] = {
-    "STS": _sts, "classification": _classification, "retrieval": _retrieval, "pairs": _pairs, "clustering": _clustering,
+    "STS": _sts, "classification": _classification, "retrieval": _retrieval, "pairs": _pairs,
+    "clustering": _clustering,
 }  # fmt: skip
 
 
@@ -227,10 +229,13 @@ def test_columns(data: Path) -> list[Column]:
     }
     return [
         *(Column(name, "STS", _file(data / "sts", f"{name}_test")) for name in ("stsb", "sickr")),
-        *(Column(name, "classification", _file(data / "classification", f"{name}_test"), train) for name, train in probes.items()),
+        *(Column(name, "classification", _file(data / "classification", f"{name}_test"), train) for name,
+            train in probes.items()),
         *(Column(name, "retrieval", data / "retrieval" / name) for name in ("cacm", "nq-oracle", "scitldr")),
-        *(Column(name, "retrieval", data / "retrieval" / name, saturated=True) for name in ("pubmedqa", "xquad-en")),
-        *(Column(name, "retrieval", data / "retrieval" / name, home=True) for name in ("medquad", "arxiv-heldout")),
+        *(Column(name, "retrieval", data / "retrieval" / name, saturated=True) for name in ("pubmedqa",
+            "xquad-en")),
+        *(Column(name, "retrieval", data / "retrieval" / name, home=True) for name in ("medquad",
+            "arxiv-heldout")),
         Column("rqe", "pairs", _file(data / "pairclass", "rqe_test")),
         Column("arxiv-titles", "clustering", _file(data / "clustering", "arxiv_titles")),
     ]  # fmt: skip
@@ -242,7 +247,8 @@ def dev_columns(data: Path, heldout: Sequence[Path]) -> list[Column]:
     folder = data / "classification"
     return [
         *(Column(f"{name}-dev", "STS", _file(data / "sts", f"{name}_dev")) for name in ("stsb", "sickr")),
-        *(Column(f"{name}-dev", "classification", _file(folder, f"{name}_{part}"), _file(folder, f"{name}_train"))
+        *(Column(f"{name}-dev", "classification", _file(folder, f"{name}_{part}"),
+            _file(folder, f"{name}_train"))
           for name, part in probes.items()),
         *(Column(f"{name}-dev", "retrieval", data / "retrieval" / name) for name in ("pubmedqa", "xquad-en")),
         *(Column(_named(path), "retrieval", path, home=True) for path in heldout),

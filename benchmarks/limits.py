@@ -30,12 +30,15 @@ ANIMALS = ("dog", "horse", "goose", "cat", "bull", "wolf")
 PEOPLE = ("Anna", "Mehmet", "Grace", "Pavel", "Noor", "Luis")
 CITIES = ("Lisbon", "Warsaw", "Cairo", "Oslo", "Lyon", "Athens")
 ADJECTIVES = (
-    ("medicine", "safe", "harmless"), ("bridge", "strong", "sturdy"), ("soup", "hot", "warm"), ("exam", "hard", "difficult"),
-    ("street", "quiet", "calm"), ("answer", "correct", "right"), ("phone", "cheap", "inexpensive"), ("film", "boring", "dull"),
+    ("medicine", "safe", "harmless"), ("bridge", "strong", "sturdy"), ("soup", "hot", "warm"),
+    ("exam", "hard", "difficult"),
+    ("street", "quiet", "calm"), ("answer", "correct", "right"), ("phone", "cheap", "inexpensive"),
+    ("film", "boring", "dull"),
     ("box", "big", "large"), ("server", "reachable", "online"),
 )  # fmt: skip
 DOINGS = (
-    ("ate", "swam"), ("called the doctor", "took the pill"), ("paid", "signed the contract"), ("saved the file", "closed the window"),
+    ("ate", "swam"), ("called the doctor", "took the pill"), ("paid", "signed the contract"),
+    ("saved the file", "closed the window"),
     ("mixed the flour", "heated the oven"), ("locked the door", "turned off the light"),
 )  # fmt: skip
 AMOUNTS = (("pages", 20), ("guests", 50), ("tickets", 4), ("hours", 8), ("characters", 12), ("euros", 300))
@@ -93,7 +96,8 @@ def quantity() -> Iterator[Item]:
 
 
 KINDS = {
-    "negation": negation, "word order": word_order, "roles": roles, "direction": direction, "order in time": time_order,
+    "negation": negation, "word order": word_order, "roles": roles, "direction": direction,
+    "order in time": time_order,
     "at least, at most": quantity,
 }  # fmt: skip
 

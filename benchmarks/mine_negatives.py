@@ -44,7 +44,8 @@ def main() -> None:
         pairs.select(np.arange(3000)), queries[:3000], documents[:3000], "index"
     )  # compiles, loads libraries
     found: dict[str, Any] = {
-        "benchmark": "mine_negatives", "machine": platform.processor() or platform.machine(), "threads": workers, "queries": n,
+        "benchmark": "mine_negatives", "machine": platform.processor() or platform.machine(),
+        "threads": workers, "queries": n,
         "documents": n, "dim": d, "vectors_megabytes": round((queries.nbytes + documents.nbytes) / 2**20),
     }  # fmt: skip
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):

@@ -117,9 +117,11 @@ def _arguments(folder: str, recipe: Recipe, data_workers: int) -> Any:
 
     return SentenceTransformerTrainingArguments(
         output_dir=folder, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch,
-        learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup, lr_scheduler_type="linear", weight_decay=0.0,
+        learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup, lr_scheduler_type="linear",
+        weight_decay=0.0,
         max_grad_norm=recipe.clip, bf16=recipe.precision == "bf16", dataloader_num_workers=data_workers,
-        dataloader_drop_last=True, dataloader_pin_memory=False, save_strategy="no", eval_strategy="no", report_to=[],
+        dataloader_drop_last=True, dataloader_pin_memory=False, save_strategy="no", eval_strategy="no",
+        report_to=[],
         disable_tqdm=True, logging_strategy="no", seed=recipe.seed, use_cpu=True,
     )  # fmt: skip
 
@@ -137,7 +139,8 @@ def _evaluator(path: Path) -> Any:
             document = documents.setdefault(row["positive"], f"d{len(documents)}")
             relevant.setdefault(query, set()).add(document)
     return InformationRetrievalEvaluator(
-        {name: text for text, name in queries.items()}, {name: text for text, name in documents.items()}, relevant,
+        {name: text for text, name in queries.items()}, {name: text for text, name in documents.items()},
+        relevant,
         mrr_at_k=[10], ndcg_at_k=[10], accuracy_at_k=[10], precision_recall_at_k=[10], map_at_k=[10],
         batch_size=2048, write_csv=False,
     )  # fmt: skip
@@ -171,8 +174,10 @@ def finetuning(
     with tempfile.TemporaryDirectory() as temporary:
         model = SentenceTransformer(str(teacher), device="cpu", local_files_only=True)
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=temporary, num_train_epochs=100, per_device_train_batch_size=batch, learning_rate=2e-5, warmup_steps=0.1,
-            bf16=precision == "bf16", dataloader_drop_last=True, dataloader_pin_memory=False, save_strategy="no",
+            output_dir=temporary, num_train_epochs=100, per_device_train_batch_size=batch, learning_rate=2e-5,
+            warmup_steps=0.1,
+            bf16=precision == "bf16", dataloader_drop_last=True, dataloader_pin_memory=False,
+            save_strategy="no",
             eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no", use_cpu=True,
         )  # fmt: skip
         dataset = Dataset.from_json(str(path), cache_dir=temporary)

@@ -107,8 +107,10 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "benchmark": "search_engines", "machine": platform.processor() or platform.machine(), "threads": threads.count(),
-                "vectors": n, "dimensions": documents.shape[1], "queries": len(queries), "default": choose(*documents.shape)._asdict(),
+                "benchmark": "search_engines", "machine": platform.processor() or platform.machine(),
+                "threads": threads.count(),
+                "vectors": n, "dimensions": documents.shape[1], "queries": len(queries),
+                "default": choose(*documents.shape)._asdict(),
                 "engines": found,
             }
         )
@@ -220,8 +222,10 @@ def point(engine: Any, effort: int | None, queries: Any, truth: Any) -> dict[str
         singles.append(min(rounds))
     used = (time.process_time() - used) / (SINGLE * ROUNDS)
     return {
-        "recall": round(hits / truth.size, 4), "recall_at_1": round(float((nearest[:, 0] == truth[:, 0]).mean()), 4), "milliseconds": round(1000 * float(np.median(singles)), 3),
-        "cpu_milliseconds": round(1000 * used, 3), "batch_queries_per_second": round(len(queries) / found["batch_seconds"]),
+        "recall": round(hits / truth.size, 4), "recall_at_1": round(float((nearest[:, 0] == truth[:,
+            0]).mean()), 4), "milliseconds": round(1000 * float(np.median(singles)), 3),
+        "cpu_milliseconds": round(1000 * used, 3),
+        "batch_queries_per_second": round(len(queries) / found["batch_seconds"]),
         "batch_cpu_milliseconds": round(1000 * found["batch_cpu_seconds"] / len(queries), 3),
     } | {key: value for key, value in found.items() if key == "effort"}  # fmt: skip
 
@@ -276,15 +280,18 @@ def anonymous() -> float:
 def rows(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The table: one row an engine."""
     header = [
-        "engine", "recall@1", "recall@10", "one query, ms", "many at once, queries/s", "building, s of the processor", "memory, MB", "disk, MB",
+        "engine", "recall@1", "recall@10", "one query, ms", "many at once, queries/s",
+        "building, s of the processor", "memory, MB", "disk, MB",
         "of a read of its file, 1 and 2 threads", "of a copy in memory",
     ]  # fmt: skip
     body = []
     for name, own in found.items():
         read = [[own.get(f"of_{kind}bandwidth_{workers}") for workers in (1, 2)] for kind in ("", "memory_")]
         body.append(
-            [name, f"{own['recall_at_1']:.4f}", f"{own['recall']:.4f}", f"{own['milliseconds']:.2f}", f"{own['batch_queries_per_second']:,}",
-             f"{own['build_cpu_seconds']:.0f}", f"{own['memory_megabytes']:,.0f}", f"{own['disk_megabytes']:,.0f}",
+            [name, f"{own['recall_at_1']:.4f}", f"{own['recall']:.4f}", f"{own['milliseconds']:.2f}",
+                f"{own['batch_queries_per_second']:,}",
+             f"{own['build_cpu_seconds']:.0f}", f"{own['memory_megabytes']:,.0f}",
+             f"{own['disk_megabytes']:,.0f}",
              *(", ".join(f"{100 * part:.0f} %" for part in both if part) for both in read)]
         )  # fmt: skip
     return header, body

@@ -101,7 +101,8 @@ def measured(
     tokens = len(model.table)
     scales = 4 * tokens if dtype == "int8" else 0
     return {
-        "dim": dim, "dtype": dtype, "table_megabytes": round((tokens * dim * BYTES.get(dtype, 4) + scales) / 1e6, 1),
+        "dim": dim, "dtype": dtype, "table_megabytes": round((tokens * dim * BYTES.get(dtype,
+            4) + scales) / 1e6, 1),
         "vector_bytes": width(dim, dtype) * BYTES.get(dtype, 1), **averages,
         "average": round(float(np.mean(list(averages.values()))), 2),
     }  # fmt: skip
@@ -123,7 +124,8 @@ def picture(rows: Sequence[dict[str, Any]], families: Sequence[str]) -> str:
         lines.append(Line(dtype, colour, dashes, points))
     return chart(
         "Size against quality", f"Average of {', '.join(families)} (x 100)", "bytes a vector",
-        [(2**power, f"{2**power:,}") for power in powers], [(float(score), f"{score:g}") for score in grid], lines,
+        [(2**power, f"{2**power:,}") for power in powers], [(float(score), f"{score:g}") for score in grid],
+        lines,
     )  # fmt: skip
 
 

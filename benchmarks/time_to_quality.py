@@ -294,7 +294,8 @@ def reference_recipe(place: Place, rate: float) -> Recipe:
     batch = min(2048, 2 ** int(np.log2(max(16, place.count // 16))))
     levels = [level for level in (32, 64, 128, 256, 512, 1024) if level < place.asked.dim]
     return Recipe.make(
-        place.count, None, dim=place.asked.dim, levels=levels, batch=batch, epochs=place.asked.epochs, learning_rate=rate
+        place.count, None, dim=place.asked.dim, levels=levels, batch=batch, epochs=place.asked.epochs,
+        learning_rate=rate
     )  # fmt: skip
 
 
@@ -379,7 +380,8 @@ def by_peer(place: Place, recipe: Recipe, table: Any) -> State:
         "seconds": round(clock.now(), 2), "phases": rounded(clock.phases), "rate": recipe.learning_rate,
         "batch": recipe.batch, "dim": recipe.dim, "epochs": recipe.epochs, "steps": total,
         "start": place.scores(table), **place.scores(trained),
-        "curve": [{"step": step, "seconds": round(seconds + finish, 2), **scores} for step, seconds, scores in curve],
+        "curve": [{"step": step, "seconds": round(seconds + finish, 2), **scores} for step, seconds,
+            scores in curve],
     }  # fmt: skip
 
 
@@ -452,7 +454,8 @@ def trial(place: Place, length: float, take: int, words: str) -> State:
         "development": round(statistics.median(one[1] for one in runs), 5),
         "test": round(statistics.median(one[2] for one in runs), 5),
         "each": [
-            {"seconds": round(sum(one[0].phases.values()), 3), "development": round(one[1], 5), "test": round(one[2], 5)} for one in runs
+            {"seconds": round(sum(one[0].phases.values()), 3), "development": round(one[1], 5),
+                "test": round(one[2], 5)} for one in runs
         ],
     }  # fmt: skip
 

@@ -70,8 +70,10 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     configs = [tuple(map(int, config.split("x"))) for config in arguments.configs.split(",")]
     specs = [
         {
-            "folder": str(folder), "batch": batch, "dim": dim, "epochs": arguments.epochs, "pairs": counts["train"],
-            "learning_rate": arguments.learning_rate, "data_context": arguments.data_context, "precision": arguments.precision, "peer_precision": arguments.peer_precision, "cold": False,
+            "folder": str(folder), "batch": batch, "dim": dim, "epochs": arguments.epochs,
+            "pairs": counts["train"],
+            "learning_rate": arguments.learning_rate, "data_context": arguments.data_context,
+            "precision": arguments.precision, "peer_precision": arguments.peer_precision, "cold": False,
         }
         for batch, dim in configs
     ]  # fmt: skip
@@ -164,7 +166,8 @@ def child(spec: dict[str, Any]) -> None:
 
     dim = spec["dim"]
     recipe = Recipe.make(
-        spec["pairs"], None, dim=dim, levels=[level for level in (16, 32, 64, 128, 256, 512, 1024) if level < dim][-5:],
+        spec["pairs"], None, dim=dim, levels=[level for level in (16, 32, 64, 128, 256, 512,
+            1024) if level < dim][-5:],
         batch=spec["batch"], epochs=spec["epochs"], learning_rate=spec["learning_rate"], seed=spec["seed"],
         precision=spec["peer_precision"] if theirs else spec["precision"],
     )  # fmt: skip
@@ -226,9 +229,12 @@ def summary(spec: dict[str, Any], runs: dict[str, list[Any]]) -> dict[str, Any]:
     steps = spec["epochs"] * max(1, spec["pairs"] // spec["batch"])
     result: dict[str, Any] = {
         "batch": spec["batch"], "dim": spec["dim"], "epochs": spec["epochs"], "pairs": spec["pairs"],
-        "threads": ours[0]["threads"], "data_workers": spec["data_workers"], "data_worker_trials": spec.get("data_worker_trials"), "precision": spec["precision"], "peer_precision": spec["peer_precision"],
+        "threads": ours[0]["threads"], "data_workers": spec["data_workers"],
+        "data_worker_trials": spec.get("data_worker_trials"), "precision": spec["precision"],
+        "peer_precision": spec["peer_precision"],
         "ratio": round(statistics.median(total(b) / total(a) for a, b in zip(ours, theirs, strict=True)), 2),
-        "train_ratio": round(statistics.median(training(b) / training(a) for a, b in zip(ours, theirs, strict=True)), 2),
+        "train_ratio": round(statistics.median(training(b) / training(a) for a,
+            b in zip(ours, theirs, strict=True)), 2),
         "start_ndcg@10": ours[0]["start_ndcg@10"],
     }  # fmt: skip
     for side in SIDES:

@@ -247,8 +247,10 @@ def floor(data: TrainingSet, vocabulary: int, recipe: Recipe, device: torch.devi
         operations / RESULT["bf16_operations_per_second"],
     )
     RESULT["floor"] = {
-        "rows": round(rows), "entries": round(entries), "texts": round(texts), "bytes": round(sum(parts.values())), "cached_bytes": round(cached),
-        "operations": round(operations), "seconds": seconds, "pairs_per_second": round(recipe.batch / seconds),
+        "rows": round(rows), "entries": round(entries), "texts": round(texts),
+        "bytes": round(sum(parts.values())), "cached_bytes": round(cached),
+        "operations": round(operations), "seconds": seconds,
+        "pairs_per_second": round(recipe.batch / seconds),
     }  # fmt: skip
     for name, amount in parts.items():
         print(f"{name:60} {amount / 1e6:8.0f} MB")
@@ -294,7 +296,8 @@ def breakdown(
 
     def loss() -> Any:
         return device_fit.contrastive(
-            vectors[:B], vectors[B:], batch.columns, (batch.masked_rows, batch.masked_columns), levels=recipe.levels,
+            vectors[:B], vectors[B:], batch.columns, (batch.masked_rows, batch.masked_columns),
+            levels=recipe.levels,
             scale=recipe.scale, half=recipe.precision == "bf16", both_directions=recipe.both_directions,
         )  # fmt: skip
 
@@ -336,7 +339,8 @@ def variants(data: TrainingSet, start: SparseAdam, recipe: Recipe, device: torch
 
     found = RESULT["variants"] = {}
     for module, name, values in (
-        (gpu_rows, "TOGETHER", (4, 16)), (gpu_rows, "WIDTH", (512,)), (contrast, "ROWS", (128,)), (contrast, "WARPS", (4,)),
+        (gpu_rows, "TOGETHER", (4, 16)), (gpu_rows, "WIDTH", (512,)), (contrast, "ROWS", (128,)),
+        (contrast, "WARPS", (4,)),
     ):  # fmt: skip
         usual = getattr(module, name)
         for value in values:

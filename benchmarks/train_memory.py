@@ -158,13 +158,17 @@ def measure(files: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     state = (optimizer.table.nbytes + optimizer.first.nbytes + optimizer.second.nbytes) / 2**20
     step, own = (statistics.median(np.diff(times)[len(times) // 4 :]) for times in (wall, busy))
     return {
-        "pairs": len(pairs), "trained": len(kept), "sets": len(kept.names), "texts": len(data.bags.totals), "threads": workers,
-        "batch": recipe.batch, "dim": recipe.dim, "levels": list(recipe.levels), "mix": recipe.mix, "steps": steps,
-        "whole_epoch": steps == schedule.steps, "seconds, those of the processors, peak MB": parts, "seconds_of_the_steps": parts["train"][0],
+        "pairs": len(pairs), "trained": len(kept), "sets": len(kept.names), "texts": len(data.bags.totals),
+        "threads": workers,
+        "batch": recipe.batch, "dim": recipe.dim, "levels": list(recipe.levels), "mix": recipe.mix,
+        "steps": steps,
+        "whole_epoch": steps == schedule.steps, "seconds, those of the processors, peak MB": parts,
+        "seconds_of_the_steps": parts["train"][0],
         "pairs_per_second": round(schedule.size / step), "processor_ms_per_step": round(own * 1e3, 1),
         "pairs_per_second_of_all_steps": round(steps * schedule.size / parts["train"][0]),
         "table_and_moments_mb": round(state), "peak_mb": round(peak()), "imports_mb": round(imported),
-        "peak_beyond_mb": round(peak() - state), "peak_beyond_imports_too_mb": round(peak() - state - imported),
+        "peak_beyond_mb": round(peak() - state),
+        "peak_beyond_imports_too_mb": round(peak() - state - imported),
         "peak_anonymous_beyond_mb": round(anonymous.peak() - state),
         "peak_anonymous_beyond_imports_too_mb": round(anonymous.peak() - state - imported_anonymous),
     }  # fmt: skip

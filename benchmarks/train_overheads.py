@@ -66,10 +66,12 @@ def main() -> None:
     seconds = {kind: [one["seconds"] for one in runs] for kind, runs in found.items()}
     medians = {kind: statistics.median(values) for kind, values in seconds.items()}
     result: dict[str, Any] = {
-        "benchmark": "train_overheads", "machine": platform.processor() or platform.machine(), "threads": threads.count(),
+        "benchmark": "train_overheads", "machine": platform.processor() or platform.machine(),
+        "threads": threads.count(),
         "pairs": found["both"][0]["pairs"], "epochs": asked.epochs, "dim": asked.dim, "batch": asked.batch,
         "seconds": {kind: round(value, 2) for kind, value in medians.items()},
-        "longer_than_plain": {kind: round(value / medians["plain"] - 1, 4) for kind, value in medians.items()},
+        "longer_than_plain": {kind: round(value / medians["plain"] - 1, 4) for kind,
+            value in medians.items()},
     }  # fmt: skip
     for name in ("evaluations", "checkpoints"):
         both = found["both"]

@@ -78,9 +78,12 @@ def main() -> None:
     for name, median in milliseconds.items():
         print(f"{name:28} {median:8.2f} ms")
     result = {
-        "benchmark": "training_step", "machine": platform.processor() or platform.machine(), "threads": workers, "batch": recipe.batch,
-        "dim": recipe.dim, "levels": list(recipe.levels), "precision": recipe.precision, "milliseconds": milliseconds,
-        "step_milliseconds": round(seconds / steps * 1e3, 2), "pairs_per_second": round(steps * recipe.batch / seconds),
+        "benchmark": "training_step", "machine": platform.processor() or platform.machine(),
+        "threads": workers, "batch": recipe.batch,
+        "dim": recipe.dim, "levels": list(recipe.levels), "precision": recipe.precision,
+        "milliseconds": milliseconds,
+        "step_milliseconds": round(seconds / steps * 1e3, 2),
+        "pairs_per_second": round(steps * recipe.batch / seconds),
     }  # fmt: skip
     print(json.dumps(result))
 

@@ -163,7 +163,8 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, m
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"anchor": text, "positive": text.split()[1]} for text in TEXTS * 2]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = {"start": "random", "dim": 8, "batch": 8, "epochs": 4, "baselines": False, "heldout": 4, "development": 4,
+    options = {"start": "random", "dim": 8, "batch": 8, "epochs": 4, "baselines": False, "heldout": 4,
+        "development": 4,
                "checkpoint_every": 4, "threads": 1}  # fmt: skip
     kept = tmp_path / "kept"
     finish = checkpoint.finish

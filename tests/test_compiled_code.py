@@ -90,7 +90,8 @@ def test_helpers_whose_sums_may_be_ordered_anew_are_inlined():
     finds the caller in numba's cache the second, and with fastmath their bits may differ."""
     functions = {name: (node, decorator) for name, node, decorator in jitted()}
     calls = {
-        name: {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)} & functions.keys()
+        name: {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func,
+            ast.Name)} & functions.keys()
         for name, (node, _) in functions.items()
     }  # fmt: skip
 

@@ -81,8 +81,10 @@ def test_older_manifests_have_no_digests(folder):
 @pytest.mark.parametrize(
     "said",
     [
-        {"a": None}, {"a": 0}, {"a": {}}, {"a": {"size": "0"}}, {"a": {"size": True}}, {"a": {"size": 0, "digest": 7}},
-        {"../model/a": {"size": 0}}, {"/etc/hostname": {"size": 0}}, {"deep/../../x": {"size": 0}}, {"": {"size": 0}},
+        {"a": None}, {"a": 0}, {"a": {}}, {"a": {"size": "0"}}, {"a": {"size": True}},
+        {"a": {"size": 0, "digest": 7}},
+        {"../model/a": {"size": 0}}, {"/etc/hostname": {"size": 0}}, {"deep/../../x": {"size": 0}},
+        {"": {"size": 0}},
         {"a\0": {"size": 0}},
     ],
 )  # fmt: skip

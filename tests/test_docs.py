@@ -103,7 +103,8 @@ def check(ran):
 
 CHECKS = {
     "check.md": check,
-    "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode, "quickstart.md": quickstart,
+    "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode,
+    "quickstart.md": quickstart,
     "teach.md": teach, "tutorials/another_language.md": another_language, "tutorials/help_desk.md": help_desk,
     "without_pairs.md": without_pairs,
 }  # fmt: skip
@@ -137,7 +138,8 @@ def test_every_public_name_is_on_an_api_page():
 
 
 RESULTS = {  # what functions give; their examples are those functions'
-    "Comparison", "Corpus", "Encoder", "Hit", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "Row",
+    "Comparison", "Corpus", "Encoder", "Hit", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report",
+    "RetrievalSet", "Row",
     "ScoredPairs", "Split", "TASKS", "Tokens", "TrainingResult",
 }  # fmt: skip
 TRAININGS = {"fit_sentence_transformer", "teach", "train"}  # pages have examples of these

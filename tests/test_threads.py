@@ -43,7 +43,8 @@ def test_count_of_the_processors_at_hand():
 
 @pytest.mark.parametrize(
     ("said", "allowed"),
-    [("max 100000", None), ("100000 100000", 1), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", None), ("", None)],
+    [("max 100000", None), ("100000 100000", 1), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", None),
+        ("", None)],
 )  # fmt: skip
 def test_count_of_a_containers_share(said, allowed, tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")

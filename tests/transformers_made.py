@@ -25,7 +25,8 @@ def tiny_bert(folder, words, pooling="mean", seed=0):
     fast = transformers.BertTokenizerFast(tokenizer_object=backend, model_max_length=64)
     torch.manual_seed(seed)
     config = transformers.BertConfig(
-        vocab_size=len(special) + len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        vocab_size=len(special) + len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=64, initializer_range=0.2,
     )  # fmt: skip
     plain = folder.with_name(folder.name + "-plain")

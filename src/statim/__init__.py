@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens", "TrainingResult", "cluster",
+    "Classifier", "Hit", "Index", "Recommender", "Settings", "StaticEmbedder", "StaticModel", "Tokens",
+    "TrainingResult", "cluster",
     "evaluate", "find_duplicates", "fit_sentence_transformer", "mine_hard_negatives", "teach", "train",
 ]  # fmt: skip
 

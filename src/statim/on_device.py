@@ -73,7 +73,8 @@ class OnDevice:
                 chunk = [prompt + text if isinstance(text, str) else text for text in chunk]
             settings = self.model.settings
             return self.model.tokenizer.chunk(
-                chunk, max_tokens=settings.max_tokens, max_characters=settings.max_characters, position=position,
+                chunk, max_tokens=settings.max_tokens, max_characters=settings.max_characters,
+                position=position,
                 threads=workers,
             )  # fmt: skip
 

@@ -79,7 +79,8 @@ def test_bytes_in_a_condition(where, index, statim):
 
 
 UNFINISHED = {
-    "run.json": ["", "[]", "null", "5", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", "\0", '{"the model": []}'],
+    "run.json": ["", "[]", "null", "5", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", "\0",
+        '{"the model": []}'],
     "progress.json": [
         "", "[]", "null", "{}", "[" * 100_000, '{"bytes": -1}', '{"bytes": 0}', '{"bytes": 0, "texts": 0}',
         '{"bytes": 0, "texts": "7", "footer": ""}', '{"bytes": 0, "texts": -7, "footer": ""}',

@@ -93,7 +93,8 @@ def test_a_database_names_a_folder(hashed, model, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["../escaped", "/tmp/escaped", "deep/../../escaped", "..\\escaped", "C:\\escaped", "C:escaped", "escaped\0", "./escaped",
+    ["../escaped", "/tmp/escaped", "deep/../../escaped", "..\\escaped", "C:\\escaped", "C:escaped",
+        "escaped\0", "./escaped",
      "a//escaped", "", "escaped/", "x" * 201, "\nescaped"],
 )  # fmt: skip
 def test_a_database_names_a_file(name, model):

@@ -14,7 +14,8 @@ from statim.search.index import Index
 from statim.teacher import Teacher
 
 SECRETS = ("Tr0ub4dor", "c0rrecthorse")
-SPECIAL = ["", "%", "%zz", "%40", "%2F", "%3a", "%00", "@", "@@", "/", "//", ":", "?", "#", " ", "[", "]", "&", "=", "\\", "'", '"', "é",
+SPECIAL = ["", "%", "%zz", "%40", "%2F", "%3a", "%00", "@", "@@", "/", "//", ":", "?", "#", " ", "[", "]",
+    "&", "=", "\\", "'", '"', "é",
            "\n", "\t", "$", ";", ",", "?host=", "@[", "{0}", "|", "%25"]  # fmt: skip
 ODD = [
     "postgres://user:<P>@127.0.0.1:1/db",

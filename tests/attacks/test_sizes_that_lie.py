@@ -130,8 +130,10 @@ def test_vectors_of_a_user(shape, model, tmp_path, statim):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("documents", 10**15), ("documents", -1), ("documents", 2), ("dimensions", 10**15), ("dimensions", 0), ("dimensions", 7),
-     ("columns", ["id"] * 10**5), ("columns", []), ("weight", 1e308), ("weight", float("nan")), ("model_hash", "0" * 64),
+    [("documents", 10**15), ("documents", -1), ("documents", 2), ("dimensions", 10**15), ("dimensions", 0),
+        ("dimensions", 7),
+     ("columns", ["id"] * 10**5), ("columns", []), ("weight", 1e308), ("weight", float("nan")),
+     ("model_hash", "0" * 64),
      ("format_version", 10**9), ("engine", "evil"), ("store", "evil"),
      ("files", {}), ("files", {"model/tokenizer.json": 10**15})],
 )  # fmt: skip
@@ -251,8 +253,10 @@ def answered(index, query, **options):
 
 @pytest.mark.parametrize(
     "condition",
-    ["(" * 20_000 + "year = 1" + ")" * 20_000, "not " * 20_000 + "year = 1", "year = 1" + " or year = 1" * 20_000,
-     "year in (" + ", ".join(map(str, range(50_000))) + ")", "text like '" + "%a" * 2000 + "'", "year = " + "9" * 10_000, "\0", "year = '\ud800'"],
+    ["(" * 20_000 + "year = 1" + ")" * 20_000, "not " * 20_000 + "year = 1",
+        "year = 1" + " or year = 1" * 20_000,
+     "year in (" + ", ".join(map(str, range(50_000))) + ")", "text like '" + "%a" * 2000 + "'",
+     "year = " + "9" * 10_000, "\0", "year = '\ud800'"],
 )  # fmt: skip
 def test_any_condition_has_an_answer_or_a_sentence(condition, index):
     assert answered(Index.load(index), "sort", where=condition) <= 3

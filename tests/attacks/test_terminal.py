@@ -28,7 +28,8 @@ def assert_harmless(*printed):
 def texts(tmp_path):
     """A table of documents that stand twice each, with evil in each of its columns."""
     rows = [
-        {"id": f"{EVIL}{i}{j}", "text": f"how to {verb} a list {EVIL}", "title": f"{verb}{EVIL}", "label": f"{verb}{EVIL}"}
+        {"id": f"{EVIL}{i}{j}", "text": f"how to {verb} a list {EVIL}", "title": f"{verb}{EVIL}",
+            "label": f"{verb}{EVIL}"}
         for i, verb in enumerate(["sort", "open", "read", "write"])
         for j in range(5)
     ]  # fmt: skip
@@ -62,7 +63,8 @@ def test_json_holds_what_was_there(evil_index, statim):
 
 def test_every_verb_that_shows_texts(texts, model, static_model, tmp_path, statim):
     rows = [json.loads(line) for line in texts.read_text().splitlines()]
-    Classifier.fit(static_model, [row["text"] for row in rows], [row["label"] for row in rows], head="centroid").save(
+    Classifier.fit(static_model, [row["text"] for row in rows], [row["label"] for row in rows],
+        head="centroid").save(
         tmp_path / "head"
     )  # fmt: skip
     for arguments in (

@@ -193,7 +193,8 @@ def damage(folder, tmp_path, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "truncated table", "table without header", "empty table", "missing table", "missing tokenizer", "foreign tokenizer",
+        "truncated table", "table without header", "empty table", "missing table", "missing tokenizer",
+        "foreign tokenizer",
         "broken tokenizer", "broken config", "newer format", "empty folder", "transformer", "pickle",
     ],
 )  # fmt: skip

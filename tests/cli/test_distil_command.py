@@ -42,7 +42,8 @@ def test_train_refuses(statim, tmp_path, pairs, monkeypatch, options, words):
 def test_index_build_refuses_a_teacher_that_is_not_there(statim, tmp_path, model_folder):
     (tmp_path / "docs.txt").write_text("one\ntwo\n")
     code, _, err = statim(
-        "index", "build", model_folder, tmp_path / "docs.txt", "--out", tmp_path / "i", "--documents-by", "./no-teacher",
+        "index", "build", model_folder, tmp_path / "docs.txt", "--out", tmp_path / "i", "--documents-by",
+        "./no-teacher",
         "--quiet",
     )  # fmt: skip
     assert code == 2

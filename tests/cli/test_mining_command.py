@@ -126,7 +126,8 @@ REFUSED = {
     "more than documents": (["--model", "MODEL", "-n", "120"], ["120 different documents", "corpus"]),
     "no such model": (["--model", "nothing/here"], ["nothing/here"]),
     "scores": (["--model", "MODEL", "--min-score", "0.5", "--max-score", "0.2"], ["no score is between"]),
-    "no cross-encoder": (["--model", "MODEL", "--cross-encoder", "nothing/here"], ["nothing/here", "cross-encoder"]),
+    "no cross-encoder": (["--model", "MODEL", "--cross-encoder", "nothing/here"],
+        ["nothing/here", "cross-encoder"]),
     "empty corpus": (["--model", "MODEL", "--corpus", "EMPTY"], ["empty.jsonl"]),
     "no corpus": (["--model", "MODEL", "--corpus", "missing.jsonl"], ["missing.jsonl"]),
 }  # fmt: skip

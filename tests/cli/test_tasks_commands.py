@@ -34,7 +34,8 @@ def test_duplicates_are_written(statim, tmp_path, model_folder, texts, suffix):
     rows = {}
     for write in ("groups", "pairs", "kept"):
         code, printed, err = statim(
-            "duplicates", texts, "--model", model_folder, "--threshold", 0.999, "--out", out, "--write", write, "--json", "--overwrite"
+            "duplicates", texts, "--model", model_folder, "--threshold", 0.999, "--out", out, "--write",
+            write, "--json", "--overwrite"
         )  # fmt: skip
         assert code == 0, err
         figures = json.loads(printed)
@@ -51,7 +52,8 @@ def test_duplicates_for_a_person_and_between_two_sets(statim, tmp_path, model_fo
     assert code == 0, err
     assert "0.90" in printed
     code, printed, err = statim(
-        "duplicates", texts, "--model", model_folder, "--against", texts, "--threshold", 0.999, "--out", tmp_path / "pairs.jsonl"
+        "duplicates", texts, "--model", model_folder, "--against", texts, "--threshold", 0.999, "--out",
+        tmp_path / "pairs.jsonl"
     )  # fmt: skip
     assert code == 0, err
     assert "402 rows (100.0%) have a duplicate" in printed

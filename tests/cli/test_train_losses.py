@@ -54,7 +54,8 @@ def files(tmp_path):
 def test_every_loss(statim, tmp_path, files, name, options, loss, metric, least):
     out = tmp_path / "model"
     code, printed, err = statim(
-        "train", files[name], "--out", out, "--start", "random", "--dim", 64, "--heldout", 60, "--epochs", 6, "--json",
+        "train", files[name], "--out", out, "--start", "random", "--dim", 64, "--heldout", 60, "--epochs", 6,
+        "--json",
         *options,
     )  # fmt: skip
     assert code == 0, err

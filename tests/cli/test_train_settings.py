@@ -29,8 +29,10 @@ def test_all_of_them(statim, tmp_path, pairs):
     frozen = tmp_path / "frozen.txt"
     frozen.write_bytes(b"how\r\n\nsort\n")
     code, out, err = statim(
-        "train", pairs, "--out", tmp_path / "model", *OPTIONS, "--json", "--weight-decay", "0.1", "--token-dropout", "0.25",
-        "--false-negative-margin", "-0.05", "--freeze", frozen, "--new-rows-rate", "1", "--row-wise", "--clip", "0.1", "--limit", "pairs=200",
+        "train", pairs, "--out", tmp_path / "model", *OPTIONS, "--json", "--weight-decay", "0.1",
+        "--token-dropout", "0.25",
+        "--false-negative-margin", "-0.05", "--freeze", frozen, "--new-rows-rate", "1", "--row-wise",
+        "--clip", "0.1", "--limit", "pairs=200",
     )  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
@@ -60,7 +62,8 @@ def test_all_of_them(statim, tmp_path, pairs):
     [
         (["--freeze", "none.txt"], "--freeze none.txt cannot be read: No such file or directory"),
         (["--freeze", "bytes.txt"], "--freeze bytes.txt cannot be read: it is no UTF-8 text"),
-        (["--freeze", "tokens.txt"], ("freeze names 1 token that the tokenizer of a random start does not have, the first "
+        (["--freeze", "tokens.txt"],
+            ("freeze names 1 token that the tokenizer of a random start does not have, the first "
 "'Zaphod'")),
         (["--limit", "nobody=5"], ("a limit is given for the set 'nobody', which is not there; "
 "the sets are pairs")),

@@ -195,7 +195,8 @@ def test_a_long_item_is_parsed_a_few_times(monkeypatch, tmp_path):
 
 
 VALUES = [
-    {"text": "☕ \\ \" 😀", "n": -1.5e10, "x": [True, None, {}]}, {"text": "", "n": 12, "x": []}, {"text": "a\nb", "n": 0, "x": [1]},
+    {"text": "☕ \\ \" 😀", "n": -1.5e10, "x": [True, None, {}]}, {"text": "", "n": 12, "x": []},
+    {"text": "a\nb", "n": 0, "x": [1]},
 ]  # fmt: skip
 
 

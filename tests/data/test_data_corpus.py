@@ -76,7 +76,8 @@ def test_tables(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "kind"),
     [
-        (["text"], "Corpus"), (["notes"], "Corpus"), (["id", "text", "url"], "Corpus"), (["title", "text"], "Pairs"),
+        (["text"], "Corpus"), (["notes"], "Corpus"), (["id", "text", "url"], "Corpus"),
+        (["title", "text"], "Pairs"),
         (["question", "answer"], "Pairs"), (["text", "label"], "LabelledTexts"),
     ],
 )  # fmt: skip
@@ -137,7 +138,8 @@ def test_sentences_do_not_end_after_abbreviations():
         'He saw Dr. Smith (e.g. today). It was "fine." Then J. Doe left! Ok? See Fig. 2. 天気がいい。明日は？'
     )
     assert sentences(text) == [
-        "He saw Dr. Smith (e.g. today).", 'It was "fine."', "Then J. Doe left!", "Ok?", "See Fig. 2.", "天気がいい。", "明日は？",
+        "He saw Dr. Smith (e.g. today).", 'It was "fine."', "Then J. Doe left!", "Ok?", "See Fig. 2.",
+        "天気がいい。", "明日は？",
     ]  # fmt: skip
 
 

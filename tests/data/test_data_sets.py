@@ -209,7 +209,8 @@ def test_a_column_that_grows_is_the_column(blocks, memory):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("abc"), st.sampled_from([None, "a", "b"])), max_size=40),
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("abc"), st.sampled_from([None, "a", "b"])),
+        max_size=40),
     st.integers(1, 20), st.integers(0, 20),
 )  # fmt: skip
 def test_rows_are_new_once(rows, block, few):

@@ -57,10 +57,14 @@ def test_scores_of_every_type(kind, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "match"),
     [
-        ([{"text1": "a", "text2": "b", "score": "high"}, {"text1": "a", "text2": "c", "score": "1"}], "row 1: 'score' is 'high'"),
-        ([{"text1": "a", "text2": "b", "score": 1}, {"text1": "a", "text2": "c", "score": float("inf")}], "row 2: 'score' is inf"),
-        ([{"text1": "a", "text2": "b", "score": True}, {"text1": "a", "text2": "c", "score": False}], "'score' is True"),
-        ([{"text1": "a", "text2": "b", "score": 1}, {"text1": "a", "text2": "c", "score": 1}], "fewer than 2 different scores"),
+        ([{"text1": "a", "text2": "b", "score": "high"}, {"text1": "a", "text2": "c", "score": "1"}],
+            "row 1: 'score' is 'high'"),
+        ([{"text1": "a", "text2": "b", "score": 1}, {"text1": "a", "text2": "c", "score": float("inf")}],
+            "row 2: 'score' is inf"),
+        ([{"text1": "a", "text2": "b", "score": True}, {"text1": "a", "text2": "c", "score": False}],
+            "'score' is True"),
+        ([{"text1": "a", "text2": "b", "score": 1}, {"text1": "a", "text2": "c", "score": 1}],
+            "fewer than 2 different scores"),
         ([{"text1": "a", "text2": "b"}], "which column is the score"),
         ([{"text1": "a", "score": 1}], "which column is the second text"),
     ],

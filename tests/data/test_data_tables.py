@@ -75,7 +75,8 @@ def test_compressed_text(tmp_path, kind):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("bom.csv", b"\xef\xbb\xbfanchor,positive\r\na,b\r\n\r\nc,d", {"anchor": ["a", "c"], "positive": ["b", "d"]}),
+        ("bom.csv", b"\xef\xbb\xbfanchor,positive\r\na,b\r\n\r\nc,d",
+            {"anchor": ["a", "c"], "positive": ["b", "d"]}),
         ("bom.jsonl", b'\xef\xbb\xbf{"anchor": "a"}\r\n\r\n{"anchor": "b"}', {"anchor": ["a", "b"]}),
         ("spaces.json", b'\n  [ {"anchor": "a"},\n{"anchor": "b"} ]\n', {"anchor": ["a", "b"]}),
         ("lines.json", b'{"anchor": "a"}\n{"anchor": "b"}\n', {"anchor": ["a", "b"]}),
@@ -83,7 +84,8 @@ def test_compressed_text(tmp_path, kind):
          {"anchor": ["a", "c"], "positive": ["b", "d"], "negative": [None, "e"], "negative_2": [None, "f"]}),
         ("array.json", b'[["a", "b"], ["c", "d"]]', {"anchor": ["a", "c"], "positive": ["b", "d"]}),
         ("keys.jsonl", b'{"a": 1}\n{"b": "x"}\n', {"a": [1, None], "b": [None, "x"]}),
-        ("mixed.jsonl", b'{"a": "x"}\n{"a": 1}\n{"a": [2, "\xc3\xa9"]}\n{"a": null}\n', {"a": ["x", "1", '[2, "é"]', None]}),
+        ("mixed.jsonl", b'{"a": "x"}\n{"a": 1}\n{"a": [2, "\xc3\xa9"]}\n{"a": null}\n',
+            {"a": ["x", "1", '[2, "é"]', None]}),
         ("dates.jsonl", b'{"a": "2020-01-01"}\n{"a": "2020-01-02"}\n', {"a": ["2020-01-01", "2020-01-02"]}),
         ("half.jsonl", b'{"a": "x\\ud83d"}\n', {"a": ["x\ufffd"]}),
         ("separator.jsonl", '{"a": "x\u2028y\x85z"}\n'.encode(), {"a": ["x\u2028y\x85z"]}),

@@ -68,9 +68,12 @@ ROWS = [
     '{"te\\u0078t": "a"}',
 ]  # fmt: skip
 ODD = [
-    "", " ", '{"text": "a"}{"text": "b"}', '{"text": "a"} {"text": "b"}', '{"text":', '"b"}', '{"text": "a",}', '{"text": null}',
-    '{"text": 5}', '{"text": ["a"]}', '{"text": {}}', '{"x": [{}', '{}]}', '{"text": "a", "text": "b"}', '{"text": "\\ud800"}',
-    '{"text": "\\udc00"}', '{"text": "a", "n": NaN}', '{"text": "a", "n": 01}', '["a", "b"]', '"a"', " {} ", '{"text": "a"} // b',
+    "", " ", '{"text": "a"}{"text": "b"}', '{"text": "a"} {"text": "b"}', '{"text":', '"b"}',
+    '{"text": "a",}', '{"text": null}',
+    '{"text": 5}', '{"text": ["a"]}', '{"text": {}}', '{"x": [{}', '{}]}', '{"text": "a", "text": "b"}',
+    '{"text": "\\ud800"}',
+    '{"text": "\\udc00"}', '{"text": "a", "n": NaN}', '{"text": "a", "n": 01}', '["a", "b"]', '"a"', " {} ",
+    '{"text": "a"} // b',
     '{"text": "a\\x"}', '{"text": "a\tb"}', '{"x": "a"}', '{"text": "a"}\r',
 ]  # fmt: skip
 

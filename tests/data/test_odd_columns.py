@@ -129,8 +129,10 @@ def test_a_title_that_comes_late_is_one_streamed_or_not(tmp_path, monkeypatch):
 VALUES = [
     None, True, 5, 7.0, 1.5, 2**53, 2**60 + 1, 2**63, 2**64, "x", "007", "8", float("nan"), float("inf"),
     datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1, 5), datetime.datetime(2020, 1, 1, 5, tzinfo=UTC),
-    Decimal("1.50"), Decimal(2), b"x", [], [1], ["x"], [1.5], [True], [None], {}, {"a": 1}, {"a": "x"}, {"a": 1.5}, {"a": True},
-    {"b": 2}, {"a": 2**60 + 1}, {"b": 1, "a": 2}, [{"a": 1}], [{"b": "x"}], {"a": {}}, {"a": {"c": 1}}, {"a": []}, {"a": ["x"]},
+    Decimal("1.50"), Decimal(2), b"x", [], [1], ["x"], [1.5], [True], [None], {}, {"a": 1}, {"a": "x"},
+    {"a": 1.5}, {"a": True},
+    {"b": 2}, {"a": 2**60 + 1}, {"b": 1, "a": 2}, [{"a": 1}], [{"b": "x"}], {"a": {}}, {"a": {"c": 1}},
+    {"a": []}, {"a": ["x"]},
 ]  # fmt: skip
 
 
@@ -162,8 +164,10 @@ def test_any_values(values):
     ("value", "text"),
     [
         (7654321.0, "7654321"), (-3.0, "-3"), (1e16, "10000000000000000"), (1e300, "1e+300"), (0.1, "0.1"),
-        (123456.789012, "123456.789012"), (float("inf"), "inf"), (float("nan"), None), (True, "true"), (2**70, str(2**70)),
-        (Decimal("1.50"), "1.5"), (Decimal("100"), "100"), (datetime.date(2020, 1, 1), "2020-01-01"), (b"x", "x"),
+        (123456.789012, "123456.789012"), (float("inf"), "inf"), (float("nan"), None), (True, "true"),
+        (2**70, str(2**70)),
+        (Decimal("1.50"), "1.5"), (Decimal("100"), "100"), (datetime.date(2020, 1, 1), "2020-01-01"),
+        (b"x", "x"),
         ({"b": 1.0, "a": None}, '{"b": 1}'), (pd.NA, None), (pd.NaT, None),
     ],
 )  # fmt: skip

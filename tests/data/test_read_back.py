@@ -23,12 +23,16 @@ from statim.search.results import Writer
 from statim.strict_json import dumps
 
 TEXTS = [
-    'he said "no"', '"quoted"', '"open', '"', '""', 'a\tb', '\t"a"\t', "a,b", '"a", "b"', "a\nb", "a\r\nb", "a\rb", "\n", "\r",
-    " before", "behind ", " ", "NA", "N/A", "null", "None", "nan", "NULL", "", "007", "1e5", "-0", "true", "2020-01-01",
-    "\\", "\\n", 'a\\"b', "\\N", "#no comment", "'single'", "a;b", "a|b", "=1+1", "naïve ☕ 漢字 😀", "\u2028\x85\ufeff", "{}", '{"a": 1}',
+    'he said "no"', '"quoted"', '"open', '"', '""', 'a\tb', '\t"a"\t', "a,b", '"a", "b"', "a\nb", "a\r\nb",
+    "a\rb", "\n", "\r",
+    " before", "behind ", " ", "NA", "N/A", "null", "None", "nan", "NULL", "", "007", "1e5", "-0", "true",
+    "2020-01-01",
+    "\\", "\\n", 'a\\"b', "\\N", "#no comment", "'single'", "a;b", "a|b", "=1+1", "naïve ☕ 漢字 😀",
+    "\u2028\x85\ufeff", "{}", '{"a": 1}',
 ]  # fmt: skip
 OTHERS = TEXTS[::-1]
-TABLE = pa.table({"row": range(len(TEXTS)), "text": pa.array(TEXTS, pa.large_string()), "score": [0.5] * len(TEXTS),
+TABLE = pa.table({"row": range(len(TEXTS)), "text": pa.array(TEXTS, pa.large_string()),
+    "score": [0.5] * len(TEXTS),
                   "other": pa.array(OTHERS, pa.string())})  # fmt: skip
 
 
@@ -64,7 +68,8 @@ def by_vectors(path):
 
 WRITERS = {
     "table.csv": by_write_table, "table.jsonl": by_write_table, "table.parquet": by_write_table,
-    "parts.jsonl": by_table_writer, "parts.parquet": by_table_writer, "answers.tsv": by_search, "answers.parquet": by_search,
+    "parts.jsonl": by_table_writer, "parts.parquet": by_table_writer, "answers.tsv": by_search,
+    "answers.parquet": by_search,
     "vectors.jsonl": by_vectors, "vectors.parquet": by_vectors,
 }  # fmt: skip
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -34,7 +34,8 @@ METRICS = [
     "map@5",
 ]
 TREC = [
-    "ndcg_cut_1", "ndcg_cut_3", "ndcg_cut_10", "ndcg", "recip_rank", "recall_1", "recall_5", "P_5", "map", "map_cut_5",
+    "ndcg_cut_1", "ndcg_cut_3", "ndcg_cut_10", "ndcg", "recip_rank", "recall_1", "recall_5", "P_5", "map",
+    "map_cut_5",
 ]  # fmt: skip
 
 

@@ -223,7 +223,8 @@ def save(name: str, *, overwrite: bool) -> Command:
 def encoding(suffix: str, *, resume: bool) -> Case:
     texts = ["encode", "IN/model", "IN/docs.jsonl", "IN/others.jsonl", "-o", f"HERE/v.{suffix}", "-q"]
     return Case(
-        texts, file(f"v.{suffix}"), again=([*texts, "--resume"],) if resume else (texts, [*texts, "--overwrite"]),
+        texts, file(f"v.{suffix}"), again=([*texts, "--resume"],) if resume else (texts,
+            [*texts, "--overwrite"]),
         patches=SLOW_STREAM, spare=(f"v.{suffix}.encoding",),
     )  # fmt: skip
 

@@ -50,7 +50,8 @@ def harness(shim):
             dir=place, prefix="statim-faults-", ignore_cleanup_errors=True
         ) as scratch:
             done = subprocess.run(
-                [sys.executable, HERE / script, scratch, *map(str, arguments)], capture_output=True, text=True,
+                [sys.executable, HERE / script, scratch, *map(str, arguments)], capture_output=True,
+                text=True,
                 env={**os.environ, "LD_PRELOAD": str(shim), **variables},
             )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]

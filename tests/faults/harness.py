@@ -58,7 +58,8 @@ BYTES = {WRITE, COPY}
 # What can go wrong: the shim's action, the error, and the operations at which it can happen
 KINDS: dict[str, list[tuple[int, int, set[int]]]] = {
     "kill": [(KILL_BEFORE, 0, set(range(11))), (KILL_AFTER, 0, set(range(11))), (KILL_HALF, 0, BYTES)],
-    "full disk": [(FAIL, errno.ENOSPC, set(range(11)) - {UNLINK, CHMOD}), (FULL, errno.ENOSPC, set(range(11)) - {UNLINK, SYNC, CHMOD})],
+    "full disk": [(FAIL, errno.ENOSPC, set(range(11)) - {UNLINK, CHMOD}),
+        (FULL, errno.ENOSPC, set(range(11)) - {UNLINK, SYNC, CHMOD})],
     "EIO": [(FAIL, errno.EIO, set(range(11)))],
     "EACCES": [(FAIL, errno.EACCES, PATHS)],
     "short write": [(SHORT, 0, BYTES)],

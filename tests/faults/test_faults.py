@@ -14,8 +14,10 @@ def judged(figures, record_property):
     tried, failed = figures["tried"], figures["failures"]
     harmed = len({failure.split(":")[0] for failure in failed})
     record_property("figures", {
-        "kind": f"faults ({figures['kind']})", "tried": tried, "survived": tried - harmed, "said in one sentence": figures["refused"],
-        "finished all the same": figures["finished"], "old state": figures["old"], "new state": figures["new"],
+        "kind": f"faults ({figures['kind']})", "tried": tried, "survived": tried - harmed,
+        "said in one sentence": figures["refused"],
+        "finished all the same": figures["finished"], "old state": figures["old"],
+        "new state": figures["new"],
         "files left behind": figures["leftovers"],
     })  # fmt: skip
     assert not failed, f"{harmed} of {tried}: " + "\n".join(failed[:20])

@@ -106,7 +106,8 @@ values = st.recursive(
         st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(), st.text(max_size=5),
         st.sampled_from(["", ".", "StaticEmbedding", "a.StaticEmbedding", "a.Normalize", "Right", "[UNK]"]),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3),
+        st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=5,
 )  # fmt: skip
 

@@ -211,9 +211,12 @@ def load_head(path: Path) -> object:
 
 
 ROWS = [
-    {"anchor": "how to sort", "positive": "use sorted()", "negative": "use open()", "n": 1, "x": 0.5, "l": ["a"], "d": {"k": 1}},
-    {"anchor": "häuser ☃", "positive": 'a "quoted",\ttext', "negative": None, "n": 2, "x": -1.0, "l": [], "d": None},
-    {"anchor": "line\nbreak", "positive": "", "negative": "c", "n": None, "x": 1e9, "l": ["b", "c"], "d": {"k": 2}},
+    {"anchor": "how to sort", "positive": "use sorted()", "negative": "use open()", "n": 1, "x": 0.5,
+        "l": ["a"], "d": {"k": 1}},
+    {"anchor": "häuser ☃", "positive": 'a "quoted",\ttext', "negative": None, "n": 2, "x": -1.0, "l": [],
+        "d": None},
+    {"anchor": "line\nbreak", "positive": "", "negative": "c", "n": None, "x": 1e9, "l": ["b", "c"],
+        "d": {"k": 2}},
 ]  # fmt: skip
 FLAT = [{name: value for name, value in row.items() if name not in "ld"} for row in ROWS]
 
@@ -466,7 +469,8 @@ def saved_dataset(folder: Path) -> None:
     )
 
 
-SCHEMA = pa.schema([("year", pa.int64()), ("x", pa.float64()), ("source", pa.string()), ("ok", pa.bool_()), ("day", pa.date32()),
+SCHEMA = pa.schema([("year", pa.int64()), ("x", pa.float64()), ("source", pa.string()), ("ok", pa.bool_()),
+    ("day", pa.date32()),
                     ("tags", pa.list_(pa.string()))])  # fmt: skip
 CONDITIONS = [
     "year > 2020 and source = 'faq'", "not (x <= -1.5e3 or ok = true)", ("source in ('a', "
@@ -522,7 +526,8 @@ NAMES = itertools.chain(
     ("t.csv.gz", "t.csv.zst", "t.jsonl.gz", "t.jsonl.zst", "t.json.gz"),
 )
 LOADERS = [
-    *(Loader(f"model of {kind}", save_model(kind), load_model, quick=150) for kind in ("WordLevel", "WordPiece", "Unigram", "BPE")),
+    *(Loader(f"model of {kind}", save_model(kind), load_model, quick=150) for kind in ("WordLevel",
+        "WordPiece", "Unigram", "BPE")),
     Loader("model2vec", save_model("WordLevel", as_model2vec), load_model, quick=150),
     Loader("sentence-transformers", save_model("WordLevel", as_sentence_transformers), load_model, quick=150),
     *(Loader(name, words(name), only(load_model)) for name in ("glove.txt", "w.vec", "w.vec.gz")),
@@ -531,12 +536,15 @@ LOADERS = [
     Loader("index of bytes", index("exact-int8"), load_index, quick=100, mend=fit_sizes),
     Loader("head", head("logistic", ngrams=True), load_head, quick=150),
     Loader("head of neighbours", head("neighbours", ngrams=False), load_head),
-    *(Loader(f"table {name}", table(name, FLAT if "sv" in name else ROWS), only(read_all_ways), quick=120) for name in NAMES),
-    *(Loader(f"graded {name}", table(name, GRADED), only(read_graded)) for name in ("t.csv", "t.jsonl", "t.parquet")),
+    *(Loader(f"table {name}", table(name, FLAT if "sv" in name else ROWS), only(read_all_ways),
+        quick=120) for name in NAMES),
+    *(Loader(f"graded {name}", table(name, GRADED), only(read_graded)) for name in ("t.csv", "t.jsonl",
+        "t.parquet")),
     Loader("retrieval set", beir, read_beir),
     Loader("documents", documents, read_corpus),
     Loader("saved dataset", saved_dataset, read_all_ways),
-    *(Loader(f"baskets {name}", baskets(name), only(load_baskets)) for name in ("rows.csv", "rows.jsonl", "lists.jsonl", "lists.parquet")),
+    *(Loader(f"baskets {name}", baskets(name), only(load_baskets)) for name in ("rows.csv", "rows.jsonl",
+        "lists.jsonl", "lists.parquet")),
     Loader("unfinished encoding", stopped_encoding, go_on_encoding,
            ("v.parquet.encoding/run.json", "v.parquet.encoding/progress.json"), quick=60),
     Loader("unfinished training", training_run, load_training_run),

@@ -226,7 +226,8 @@ def test_a_build_that_is_killed_leaves_what_was_there(model, texts, tmp_path, mo
         raise error
 
     target, name = {
-        "encode": (type(model), "encode_document"), "bm25": (incremental_bm25, "write"), "documents": (store, "write"),
+        "encode": (type(model), "encode_document"), "bm25": (incremental_bm25, "write"),
+        "documents": (store, "write"),
         "model": (type(model), "save"), "manifest": (folder_module, "write_json"),
     }[stage]  # fmt: skip
     with monkeypatch.context() as patch:

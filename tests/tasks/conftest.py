@@ -8,7 +8,8 @@ from tokenizers import models, normalizers, pre_tokenizers
 from statim.model import StaticModel
 
 WORDS = [
-    "sort", "list", "order", "array", "open", "file", "read", "write", "start", "thread", "run", "process", "how", "do", "i", "a",
+    "sort", "list", "order", "array", "open", "file", "read", "write", "start", "thread", "run", "process",
+    "how", "do", "i", "a",
     "the", "now", "then", "not", "and",
 ]  # fmt: skip
 

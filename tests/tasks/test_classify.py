@@ -240,7 +240,8 @@ def test_damaged_heads(tmp_path, model, labelled):
     manifest, arrays = tmp_path / "head" / "head.json", tmp_path / "head" / "head.safetensors"
     good, bytes_ = json.loads(manifest.read_text()), arrays.read_bytes()
     for name, value in {
-        "format": "x", "format_version": 2, "head": "svm", "labels": ["a"], "several": 1, "ngrams": 3, "slope": None, "tried": [1],
+        "format": "x", "format_version": 2, "head": "svm", "labels": ["a"], "several": 1, "ngrams": 3,
+        "slope": None, "tried": [1],
         "strength": float("nan"),
     }.items():  # fmt: skip
         manifest.write_text(json.dumps(good | {name: value}))

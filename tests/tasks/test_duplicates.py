@@ -203,7 +203,8 @@ def model(minilm):
 
 
 TEXTS = [
-    "how do I sort a list", "open the file and read it", "How do I sort a list", "how do I sort a list", "what is a socket",
+    "how do I sort a list", "open the file and read it", "How do I sort a list", "how do I sort a list",
+    "what is a socket",
     "open the file then read it", "weather in the north tomorrow", "weather in the north tomorrow",
 ]  # fmt: skip
 

@@ -31,9 +31,12 @@ def test_check_estimator(folder):
         found = estimator_checks.check_estimator(StaticEmbedder(folder), on_fail=None)
     assert {check["status"] for check in found} <= {"passed", "skipped"}
     for check in (
-        "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
-        "check_no_attributes_set_in_init", "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
-        "check_mixin_order", "check_do_not_raise_errors_in_init_or_set_params", "check_transformer_get_feature_names_out",
+        "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types",
+        "check_estimator_repr",
+        "check_no_attributes_set_in_init", "check_parameters_default_constructible",
+        "check_get_params_invariance", "check_set_params",
+        "check_mixin_order", "check_do_not_raise_errors_in_init_or_set_params",
+        "check_transformer_get_feature_names_out",
     ):  # fmt: skip
         function = getattr(estimator_checks, check)
         if check != "check_transformer_get_feature_names_out":  # fits to numbers

@@ -41,7 +41,8 @@ def memory(array):
 
 @given(
     npst.arrays(
-        st.sampled_from([np.float32, np.float64, np.int8]), npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6),
+        st.sampled_from([np.float32, np.float64, np.int8]),
+        npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=6),
         elements=st.integers(-9, 9),
     )
 )  # fmt: skip

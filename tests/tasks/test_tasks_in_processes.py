@@ -24,7 +24,8 @@ def outcome(method, names, threads):
         pytest.skip("not on this system")
     done = subprocess.run(
         [sys.executable, str(SCRIPT), method, *names],
-        env=os.environ | {"STATIM_NUM_THREADS": str(threads)}, capture_output=True, text=True, timeout=SECONDS,
+        env=os.environ | {"STATIM_NUM_THREADS": str(threads)}, capture_output=True, text=True,
+        timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

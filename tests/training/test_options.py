@@ -117,7 +117,8 @@ def test_ten_options_come_first_and_the_others_in_panels(statim_help):
     panels = dict(zip(sections[::2], sections[1::2], strict=True))
     assert list(panels) == ["Arguments", "Options", *PANELS]
     assert re.findall(r"^  (?:-\w, )?--([a-z-]+)", panels["Options"], re.MULTILINE) == [
-        "start", "loss", "dim", "batch", "epochs", "learning-rate", "heldout", "out", "resume", "overwrite", "help",
+        "start", "loss", "dim", "batch", "epochs", "learning-rate", "heldout", "out", "resume", "overwrite",
+        "help",
     ]  # fmt: skip
     assert max(map(len, panels["Options"].splitlines())) <= 80
 

@@ -20,9 +20,12 @@ def test_defaults_follow_the_data():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("learning_rate", math.nan), ("learning_rate", 0.0), ("learning_rate", -1.0), ("learning_rate", math.inf),
-        ("dim", 0), ("dim", 1.5), ("levels", [0]), ("levels", [-4, 32]), ("levels", [512]), ("batch", 1), ("epochs", 0),
-        ("scale", math.nan), ("scale", 0.0), ("warmup", 1.5), ("precision", "fp16"), ("seed", -1), ("epochs", True),
+        ("learning_rate", math.nan), ("learning_rate", 0.0), ("learning_rate", -1.0),
+        ("learning_rate", math.inf),
+        ("dim", 0), ("dim", 1.5), ("levels", [0]), ("levels", [-4, 32]), ("levels", [512]), ("batch", 1),
+        ("epochs", 0),
+        ("scale", math.nan), ("scale", 0.0), ("warmup", 1.5), ("precision", "fp16"), ("seed", -1),
+        ("epochs", True),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_by_name(name, value):
@@ -54,7 +57,8 @@ def test_rates_rise_then_fall():
 
 @pytest.mark.parametrize(
     ("pairs", "batch", "epochs"),
-    [(300, None, 16), (9_006, None, 18), (33_085, None, 10), (41_166, None, 8), (300_000, None, 3), (9_006, 32, 3), (2_000_000, None, 1)],
+    [(300, None, 16), (9_006, None, 18), (33_085, None, 10), (41_166, None, 8), (300_000, None, 3),
+        (9_006, 32, 3), (2_000_000, None, 1)],
 )  # fmt: skip
 def test_few_pairs_are_trained_on_for_longer(pairs, batch, epochs):
     assert Recipe.make(pairs, 64, batch=batch).epochs == epochs

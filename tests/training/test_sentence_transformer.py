@@ -130,7 +130,8 @@ def test_the_same_table_as_sentence_transformers_with_torch(loss, decay):
     ours = static(unknown=False)
     # in float64: in float32 what cancels out leaves noise, which Adam takes for a gradient
     theirs = copy.deepcopy(ours).double()
-    options = {"levels": [8, 32], "weights": [0.5, 1.0], "batch": 16, "epochs": 2, "learning_rate": 0.02, "scale": 10.0,
+    options = {"levels": [8, 32], "weights": [0.5, 1.0], "batch": 16, "epochs": 2, "learning_rate": 0.02,
+        "scale": 10.0,
                "triplet_margin": 0.4, "precision": "fp32", "weight_decay": decay}  # fmt: skip
     course = {"schedule": "cosine", "warmup": 0.3} if decay else {}
     most = 0.05 if decay else 1.0
@@ -249,7 +250,8 @@ def summing():
         (lambda: static(Normalize(), Normalize()), "a Normalize after its"),
         (lambda: static(Normalize(module_output_name="other")), "a Normalize after its"),
         (summing, "does not simply average"),
-        (lambda: SentenceTransformer(modules=[Sum(backend(), embedding_dim=8)], device="cpu"), "first module is Sum"),
+        (lambda: SentenceTransformer(modules=[Sum(backend(), embedding_dim=8)], device="cpu"),
+            "first module is Sum"),
         (lambda: static(tokenizer=backend(max_length=4, direction="left")), ("cuts long texts at "
 "their beginning")),
         (lambda: static(size=0.0), "zero everywhere"),

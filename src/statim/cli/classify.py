@@ -79,7 +79,8 @@ def fit(
 
     check_output(out, overwrite=overwrite)
     classifier = Classifier.fit(
-        StaticModel.load(model), examples, head=head, several=several, strength=strength, development=development,
+        StaticModel.load(model), examples, head=head, several=several, strength=strength,
+        development=development,
         ngrams=ngrams, text=text, label=label, separator=separator, seed=seed, threads=threads,
     )  # fmt: skip
     classifier.save(out, overwrite=overwrite)

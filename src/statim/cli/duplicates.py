@@ -76,8 +76,10 @@ def duplicates(
     if report and out is not None:
         raise InputError("--report writes nothing; leave --out away")
     given: dict[str, Any] = {
-        "texts": options.sources(sources), "model": model, "against": options.sources(against), "vectors": vectors,
-        "against_vectors": against_vectors, "column": column, "seed": seed, "threads": threads, "progress": progress,
+        "texts": options.sources(sources), "model": model, "against": options.sources(against),
+        "vectors": vectors,
+        "against_vectors": against_vectors, "column": column, "seed": seed, "threads": threads,
+        "progress": progress,
     }  # fmt: skip
     with options.skipping(skip_bad, overwrite=overwrite) as bad:
         if report:

@@ -127,7 +127,8 @@ def build(
     def built(read: "pa.Table | pa.RecordBatchReader") -> Index:
         return Index.build(
             loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight,
-            store=kind, table=table, engine=engine, language=language, documents_by=documents_by, threads=threads,
+            store=kind, table=table, engine=engine, language=language, documents_by=documents_by,
+            threads=threads,
             progress=progress, overwrite=overwrite,
         )  # fmt: skip
 

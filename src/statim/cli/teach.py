@@ -67,9 +67,11 @@ def teach(
 
     data: Any = sources[0] if len(sources) == 1 else sources
     result = run(
-        data, teacher, out=out, anchor=anchor, positive=positive, negative=negative, hard_negatives=hard_negatives, batch=batch,
+        data, teacher, out=out, anchor=anchor, positive=positive, negative=negative,
+        hard_negatives=hard_negatives, batch=batch,
         epochs=epochs, learning_rate=learning_rate, scale=scale, precision=precision, seed=seed,
-        heldout=options.count_or_file(heldout), distil=distil, checkpoint_every=checkpoint_every, resume=resume,
+        heldout=options.count_or_file(heldout), distil=distil, checkpoint_every=checkpoint_every,
+        resume=resume,
         overwrite=overwrite, threads=threads, device=device, progress=progress,
     )  # fmt: skip
     options.result(result.to_dict(), f"{result}\nsaved to {out}", json)

@@ -26,7 +26,10 @@ from statim.data.pairs.reading import read_pairs
 from statim.data.split import Split, split
 
 __all__ = [
-    "Corpus", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs", "Split",
-    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_corpus", "read_documents", "read_judged_pairs",
-    "read_labelled", "read_pairs", "read_scored", "read_sts", "read_supervision", "read_table", "read_texts", "split",
+    "Corpus", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs",
+    "Split",
+    "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_corpus",
+    "read_documents", "read_judged_pairs",
+    "read_labelled", "read_pairs", "read_scored", "read_sts", "read_supervision", "read_table", "read_texts",
+    "split",
 ]  # fmt: skip

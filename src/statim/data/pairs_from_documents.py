@@ -203,7 +203,8 @@ def split_into_pairs(split: Split[Any], kinds: Sequence[str], *, seed: int) -> S
             held[name] = self_pairs(Parts.of(part).without(train), kinds, seed=seed)
     log.info(
         "made %s pairs (%s) of %s documents; %s of the %s held out",
-        f"{len(pairs):,}", ", ".join(kinds), f"{len(split.train):,}", f"{sum(map(len, held.values())):,}", f"{documents:,}",
+        f"{len(pairs):,}", ", ".join(kinds), f"{len(split.train):,}", f"{sum(map(len, held.values())):,}",
+        f"{documents:,}",
     )  # fmt: skip
     return Split(
         replace(pairs, report=split.train.report), held["development"], held["test"],

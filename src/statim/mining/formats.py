@@ -35,7 +35,8 @@ def table(pool: Pool, chosen: Chosen, positive_scores: Floats, kind: str, scores
         scores: Add the scores.
     """
     function = {
-        "triplet": _triplets, "n-tuple": _tuples, "labelled-pair": _labelled_pairs, "labelled-list": _labelled_lists,
+        "triplet": _triplets, "n-tuple": _tuples, "labelled-pair": _labelled_pairs,
+        "labelled-list": _labelled_lists,
     }[kind]  # fmt: skip
     return pa.table(function(pool, chosen, positive_scores, scores))
 

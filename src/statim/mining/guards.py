@@ -53,7 +53,8 @@ class Guards:
 
     @staticmethod
     def make(
-        num_negatives: int, range_min: int, range_max: int | None, positives: int, *, rescored: bool = False, **given: Any
+        num_negatives: int, range_min: int, range_max: int | None, positives: int, *, rescored: bool = False,
+        **given: Any
     ) -> "Guards":  # fmt: skip
         """Guards, with a range that suits them where none is given.
 

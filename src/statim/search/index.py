@@ -329,14 +329,16 @@ class Index:
 
     @overload
     def search(  # type: ignore[overload-overlap]
-        self, query: str, k: int = 10, *, mode: str = "hybrid", weight: float | None = None, fusion: str = "scores",
+        self, query: str, k: int = 10, *, mode: str = "hybrid", weight: float | None = None,
+        fusion: str = "scores",
         where: str | None = None, rerank: "Reranker | None" = None, threads: int | None = None,
     ) -> list[Hit]: ...  # fmt: skip
 
     @overload
     def search(
         self, query: Iterable[str], k: int = 10, *, mode: str = "hybrid", weight: float | None = None,
-        fusion: str = "scores", where: str | None = None, rerank: "Reranker | None" = None, threads: int | None = None,
+        fusion: str = "scores", where: str | None = None, rerank: "Reranker | None" = None,
+        threads: int | None = None,
     ) -> list[list[Hit]]: ...  # fmt: skip
 
     def search(
@@ -406,7 +408,8 @@ class Index:
         return self._ranked(view, _queries(query), k, mode, weight, fusion, threads)
 
     def _ranked(
-        self, view: "View", queries: list[str], k: int, mode: str, weight: float | None, fusion: str, threads: int | None
+        self, view: "View", queries: list[str], k: int, mode: str, weight: float | None, fusion: str,
+        threads: int | None
     ) -> tuple[Floats, Positions]:  # fmt: skip
         k = check_k(k)
         if mode not in MODES:

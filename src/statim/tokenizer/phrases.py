@@ -299,7 +299,8 @@ class WordPiecePhrases:
         )
         written = merge(
             data, offsets, tokens.ids, tokens.offsets, NO_LIMIT if max_tokens is None else max_tokens,
-            finder.codes, finder.kinds, finder.word, self._own, self._lengths, self._unknown, *finder.tries, out, ends, hard,
+            finder.codes, finder.kinds, finder.word, self._own, self._lengths, self._unknown, *finder.tries,
+            out, ends, hard,
         )  # fmt: skip
         return Tokens(out[:written], ends), hard
 

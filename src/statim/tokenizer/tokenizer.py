@@ -42,19 +42,26 @@ FEW = 256  # up to this many texts at a time are tokenized without compiled code
 # characters, exotic spaces, special tokens inside text, case that changes length, words over any limit,
 # digits, ligatures.
 PROBE = (
-    "", " ", "Hello, world!", "The quick brown fox jumps over the lazy dog's 1,234.56 pages.", ("café cafe\u0301 "
+    "", " ", "Hello, world!", "The quick brown fox jumps over the lazy dog's 1,234.56 pages.",
+    ("café cafe\u0301 "
 "CAFÉ naïve Ångström"),
-    "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ", "日本語のテキスト 中文字符 한국어 テスト", "मनीष ไทยภาษา العربية עִבְרִית", "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☃︎ ✂️",
-    "tab\tnew\nline\r\nnull\x00bell\x07del\x7f", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft", "a\u00a0b\u2003c\u3000d\u2028e\u1680f",
-    "[CLS] [SEP] [MASK] [UNK] [PAD] <s> </s> <unk> <pad> <mask> [unused1] [CLS]x x[SEP]", ("snake_case camelCase kebab-case dotted.name a/b\\c C++ "
+    "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ", "日本語のテキスト 中文字符 한국어 テスト", "मनीष ไทยภาษา العربية עִבְרִית",
+    "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☃︎ ✂️",
+    "tab\tnew\nline\r\nnull\x00bell\x07del\x7f", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft",
+    "a\u00a0b\u2003c\u3000d\u2028e\u1680f",
+    "[CLS] [SEP] [MASK] [UNK] [PAD] <s> </s> <unk> <pad> <mask> [unused1] [CLS]x x[SEP]",
+    ("snake_case camelCase kebab-case dotted.name a/b\\c C++ "
 "#hash @at $5 50%"),
     "x" * 99, "x" * 100, "x" * 101, "x" * 250, ("unaffable electroencephalographically "
 "pneumonoultramicroscopicsilicovolcanoconiosis"),
-    "...!!!???---___***", "«quotes» “curly” ‘single’ — dash – en … ellipsis", ("e\u0301\u0301\u0301 \u0301alone "
+    "...!!!???---___***", "«quotes» “curly” ‘single’ — dash – en … ellipsis",
+    ("e\u0301\u0301\u0301 \u0301alone "
 "a\u0345 \u1e9b\u0323"), ("\ufffd \ufffe \U0010fffd "
 "\ue000 \U000e0001"),
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ℌ ① ² ½ Ⅷ ㎏ ﷺ", "don't won't it's I'm they've", "http://example.com/path?query=1&x=y#z me@example.org", "  leading and trailing  ",
-    "MixedCASE with ALLCAPS and 123abc abc123", "\u0627\u0644\u0644\u0651\u064e\u0647", "\u1100\u1161\u11a8 각", "a\u0300\u0316b", "##ing ##s un##x",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ℌ ① ² ½ Ⅷ ㎏ ﷺ", "don't won't it's I'm they've",
+    "http://example.com/path?query=1&x=y#z me@example.org", "  leading and trailing  ",
+    "MixedCASE with ALLCAPS and 123abc abc123", "\u0627\u0644\u0644\u0651\u064e\u0647",
+    "\u1100\u1161\u11a8 각", "a\u0300\u0316b", "##ing ##s un##x",
 )  # fmt: skip
 
 

@@ -89,7 +89,8 @@ def run_pipeline(options: TrainOptions, this: Run) -> TrainingResult:
             checkpoint.write_run(out, this)
     _say(parts.train, begun, recipe, workers)
     kept, callbacks, this = launch(
-        options, this, data, recipe, table, row_rates, development, workers, mine_first=begun.source is not None,
+        options, this, data, recipe, table, row_rates, development, workers,
+        mine_first=begun.source is not None,
         taught=taught.taught if taught is not None and taught.mixed else None,
     )  # fmt: skip
     model = StaticModel(with_lengths(kept, recipe.length_power), begun.tokenizer, begun.settings)

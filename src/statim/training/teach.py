@@ -198,7 +198,8 @@ def teach(
     """
     workers, target = executor.count(threads), choose(device or "auto")
     options = TeachOptions(
-        str(teacher), batch, epochs, learning_rate, scale, _precision(precision, target.type), seed, hard_negatives,
+        str(teacher), batch, epochs, learning_rate, scale, _precision(precision, target.type), seed,
+        hard_negatives,
         checkpoint_every,
     )  # fmt: skip
     check_values(options)
@@ -228,7 +229,8 @@ def teach(
         with _clock(seconds, "train"):
             trained, losses = _train(rows, teacher, options, run, workers, target.type, progress)
         counts = {
-            "read": len(pairs), "train": len(parts.train), "test": len(parts.test), "moved": parts.moved, "mined": found,
+            "read": len(pairs), "train": len(parts.train), "test": len(parts.test), "moved": parts.moved,
+            "mined": found,
         }  # fmt: skip
         with atomic_directory(out, overwrite=overwrite) as folder:
             with _clock(seconds, "save"), _quiet_trainer():
@@ -285,7 +287,8 @@ def _rows(
     if wanted:
         try:
             found = mine_hard_negatives(
-                pairs, teacher, num_negatives=wanted, range_max=max(RANKS, wanted), sampling="random", seed=seed, threads=threads,
+                pairs, teacher, num_negatives=wanted, range_max=max(RANKS, wanted), sampling="random",
+                seed=seed, threads=threads,
                 progress=progress,
             )  # fmt: skip
             log.info("%s", found.report)

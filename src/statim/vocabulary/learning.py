@@ -33,7 +33,8 @@ def learn_wordpiece(columns: Sequence[pa.Array], *, size: int = SIZE) -> Tokeniz
     # were special.
     continuations = [f"##{letter}" for letter in _letters(columns, backend)]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, min_frequency=2, special_tokens=[*SPECIAL, *continuations], continuing_subword_prefix="##",
+        vocab_size=size, min_frequency=2, special_tokens=[*SPECIAL, *continuations],
+        continuing_subword_prefix="##",
         show_progress=False,
     )  # fmt: skip
     backend.train_from_iterator(_batches(columns), trainer)

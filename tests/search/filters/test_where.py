@@ -10,7 +10,8 @@ from statim.search.filters.lance import to_sql
 from statim.search.filters.where import Among, Compare, Every, Not, Some, read
 
 SCHEMA = pa.schema(
-    [("id", pa.string()), ("text", pa.large_string()), ("year", pa.int64()), ("score", pa.float64()), ("draft", pa.bool_()),
+    [("id", pa.string()), ("text", pa.large_string()), ("year", pa.int64()), ("score", pa.float64()),
+        ("draft", pa.bool_()),
      ("day", pa.date32()), ("tags", pa.list_(pa.string())), ("in`side", pa.string())]
 )  # fmt: skip
 

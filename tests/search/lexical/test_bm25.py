@@ -17,8 +17,10 @@ from statim.search.lexical import bm25 as module
 from statim.search.lexical.bm25 import BM25
 
 QUERIES = [
-    "how do I parse command line arguments", "copy a file and its metadata", "the", "", "zzzzzz qqqqqq", "date date date time",
-    "Return the MEDIAN (middle value) of numeric data.", "naïve café", "json decoder\nraw decode", ("open a zip archive "
+    "how do I parse command line arguments", "copy a file and its metadata", "the", "", "zzzzzz qqqqqq",
+    "date date date time",
+    "Return the MEDIAN (middle value) of numeric data.", "naïve café", "json decoder\nraw decode",
+    ("open a zip archive "
 "for reading"),
 ]  # fmt: skip
 
@@ -149,8 +151,10 @@ def test_damaged(texts, tmp_path, monkeypatch):
     arrays = {name: array.copy() for name, array in arrays.items()}
     n = len(texts)
     for change in (
-        {"offsets": arrays["offsets"][:-1]}, {"offsets": arrays["offsets"][::-1]}, {"documents": arrays["documents"][1:]},
-        {"weights": arrays["weights"].astype(np.float64)}, {"words": arrays["words"][:, None]}, {"more": arrays["words"]},
+        {"offsets": arrays["offsets"][:-1]}, {"offsets": arrays["offsets"][::-1]},
+        {"documents": arrays["documents"][1:]},
+        {"weights": arrays["weights"].astype(np.float64)}, {"words": arrays["words"][:, None]},
+        {"more": arrays["words"]},
     ):  # fmt: skip
         save_tensors(place, arrays | change, metadata)
         with pytest.raises(ModelError):

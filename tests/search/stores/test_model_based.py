@@ -149,7 +149,8 @@ class Machine:
         self.oracle.held = {}
         self.oracle.put(rows)
         self.index = Index.build(
-            MODEL, [r["text"] for r in rows.values()], self.path, ids=list(rows), metadata=_others(rows), overwrite=True,
+            MODEL, [r["text"] for r in rows.values()], self.path, ids=list(rows), metadata=_others(rows),
+            overwrite=True,
             **self.options,
         )  # fmt: skip
 

@@ -79,7 +79,8 @@ def test_tables_of_a_user_survive(database):
     [
         ("faq_new", "faq_new", None),
         ("other", "other_statim", None),
-        ("pair", "pair", ("CREATE TABLE pair AS SELECT 1; CREATE TABLE pair_statim (name text, part int, content "
+        ("pair", "pair",
+            ("CREATE TABLE pair AS SELECT 1; CREATE TABLE pair_statim (name text, part int, content "
 "bytea)")),
         ("part", "part_statim", "CREATE TABLE part_statim (name text, part int, content bytea)"),
         ("odd", "odd_statim", "CREATE TABLE odd_statim (name text, part text, content text)"),

@@ -13,9 +13,12 @@ from statim.search.index import Index
 from statim.search.stores import columns as stored_columns
 
 NAMES = [
-    "", " ", "meta.author", "_distance", "_rowid", "_rowaddr", "_score", "_relevance_score", "_row_created_at_version",
-    "50 %", "%s", "back`tick", 'double"quote', "it's", "new\nline", "{0}", "a;--", "x" * 70, "é" * 40, "größe", "日本",
-    "Year", "year", "select", "vector", "ctid", "xmin", "oid", "2x", "_x", "statim_position", "statim_vector", "statim_row",
+    "", " ", "meta.author", "_distance", "_rowid", "_rowaddr", "_score", "_relevance_score",
+    "_row_created_at_version",
+    "50 %", "%s", "back`tick", 'double"quote', "it's", "new\nline", "{0}", "a;--", "x" * 70, "é" * 40,
+    "größe", "日本",
+    "Year", "year", "select", "vector", "ctid", "xmin", "oid", "2x", "_x", "statim_position", "statim_vector",
+    "statim_row",
     "statim_column_3", "table",
 ]  # fmt: skip
 BERLIN = pa.timestamp("us", "Europe/Berlin")
@@ -45,7 +48,8 @@ TYPES = {
     "pair": pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2)),
     "kinds": pa.array([["a"], None, ["b", "a"]], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
     "author": pa.array([{"first.name": "Ann", "": 1}, None, {"first.name": None, "": 2}]),
-    "deep": pa.array([{"a": [{"b": b"\0", "c": dt.date(2024, 1, 1)}], "n": None}, None, {"a": None, "n": None}]),
+    "deep": pa.array([{"a": [{"b": b"\0", "c": dt.date(2024, 1, 1)}], "n": None}, None,
+        {"a": None, "n": None}]),
     "map": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
     "small": pa.array([decimal.Decimal("1.5"), None, decimal.Decimal("2.5")], pa.decimal32(5, 2)),
 }  # fmt: skip
@@ -200,7 +204,8 @@ def test_an_index_of_an_earlier_statim_opens(address, tmp_path):
         opened.delete("a1")
         found = {hit.id: hit.metadata for hit in opened.search("w01 w02", 9, mode="vector")}
         assert found == {
-            "a0": {"tags": ["x"], "year": 1}, "a2": {"tags": [], "year": None}, "b0": {"tags": ["y"], "year": 3},
+            "a0": {"tags": ["x"], "year": 1}, "a2": {"tags": [], "year": None},
+            "b0": {"tags": ["y"], "year": 3},
             "b1": {"tags": None, "year": 4}, "b2": {"tags": ["z"], "year": 5},
         }  # fmt: skip
         assert {hit.id for hit in opened.search("w01", 9, mode="vector", where="year > 2")} == {

@@ -73,7 +73,8 @@ def run(place, model, plan):
     """Make the same changes to an index and to a dict."""
     held = {"k": ("w00 w01 w01", 5), "l": ("w02 w03", 6), "a": ("w29", 7)}
     index = place.build(
-        model, [t for t, _ in held.values()], ids=list(held), metadata=[{"year": y} for _, y in held.values()],
+        model, [t for t, _ in held.values()], ids=list(held),
+        metadata=[{"year": y} for _, y in held.values()],
         overwrite=True,
     )  # fmt: skip
     for number, (what, which, texts) in enumerate(plan):
@@ -119,8 +120,10 @@ def test_any_changes(kind, model, request, tmp_path_factory):
 
 
 ROWS = [
-    {"year": 2000 + i % 7 if i % 5 else None, "source": ["faq", "it's", "50% off_", None][i % 4], "rank": i / 4,
-     "draft": [True, False, None][i % 3], "day": None if i % 6 == 0 else np.datetime64("2024-01-01") + i, "tags": [str(i)],
+    {"year": 2000 + i % 7 if i % 5 else None, "source": ["faq", "it's", "50% off_", None][i % 4],
+        "rank": i / 4,
+     "draft": [True, False, None][i % 3], "day": None if i % 6 == 0 else np.datetime64("2024-01-01") + i,
+     "tags": [str(i)],
      'odd "name"': i}
     for i in range(40)
 ]  # fmt: skip
@@ -147,13 +150,15 @@ CONDITIONS = [
     ("source < 'faq' or source > 'it'", lambda r: known(r["source"], lambda v: v != "faq")),
     ("source like '50\\% off\\_'", lambda r: known(r["source"], lambda v: v == "50% off_")),
     ("source not like '_a%'", lambda r: known(r["source"], lambda v: v != "faq")),
-    ("source not in ('faq', 'x'')) or 1=1; drop table documents; --')", lambda r: known(r["source"], lambda v: v != "faq")),
+    ("source not in ('faq', 'x'')) or 1=1; drop table documents; --')",
+        lambda r: known(r["source"], lambda v: v != "faq")),
     ("draft", lambda r: r["draft"]),
     ("not draft and rank > 2", lambda r: no(r["draft"]) and r["rank"] > 2),
     ("draft = false", lambda r: no(r["draft"])),
     ("rank between 1 and 2.5", lambda r: 1 <= r["rank"] <= 2.5),
     ("rank > -1 and rank <= 1e0", lambda r: r["rank"] <= 1),
-    ("day >= '2024-01-20' and day is not null", lambda r: known(r["day"], lambda v: v.isoformat() >= "2024-01-20")),
+    ("day >= '2024-01-20' and day is not null", lambda r: known(r["day"],
+        lambda v: v.isoformat() >= "2024-01-20")),
     ('"odd ""name""" <= 3', lambda r: r['odd "name"'] <= 3),
     ("tags is not null and (id = '3' or text like '%w01%')", None),
     ("not (year > 2003 or draft)", lambda r: no(either(known(r["year"], lambda v: v > 2003), r["draft"]))),
@@ -203,8 +208,10 @@ def test_bad_changes(place, model):
         (InputError, "not those that the model makes",
          lambda: index.add(texts_of(9), ids=list("abcdefghi"), vectors=model_of(1).encode(texts_of(9)))),
         (InputError, "9 dimensions", lambda: index.add(["w01"], ids=["x"], vectors=np.ones((1, 9)))),
-        (InputError, "2 vectors for 1", lambda: index.add(["w01"], ids=["x"], vectors=np.stack([model.encode("w01")] * 2))),
-        (InputError, "1 vectors and more", lambda: index.add(["w01"] * 2, ids=["x", "y"], vectors=model.encode(["w01"]))),
+        (InputError, "2 vectors for 1", lambda: index.add(["w01"], ids=["x"],
+            vectors=np.stack([model.encode("w01")] * 2))),
+        (InputError, "1 vectors and more", lambda: index.add(["w01"] * 2, ids=["x", "y"],
+            vectors=model.encode(["w01"]))),
         (InputError, "delete all", lambda: index.delete([str(i) for i in range(5)])),
         (InputError, "either ids or", lambda: index.delete()),
         (InputError, "number 1 is missing", lambda: index.delete([3, None])),
@@ -488,9 +495,11 @@ class PanicException(BaseException):
     [
         (PanicException("index out of bounds"), ModelError, ["damaged", "index out of bounds"]),
         (Exception("rust future panicked: unknown error"), ModelError, ["damaged", "panicked"]),
-        (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"), StorageError, ["disk is full"]),
+        (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"),
+            StorageError, ["disk is full"]),
         (RuntimeError("Permission denied (os error 13)"), StorageError, ["permission denied"]),
-        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError, [("says file size is "
+        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError,
+            [("says file size is "
 "too small; build")]),
     ],
 )  # fmt: skip

@@ -133,7 +133,8 @@ texts_or_none = st.one_of(st.none(), st.text("w0123456789 ", max_size=12))
 
 @settings(deadline=None, max_examples=60)
 @given(
-    rows=st.lists(st.tuples(st.text("w0123 é", max_size=9), st.text("w0123 é", max_size=9), texts_or_none), min_size=1, max_size=40),
+    rows=st.lists(st.tuples(st.text("w0123 é", max_size=9), st.text("w0123 é", max_size=9), texts_or_none),
+        min_size=1, max_size=40),
     block=st.integers(1, 50), memory=st.sampled_from([1, 64, 1 << 20]),
 )  # fmt: skip
 def test_built_in_blocks_as_if_built_at_once(rows, block, memory):

@@ -23,7 +23,8 @@ def pairs_of(sets, names=("a", "b", "c")):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.integers(0, 2), min_size=1, max_size=60), st.dictionaries(st.sampled_from("abc"), st.integers(1, 30)),
+    st.lists(st.integers(0, 2), min_size=1, max_size=60),
+    st.dictionaries(st.sampled_from("abc"), st.integers(1, 30)),
     st.integers(0, 5),
 )  # fmt: skip
 def test_so_many_of_each_set_in_their_order(sets, limits, seed):

@@ -14,8 +14,10 @@ from statim.training.device.distributed import Group
 PAIRS = [
     {"anchor": f"how to {verb} a {thing}", "positive": (f"{verb} every {thing} with {thing}.{verb} "
 f"{'and more ' * (i % 5)}")}
-    for i, verb in enumerate(["sort", "open", "read", "write", "join", "split", "count", "merge", "copy", "delete", "find", "print"])
-    for thing in ["list", "file", "table", "string", "number", "matrix", "thread", "process", "socket", "queue", "stack", "tree"]
+    for i, verb in enumerate(["sort", "open", "read", "write", "join", "split", "count", "merge", "copy",
+        "delete", "find", "print"])
+    for thing in ["list", "file", "table", "string", "number", "matrix", "thread", "process", "socket",
+        "queue", "stack", "tree"]
 ]  # fmt: skip
 
 
@@ -23,7 +25,8 @@ def command(tmp_path, name, *more):
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
     return [
-        "statim", "train", str(path), "--out", str(tmp_path / name), "--start", "random", "--dim", "32", "--epochs", "2",
+        "statim", "train", str(path), "--out", str(tmp_path / name), "--start", "random", "--dim", "32",
+        "--epochs", "2",
         "--batch", "45", "--heldout", "14", "--no-baselines", "--precision", "fp32", "--device", "cpu", *more,
     ]  # fmt: skip
 
@@ -96,7 +99,8 @@ def test_when_one_dies_the_other_stops_with_a_sentence(tmp_path):
     both = [
         subprocess.Popen(
             [sys.executable, "-c", DIES, *command(tmp_path, "model", "--checkpoint-every", "1")],
-            env=os.environ | shared | {"RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | shared | {"RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in "01"
     ]  # fmt: skip

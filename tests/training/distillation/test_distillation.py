@@ -80,7 +80,8 @@ def autograd(kind, vectors, offsets, scores, levels, weights, scale):
 
 @settings(deadline=None, max_examples=40)
 @given(
-    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1), B=st.integers(1, 12), threads=st.sampled_from([1, 2, 5]),
+    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1), B=st.integers(1, 12),
+    threads=st.sampled_from([1, 2, 5]),
     levels=st.sampled_from([(16,), (4, 16), (2, 3, 10, 16)]), scale=st.sampled_from([1.0, 20.0]),
 )  # fmt: skip
 def test_gradient_equals_autograd_in_float64(kind, seed, B, levels, scale, threads):

@@ -70,7 +70,8 @@ def autograd(kind, vectors, offsets, scores, levels, weights, scale, margin):
 
 @settings(deadline=None, max_examples=60)
 @given(
-    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1), B=st.integers(1, 40), zeros=st.sampled_from([0.0, 0.2]),
+    kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1), B=st.integers(1, 40),
+    zeros=st.sampled_from([0.0, 0.2]),
     levels=st.sampled_from([(16,), (4, 16), (1, 3, 10, 16)]), scale=st.sampled_from([1.0, 20.0, 5000.0]),
     margin=st.sampled_from([0.0, 0.2, 2.0]), threads=st.sampled_from([1, 2, 5]),
 )  # fmt: skip
@@ -80,7 +81,8 @@ def test_gradient_equals_autograd_in_float64(kind, seed, B, zeros, levels, scale
     if kind == "triplet" and zeros and margin == 0:
         margin = 0.1  # exactly at the edge of the hinge its slope is a matter of taste
     loss, gradient = pairwise(
-        vectors, offsets, loss_of(kind, offsets, scores, scale, margin), levels=levels, weights=weights, threads=threads
+        vectors, offsets, loss_of(kind, offsets, scores, scale, margin), levels=levels, weights=weights,
+        threads=threads
     )  # fmt: skip
     expected_loss, expected = autograd(kind, vectors, offsets, scores, levels, weights, scale, margin)
     assert loss == pytest.approx(expected_loss, rel=1e-10, abs=1e-12)

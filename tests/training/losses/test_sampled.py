@@ -16,7 +16,8 @@ from statim.training.losses.contrastive import contrastive
 @given(
     seed=st.integers(0, 2**32 - 1), B=st.integers(2, 40), more=st.integers(0, 200), both=st.booleans(),
     levels=st.sampled_from([(24,), (8, 24), (1, 3, 10, 24)]), scale=st.sampled_from([1.0, 20.0, 100.0]),
-    threads=st.sampled_from([1, 2, 3]), tile_rows=st.sampled_from([1, 7, None]), tile_columns=st.sampled_from([1, 100, None]),
+    threads=st.sampled_from([1, 2, 3]), tile_rows=st.sampled_from([1, 7, None]),
+    tile_columns=st.sampled_from([1, 100, None]),
 )  # fmt: skip
 def test_where_nothing_is_small_the_gradient_equals_autograd(
     seed, B, more, both, levels, scale, threads, tile_rows, tile_columns
@@ -25,7 +26,8 @@ def test_where_nothing_is_small_the_gradient_equals_autograd(
     weights = np.random.default_rng(seed).uniform(0.1, 2, len(levels)).tolist()
     expected_loss, expected = autograd(anchors, candidates, targets, levels, weights, scale, both)
     loss, gradient = contrastive(
-        anchors, candidates, targets, levels=levels, weights=weights, scale=scale, both_directions=both, threads=threads,
+        anchors, candidates, targets, levels=levels, weights=weights, scale=scale, both_directions=both,
+        threads=threads,
         least_share=1e-12, tile_rows=tile_rows, tile_columns=tile_columns,
     )  # fmt: skip
     assert loss == pytest.approx(expected_loss, rel=1e-9, abs=1e-9)

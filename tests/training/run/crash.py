@@ -24,7 +24,8 @@ from statim.training.run import checkpoint
 from statim.training.train import train
 
 OPTIONS = {
-    "start": "random", "dim": 256, "batch": 16, "epochs": 8, "heldout": 20, "development": 40, "evaluate_every": 7,
+    "start": "random", "dim": 256, "batch": 16, "epochs": 8, "heldout": 20, "development": 40,
+    "evaluate_every": 7,
     "keep": "best", "checkpoint_every": 3, "threads": 2, "baselines": False, "learning_rate": 0.1,
     "weight_decay": 0.1, "token_dropout": 0.2,
 }  # fmt: skip

@@ -22,7 +22,8 @@ def crash(pairs, folder, seed, kills, precision="bf16"):
     folder.mkdir(exist_ok=True)
     script = Path(__file__).with_name("crash.py")
     done = subprocess.run(
-        [sys.executable, script, pairs, folder, str(seed), str(kills), precision], capture_output=True, text=True, timeout=280
+        [sys.executable, script, pairs, folder, str(seed), str(kills), precision], capture_output=True,
+        text=True, timeout=280
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -82,7 +82,8 @@ def test_the_file_that_changed_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("options", None), ("options", []), ("in_memory", {}), ("files", []), ("threads", "2"), ("rates", None),
+        ("options", None), ("options", []), ("in_memory", {}), ("files", []), ("threads", "2"),
+        ("rates", None),
         ("rates", [3]), ("rates", [[3]]), ("rates", [[3, "fast"]]), ("found", []), ("found", {"recipe": {}}),
         ("found", {"recipe": [], "evaluate_every": 1, "pairs": "", "start": ""}),
         ("found", {"recipe": {"dim": 64}, "evaluate_every": 1, "pairs": "", "start": ""}),

@@ -335,7 +335,8 @@ def test_a_device_pauses_for_evaluations_and_checkpoints(pairs, tmp_path):
         optimizer = begin(table.copy(), data, recipe, 1)
         with checkpoint.opened(out, resume=False), closing(Checkpoints(out, 3 * table.nbytes, 6)) as saved:
             watch = Callbacks(
-                recipe, len(data), History(), Best(True), development=judge, every=3, patience=2, checkpoints=saved
+                recipe, len(data), History(), Best(True), development=judge, every=3, patience=2,
+                checkpoints=saved
             )  # fmt: skip
             last = DeviceAdam(optimizer, torch.device("cpu")) if on_device else optimizer
             watch.begin(last)

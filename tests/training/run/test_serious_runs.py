@@ -159,7 +159,8 @@ def test_new_rows_have_a_rate_of_their_own(pairs):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"freeze": ["how", "Zaphod", "Arthur"]}, ("freeze names 2 tokens that the tokenizer of a random start does not have, the first "
+        ({"freeze": ["how", "Zaphod", "Arthur"]},
+            ("freeze names 2 tokens that the tokenizer of a random start does not have, the first "
 "'Zaphod'")),
         ({"freeze": "how"}, "freeze is 'how'; give a list of tokens"),
         ({"freeze": [5]}, "give a list of tokens"),

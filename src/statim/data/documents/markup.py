@@ -101,7 +101,8 @@ class _Html(HTMLParser):
     hidden = frozenset({"script", "style", "noscript", "template", "svg", "nav", "head", "pre", "footer"})
     void = frozenset({"br", "hr", "img", "input", "link", "meta"})
     inline = frozenset(
-        {"a", "b", "i", "em", "strong", "span", "code", "sub", "sup", "small", "abbr", "q", "u", "font", "mark", "kbd", "var", "cite"}
+        {"a", "b", "i", "em", "strong", "span", "code", "sub", "sup", "small", "abbr", "q", "u", "font",
+            "mark", "kbd", "var", "cite"}
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -149,5 +150,6 @@ def _can_be_title(line: str) -> bool:
 
 # Suffix -> how a file of that name is read
 READERS: dict[str, Callable[[str], Document]] = {
-    ".txt": plain, ".text": plain, ".md": markdown, ".markdown": markdown, ".rst": restructured, ".html": html, ".htm": html,
+    ".txt": plain, ".text": plain, ".md": markdown, ".markdown": markdown, ".rst": restructured,
+    ".html": html, ".htm": html,
 }  # fmt: skip

@@ -59,7 +59,8 @@ class BadRows:
         self.count += 1
         line = number if unit == "line" else None
         found = {
-            "file": str(where), "line": line, "row": number if line is None else None, "reason": reason, "text": row
+            "file": str(where), "line": line, "row": number if line is None else None, "reason": reason,
+            "text": row
         }  # fmt: skip
         self._file.write((dumps(found) + "\n").encode())
 

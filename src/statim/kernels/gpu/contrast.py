@@ -95,8 +95,10 @@ def _column_sums(
 
 @triton.jit
 def _coefficients(
-    a, p, inverse_a, inverse_p, columns, hidden, bounds, pulls, sums, tops, factors, theirs, out, row_sums, column_sums,
-    R, N, D, L, scale, HIDDEN: tl.constexpr, BOTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    a, p, inverse_a, inverse_p, columns, hidden, bounds, pulls, sums, tops, factors, theirs, out, row_sums,
+    column_sums,
+    R, N, D, L, scale, HIDDEN: tl.constexpr, BOTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    BK: tl.constexpr,
 ):  # fmt: skip
     m, n, inside, candidate, own, _target = _where(columns, hidden, R, N, HIDDEN, BM, BN)
     in_m, in_n = m < R, n < N
@@ -191,8 +193,10 @@ class _Launch:
     """The arguments that all three kernels begin and end with."""
 
     def __init__(
-        self, a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor, columns: torch.Tensor,
-        masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float, limits: torch.Tensor | None = None,
+        self, a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor,
+        columns: torch.Tensor,
+        masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float,
+        limits: torch.Tensor | None = None,
     ) -> None:  # fmt: skip
         self.R, self.N, self.L = len(a), len(p), len(levels)
         self.grid = -(-self.R // ROWS), -(-self.N // COLUMNS)
@@ -212,7 +216,8 @@ class _Launch:
         self.first = left, right, inverse_a.contiguous(), inverse_p, columns.contiguous(), hidden, bounds
         self.last = self.R, self.N, left.shape[1], self.L, scale
         self.options = {
-            "HIDDEN": len(masked[0]) > 0 or limits is not None, "BM": ROWS, "BN": COLUMNS, "BK": DEPTH, "num_warps": WARPS,
+            "HIDDEN": len(masked[0]) > 0 or limits is not None, "BM": ROWS, "BN": COLUMNS, "BK": DEPTH,
+            "num_warps": WARPS,
         }  # fmt: skip
 
 
@@ -249,7 +254,8 @@ def coefficients(
 
 def column_statistics(
     a: torch.Tensor, p: torch.Tensor, inverse_a: torch.Tensor, inverse_p: torch.Tensor, columns: torch.Tensor,
-    masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float, limits: torch.Tensor | None = None,
+    masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float,
+    limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """Each column's largest logit and its sum over the negatives, (L, N) each, and the logits of the positives (L, R)."""
     launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale, limits)

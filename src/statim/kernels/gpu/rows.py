@@ -17,7 +17,8 @@ CHUNK = 64  # entries of a row that one program sums; as training.device.plans d
 
 # These stand anywhere in a block's arrays: a kernel must not be compiled again for every alignment
 LOOSE = [
-    "rows", "entry_rows", "shares", "offsets", "positions", "row_offsets", "extra_rows", "extra_starts", "heavy", "firsts",
+    "rows", "entry_rows", "shares", "offsets", "positions", "row_offsets", "extra_rows", "extra_starts",
+    "heavy", "firsts",
     "parts",
 ]  # fmt: skip
 
@@ -113,7 +114,8 @@ def _combine(out, squares, heavy, firsts, parts, found, d, BLOCK: tl.constexpr, 
 
 @_loose("rows", "step")
 def _adam(
-    table, first, second, last, rows, gradients, factor, decays_1, decays_2, step, new_1, new_2, rate, correction, epsilon,
+    table, first, second, last, rows, gradients, factor, decays_1, decays_2, step, new_1, new_2, rate,
+    correction, epsilon,
     d, BLOCK: tl.constexpr,
 ):  # fmt: skip
     u = tl.program_id(0).to(tl.int64)
@@ -138,7 +140,8 @@ def _blocks(d: int) -> tuple[int, int]:
 
 
 def bring(
-    table: torch.Tensor, first: torch.Tensor, second: torch.Tensor, last: torch.Tensor, rows: torch.Tensor, step: int,
+    table: torch.Tensor, first: torch.Tensor, second: torch.Tensor, last: torch.Tensor, rows: torch.Tensor,
+    step: int,
     drift: torch.Tensor, powers: torch.Tensor, epsilon: float, kind: torch.dtype,
 ) -> torch.Tensor:  # fmt: skip
     """Move ``rows`` to where dense Adam would have them after ``step`` steps; returns them, (U, d)."""
@@ -198,6 +201,7 @@ def adam(
     if len(rows):
         _adam[(len(rows), columns)](
             table, first, second, last, rows, gradients, factor, *decays, step, 1 - betas[0], 1 - betas[1],
-            rate / (1 - betas[0] ** step), (1 - betas[1] ** step) ** -0.5, epsilon, table.shape[1], BLOCK=width,
+            rate / (1 - betas[0] ** step), (1 - betas[1] ** step) ** -0.5, epsilon, table.shape[1],
+            BLOCK=width,
         )  # fmt: skip
     last.index_fill_(0, rows, step)

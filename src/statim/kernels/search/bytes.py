@@ -332,7 +332,8 @@ def offer_cells(
         some = which[offsets[cell] : offsets[cell + 1]]
         if len(some) > 0:
             _offer(
-                queries, begins, some, panels, scales, names, starts[cell], starts[cell + 1], least, kept, kept_names,
+                queries, begins, some, panels, scales, names, starts[cell], starts[cell + 1], least, kept,
+                kept_names,
                 counts, floors,
             )  # fmt: skip
 

@@ -181,7 +181,8 @@ def merge(
                 break
         if not hard[text]:
             found = find(
-                data, start, stop, codes, kinds, word, branches, first, values, back_branches, back_first, back_values,
+                data, start, stop, codes, kinds, word, branches, first, values, back_branches, back_first,
+                back_values,
                 above, spans,
             )  # fmt: skip
             i, at = start, 0
@@ -215,7 +216,8 @@ def merge(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def divide(
-    data: Bytes, offsets: Offsets, codes: Bytes, kinds: Bytes, word: npt.NDArray[np.bool_], blank: npt.NDArray[np.bool_], strict: bool,
+    data: Bytes, offsets: Offsets, codes: Bytes, kinds: Bytes, word: npt.NDArray[np.bool_],
+    blank: npt.NDArray[np.bool_], strict: bool,
     branches: Bits, first: Ids, values: Ids, back_branches: Bits, back_first: Ids, back_values: Ids,
     cuts: Offsets, pairs: Ids, ends: Offsets, hard: npt.NDArray[np.bool_],
 ) -> int:  # fmt: skip
@@ -259,7 +261,8 @@ def divide(
                 break
         if not hard[text]:
             found = find(
-                data, start, stop, codes, kinds, word, branches, first, values, back_branches, back_first, back_values,
+                data, start, stop, codes, kinds, word, branches, first, values, back_branches, back_first,
+                back_values,
                 above, spans,
             )  # fmt: skip
             for at in range(found):

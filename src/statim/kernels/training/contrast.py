@@ -81,7 +81,8 @@ def _exponentials(cosines: Floats, scale: Any, top: Any, out: Floats) -> Any:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _cosines_and_exponentials(
-    block: Products, inverse: Any, others: Floats, scale: Any, top: Any, products: Floats, cosines: Floats, out: Floats
+    block: Products, inverse: Any, others: Floats, scale: Any, top: Any, products: Floats, cosines: Floats,
+    out: Floats
 ) -> Any:  # fmt: skip
     """Both of the above in one loop."""
     kind = products.dtype.type
@@ -107,7 +108,8 @@ def _sum(x: Floats) -> Any:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _coefficients(
-    g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats, block: Products
+    g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats,
+    block: Products
 ) -> Any:  # fmt: skip
     """Of one row and level: add G * S to ``sums`` and H to ``above``, write the latter to ``block``; return the sum of G * S."""
     row = g.dtype.type(0)
@@ -243,7 +245,8 @@ def tile_to_totals(
     for i in range(R):
         fresh_tops[:] = tops[i]
         forward_row(
-            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], targets[i], find,
+            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]],
+            limits[i], targets[i], find,
             fresh_tops, fresh, cosines, exps, buffers[2 * L, :N], buffers[2 * L + 1, :N],
         )  # fmt: skip
         for level in range(L):
@@ -344,7 +347,8 @@ def tile_to_gradient(
                     g[target] += backward[i, level] - pull
                 factor = inverse_a.dtype.type(1)
             row_sums[i, level] += _coefficients(
-                g, factor, cosines[level, :N], inverse_a[i, level], inverse_p[level], column_sums[level], above, tile[level, i, :N]
+                g, factor, cosines[level, :N], inverse_a[i, level], inverse_p[level], column_sums[level],
+                above, tile[level, i, :N]
             )  # fmt: skip
     return loss
 
@@ -392,7 +396,8 @@ def tile_to_column_totals(
     for i in range(R):
         target = targets[i]
         forward_row(
-            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], target, False,
+            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]],
+            limits[i], target, False,
             shifts, fresh, cosines, exps, buffers[2 * L, :N], buffers[2 * L + 1, :N],
         )  # fmt: skip
         for level in range(L):
@@ -435,7 +440,8 @@ def prepare(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=SUMS)
 def margins(
-    anchors: Floats, candidates: Floats, targets: Ints, inverse_a: Floats, inverse_p: Floats, margin: Any, out: Floats
+    anchors: Floats, candidates: Floats, targets: Ints, inverse_a: Floats, inverse_p: Floats, margin: Any,
+    out: Floats
 ) -> None:  # fmt: skip
     """Set out (B,) to the cosine of each anchor and its positive in full, plus the margin."""
     for i in range(len(anchors)):

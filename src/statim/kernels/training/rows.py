@@ -397,7 +397,8 @@ def gather(
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _adam(
-    w: Floats, m: Stored, v: Stored, gradient: Stored, old_1: Any, new_1: Any, old_2: Any, new_2: Any, rate: Any,
+    w: Floats, m: Stored, v: Stored, gradient: Stored, old_1: Any, new_1: Any, old_2: Any, new_2: Any,
+    rate: Any,
     correction: Any, epsilon: Any, key: np.uint32,
 ) -> None:  # fmt: skip
     for j in range(len(w)):
@@ -573,7 +574,8 @@ def update(
             break
         start, end = row_parts[part, 0], row_parts[part, 1]
         adam(
-            table, first, second, last, rows, gathered, squares, start, end, factor, step, rate, beta1, beta2, epsilon, groups,
+            table, first, second, last, rows, gathered, squares, start, end, factor, step, rate, beta1, beta2,
+            epsilon, groups,
             multipliers, decay,
         )  # fmt: skip
         done(numbers, 2)

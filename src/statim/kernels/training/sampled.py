@@ -67,8 +67,10 @@ def _chosen(flags: npt.NDArray[np.uint8], out: Ints) -> int:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _weigh(
-    chosen: Ints, drawn: Floats, exps: Floats, units: Floats, steps: Floats, cosines: Floats, inverse: Floats, others: Floats,
-    above: Floats, column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints, coefficients: Floats,
+    chosen: Ints, drawn: Floats, exps: Floats, units: Floats, steps: Floats, cosines: Floats, inverse: Floats,
+    others: Floats,
+    above: Floats, column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints,
+    coefficients: Floats,
 ) -> None:  # fmt: skip
     """Of row i, all levels, and the columns chosen: add G * S to both sums; write down the sums of H over this level and those above.
 
@@ -97,8 +99,10 @@ def _weigh(
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def _weigh_positive(
-    target: int, exps: Floats, units: Floats, steps: Floats, pulls: Floats, cosines: Floats, inverse: Floats, others: Floats,
-    column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints, coefficients: Floats,
+    target: int, exps: Floats, units: Floats, steps: Floats, pulls: Floats, cosines: Floats, inverse: Floats,
+    others: Floats,
+    column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints,
+    coefficients: Floats,
 ) -> None:  # fmt: skip
     """The same of the row's positive, which always stays and comes after the others."""
     above = exps.dtype.type(0)
@@ -173,7 +177,8 @@ def tile_to_entries(
     for i in range(begin, R):
         target = targets[i]
         forward_row(
-            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]], limits[i], target,
+            tile, i, inverse_a, inverse_p, scale, masked[masked_offsets[i] : masked_offsets[i + 1]],
+            limits[i], target,
             find and not known, tops[i], fresh, cosines, exps, products, scratch,
         )  # fmt: skip
         most[:] = 0.0
@@ -207,7 +212,8 @@ def tile_to_entries(
         if offsets[:, i].max() + len(chosen) + 2 > columns.shape[1]:
             return loss, i
         _weigh(
-            chosen, drawn, exps, units, steps, cosines, inverse_a, inverse_p, above, column, column_sums, row_sums, i, offsets,
+            chosen, drawn, exps, units, steps, cosines, inverse_a, inverse_p, above, column, column_sums,
+            row_sums, i, offsets,
             columns, coefficients,
         )  # fmt: skip
         if target >= 0:
@@ -216,7 +222,8 @@ def tile_to_entries(
                     np.log(np.float64(totals[i, level])) - np.float64(aims[i, level] - tops[i, level])
                 )
             _weigh_positive(
-                target, exps, units, steps, pulls, cosines, inverse_a, inverse_p, column, column_sums, row_sums, i, offsets,
+                target, exps, units, steps, pulls, cosines, inverse_a, inverse_p, column, column_sums,
+                row_sums, i, offsets,
                 columns, coefficients,
             )  # fmt: skip
     return loss, R
@@ -224,7 +231,8 @@ def tile_to_entries(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_anchors(
-    vectors: Products, levels: Offsets, offsets: Offsets, columns: Ints, coefficients: Floats, fresh: bool, out: Floats
+    vectors: Products, levels: Offsets, offsets: Offsets, columns: Ints, coefficients: Floats, fresh: bool,
+    out: Floats
 ) -> None:  # fmt: skip
     """A tile's part of the anchors' gradient.
 
@@ -241,7 +249,8 @@ def add_anchors(
         for level in range(len(levels)):
             block = slice(begin, levels[level])
             add_rows(
-                vectors[:, block], columns[level], coefficients[level], offsets[level, i], offsets[level, i + 1], sums[block]
+                vectors[:, block], columns[level], coefficients[level], offsets[level, i],
+                offsets[level, i + 1], sums[block]
             )  # fmt: skip
             begin = levels[level]
         if fresh:

@@ -165,9 +165,12 @@ def gradient(
         row_sums[start:end] = 0.0
         at[:, 0] = 0
         losses[part], stopped = tile_to_entries(
-            tile, inverse_a[start:end], others, targets[start:end], masked, masked_offsets[start : end + 1], limits[start:end],
-            scale, weights, False, find, tops[start:end], totals[start:end], aims[start:end], nothing, nothing,
-            backward[start:end], sums, row_sums[start:end], buffers[own], least, key, start, 0, 0, at, columns[part], coefficients[part],
+            tile, inverse_a[start:end], others, targets[start:end], masked, masked_offsets[start : end + 1],
+            limits[start:end],
+            scale, weights, False, find, tops[start:end], totals[start:end], aims[start:end], nothing,
+            nothing,
+            backward[start:end], sums, row_sums[start:end], buffers[own], least, key, start, 0, 0, at,
+            columns[part], coefficients[part],
         )  # fmt: skip
         full[part] = stopped < R
         if not full[part]:

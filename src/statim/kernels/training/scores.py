@@ -35,7 +35,8 @@ def _block(rows: int) -> Callable[..., None]:
 
     @intrinsic
     def multiply(
-        _context: Any, a: Any, i: Any, k: Any, b: Any, at: Any, depth: Any, sums: Any, scales_a: Any, scales_b: Any, j: Any, out: Any
+        _context: Any, a: Any, i: Any, k: Any, b: Any, at: Any, depth: Any, sums: Any, scales_a: Any,
+        scales_b: Any, j: Any, out: Any
     ) -> tuple[Any, Any]:  # fmt: skip
         """out[i:, j:] = the products of a[i:, k:] and the panel b[at:], ``depth`` times four entries long, as bfloat16."""
         return types.void(a, i, k, b, at, depth, sums, scales_a, scales_b, j, out), lambda *given: _generate(

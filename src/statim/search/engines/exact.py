@@ -428,7 +428,8 @@ def _screened(
         asked, some_scores, some_positions = queries[part], scores[part], positions[part]  # copies
         places, worst, error = screen(asked, scores.shape[1], spare)
         settle(
-            asked, documents, worst, places, margins[part] + error, some_scores, some_positions, sure[start : start + size]
+            asked, documents, worst, places, margins[part] + error, some_scores, some_positions,
+            sure[start : start + size]
         )  # fmt: skip
         scores[part], positions[part] = some_scores, some_positions
 
@@ -542,7 +543,8 @@ def settled(
             part = slice(start, min(start + SETTLED, last))
             wide, places, names = _widened(documents, kept[part])
             settle(
-                queries[part], wide, rough[part], places, margins[part], scores[part], positions[part], sure[part]
+                queries[part], wide, rough[part], places, margins[part], scores[part], positions[part],
+                sure[part]
             )  # fmt: skip
             if names is not None:
                 positions[part] = names[positions[part]]

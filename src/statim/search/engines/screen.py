@@ -124,7 +124,8 @@ class Kept:
         from statim.kernels.search.bytes import offer_cells
 
         offer_cells(
-            self.queries, self.begins, which, offsets, documents.data, documents.scales, documents.names, starts, *self._kept
+            self.queries, self.begins, which, offsets, documents.data, documents.scales, documents.names,
+            starts, *self._kept
         )  # fmt: skip
 
     def tighten(self) -> None:

@@ -105,7 +105,8 @@ class UsearchIndex:
         module = package("usearch.index")
         metric = module.MetricKind.Hamming if self._kind == "b1" else module.MetricKind.Cos
         return module.Index(
-            ndim=self._width, metric=metric, dtype=self._kind, connectivity=NEIGHBOURS, expansion_add=CONSTRUCTION,
+            ndim=self._width, metric=metric, dtype=self._kind, connectivity=NEIGHBOURS,
+            expansion_add=CONSTRUCTION,
         )  # fmt: skip
 
     def _numbers(self, vectors: Floats) -> npt.NDArray[Any]:

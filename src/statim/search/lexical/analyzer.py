@@ -27,15 +27,20 @@ MOST = 1 << 18  # different words that are remembered at a time
 
 # ISO 639-1 code of a language -> Snowball's name of its stemmer
 STEMMERS = {
-    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
-    "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi",
-    "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
-    "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish",
+    "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french", "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian",
+    "ne": "nepali", "nl": "dutch",
+    "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian",
+    "sv": "swedish",
     "ta": "tamil", "tr": "turkish",
 }  # fmt: skip
 # Languages whose stop words bm25s has
 STOPPED = {
-    "da": "DANISH", "de": "GERMAN", "en": "EN", "es": "SPANISH", "fr": "FRENCH", "it": "ITALIAN", "nl": "DUTCH", "no": "NORWEGIAN",
+    "da": "DANISH", "de": "GERMAN", "en": "EN", "es": "SPANISH", "fr": "FRENCH", "it": "ITALIAN",
+    "nl": "DUTCH", "no": "NORWEGIAN",
     "pt": "PORTUGUESE", "ru": "RUSSIAN", "sv": "SWEDISH", "tr": "TURKISH",
 }  # fmt: skip
 # Languages that are written without spaces between words, or whose words are found by pairs of characters
@@ -241,8 +246,10 @@ def _by_script(letters: Mapping[str, int]) -> str | None:
 
 
 _SCRIPTS = (
-    ("hi", 0x0900, 0x097F), ("ta", 0x0B80, 0x0BFF), ("th", 0x0E00, 0x0E7F), ("lo", 0x0E80, 0x0EFF), ("my", 0x1000, 0x109F),
-    ("ko", 0x1100, 0x11FF), ("km", 0x1780, 0x17FF), ("ja", 0x3040, 0x30FF), ("zh", 0x3400, 0x9FFF), ("ko", 0xAC00, 0xD7AF),
+    ("hi", 0x0900, 0x097F), ("ta", 0x0B80, 0x0BFF), ("th", 0x0E00, 0x0E7F), ("lo", 0x0E80, 0x0EFF),
+    ("my", 0x1000, 0x109F),
+    ("ko", 0x1100, 0x11FF), ("km", 0x1780, 0x17FF), ("ja", 0x3040, 0x30FF), ("zh", 0x3400, 0x9FFF),
+    ("ko", 0xAC00, 0xD7AF),
     ("zh", 0x20000, 0x3FFFF),
 )  # fmt: skip
 

@@ -247,7 +247,8 @@ def _merge(folder: Path, group: list[Segment]) -> None:
     order = np.argsort(columns, kind="stable")  # texts ascend from segment to segment
     lengths = np.concatenate([segment.lengths for segment in group])
     _save(
-        folder, start, words, columns[order], documents[order], frequencies[order], lengths, group[-1].analyzer,
+        folder, start, words, columns[order], documents[order], frequencies[order], lengths,
+        group[-1].analyzer,
         group[-1].generation,
     )  # fmt: skip
     for segment in group:

@@ -181,7 +181,8 @@ class Lance:
             (folder / "words").mkdir()
             generation = os.urandom(8).hex()  # what tells its positions from those of any other index
             rows = Rows(
-                blocks, columns, model.dim, folder / "words", 0, str(path), about["language"], generation=generation
+                blocks, columns, model.dim, folder / "words", 0, str(path), about["language"],
+                generation=generation
             )  # fmt: skip
             with rows.errors(), errors(str(path)), storage_errors(path):
                 table = connect(folder).create_table(TABLE, data=rows.reader(), schema=rows.schema)
@@ -282,7 +283,8 @@ class Lance:
                 for part in self.scan(["id"]):
                     there(keys(part.column("id")))
             rows = Rows(
-                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end, self.place,
+                blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end,
+                self.place,
                 self._words.analyzer, there, self._manifest.get("generation"),
             )  # fmt: skip
             with rows.errors(), errors(self.place), storage_errors(self.path):

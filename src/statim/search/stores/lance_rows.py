@@ -134,7 +134,8 @@ def takes(kind: pa.DataType) -> bool:
         return all(takes(field.type) for field in kind)
     tests = (
         types.is_boolean, types.is_integer, types.is_floating, types.is_string, types.is_large_string,
-        types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_decimal128, types.is_decimal256,
+        types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_decimal128,
+        types.is_decimal256,
         types.is_date, types.is_timestamp, types.is_time, types.is_duration,
     )  # fmt: skip
     return any(test(kind) for test in tests)

@@ -307,7 +307,8 @@ def read_head(path: Path) -> dict[str, Any]:
             "reads; update statim"
         )
     kinds: dict[str, type | tuple[type, ...]] = {
-        "head": str, "labels": list, "several": bool, "ngrams": int, "dimensions": int, "model_hash": str, "slope": (int, float),
+        "head": str, "labels": list, "several": bool, "ngrams": int, "dimensions": int, "model_hash": str,
+        "slope": (int, float),
         "offset": (int, float), "calibrated": bool, "strength": (int, float), "tried": list, "heldout": str,
     }  # fmt: skip
     wrong = [name for name, kind in kinds.items() if not isinstance(said.get(name), kind)]

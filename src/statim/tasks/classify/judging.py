@@ -83,7 +83,8 @@ def judge(probabilities: Floats, examples: Examples, labels: Sequence[str]) -> J
         figures["calibration_error"] = calibration_error(probabilities.max(axis=1), hits)
     per_label = {
         name: {
-            "precision": float(right[i] / max(1, found[i])), "recall": float(right[i] / max(1, given[i])), "f1": float(f1[i]),
+            "precision": float(right[i] / max(1, found[i])), "recall": float(right[i] / max(1, given[i])),
+            "f1": float(f1[i]),
             "texts": int(given[i]),
         }
         for i, name in enumerate(names)

@@ -126,7 +126,8 @@ def cluster(
     clustered = time.perf_counter()
     found.described = described(items, found.labels, found.scores)
     found.seconds = {
-        "read and encode": read - started, "cluster": clustered - read, "describe": time.perf_counter() - clustered
+        "read and encode": read - started, "cluster": clustered - read,
+        "describe": time.perf_counter() - clustered
     }  # fmt: skip
     return found
 

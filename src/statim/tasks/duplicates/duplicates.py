@@ -177,7 +177,8 @@ class Duplicates:
     """
 
     def __init__(
-        self, items: Items, against: Items | None, pairs: Pairs, threshold: float, *, linked: bool = False, recall: float | None = None, crowded: bool = False
+        self, items: Items, against: Items | None, pairs: Pairs, threshold: float, *, linked: bool = False,
+        recall: float | None = None, crowded: bool = False
     ) -> None:  # fmt: skip
         self.items, self.against, self.pairs, self.threshold = items, against, pairs, threshold
         self.linked, self.recall, self.crowded = linked, recall, crowded
@@ -278,7 +279,8 @@ class Duplicates:
             found |= {"against_rows": self.against.rows}
         found |= {
             "kept": stays, "removed": items.rows - stays, "recall_on_sample": self.recall,
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()}, "examples": self._examples(),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "examples": self._examples(),
         }  # fmt: skip
         return found
 

@@ -211,7 +211,8 @@ class _Reading:
         return Items(
             name=name, texts=self._texts.finish() if with_texts else None, text_rows=rows, texts_of=texts_of,
             items_of=items[texts_of], first=np.concatenate(self._first), vectors=vectors,
-            rough=self._rough.finish().reshape(-1, self._dim) if self._half else vectors, zero=np.concatenate(self._zero),
+            rough=self._rough.finish().reshape(-1, self._dim) if self._half else vectors,
+            zero=np.concatenate(self._zero),
         )  # fmt: skip
 
 

@@ -111,7 +111,8 @@ def _step(one: Batch, optimizer: DeviceAdam, recipe: Recipe, batch: int, group: 
         masked = masked[0][kept] - own.start, masked[1][kept]
     loss, da, dp = contrastive(
         vectors[own], vectors[one.anchors :], one.columns[own], masked,
-        levels=recipe.levels, weights=recipe.weights, scale=recipe.scale, both_directions=recipe.both_directions,
+        levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
+        both_directions=recipe.both_directions,
         margin=recipe.false_negative_margin,
         half=recipe.precision != "fp32", group=group, batch=batch,
     )  # fmt: skip

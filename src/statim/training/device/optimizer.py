@@ -123,7 +123,8 @@ class DeviceAdam:
         for start in range(0, len(table), 1 << 16):
             part = everything[start : start + (1 << 16)]
             rows.bring(
-                table, self._first, self._second, self._last, part, self._taken, self._drift, self._powers, EPSILON, table.dtype,
+                table, self._first, self._second, self._last, part, self._taken, self._drift, self._powers,
+                EPSILON, table.dtype,
                 self._own,
             )  # fmt: skip
         if out is not None:

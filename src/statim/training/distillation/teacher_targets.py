@@ -200,8 +200,10 @@ def distilled_first(
         DivergenceError: The loss is no longer finite.
     """
     alone = Recipe.make(
-        len(texts), None, loss="distillation", epochs=recipe.distil_epochs, dim=recipe.dim, levels=recipe.levels,
-        weights=recipe.weights, learning_rate=recipe.learning_rate, clip=recipe.clip, precision=recipe.precision,
+        len(texts), None, loss="distillation", epochs=recipe.distil_epochs, dim=recipe.dim,
+        levels=recipe.levels,
+        weights=recipe.weights, learning_rate=recipe.learning_rate, clip=recipe.clip,
+        precision=recipe.precision,
         row_wise=recipe.row_wise, seed=recipe.seed,
     )  # fmt: skip
     optimizer = begin(table, texts, alone, threads, row_rates=row_rates)

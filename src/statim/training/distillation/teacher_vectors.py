@@ -74,7 +74,8 @@ def teacher_vectors(
     if computed:
         seconds = time.perf_counter() - started
         log.info(
-            "%s read %s texts in %.1f s (%s a second); %s were cached", teacher.name, f"{computed:,}", seconds,
+            "%s read %s texts in %.1f s (%s a second); %s were cached", teacher.name, f"{computed:,}",
+            seconds,
             f"{computed / seconds:,.0f}", f"{len(texts) - computed:,}",
         )  # fmt: skip
     return found.finish().reshape(len(texts), teacher.dim)

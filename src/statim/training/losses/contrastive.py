@@ -123,7 +123,8 @@ def contrastive(
         own = np.asarray([1.0] * len(levels) if weights is None else weights) / len(anchors)
         found = sampled(
             anchors, candidates, targets.columns, targets.masked, targets.masked_offsets, targets.key,
-            levels=np.array(levels, np.int64), weights=own.astype(np.float32), scale=scale, least_share=least_share,
+            levels=np.array(levels, np.int64), weights=own.astype(np.float32), scale=scale,
+            least_share=least_share,
             threads=threads, workspace=workspace or Workspace(),
         )  # fmt: skip
         if found is not None:
@@ -139,7 +140,8 @@ class _Batch:
     """One batch's vectors and what all sweeps over its tiles share."""
 
     def __init__(
-        self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None, scale: float,
+        self, a: Floats, p: Floats, targets: Targets, levels: Sequence[int], weights: Sequence[float] | None,
+        scale: float,
         both: bool, margin: float | None, precision: str, least: float, threads: int, workspace: Workspace,
     ) -> None:  # fmt: skip
         kind = a.dtype.type
@@ -414,7 +416,8 @@ class _Sweep:
     """One thread's share of a batch's tiles; its methods go over them once each."""
 
     def __init__(
-        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int, rows: list[tuple[int, int]],
+        self, batch: _Batch, columns: list[tuple[int, int]], most_rows: int, most_columns: int,
+        rows: list[tuple[int, int]],
         index: int,
     ) -> None:  # fmt: skip
         self.batch, self.rows, self.columns, self.index = batch, rows, columns, index
@@ -480,7 +483,8 @@ class _Sweep:
         return tops, totals, aims
 
     def entries(
-        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats, aims: Floats,
+        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats,
+        column_sums: Floats, aims: Floats,
         da: Floats,
     ) -> tuple[float, list[_Entries]]:  # fmt: skip
         """Write these rows of da, add to the column sums of G * S; return the loss and what is left of each tile."""
@@ -493,9 +497,12 @@ class _Sweep:
             offsets, begin = np.zeros((len(batch.blocks), R + 1), np.int64), 0
             while begin < R:
                 more, stopped = tile_to_entries(
-                    *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at], _cut(backward.tops, columns),
-                    _cut(backward.factors, columns), backward.own[at], sums, row_sums[at], self._buffers(columns),
-                    batch.least, np.uint64(batch.targets.key), rows[0], columns[0], begin, offsets, places, values,
+                    *shared, batch.weights, known, batch.find, tops[at], totals[at], aims[at],
+                    _cut(backward.tops, columns),
+                    _cut(backward.factors, columns), backward.own[at], sums, row_sums[at],
+                    self._buffers(columns),
+                    batch.least, np.uint64(batch.targets.key), rows[0], columns[0], begin, offsets, places,
+                    values,
                 )  # fmt: skip
                 loss, begin = loss + more, stopped
                 if begin < R:
@@ -512,7 +519,8 @@ class _Sweep:
         return loss, tiles
 
     def gradient(
-        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats, column_sums: Floats, da: Floats,
+        self, known: bool, tops: Floats, totals: Floats, backward: _Backward, row_sums: Floats,
+        column_sums: Floats, da: Floats,
         dp: Floats,
     ) -> float:  # fmt: skip
         """Write these rows of da, and this share of dp; add to the column sums of G * S; return the forward loss."""

@@ -122,8 +122,10 @@ def _contrastive(
 ) -> tuple[float, Floats]:
     anchors = len(targets.columns)
     loss, gradient = contrastive(
-        vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights, scale=recipe.scale,
-        both_directions=recipe.both_directions, margin=recipe.false_negative_margin, precision=recipe.precision, least_share=recipe.least_share,
+        vectors[:anchors], vectors[anchors:], targets, levels=recipe.levels, weights=recipe.weights,
+        scale=recipe.scale,
+        both_directions=recipe.both_directions, margin=recipe.false_negative_margin,
+        precision=recipe.precision, least_share=recipe.least_share,
         threads=threads, workspace=workspace,
     )  # fmt: skip
     return loss, gradient

@@ -180,7 +180,8 @@ class Checkpoints:
         started = time.monotonic()
         self._wait()
         arrays = {
-            "table": optimizer.table, "first": optimizer.first, "second": optimizer.second, "last": optimizer.last,
+            "table": optimizer.table, "first": optimizer.first, "second": optimizer.second,
+            "last": optimizer.last,
         } | dict(extra or {})  # fmt: skip
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(

@@ -85,7 +85,8 @@ def launch(
         callbacks = Callbacks(
             recipe, len(data), history, best,
             development=development, every=this.found.evaluate_every, patience=options.patience,
-            checkpoint_every=options.checkpoint_every, bar=bar, checkpoints=checkpoints, board=board, miner=miner,
+            checkpoint_every=options.checkpoint_every, bar=bar, checkpoints=checkpoints, board=board,
+            miner=miner,
         )  # fmt: skip
         last = _fit(choose(options.device or "auto"), miner, optimizer, recipe, callbacks, taught)
     return last if best.table is None else best.table, callbacks, changed

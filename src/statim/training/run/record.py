@@ -21,7 +21,8 @@ from statim.training.options import TrainOptions, values_of, with_values
 from statim.training.recipe import Recipe
 
 PATHS = (
-    "data", "start", "tokenizer", "heldout", "development", "tensorboard", "distil", "teacher", "documents_by",
+    "data", "start", "tokenizer", "heldout", "development", "tensorboard", "distil", "teacher",
+    "documents_by",
 )  # fmt: skip
 NAMES = ("python-docs", "random", "pairs", "sentences")  # that are no paths, whatever lies in the folder
 KINDS = {"options": dict, "in_memory": list, "files": dict, "threads": int, "rates": list}
