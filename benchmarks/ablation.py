@@ -1,4 +1,6 @@
-"""What each ingredient of a training gains: one row for each, on held-out test pairs, three seeds. Writes a table in Markdown.
+"""Ablations: the gain of each ingredient of training on held-out pairs, three seeds.
+
+Writes a table in Markdown.
 
     python benchmarks/ablation.py DATA ... [--only ROW,ROW] [--set NAME,NAME] [--out out/ablation]
         [--page docs/ablation.md]

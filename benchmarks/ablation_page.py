@@ -11,26 +11,31 @@ OLD_SEEDS = range(3)  # rows that were measured before the seed of the choice wa
 
 HEAD = """# What raises quality
 
-NDCG@10 on held-out test pairs, near-duplicates of training pairs excluded. A row is a training of 3 epochs with one thing changed
-(the package's own default is 300 steps, 3 to 18 epochs, since longer trainings gained most: the rows called `usual`). Its
-rate is chosen on development pairs with seed 0, so an arm is not judged at another arm's rate; the figure is the mean on the test pairs of
-three other seeds, so that the choice does not flatter it (with † of seeds 0, 1 and 2), and in brackets their spread (largest minus smallest). **Bold** is better than
-`default`, *italic* worse, each by more than both spreads together; of the rows `usual-...` better or worse than `usual`. "Time" is
-processor time of training, mining included and a teacher's reading not, relative to `default`'s, the median over the sets.
+NDCG@10 on held-out test pairs, near-duplicates of training pairs excluded. A row is a training of 3 epochs
+with one thing changed (the package's own default is 300 steps, 3 to 18 epochs, since longer trainings gained
+most: the rows called `usual`). Its rate is chosen on development pairs with seed 0, so an arm is not judged
+at another arm's rate; the figure is the mean on the test pairs of three other seeds, so that the choice does
+not flatter it (with † of seeds 0, 1 and 2), and in brackets their spread (largest minus smallest). **Bold**
+is better than `default`, *italic* worse, each by more than both spreads together; of the rows `usual-...`
+better or worse than `usual`. "Time" is processor time of training, mining included and a teacher's reading
+not, relative to `default`'s, the median over the sets.
 
 A row is measured by
 
-    python benchmarks/ablation.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv --only ROW --set SET
+    python benchmarks/ablation.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv \\
+        --only ROW --set SET
 
-where DATA is a folder of pairs; without `--only` and `--set` whatever is missing is measured. Nothing here was chosen by looking at
-the test pairs. A cell with a dash has not been measured. Figures of an earlier machine, with two of the sets at full size, and whether
-self-mined hard negatives pay at equal time, are in benchmarks/HISTORY.md ("Ingredients, at full size").
+where DATA is a folder of pairs; without `--only` and `--set` whatever is missing is measured. Nothing here
+was chosen by looking at the test pairs. A cell with a dash has not been measured. Figures of an earlier
+machine, with two of the sets at full size, and whether self-mined hard negatives pay at equal time, are in
+benchmarks/HISTORY.md ("Ingredients, at full size").
 """
 
 NEGATIVES = """## Self-mined hard negatives at equal training time
 
-One negative of each pair, mined once before the first epoch by the table itself, beside as many plain epochs as that time buys: first from
-3 epochs, then from the default number. Rates are tuned in each arm; the seconds are of the processor.
+One negative of each pair, mined once before the first epoch by the table itself, beside as many plain epochs
+as that time buys: first from 3 epochs, then from the default number. Rates are tuned in each arm; the seconds
+are of the processor.
 
 """
 
@@ -101,7 +106,7 @@ def goal(sets: list[str], found: dict[str, Found]) -> str:
 
 
 def negatives(sets: list[str], found: dict[str, Found]) -> str:
-    """Trainings with mined negatives beside plain ones that take as long: each figure with its seconds of processor time."""
+    """Trainings with mined negatives beside plain ones of equal time, each with its processor seconds."""
     body = []
     for name in sets:
         place = found[name]

@@ -1,4 +1,4 @@
-"""The rows of the table of ablations: what each changes of the default training. See benchmarks/ablation.py."""
+"""The rows of the ablation table: what each changes in the default training. See ablation.py."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -1,4 +1,6 @@
-"""NDCG@10 of BM25 with the words of earlier versions (two letters or more, none stemmed) beside today's analyzers, on retrieval sets.
+"""NDCG@10 of BM25 on retrieval sets: the words of earlier versions beside today's analyzers.
+
+Earlier words had two letters or more and were not stemmed.
 
     python benchmarks/analyzers.py FOLDERS...
 

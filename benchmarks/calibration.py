@@ -1,4 +1,6 @@
-"""How honest probabilities are: statim's heads against scikit-learn's ways of calibrating, on the same vectors. The last line is JSON.
+"""Calibration: statim's classifier heads beside scikit-learn's methods, on the same vectors.
+
+The last line is JSON.
 
 python benchmarks/calibration.py DATA --model MODEL [--sets banking77,clinc150,trec,sst2] [--shots 5,20,0]
     [--several FILE]

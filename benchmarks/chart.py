@@ -85,10 +85,10 @@ def chart(
         drawn.append(f'<text x="{x + 34}" y="{y + 4}">{html.escape(line.name)}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-f'aria-label="{html.escape(label)}" '
+        f'aria-label="{html.escape(label)}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="#444">\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n{chr(10).join(drawn)}\n</svg>\n'
-    )  # fmt: skip
+    )
 
 
 def _stroke(line: Line) -> str:

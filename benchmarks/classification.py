@@ -1,4 +1,6 @@
-"""Heads on static vectors against TF-IDF, fastText and all-MiniLM-L6-v2, on four labelled sets. The last line is JSON.
+"""Classifiers on static vectors beside TF-IDF, fastText and all-MiniLM-L6-v2, on four labelled sets.
+
+The last line is JSON.
 
 python benchmarks/classification.py DATA --model MODEL | --pairs FILE...
     [--sets banking77,clinc150,trec,sst2] [--no-teacher | --only-teacher]

@@ -1,4 +1,6 @@
-"""Clusters of a million real texts by each method, and scikit-learn's mini-batch k-means on the same vectors. The last line is JSON.
+"""Clusters of a million real texts by each method, beside scikit-learn's mini-batch k-means.
+
+Both read the same vectors. The last line is JSON.
 
 python benchmarks/clusters.py FOLDERS... --model MODEL [--texts 1000000] [--clusters 100]
     [--threshold 0.75] [--labelled FILES...]

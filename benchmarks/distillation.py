@@ -1,4 +1,6 @@
-"""What a teacher's vectors of plain texts give a static model, on development data alone. The last line is JSON.
+"""The gain of distilling a teacher's vectors of plain texts, on development data alone.
+
+The last line is JSON.
 
 python benchmarks/distillation.py STS_FOLDER PAIRS... [--texts 12000] [--rates 0.01,0.03,0.1]
     [--epochs 3,10] [--weights 5,20,80]

@@ -1,4 +1,6 @@
-"""Training on a domain by the defaults, nothing tuned: above BM25 and above the untrained teacher? The last line is JSON.
+"""Training on a domain with the defaults: is it above BM25 and the untrained teacher?
+
+The last line is JSON.
 
     python benchmarks/domains.py python-docs DATA/debian-descriptions DATA/medquad DATA/msdocs DATA/arxiv
         [--seeds 3]

@@ -1,4 +1,6 @@
-"""Near-duplicates of a million real texts: statim; and statim, semhash and exhaustive comparison on a part. The last line is JSON.
+"""Near-duplicates of a million real texts; on a part, semhash and exhaustive comparison beside them.
+
+The last line is JSON.
 
 python benchmarks/duplicates.py FOLDERS... --model MODEL [--texts 1000000] [--threshold 0.9]
     [--subset 100000] [--rounds 2] [--peer semhash]
@@ -101,7 +103,7 @@ class Clock:
 def deduplicated(
     path: Path, model: str, threshold: float, *, exact: bool = False
 ) -> tuple[Any, dict[str, Any]]:
-    """What statim finds, cell by cell or everything compared, and what it took; a first run compiles and loads."""
+    """What statim finds, by cells or by comparing everything, and its cost; a first run compiles."""
     from statim.tasks.duplicates.duplicates import find_duplicates
     from statim.tasks.similarity import similarity_join
 

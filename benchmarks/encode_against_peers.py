@@ -1,4 +1,4 @@
-"""Encoding by statim, model2vec and sentence-transformers' static module: the same table, the same texts, the same vectors.
+"""Encoding by statim, model2vec and sentence-transformers: the same table, texts and vectors.
 
 Texts are the documentation inside this Python installation, short (about 30 tokens) and long (about 115).
 Rounds are interleaved, each library in its fastest setting; ratios are medians of the rounds. "first time"
@@ -36,7 +36,7 @@ from statim.vocabulary import learn_wordpiece
 
 
 def real_texts(count: int) -> dict[str, list[str]]:
-    """``count`` short and long texts; when there are too few, they repeat with a number in front, so that all differ."""
+    """``count`` short and long texts; too few repeat with a number in front, so that all differ."""
     pairs = python_docs(PACKAGES)
     chosen = {"short": pairs.anchors.to_pylist(), "long": pairs.positives.to_pylist()}
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""``statim encode`` from a compressed file to a file: texts per second, memory beyond the table, and a kill in the middle.
+"""``statim encode`` from a compressed file to a file: speed, memory beyond the table, and a kill.
 
 Texts are the documentation inside this Python installation, short (about 30 tokens), repeated with a
 number in front, as JSON lines with gzip. Every run is a process of its own, from its start to its end.

@@ -1,4 +1,4 @@
-"""Trainings from pairs on disk to a saved model, with a clock that knows their phases; other benchmarks share this."""
+"""Trainings from pairs on disk to a saved model, timed by phase; shared by other benchmarks."""
 
 import contextlib
 import json
@@ -57,7 +57,7 @@ class Clock:
 def write_parts(
     pairs: Pairs, folder: Path, *, development: int, test: int, limit: int | None
 ) -> dict[str, int]:
-    """Split without near-duplicates across the parts, and write each as JSON lines; gives how many pairs each has.
+    """Split without near-duplicates, write each part as JSON lines, and return the number of pairs of each.
 
     Args:
         pairs: All.

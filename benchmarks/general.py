@@ -1,4 +1,6 @@
-"""A general English model: ``statim train --recipe general`` on a folder of sets of pairs. The last line is JSON.
+"""A general English model: ``statim train --recipe general`` on a folder of sets.
+
+The last line is JSON.
 
 python benchmarks/general.py DATA --eval EVAL --out out/general [--seed 0] [--teacher NAME ...] [--dim 512]
 python benchmarks/general.py DATA --eval EVAL --out out/bound --also EVAL/retrieval/pubmedqa

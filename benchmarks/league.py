@@ -1,4 +1,4 @@
-"""A league table: statim's general model beside other static models, BM25, hybrid search and all-MiniLM-L6-v2.
+"""The league table: statim's general model beside static models, BM25, hybrid search and MiniLM.
 
     python benchmarks/league.py EVAL --models general=out/general --out out/league
     python benchmarks/league.py EVAL --models a=out/a b=out/b --out out/league --split dev --heldout
@@ -254,7 +254,10 @@ def cell(score: Score | None) -> str:
 def differences(
     ours: str, rows: Sequence[Row], groups: dict[str, list[Column]], scores: Scores
 ) -> list[dict[str, Any]]:
-    """Ours against each peer in each group, and our hybrid search against BM25 and MiniLM, with the bootstrap's middle 95 %."""
+    """Our model against each peer in each group, and hybrid search against BM25 and MiniLM.
+
+    With the middle 95 % of the bootstrap.
+    """
     names = [row.name for row in rows if row.weight is None and row.name not in (ours, BM25)]
     pairs = [(ours, other, group) for group in groups for other in names]
     retrieval = [group for group in groups if groups[group][0].family == "retrieval"]
@@ -282,12 +285,17 @@ def differences(
 def differences_table(found: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     header = ["paired", "against", "family", "difference", "95 %", "p", "share"]
     body = [
-        [d["model"], d["against"], d["group"], f"{100 * d['difference']:+.1f}", (f"{100 * d['low']:+.1f} to "
-f"{100 * d['high']:+.1f}"),
-         f"{d['p']:.3f}", (f"{100 * d['share']:.1f} % ({100 * d['share_low']:.1f} to "
-f"{100 * d['share_high']:.1f})")]
+        [
+            d["model"],
+            d["against"],
+            d["group"],
+            f"{100 * d['difference']:+.1f}",
+            (f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}"),
+            f"{d['p']:.3f}",
+            (f"{100 * d['share']:.1f} % ({100 * d['share_low']:.1f} to {100 * d['share_high']:.1f})"),
+        ]
         for d in found
-    ]  # fmt: skip
+    ]
     return header, body
 
 
@@ -306,7 +314,7 @@ def summary(
     found: Sequence[dict[str, Any]],
     ours: str | None,
 ) -> dict[str, Any]:
-    """Everything for a machine; ``goals`` says of each aim whether it is reached, None where a figure is missing."""
+    """All figures as JSON; ``goals`` says whether each aim is reached, None if a figure is missing."""
     figures = {
         row.name: {c.name: round(100 * s.figure, 2) for c in columns if (s := scores.get((row.name, c.name)))}
         for row in rows

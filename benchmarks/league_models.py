@@ -1,4 +1,4 @@
-"""The rows of the league: models of other makers as they come, each as an encoder; and vectors kept on disk."""
+"""The rows of the league: other makers' models as they come, each as an encoder, and cached vectors."""
 
 import hashlib
 import importlib.util
@@ -116,7 +116,7 @@ def peer(name: str, folder: Path, corpora: Iterable[Path]) -> Encoder:
 
 
 def start(folder: Path, corpora: Iterable[Path]) -> StaticModel:
-    """What statim trains from: the teacher's view of each token, weighted by how often the corpora have it."""
+    """The initialization of statim's training: the teacher's view of each token, weighted by frequency."""
     path = folder / "models" / "start"
     if not path.exists():
         source = Teacher.load(DEFAULT_TEACHER)
@@ -136,7 +136,7 @@ def start(folder: Path, corpora: Iterable[Path]) -> StaticModel:
 
 
 def model2vec(folder: Path) -> Encoder:
-    """model2vec's distillation of the same teacher by its own defaults, but for 384 dimensions and float32."""
+    """model2vec's distillation of the same teacher by its defaults, but 384 dimensions and float32."""
     from model2vec import StaticModel as Peer
 
     path = folder / "models" / "model2vec"
@@ -154,7 +154,10 @@ def model2vec(folder: Path) -> Encoder:
 
 
 def wordllama() -> Encoder:
-    """WordLlama at 256 dimensions, from the files in its package (its own loader looks for the tokenizer on the network)."""
+    """WordLlama at 256 dimensions, from the files in its package.
+
+    Its own loader looks for the tokenizer on the network.
+    """
     level = logging.getLogger().level
     import wordllama as package  # sets the level of all logs
     from safetensors.numpy import load_file

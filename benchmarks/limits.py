@@ -1,4 +1,4 @@
-"""What static models cannot do: negation, word order, roles. Reported beside the league, so that nobody is misled.
+"""What static models cannot do: negation, word order, roles. Reported beside the league.
 
     python benchmarks/limits.py general=out/general --out out/league [--page docs/league.md]
 

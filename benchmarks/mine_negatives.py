@@ -1,4 +1,6 @@
-"""Mining hard negatives: statim, exactly and by its index, and sentence-transformers, on the same vectors. The last line is JSON.
+"""Mining hard negatives: statim, exact and indexed, beside sentence-transformers on the same vectors.
+
+The last line is JSON.
 
 python benchmarks/mine_negatives.py [PAIRS --model MODEL] [--limit 100000] [--dim 384]
     [--peer-queries 16384] [--json PATH]

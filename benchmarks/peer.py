@@ -1,4 +1,7 @@
-"""The same training by sentence-transformers' own trainer, from pairs on disk to a saved model; other benchmarks share this."""
+"""The same training by sentence-transformers' trainer, from pairs on disk to a saved model.
+
+Shared by other benchmarks.
+"""
 
 import json
 import multiprocessing
@@ -149,7 +152,7 @@ def _evaluator(path: Path) -> Any:
 def finetuning(
     path: Path, teacher: Path, seconds: float, precision: str, *, batch: int = 64
 ) -> tuple[int, float]:
-    """Fine-tune a sentence transformer on pairs for so long; gives the steps after the first, and the seconds of these.
+    """Fine-tune a sentence transformer for a time; return the steps after the first and their seconds.
 
     Multiple negatives ranking at full dimension, sentence-transformers' defaults; the first step is not
     counted.

@@ -1,4 +1,6 @@
-"""Every search engine on the same real vectors: recall@1 and @10 against time, building, memory, disk. The last line is JSON.
+"""Every search engine on the same real vectors: recall, time, building, memory and disk.
+
+The last line is JSON.
 
     python benchmarks/search_engines.py DATA [--limit 1000000] [--model MODEL] [--engines exact,scann]
         [--out out/search-engines]
@@ -313,12 +315,14 @@ def picture(found: dict[str, Any], n: int, d: int) -> str:
         lines.append(Line(name, COLOURS[kinds[family]], FAMILIES[family], points, chosen))
         kinds[family] += 1
     return chart(
-        "Search engines", f"Recall@10 of {n:,} vectors of {d} dimensions", "milliseconds, one "
-"query at a time",
+        "Search engines",
+        f"Recall@10 of {n:,} vectors of {d} dimensions",
+        "milliseconds, one query at a time",
         [(10.0**power, f"{10.0**power:g}") for power in (0, 1, 2)],
         [(recall, f"{recall:.2f}") for recall in np.linspace(LOWEST, 1, 6).round(2).tolist()],
-        [line for line in lines if line.points], right=140,
-    )  # fmt: skip
+        [line for line in lines if line.points],
+        right=140,
+    )
 
 
 if __name__ == "__main__":

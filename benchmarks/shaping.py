@@ -26,7 +26,7 @@ def soup(tables: Sequence[Floats]) -> Floats:
 
 
 class Tail:
-    """The mean of tables of the last steps of a training (Izmailov et al., 2018): SNAPSHOTS of them, evenly spread.
+    """The mean of SNAPSHOTS tables, evenly spread over the last steps (Izmailov et al., 2018).
 
     Args:
         share: How much of the training is averaged over.
@@ -82,7 +82,7 @@ def without_common(table: Floats, data: Any, directions: int, *, unknown: int | 
 
 
 class WeightedAdam(SparseAdam):
-    """Adam on rows and on a weight of each, exp(s): the table holds their product, so nothing is left to be folded in the end.
+    """Adam on rows and on a weight of each, exp(s); the table holds their product.
 
     The gradient of s is the product of a row and its own gradient. Adam makes every parameter's step about
     as large as the rate, whatever the size of the gradient: a weight learns ``strength`` times as quickly

@@ -1,4 +1,6 @@
-"""The three stores of an index on the same real texts: building, changes, searches, recall@10, disk. The last line is JSON.
+"""The three stores on the same real texts: building, changes, searches, recall@10 and disk.
+
+The last line is JSON.
 
 python benchmarks/stores.py FOLDERS... --model MODEL [--texts 100000] [--stores folder,lancedb,postgresql]
 

@@ -13,7 +13,7 @@ FIELDS = ("anchor", "positive", "negative")
 
 
 def write_texts(sources: list[str], count: int, path: Path, *, seed: int = 0) -> int:
-    """Write ``count`` texts of all pairs in files, or in train.jsonl* under folders, drawn at random; gives how many there are."""
+    """Write ``count`` random texts of the pairs of files or folders; return how many there are."""
     found: list[pa.Array] = []
     for source in map(Path, sources):
         for file in sorted(source.rglob("train.jsonl*")) if source.is_dir() else [source]:

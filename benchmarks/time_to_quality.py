@@ -1,4 +1,4 @@
-"""How much sooner statim reaches the quality that sentence-transformers' own recipe reaches after five epochs.
+"""How much sooner statim reaches what sentence-transformers' recipe reaches after five epochs.
 
     python benchmarks/time_to_quality.py DATA ... [--out out/time-to-quality] [--only STEP,STEP]
         [--limit 20000]
@@ -10,13 +10,13 @@ reported. Steps, each kept in OUT/NAME/state.json so that an interrupted run goe
 
     split             the files
     sweep_random      the rate for the reference: best of a small sweep on development pairs
-    reference         sentence-transformers as documented: random start, 1,024 dimensions, Matryoshka, rate 0.2 or its best, warm-up 0.1
+    reference         sentence-transformers as documented: random start, 1,024 d, Matryoshka, rate 0.2
     sweep_distilled   the same from all-MiniLM-L6-v2 distilled (statim's start), 384 dimensions
     distilled         sentence-transformers from that start: when does it reach the reference?
-    statim            whole short trainings of growing length, until the median of several reaches the reference on development pairs
+    statim            whole short trainings of growing length, until their median reaches the reference
     epoch             statim's pairs per second over one epoch
     uncached          what distilling the start takes without a cache
-    finetune          sentence-transformers fine-tuning all-MiniLM-L6-v2 itself on the same pairs: pairs per second
+    finetune          sentence-transformers fine-tuning all-MiniLM-L6-v2 itself: pairs per second
 
 Clocks run from files on disk to the saved model; tokenizing, and one evaluation on the test pairs, are
 included; imports and compilation are not. What the teacher makes of tokens, and of a recipe's new words
@@ -107,14 +107,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--distilled-rates", default="0.025,0.05,0.1,0.2", help="from the distilled start")
     parser.add_argument("--sweep-with", default="statim", choices=("statim", "sentence-transformers"))
     parser.add_argument(
-        "--statim-recipe", default="default;learning_rate=0.2;batch=512;grow_words=10000",
+        "--statim-recipe",
+        default="default;learning_rate=0.2;batch=512;grow_words=10000",
         help="recipes that statim tries at each length: what differs from a plain one without new "
-"words, with ; between",
-    )  # fmt: skip
+        "words, with ; between",
+    )
     parser.add_argument(
-        "--lengths", default="0.02,0.03,0.06,0.125,0.19,0.25,0.375,0.5,0.75,1,2,3,5", help="of statim's "
-"trainings, in epochs"
-    )  # fmt: skip
+        "--lengths",
+        default="0.02,0.03,0.06,0.125,0.19,0.25,0.375,0.5,0.75,1,2,3,5",
+        help="of statim's trainings, in epochs",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of each of statim's trainings")
     parser.add_argument("--finetune-seconds", type=float, default=60.0, help="in each precision")
     parser.add_argument(
@@ -261,7 +263,7 @@ class Place:
 
 
 def starting(recipe: Recipe, words: int = 0) -> Callable[[Pairs], Any]:
-    """The distilled start, as ``statim train`` makes it: loads the teacher, takes the vectors from the cache."""
+    """The distilled start, made as by ``statim train``: teacher loaded, vectors from the cache."""
 
     def start(pairs: Pairs) -> tuple[Tokenizer, Callable[[TrainingSet], Any]]:
         begun = start_from("all-MiniLM-L6-v2", None, pairs, False)
@@ -560,7 +562,8 @@ def tell(name: str, result: State) -> None:
             "statim, one epoch: "
             f"{result['epoch']['pairs_per_second']:,} from disk to model "
             f"({result['times_the_pairs_per_second']:,} times), "
-            f"{result['epoch']['train_pairs_per_second']:,} training ({result['times_the_pairs_per_second_train']:,} times)"
+            f"{result['epoch']['train_pairs_per_second']:,} training "
+            f"({result['times_the_pairs_per_second_train']:,} times)"
         )
 
 

@@ -1,4 +1,4 @@
-"""The traditional way: word vectors trained on a corpus and averaged, against statim trained on the same text.
+"""Word vectors trained on a corpus and averaged, beside statim trained on the same text.
 
     python benchmarks/traditional.py CORPUS EVAL [--out out/traditional] [--limit 20000] [--rows "BM25;GloVe"]
 
@@ -120,7 +120,7 @@ def write(path: Path, value: Any) -> None:
 
 
 def prepare(corpus: str, folder: Path, limit: int | None) -> dict[str, int]:
-    """Split the pairs and write train.jsonl, test.jsonl and texts.jsonl, if they are not there; gives how many there are of each."""
+    """Split the pairs and write train.jsonl, test.jsonl and texts.jsonl if absent; return their sizes."""
     known = read(folder / "sizes.json", None)
     if known:
         return dict(known)
@@ -255,7 +255,7 @@ def by_word(vectors: Any) -> Words:
 
 
 def averaged(vectors: Words) -> StaticModel:
-    """A model whose vectors are means of word vectors, which cuts texts as the words were cut; words that are not there are left out."""
+    """A model of mean word vectors; texts are cut as for the words, unknown words are left out."""
     unknown = "<unk>"  # no word, since it is cut
     ids = {word: number for number, word in enumerate([*vectors, unknown])}
     cutter = tokenizers.Tokenizer(models.WordLevel(ids, unk_token=unknown))
@@ -266,7 +266,7 @@ def averaged(vectors: Words) -> StaticModel:
 
 
 def sif(vectors: Words, cut: list[list[str]], texts: list[str]) -> StaticModel:
-    """The same with each word weighted by SIF / (SIF + its share of the corpus), and without the texts' common direction.
+    """Each word weighted by SIF / (SIF + its share of the corpus), the common direction removed.
 
     Both are linear in the words' vectors, so they can be done to these.
     """

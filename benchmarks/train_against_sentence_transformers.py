@@ -48,9 +48,10 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000, help="pairs held out")
     parser.add_argument("--whole", action="store_true", help="time fresh processes too, imports included")
     parser.add_argument(
-        "--data-workers", default="auto", help="sentence-transformers' dataloader workers: a count, or the "
-"fastest of 0, 1 and 2"
-    )  # fmt: skip
+        "--data-workers",
+        default="auto",
+        help="sentence-transformers' dataloader workers: a count, or the fastest of 0, 1 and 2",
+    )
     parser.add_argument("--data-context", default="fork", choices=("fork", "forkserver", "spawn"))
     parser.add_argument("--precision", default="int8", choices=("int8", "bf16", "fp32"), help="of statim")
     parser.add_argument("--peer-precision", default="bf16", choices=("bf16", "fp32"))
@@ -120,7 +121,7 @@ def write_data(arguments: argparse.Namespace, folder: Path) -> dict[str, int]:
 
 
 def choose_workers(spec: dict[str, Any], asked: str) -> None:
-    """As many dataloader workers as are asked for, or with which sentence-transformers takes an epoch the soonest."""
+    """The dataloader workers asked for, or those with which sentence-transformers is fastest."""
     if asked != "auto":
         spec["data_workers"] = int(asked)
         return
@@ -265,9 +266,11 @@ def show(number: int, spec: dict[str, Any], side: str, one: dict[str, Any]) -> N
 
 def tell(result: dict[str, Any]) -> None:
     """For a person."""
-    print(f"\nbatch {result['batch']:,}, {result['dim']:,} dimensions: {result['ratio']:.2f} times as "
-"fast from disk to model, "
-          f"{result['train_ratio']:.2f} times tokenizing and training alone")  # fmt: skip
+    print(
+        f"\nbatch {result['batch']:,}, {result['dim']:,} dimensions: {result['ratio']:.2f} times as "
+        "fast from disk to model, "
+        f"{result['train_ratio']:.2f} times tokenizing and training alone"
+    )
     for side in SIDES:
         own = result[side]
         phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in own["phases"].items())

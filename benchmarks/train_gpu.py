@@ -1,4 +1,4 @@
-"""Training and encoding on one GPU: checked against the processor's path, timed beside sentence-transformers, held against the floor.
+"""Training and encoding on one GPU: checked against the processor, timed beside the peer and the floor.
 
     python benchmarks/train_gpu.py [--batch 2048] [--dim 1024] [--minutes 9] [--device cuda]
 
@@ -224,7 +224,10 @@ def ceilings(device: torch.device) -> None:
 
 
 def floor(data: TrainingSet, vocabulary: int, recipe: Recipe, device: torch.device) -> None:
-    """The fewest bytes and operations of a step: each thing read once and written once, rows and gradients in bfloat16 where read."""
+    """The fewest bytes and operations of a step: each thing is read and written once.
+
+    Rows and gradients are in bfloat16 where they are read.
+    """
     there = DeviceData(data, vocabulary, device)
     order = np.random.default_rng(0).permutation(len(data))[: 4 * recipe.batch]
     batches = there.plan(torch.from_numpy(order.reshape(4, -1)).to(device))
@@ -262,7 +265,7 @@ def floor(data: TrainingSet, vocabulary: int, recipe: Recipe, device: torch.devi
 
 
 def speed(data: TrainingSet, start: SparseAdam, recipe: Recipe, device: torch.device) -> float:
-    """Pairs per second of the whole loop, plans and the sending of the data included; a few steps go before, to compile."""
+    """Pairs per second of the whole loop, plans and transfers included, after a few steps that compile."""
     half = recipe.precision == "bf16"
     few = SparseAdam(start.table, start.rates[:9], start.threads, start.clip)
     device_fit.fit(data, DeviceAdam(few, device, half=half), recipe)
@@ -357,7 +360,10 @@ def variants(data: TrainingSet, start: SparseAdam, recipe: Recipe, device: torch
 def sentence_transformers(
     pairs: Any, tokenizer: Any, recipe: Recipe, device: torch.device, vocabulary: int
 ) -> None:
-    """Its own model and losses in a plain loop: its trainer's step, without the trainer's own cost; tokens ready beforehand or not."""
+    """The peer's model and losses in a plain loop: its trainer's step without the trainer's own cost.
+
+    Tokens are made beforehand or on the way.
+    """
     from sentence_transformers import SentenceTransformer
 
     try:

@@ -208,13 +208,16 @@ def show(run: dict[str, Any]) -> None:
         for name, (seconds, busy, mb) in run["seconds, those of the processors, peak MB"].items()
     )
     steps = "a whole epoch" if run["whole_epoch"] else f"{run['steps']:,} steps"
-    print(f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in "
-f"{run['seconds_of_the_steps']:.1f} s, "
-          f"{run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
-          f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB, "
-          f"{run['peak_beyond_imports_too_mb']:,} MB without imports, "
-f"{run['peak_anonymous_beyond_mb']:,} and "
-          f"{run['peak_anonymous_beyond_imports_too_mb']:,} MB of it anonymous", flush=True)  # fmt: skip
+    print(
+        f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in "
+        f"{run['seconds_of_the_steps']:.1f} s, "
+        f"{run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
+        f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB, "
+        f"{run['peak_beyond_imports_too_mb']:,} MB without imports, "
+        f"{run['peak_anonymous_beyond_mb']:,} and "
+        f"{run['peak_anonymous_beyond_imports_too_mb']:,} MB of it anonymous",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -82,9 +82,11 @@ def main() -> None:
                 statistics.median(one[name]["seconds"] / one["seconds"] for one in both), 4
             ),
         }
-        print(f"{name}: {result[name]['count']}, {100 * result[name]['waited_share']:.2f} % of the time "
-"waited, "
-              f"{100 * result['longer_than_plain'][name]:.2f} % longer than without")  # fmt: skip
+        print(
+            f"{name}: {result[name]['count']}, {100 * result[name]['waited_share']:.2f} % of the time "
+            "waited, "
+            f"{100 * result['longer_than_plain'][name]:.2f} % longer than without"
+        )
     print(json.dumps(result))
 
 

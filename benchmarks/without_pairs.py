@@ -1,4 +1,6 @@
-"""What training without pairs gains: the positives of a set as a corpus, judged by its true pairs. The last line is JSON.
+"""The gain of training without pairs: a set's positives as a corpus, judged by its true pairs.
+
+The last line is JSON.
 
 python benchmarks/without_pairs.py PAIRS... [--arms "titles;crops;sentences,crops"] [--rounds 2]
     [--rates 0.05,0.1] [--limit 8000] [--seeds 1]

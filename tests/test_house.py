@@ -155,7 +155,7 @@ FOLDERS = sorted(
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_circle_of_rooms(folder):
-    """The files and folders inside a folder have an order, in which each imports only from those before it."""
+    """Files and folders inside a folder have an order, in which each imports only earlier ones."""
     depth = folder.count(".") + 1 if folder else 0
     graph: dict[str, set[str]] = {}
     for name, path in MODULES.items():

@@ -609,7 +609,8 @@ def test_pickle_and_spawn(model, texts):
 def test_a_forked_child_encodes():
     code = """
         import os, sys, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and later: fork while threads run
+        # of Python 3.12 and later: fork while threads run
+        warnings.simplefilter("ignore", DeprecationWarning)
         import numpy as np, tokenizers
         from tokenizers import models, pre_tokenizers
         from statim import StaticModel

@@ -46,7 +46,8 @@ def writing(path: Path, way: str) -> subprocess.Popen[str]:
     code = """
         import sys, time
         from statim.files import atomic_directory, atomic_file
-        made = atomic_file(sys.argv[1]) if sys.argv[2] == "file" else atomic_directory(sys.argv[1], overwrite=True)
+        file = sys.argv[2] == "file"
+        made = atomic_file(sys.argv[1]) if file else atomic_directory(sys.argv[1], overwrite=True)
         with made as target:
             target.write(b"half") if sys.argv[2] == "file" else (target / "a").write_text("half")
             print("half", flush=True)

@@ -276,7 +276,8 @@ def test_a_forked_child_has_its_own_threads():
     out = run_code(
         """
         import os, sys, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12 and later: fork while threads run
+        # of Python 3.12 and later: fork while threads run
+        warnings.simplefilter("ignore", DeprecationWarning)
         from statim import threads
         double = lambda index: 2 * index
         assert list(threads.stream(double, range(9), 3)) == list(range(0, 18, 2))
@@ -286,7 +287,8 @@ def test_a_forked_child_has_its_own_threads():
                 if child == 0:
                     break
         if child == 0:
-            right = list(threads.stream(double, range(9), 3)) == threads.run([lambda: 0, lambda: 2], 2) + list(range(4, 18, 2))
+            doubled = list(threads.stream(double, range(9), 3))
+            right = doubled == threads.run([lambda: 0, lambda: 2], 2) + list(range(4, 18, 2))
             sys.exit(0 if right else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         print("both")

@@ -32,7 +32,7 @@ _SAID = r"(host|port|dbname|service)=[\w./~,-]*"
 
 
 def is_database(path: str | Path) -> bool:
-    """Is this the address of a PostgreSQL database, or ``postgresql:``, which leaves it to the environment?"""
+    """Is this the address of a PostgreSQL database, or ``postgresql:``, which means the environment?"""
     return str(path).startswith(("postgresql://", "postgres://")) or str(path) == "postgresql:"
 
 
@@ -55,7 +55,7 @@ def refuse(path: object, what: str) -> None:
 
 
 def whole(path: str | Path) -> str:
-    """An address as libpq takes it; ``postgresql:`` is what STATIM_DATABASE holds, else what PGHOST, PGDATABASE and others say.
+    """An address in libpq's form; ``postgresql:`` means STATIM_DATABASE, else PGHOST, PGDATABASE and others.
 
     Raises:
         InputError: It cannot be read, or not in one way only; the message does not hold it.
@@ -98,7 +98,7 @@ def _parts(address: str) -> "re.Match[str] | None":
 
 
 def hidden(text: str, given: Iterable[str]) -> str:
-    """A text in which addresses among some arguments are said without passwords, also where they are cut or quoted."""
+    """A text without the passwords of the addresses among some arguments, also if they are cut or quoted."""
     for argument in given:
         for one in (argument, argument.partition("=")[2]):
             if looks_like_one(one) and (has_password(one) or _parts(one) is None):

@@ -1,4 +1,4 @@
-"""Folders that are read while others replace them: what is read comes from one state of a folder, the old or the new."""
+"""Consistent reads of folders that others replace: everything comes from one state, old or new."""
 
 import contextlib
 import os
@@ -47,7 +47,7 @@ def read_whole(folder: Path, read: Callable[[], T], manifest: str | None = None)
 
 @contextlib.contextmanager
 def _held(paths: list[Path]) -> Iterator[list[Stamp | None]]:
-    """What is at these paths; inside the block nothing else gets the same stamps, where the system can hold them."""
+    """The files at these paths; inside the block nothing else gets the same stamps, if the system allows."""
     if os.name == "nt":  # there an open file cannot be replaced
         yield [_stamp(path) for path in paths]
         return

@@ -105,7 +105,7 @@ def _of_content(value: Any) -> str:
 
 
 def _level(said: Mapping[str, Any], level: Verify | None) -> Verify:
-    """How to check files of which a manifest says ``said``: as asked, else always where they add up to little."""
+    """How to check files whose manifest says ``said``: as asked, else always if they are small."""
     if level not in (None, *get_args(Verify)):
         raise InputError(f"verify is {level!r}; it must be one of {', '.join(get_args(Verify))}")
     sizes = (stamp.get("size") for stamp in said.values() if isinstance(stamp, Mapping))

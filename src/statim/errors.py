@@ -4,7 +4,7 @@
     ├── InputError (ValueError)         an argument: of the wrong kind, size or value
     │   ├── DataError                   a file or table of data: missing, empty, malformed, wrong column
     │   └── BusyError                   an output that another process or thread is writing at this moment
-    ├── ModelError (ValueError)         a directory that should be a model or an index and is not, or not a whole one
+    ├── ModelError (ValueError)         a directory that should be a model or an index and is not whole
     ├── DependencyError (ImportError)   an optional package is not installed
     └── StorageError (OSError)          the disk: full, read-only, not permitted, failing
 
@@ -14,7 +14,7 @@ line prints it and exits with 2.
 
 
 def on_one_line(text: str) -> str:
-    """A text with escapes for what cannot be seen: line breaks and control characters, of names and contents of files."""
+    """A text with escapes for invisible characters: line breaks and controls in names and contents."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

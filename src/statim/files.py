@@ -169,7 +169,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def check_output(path: str | Path, *, overwrite: bool) -> Path:
-    """Refuse an output directory that could not be written or would destroy something, before any work is done.
+    """Refuse an output directory that is not writable or would destroy something, before any work.
 
     Raises:
         InputError: ``path`` is a file, the address of a database, or a folder with something in it while
@@ -256,7 +256,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False, wait: bool = 
 
 
 def _put(new: Path, path: Path, overwrite: bool) -> None:
-    """Move a folder into its place, for good; what is there goes, if it may, once the new one is on the disk."""
+    """Move a folder into its place durably; what is there is removed after the new one is on disk."""
     if not path.exists():
         os.replace(new, path)
         sync_directory(path.parent)

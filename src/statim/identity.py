@@ -1,4 +1,4 @@
-"""Numbers for texts: equal texts have equal numbers, however many there are, at 20 to 50 bytes of memory for each different one.
+"""Numbers for texts: equal texts have equal numbers, at 20 to 50 bytes for each different one.
 
 Texts are told apart by 128-bit hashes; that two of a hundred million share one has a chance of 1 in 10^22.
 """

@@ -96,7 +96,7 @@ class StaticModel:
 
     @staticmethod
     def hold(folder: Path) -> "Held":
-        """Open the files of a model that statim wrote, to be made later; what takes their place meanwhile does not matter.
+        """Open the files of a model that statim wrote, to be read later even if they are replaced.
 
         Raises:
             ModelError: As ``load``.
@@ -137,7 +137,7 @@ class StaticModel:
         return int(self._parts.table.nbytes + (0 if scales is None else scales.nbytes))
 
     def quantize(self, dtype: str) -> "StaticModel":
-        """The same model with its table in fewer bits: a half (``float16``) or a quarter (``int8``) of the size.
+        """The model with its table in fewer bits: half (``float16``) or a quarter (``int8``) of the size.
 
         Args:
             dtype: ``float32``, ``float16`` or ``int8``. What was lost before does not come back.
@@ -171,7 +171,7 @@ class StaticModel:
         return self._hash(self._parts.counting_rows())
 
     def matches_hash(self, value: str) -> bool:
-        """Whether ``value`` is this model's hash, or the one that statim 0.1 gave: with the rows that change no vector."""
+        """Whether ``value`` is this model's hash, or the one of statim 0.1, which covers unused rows too."""
         parts = self._parts
         return value == self.hash or value == self._hash(
             array for array in (parts.table, parts.scales) if array is not None
@@ -324,14 +324,14 @@ class StaticModel:
     def encode_query(
         self, texts: str | Iterable[str], *, prompt: str | None = None, **options: Any
     ) -> Vectors:
-        """``encode`` with ``prompt``, or else the model's ``query`` prompt, before each text, where it has one."""
+        """``encode`` with ``prompt``, or the model's ``query`` prompt, before each text, if there is one."""
         prompt = self.settings.prompts.get("query") if prompt is None else prompt
         return self.encode(texts, prompt=prompt, **options)
 
     def encode_document(
         self, texts: str | Iterable[str], *, prompt: str | None = None, **options: Any
     ) -> Vectors:
-        """``encode`` with ``prompt``, or else the model's ``document`` prompt, before each text, where it has one."""
+        """``encode`` with ``prompt``, or the model's ``document`` prompt, before each text, if any."""
         prompt = self.settings.prompts.get("document") if prompt is None else prompt
         return self.encode(texts, prompt=prompt, **options)
 

@@ -162,7 +162,7 @@ def kept_mode(path: Path, plain: int) -> int:
 
 
 def take_modes(new: Path, old: Path) -> None:
-    """Give what is in ``new`` the permissions of the same names in ``old``, other files those of most there."""
+    """Give files in ``new`` the permissions of the same names in ``old``, others the most common ones."""
     modes = {part.relative_to(old): part.stat().st_mode for part in old.rglob("*") if not part.is_symlink()}
     files = Counter(stat.S_IMODE(mode) for mode in modes.values() if stat.S_ISREG(mode))
     usual = max(files, key=lambda mode: (files[mode], -mode), default=None)

@@ -1,4 +1,4 @@
-"""A progress bar for whatever takes longer than a second: rate, share, time left; nothing when nobody watches."""
+"""A progress bar for work of over a second: rate, share, time left; silent if not on a terminal."""
 
 import sys
 import time
@@ -75,7 +75,7 @@ class Clock:
         self._last = time.perf_counter()
 
     def __call__(self, name: str) -> None:
-        """The part of this name ends here, and the next begins; a name that comes again adds to its seconds."""
+        """End this part and begin the next; a name that comes again adds to its seconds."""
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
         self._last = now

@@ -66,7 +66,7 @@ def widen_table(table: npt.NDArray[Any], scales: Floats | None) -> Floats:
 
 
 def width(dim: int, dtype: str) -> int:
-    """How many numbers a vector of ``dim`` dimensions has: ``dim``, or for ``binary`` the bytes of its bits."""
+    """Numbers per vector of ``dim`` dimensions: ``dim``, or for ``binary`` the bytes of its bits."""
     return -(-dim // 8) if dtype == "binary" else dim
 
 
@@ -105,7 +105,7 @@ def quantize_vectors(vectors: Floats, dtype: str, out: npt.NDArray[Any], *, firs
 
 
 def _does_not_fit(vectors: Floats, dtype: str, limit: float, first: int) -> InputError:
-    """What to say of vectors of which a number is not below ``limit``; ``first`` is the number of the first."""
+    """The message about vectors with a number of ``limit`` or more; ``first`` numbers the first of them."""
     largest = np.abs(vectors).max(axis=1)
     row = int(np.flatnonzero(~(largest < limit))[0])
     return InputError(

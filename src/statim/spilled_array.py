@@ -1,4 +1,4 @@
-"""Arrays that grow at their end: in memory while they are small, beyond that in a file without a name, which is mapped.
+"""Arrays that grow at their end: in memory while small, then memory-mapped from an unnamed file.
 
 A mapped array is memory that the system can take back; ``release`` hands it back at once. The file is gone
 with its array, or with the process, however that ends.
@@ -68,7 +68,7 @@ class Growing:
 
 
 def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArray[np.float16]:
-    """Blocks of rows (m, width), one after the other: (n, width) float16, read-only, mapped from a file where they are many.
+    """Concatenated blocks of rows (m, width): (n, width) float16, read-only, memory-mapped if large.
 
     Raises:
         StorageError: The disk is full.
@@ -81,7 +81,7 @@ def stacked(blocks: Iterable[npt.NDArray[np.float16]], width: int) -> npt.NDArra
 
 
 def nameless() -> tuple[IO[bytes], Path]:
-    """A file without a name: where the cache is, which is a disk more often than the system's own folder is; else there."""
+    """An unnamed file in the cache, which is on a disk more often than the system's temporary folder."""
     try:
         cache.folder().mkdir(0o700, parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=cache.folder()), cache.folder()

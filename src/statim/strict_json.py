@@ -1,4 +1,4 @@
-"""JSON that every reader takes, and takes alike: without NaN and Infinity, and without names that stand twice."""
+"""JSON that all readers agree on: without NaN and Infinity, and without repeated names."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ def dumps(value: Any, default: Callable[[Any], Any] = str) -> str:
 
 
 def loads(content: str | bytes) -> Any:
-    """The value of a JSON text of ours, in which no name may stand twice: readers differ in which one they take.
+    """The value of a JSON text of ours; repeated names are refused, since readers differ on them.
 
     Raises:
         ValueError: It is not JSON, or a name stands twice in one object.

@@ -146,7 +146,7 @@ class Teacher:
 
     @staticmethod
     def load(name: str | Path = DEFAULT_TEACHER, *, device: str = "cpu") -> "Teacher":
-        """Load a sentence transformer, or a plain transformer, of which sentence-transformers takes the mean of the tokens.
+        """Load a sentence transformer, or a plain transformer with mean pooling.
 
         Args:
             name: A folder or a name on the hub; see ``resolve_teacher``.
@@ -182,7 +182,7 @@ class Teacher:
 
     @functools.cached_property
     def hash(self) -> str:
-        """A hash of the weights, tokenizer and configuration: the same for the same content, wherever it lies.
+        """A hash of weights, tokenizer and configuration: the same for the same content anywhere.
 
         It is kept beside the teachers' vectors, under the files' places, sizes and times, since reading the
         weights takes a while.
@@ -402,7 +402,7 @@ class Teacher:
         return vectors[0] if isinstance(texts, str) else vectors
 
     def _prompt(self, role: str, given: str | None) -> tuple[str | None, str | None]:
-        """What is put before texts of a role, the given prompt or the model's own; and the task they are for."""
+        """The prompt of a role's texts (given or the model's own), and the task they are for."""
         names, task = ROLES[role]
         if given is not None:
             return given or None, task
@@ -411,7 +411,7 @@ class Teacher:
         return known.get(name) or None, task
 
     def key(self, role: str, given: str | None = None) -> str:
-        """A hash of all that decides the vectors of texts of a role, one of ROLES, with a given prompt or the model's own."""
+        """A hash of all that decides the vectors of a role, one of ROLES, under a given or own prompt."""
         prompt, task = self._prompt(role, given)
         about = f"{self.hash} {prompt!r} {task} {self._bfloat16} {self._about['most']}"
         return hashlib.sha256(about.encode()).hexdigest()
@@ -419,7 +419,7 @@ class Teacher:
     def _batches(
         self, texts: list[str], prompt: str | None, task: str | None
     ) -> Iterator[tuple[npt.NDArray[np.int64], dict[str, Any]]]:
-        """The texts in batches of similar length, the longest first: where they stand, and the model's input."""
+        """Batches of texts of similar length, longest first: their positions, and the model's input."""
         longest = self._model.max_seq_length or 512
         budget = BATCH_TOKENS if self._model.device.type == "cpu" else 16 * BATCH_TOKENS
         lengths = np.array([min(len(found), longest) for found in self.tokenizer.encode_batch_fast(texts)])
@@ -471,7 +471,7 @@ class Teacher:
         return out
 
     def _forward(self, features: dict[str, Any], *, bfloat16: bool, normalize: bool = True) -> Floats:
-        """The vectors of one batch; without normalisation also that of the model's last module is left out."""
+        """The vectors of one batch; without normalization the model's own last module is skipped too."""
         import torch
 
         device = self._model.device

@@ -65,7 +65,7 @@ def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 def write_tensors(
     file: IO[bytes], arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write what ``save_tensors`` does to an open file, array by array: no second copy of them is ever in memory."""
+    """Write what ``save_tensors`` writes to an open file, array by array, without a second copy."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     # larger entries first, so that every array is aligned
     contiguous = sorted(
@@ -88,7 +88,7 @@ def write_tensors(
 
 
 def release(array: Array) -> None:
-    """Tell the system that an array will not be read soon: of a mapped one no page stays in memory; others do not change."""
+    """Release an array's memory-mapped pages, since it will not be read soon; others are unchanged."""
     base = mapped_file(array)
     if base is not None and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
@@ -114,7 +114,7 @@ def map_file(path: Path) -> bytes | mmap.mmap:
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Map a safetensors file: its arrays (read-only views of the file; bfloat16 is widened to float32) and metadata.
+    """Memory-map a safetensors file: read-only arrays (bfloat16 is widened to float32) and metadata.
 
     Raises:
         ModelError: The file is missing, cannot be read, is truncated or damaged, or is not safetensors.

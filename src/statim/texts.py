@@ -1,4 +1,4 @@
-"""Texts as people hold them (a list, a column of numpy, Arrow, pandas or Polars, a stream), as lists of str, a chunk at a time.
+"""Texts in any container (list, numpy, Arrow, pandas, Polars, stream) as lists of str, in chunks.
 
 Ids are held in the same ways; ``ids`` reads them, numbers among them too.
 """

@@ -62,7 +62,7 @@ def count(threads: int | None = None) -> int:
 
 @functools.cache
 def _share() -> float:
-    """The processors that this container's share of time makes, at least 1; infinity where it has no limit."""
+    """The processors of this container's share of time, at least 1; infinity without a limit."""
     try:
         quota, period = QUOTA.read_text().split()
         return max(1, math.ceil(int(quota) / int(period)))
@@ -89,12 +89,12 @@ def do_alone() -> None:
 
 
 def alone(threads: int) -> bool:
-    """Is work for this many threads done here, one part after the other: on one, or on a thread of the pools?"""
+    """Does work for this many threads run serially here, on one thread or inside a pool's thread?"""
     return threads == 1 or getattr(_here, "inside", False)
 
 
 def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
-    """Run ``tasks`` on at most ``threads`` threads, this one included; results come in the order of the tasks.
+    """Run ``tasks`` on at most ``threads`` threads, this one included; results keep the tasks' order.
 
     The first error is raised once every thread has come to rest; tasks that had not begun by then are not
     begun.
@@ -159,7 +159,7 @@ def ranges(total: int, parts: int) -> list[tuple[int, int]]:
 
 
 def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
-    """Iterate over ``items`` on a thread of its own, which keeps at most ``most`` ready; order and errors stay.
+    """Iterate over ``items`` on another thread, at most ``most`` ahead; order and errors are kept.
 
     However it ends, that thread begins nothing new. One that waits for somebody else (a pipe that nobody
     writes to) cannot be woken and is left to wait; it does not keep the process alive.

@@ -14,7 +14,7 @@ import pytest
 
 
 def refused(result, *words):
-    """One sentence on the standard error that holds ``words``; nothing on the standard output; exit code 2."""
+    """One sentence on standard error that holds ``words``; nothing on standard output; exit code 2."""
     code, out, err = result
     lines = [line for line in err.splitlines() if line.strip()]
     assert code == 2, err

@@ -156,7 +156,7 @@ BLOCK = 16 * 4 * 50  # 50 texts
 
 
 def ruined(corpus, kind, line=230):
-    """The corpus with a line that cannot be read, behind which all is as it was; and with that line mended."""
+    """The corpus with one unreadable line, all behind it as it was; and with that line mended."""
     rows = gzip.decompress(corpus.read_bytes()).splitlines(keepends=True)
     bad = {
         "zero": rows[line - 1].replace(b" ", b"\0", 1),

@@ -62,21 +62,26 @@ def test_all_of_them(statim, tmp_path, pairs):
     [
         (["--freeze", "none.txt"], "--freeze none.txt cannot be read: No such file or directory"),
         (["--freeze", "bytes.txt"], "--freeze bytes.txt cannot be read: it is no UTF-8 text"),
-        (["--freeze", "tokens.txt"],
-            ("freeze names 1 token that the tokenizer of a random start does not have, the first "
-"'Zaphod'")),
-        (["--limit", "nobody=5"], ("a limit is given for the set 'nobody', which is not there; "
-"the sets are pairs")),
+        (
+            ["--freeze", "tokens.txt"],
+            ("freeze names 1 token that the tokenizer of a random start does not have, the first 'Zaphod'"),
+        ),
+        (
+            ["--limit", "nobody=5"],
+            ("a limit is given for the set 'nobody', which is not there; the sets are pairs"),
+        ),
         (["--limit", "pairs=0"], "the limit of pairs is 0; it must be a whole number from 1"),
         (["--limit", "pairs=1.5"], "--limit is 1.5 for pairs; give a whole number, like pairs=10000"),
         (["--limit", "pairs"], "--limit is 'pairs'"),
         (["--token-dropout", "1"], "token dropout is 1.0; it must be a number from 0 to 0.9"),
         (["--weight-decay", "nan"], "weight decay is nan"),
         (["--new-rows-rate", "0.5"], "new_rows_rate is 0.5, but a random start has no new rows"),
-        (["--false-negative-margin", "0.1", "--loss", "triplet"], ("a false-negative margin is given, but "
-"the loss triplet")),
+        (
+            ["--false-negative-margin", "0.1", "--loss", "triplet"],
+            ("a false-negative margin is given, but the loss triplet"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(statim, tmp_path, pairs, monkeypatch, options, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")

@@ -49,13 +49,13 @@ FILES = {
     "bytes.txt.gz": ("one\r\ntwo ☕\r\n".encode() + b"\xff x\r\n\r\nfour", [3], "\\xff x"),
     "last.txt": ("one\ntwo ☕\n\nfour\n".encode() + b"\xff", [5], "\\xff"),
     "mark.txt": ("\ufeff\0\none\ntwo ☕\n\nfour\n".encode(), [1], "\0"),
-    "zero.jsonl": ('{"text": "one"}\n\n{"text": "a\0b"}\n{"text": "two ☕"}\n{"text": ""}\n{"text": "four"}'.encode(),
+    "zero.jsonl": ('{"text": "one"}\n\n{"text": "a\0b"}\n{"text": "two ☕"}\n{"text": ""}\n{"text": "four"}'.encode(),  # noqa: E501
                    [3], '{"text": "a\0b"}'),
-    "all.jsonl": ('{"text": "one"}\r\n{"text": "two ☕"}\r\n'.encode() + b'{"text": "\xe9"}\r\n{"text": \r\n{"text": '
+    "all.jsonl": ('{"text": "one"}\r\n{"text": "two ☕"}\r\n'.encode() + b'{"text": "\xe9"}\r\n{"text": \r\n{"text": '  # noqa: E501
 b'null}\r\n{"n": 1}\r\n'
                   b'{"text": 7}\r\n"text"\r\n{"text": ""}\r\n{"text": "four"} {}\r\n{"text": "four"}\r\n',
                   [3, 4, 5, 6, 7, 8, 10], '{"text": "\\xe9"}'),
-    "array.json": ('[{"text": "one"}, 5, {"text": "two ☕"}, {"text": ""}, {"n": 1}, {"text": "four"}]'.encode(), [2, 5], "5"),
+    "array.json": ('[{"text": "one"}, 5, {"text": "two ☕"}, {"text": ""}, {"n": 1}, {"text": "four"}]'.encode(), [2, 5], "5"),  # noqa: E501
     "zero.csv": ("n,text\n1,one\n2,a\0b\n3,two ☕\n4,\n5,four\n".encode(), [3], "2,a\0b"),
     "quoted.csv": ('\ufeffn,text\r\n1,one\r\n2,"two\r\nlines",3\r\n\r\n3,two ☕\r\n4,\r\n5,four\r\n'.encode(),
         [3], '2,"two\r\nlines",3'),

@@ -1,4 +1,4 @@
-"""Documents from folders, text files and tables; what is left out is counted, what cannot be used is refused."""
+"""Documents from folders, text files and tables; what is left out is counted, the unusable is refused."""
 
 import gzip
 

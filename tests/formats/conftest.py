@@ -73,7 +73,7 @@ def apart() -> Callable[..., float]:
 
 @pytest.fixture(scope="session")
 def small(texts: list[str]) -> dict[str, tokenizers.Tokenizer]:
-    """Tokenizers learned from the texts, by kind; some characters are unknown to each but the byte-level one."""
+    """Tokenizers learned from the texts, by kind; all but the byte-level one have unknown characters."""
     corpus = texts[:400]
     wordpiece = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     wordpiece.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -163,17 +163,21 @@ def edited(folder, edit):
         (lambda modules: [], "is not a list of modules"),
         (lambda modules: {"0": modules}, "is not a list of modules"),
         (lambda modules: [{"path": ""}], "is not a list of modules"),
-        (lambda modules: [{"path": "", "type": "a.models.Transformer"}], ("its module is Transformer; it can "
-"serve as a teacher")),
+        (
+            lambda modules: [{"path": "", "type": "a.models.Transformer"}],
+            ("its module is Transformer; it can serve as a teacher"),
+        ),
         (lambda modules: [*modules, {"path": "2_Dense", "type": "a.Dense"}], "module 2 is Dense"),
         (lambda modules: [{"path": "", "type": "a.Router"}, *modules], "module 0 is Router"),
-        (lambda modules: [{"path": "", "type": "a.SparseStaticEmbedding"}], ("its module is "
-"SparseStaticEmbedding")),
+        (
+            lambda modules: [{"path": "", "type": "a.SparseStaticEmbedding"}],
+            ("its module is SparseStaticEmbedding"),
+        ),
         (lambda modules: [{**modules[0], "path": "../model"}], "leads out of the folder"),
         (lambda modules: [{**modules[0], "path": "/etc"}], "leads out of the folder"),
         (lambda modules: [{**modules[0], "path": "elsewhere"}], "elsewhere.* is missing"),
     ],
-)  # fmt: skip
+)
 def test_other_modules_are_refused(edit, match, saved):
     with pytest.raises(ModelError, match=match):
         StaticModel.load(edited(saved(normalize=True), edit))

@@ -1,4 +1,4 @@
-"""Names on the hub: the cache first, then a hub (a small real server on this machine), and every way to fail."""
+"""Names on the hub: the cache first, then a hub (a small local server), and every way to fail."""
 
 import json
 import os

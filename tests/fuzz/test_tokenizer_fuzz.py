@@ -162,7 +162,7 @@ def test_after_a_fork(name, arena):
     ids=["wordpiece", "wordlevel", "unigram", "bpe"],
 )
 def test_what_tokenizers_cannot_cut(model):
-    """Without an unknown token some texts have no ids, however often and in whatever company they are given."""
+    """Without an unknown token some texts have no ids, however often and beside whatever they are given."""
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = Tokenizer(backend)

@@ -21,7 +21,7 @@ def vectors(count, seed):
 
 
 def search(name, engine, folder, connection):
-    """In a child: by the parent's engine where there is one, by a loaded one, and by one that is built there."""
+    """In a child: by the parent's engine if there is one, by a loaded one, and by one built there."""
     queries = vectors(300, 1)
     loaded, built = load(name, folder, D), make(name, D)
     built.add(vectors(N, 0))

@@ -25,7 +25,7 @@ RIGHT = ["read", "write", "start", "thread", "run", "process"]
 
 @pytest.fixture(scope="module")
 def items():
-    """36 items of two words; an item of the left side goes with those of the right side that share its place."""
+    """36 items of two words; a left item goes with the right ones that share its place."""
     return {f"i{a}{b}": f"{LEFT[a]} {RIGHT[b]}" for a in range(6) for b in range(6)}
 
 

@@ -250,14 +250,18 @@ def summing():
         (lambda: static(Normalize(), Normalize()), "a Normalize after its"),
         (lambda: static(Normalize(module_output_name="other")), "a Normalize after its"),
         (summing, "does not simply average"),
-        (lambda: SentenceTransformer(modules=[Sum(backend(), embedding_dim=8)], device="cpu"),
-            "first module is Sum"),
-        (lambda: static(tokenizer=backend(max_length=4, direction="left")), ("cuts long texts at "
-"their beginning")),
+        (
+            lambda: SentenceTransformer(modules=[Sum(backend(), embedding_dim=8)], device="cpu"),
+            "first module is Sum",
+        ),
+        (
+            lambda: static(tokenizer=backend(max_length=4, direction="left")),
+            ("cuts long texts at their beginning"),
+        ),
         (lambda: static(size=0.0), "zero everywhere"),
         (lambda: static(size=float("nan")), "NaN or infinity"),
     ],
-)  # fmt: skip
+)
 def test_other_models_are_refused(make, match):
     with pytest.raises(ModelError, match=match):
         fit_sentence_transformer(make(), pairs())

@@ -72,7 +72,7 @@ def test_pairs_leave_the_start_as_good_as_it_was(model, documented):
 
 
 def test_new_words_as_the_teacher_reads_them(minilm, documented):
-    """As if the teacher's vocabulary had held them; pairs are sums of words, and weigh as their words would."""
+    """As if the teacher's vocabulary had them; pairs are sums of words, and weigh as their words would."""
     teacher, tokenizer = Teacher(), Tokenizer(minilm)
     vectors = np.random.default_rng(1).standard_normal((30522, 16)).astype(np.float32)
     start = Start("a teacher", tokenizer, Settings(), vectors, teacher)

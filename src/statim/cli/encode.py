@@ -101,7 +101,7 @@ def encode(
     def encoded(
         bad: "BadRows", skip: int = 0, known: str | None = None
     ) -> Generator[tuple[Any, Any], None, None]:
-        """Blocks of texts and their vectors: read on one thread, encoded on others, handed to this one to write."""
+        """Blocks of texts and their vectors: one thread reads, others encode, this one writes."""
         blocks = ahead(in_blocks(read_texts(sources, column, bad), rows, skip, seen, known))
         return ahead(with_vectors(blocks, skip))
 

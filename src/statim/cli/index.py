@@ -101,7 +101,7 @@ def build(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Index documents for vector, BM25 and hybrid search; every other column is kept, and can be filtered by."""
+    """Index documents for vector, BM25 and hybrid search. Other columns are kept as filters."""
     progress = options.begin(quiet or json)
     from statim.addresses import is_database
     from statim.model import StaticModel
@@ -259,7 +259,7 @@ def _settled(
     bad: "BadRows",
     **ways: Any,
 ) -> "Result":
-    """Read documents and use them; where later ones do not fit the first, once more with columns that all fit."""
+    """Read documents and use them; if later ones do not fit the first, read again with a schema of all."""
     from statim.data.documents.texts import STDIN, stream_documents
     from statim.data.files.unify import MisfitError
     from statim.search.stores.registry import LARGE

@@ -143,7 +143,7 @@ def result(value: Any, text: str, as_json: bool) -> None:
 
 
 def one_or_several(given: Sequence[Any] | None) -> Any:
-    """What an option that may be repeated was given: the one thing itself, several as they are; None for none."""
+    """The value of a repeatable option: one value as it is, several as a list, None for none."""
     return given[0] if given and len(given) == 1 else given or None
 
 

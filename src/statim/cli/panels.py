@@ -9,7 +9,7 @@ class Panelled(TyperCommand):
     """A command whose help shows options in sections, each named by its ``rich_help_panel``."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the options without a panel, and the panels in the order of their first options."""
+        """Write the arguments, the options without a panel, then the panels in order of first use."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)

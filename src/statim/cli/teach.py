@@ -61,7 +61,7 @@ def teach(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fine-tune a sentence transformer on pairs, with mined negatives; statim train --start OUT then starts from it."""
+    """Fine-tune a sentence transformer on pairs with mined negatives, to start a static model from."""
     progress = options.begin(quiet or json)
     from statim.training.teach import teach as run
 

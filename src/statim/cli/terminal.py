@@ -1,4 +1,4 @@
-"""Everything that is printed: what a terminal would obey, inside of texts, ids and names, is shown as an escape."""
+"""Printing: escape what a terminal would obey in texts, ids and names."""
 
 import io
 import re

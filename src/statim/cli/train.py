@@ -117,7 +117,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
 
 
 def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> None:
-    """Train a static model on pairs of text, texts with labels or documents; compare it with BM25 and its teacher on held-out ones."""
+    """Train a static model on pairs, labelled texts or documents; compare it with BM25 and its teacher."""
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
     progress = options.begin(quiet or json or not first)
     out, resume = given["out"], given["resume"]

@@ -1,4 +1,4 @@
-"""What a source teaches, told from its columns: pairs, pairs with scores, texts with labels, or documents to make pairs of."""
+"""Detect the task of a source from its columns: pairs, scored pairs, labelled texts or documents."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

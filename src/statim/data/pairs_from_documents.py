@@ -70,7 +70,7 @@ class Parts:
         return Parts(corpus.titles, pa.array(texts, pa.large_string()), np.array(owners, np.int64))
 
     def without(self, others: "Parts") -> "Parts":
-        """Leave out the passages and titles that are near-duplicates of any of ``others``; see dedup/near_duplicates.py."""
+        """Leave out passages and titles that are near-duplicates of ``others``; see near_duplicates.py."""
         kept = ~_found(self.passages, others.passages)
         known = pa.array(_found(self.titles.fill_null(""), others.titles.drop_null()))
         titles = pa.array(

@@ -1,4 +1,4 @@
-"""A column of texts: its buffers, and one that is written block by block and leaves memory when it is large."""
+"""A column of texts: its buffers, and one written block by block that leaves memory when large."""
 
 import numpy as np
 import numpy.typing as npt

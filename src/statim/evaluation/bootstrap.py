@@ -11,7 +11,7 @@ BLOCK = 1 << 22  # draws made at a time
 
 
 class Difference(NamedTuple):
-    """How much better b is than a: the mean, the middle 95 % of resampled means, and how likely chance alone is.
+    """How much better b is than a: mean, middle 95 % of resampled means, and the p-value of chance alone.
 
     ``p`` is two-sided: twice the share of resampled means on the other side of 0, the observed one counted
     in.

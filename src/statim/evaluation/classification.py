@@ -15,7 +15,7 @@ from statim.search.engines.blas import limited
 ITERATIONS = 2000  # at most; a few hundred are enough
 SMALL = (
     1 << 21
-    # texts times labels up to which BLAS's own threads cost more, waiting awake between short products, than they
+    # texts times labels up to which BLAS's threads, which spin between short products, cost more than they
     # do
 )
 
@@ -31,7 +31,7 @@ def evaluate_classification(
 def predict(
     encoder: Encoder, train: LabelledTexts, test: LabelledTexts, *, C: float = 1.0, progress: bool = False
 ) -> npt.NDArray[np.str_]:
-    """The labels of n texts by scikit-learn's logistic regression (its own defaults) fitted to the vectors of ``train``, (n,) str.
+    """Labels of n texts by scikit-learn's logistic regression (its defaults) fitted on ``train``, (n,) str.
 
     Args:
         encoder: Gives the vectors.

@@ -102,7 +102,7 @@ class Comparison:
         return header, rows
 
     def remarks(self) -> list[str]:
-        """What a reader should not overlook, in sentences: the size, queries left out, and how the reference stands to BM25."""
+        """Caveats for a reader, in sentences: size, queries left out, and the reference against BM25."""
         said = [f"{self.queries:,} queries, {self.documents:,} documents."]
         if self.left_out:
             said.append(f"{self.left_out:,} queries have no relevant document and are left out.")

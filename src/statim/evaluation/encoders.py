@@ -16,7 +16,7 @@ Vectors = npt.NDArray[np.floating[Any]]
 
 
 class Encoder(Protocol):
-    """Turns n texts (a list, or an Arrow array) into vectors, (n, d); queries and documents may be treated differently."""
+    """Turns n texts (a list or Arrow array) into vectors, (n, d); queries and documents may differ."""
 
     def encode(self, texts: Any, *, progress: bool = False) -> Vectors:
         """Vectors of texts that are neither queries nor documents."""
@@ -54,7 +54,7 @@ class QueriesOnly:
 
 
 def load_encoder(source: str | Path) -> Encoder:
-    """A static model where there is one (one for queries alone beside its teacher), else a sentence transformer.
+    """A static model (perhaps for queries beside its teacher), else a sentence transformer.
 
     Args:
         source: A folder of statim, sentence-transformers or model2vec; a file of word vectors; or a name on

@@ -150,7 +150,7 @@ def _mean_ranks(values: Doubles) -> Doubles:
 
 
 def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """The mean, over the n pairs' positive ones, of the precision at their rank; of equal scores the negative ones go first.
+    """Average precision of the n pairs' positives; among equal scores negatives rank first.
 
     Args:
         scores: (n,) higher means positive; NaN ranks a positive pair last and a negative one first.
@@ -161,9 +161,11 @@ def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """
     given, positive = np.asarray(scores, np.float64), np.asarray(labels, np.bool_)
     if given.shape != positive.shape or given.ndim != 1 or not positive.any():
-        raise InputError(f"there are {given.size} scores and {positive.size} labels, {int(positive.sum())} of them "
-"true; "
-                         "there must be as many of both, and a true one")  # fmt: skip
+        raise InputError(
+            f"there are {given.size} scores and {positive.size} labels, {int(positive.sum())} of them "
+            "true; "
+            "there must be as many of both, and a true one"
+        )
     given = np.where(np.isnan(given), np.where(positive, -np.inf, np.inf), given)
     ranked = positive[np.lexsort((positive, -given))]
     ranks = np.flatnonzero(ranked) + 1

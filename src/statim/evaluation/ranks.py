@@ -157,7 +157,7 @@ def ranks_in_lists(
 def _worst(
     counts: Positions, scores: npt.NDArray[np.floating], owners: Positions, grades: npt.NDArray[np.integer]
 ) -> Positions:
-    """Ranks from counts: relevant documents of the same query stand among themselves by score, then the less relevant first.
+    """Ranks from counts: relevant documents of a query ranked by score, then the less relevant.
 
     Args:
         counts: (k,) how many documents of the query score at least this, or NaN, itself and relevant ones

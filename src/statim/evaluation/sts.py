@@ -20,7 +20,7 @@ def evaluate_sts(encoder: Encoder, data: ScoredPairs, *, progress: bool = False)
 def cosines(
     encoder: Encoder, pairs: ScoredPairs | JudgedPairs, *, progress: bool = False
 ) -> npt.NDArray[np.float64]:
-    """The cosine of each pair's two texts, (n,) float64: 0 for a text without a direction, NaN for vectors that hold NaN."""
+    """The cosine of each pair, (n,) float64: 0 for a zero vector, NaN for vectors that hold NaN."""
     first = np.asarray(encoder.encode(pairs.text1, progress=progress), np.float64)
     second = np.asarray(encoder.encode(pairs.text2, progress=progress), np.float64)
     with np.errstate(all="ignore"):

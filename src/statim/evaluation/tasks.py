@@ -1,4 +1,4 @@
-"""What a path holds for evaluation: which task, by the layout of a folder or the columns and name of a file."""
+"""The evaluation task of a path, by a folder's layout or a file's columns and name."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _SCORES = tuple(name for name in columns.SCORE if name not in columns.LABEL)
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to evaluate: a kind of TASKS, the file or folder, and for classification the file to fit on."""
+    """One thing to evaluate: a kind of TASKS, its path, and for classification the file to fit on."""
 
     kind: str
     path: Path
@@ -90,7 +90,7 @@ def stem(path: Path) -> str:
 
 
 def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
-    """The task at one path; None, where it is one of several, if it holds no task, or none of the kind wanted."""
+    """The task at one path; None if it is one of several and holds no task of the kind wanted."""
     usual: tuple[str, ...] = ("retrieval",)
     possible = {"retrieval"}
     if not _is_beir(path):
@@ -119,7 +119,7 @@ def _task(path: Path, kind: str | None, *, alone: bool) -> Task | None:
 
 
 def _meanings(table: pa.Table) -> tuple[tuple[str, ...], set[str]]:
-    """What a table with these columns usually means, and all that it can mean; labels count as they look at the beginning."""
+    """What a table with these columns usually means, and all it can mean; labels are counted at its start."""
     names: Sequence[str] = table.column_names
     first, second = columns.usual(names, columns.FIRST), columns.usual(names, columns.SECOND)
     score, label = columns.usual(names, _SCORES), columns.usual(names, columns.LABEL)

@@ -23,7 +23,9 @@ MISTAKEN = {
 
 
 def read(source: str | Path, verify: Verify | None = None) -> Parts:
-    """Read a model from a folder, a text file of word vectors, or the Hugging Face hub; ``verify`` as in StaticModel.load.
+    """Read a model from a folder, a file of word vectors, or the Hugging Face hub.
+
+    ``verify`` is as in StaticModel.load.
 
     Raises:
         InputError: ``source`` is neither text nor a path.
@@ -50,5 +52,5 @@ def read(source: str | Path, verify: Verify | None = None) -> Parts:
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:
-    """Write a folder that statim, sentence-transformers and model2vec load alike; see ``huggingface.write``."""
+    """Write a folder that statim, sentence-transformers and model2vec load; see ``huggingface.write``."""
     huggingface.write(Path(path), parts, card=card, overwrite=overwrite)

@@ -12,8 +12,9 @@ TAGS = ("sentence-transformers", "model2vec", "statim", "embeddings", "static-em
 _TEXT = """\
 # A static embedding model
 
-{tokens:,} tokens, {dim:,} dimensions. A text's vector is the mean of its tokens' vectors{length}: no network runs, and word
-order does not count. Saved by statim {version}; how good the model is has not been written down here.
+{tokens:,} tokens, {dim:,} dimensions. A text's vector is the mean of its tokens' vectors{length}:
+no network runs, and word order does not count. Saved by statim {version};
+its quality has not been measured here.
 
 ## Use
 

@@ -77,7 +77,7 @@ def resolve(name: str, *, static: bool = True) -> Path:
 
 
 def cached(name: str, *, static: bool = True) -> Path | None:
-    """The folder of a model in the hub's cache on this machine, if it is there and whole; never asks the network."""
+    """The folder of a model in this machine's hub cache, if complete; never asks the network."""
     try:
         import huggingface_hub
     except ImportError:

@@ -1,10 +1,10 @@
 """Folders that statim, sentence-transformers and model2vec load alike; and those that the other two wrote.
 
-    model.safetensors                   ``embeddings``, one row per token id: float32, float16, or int8 with ``weights``, a float32 scale
-                                        for each row (of float16, ones)
-    tokenizer.json                      without padding; with a truncation only where the model has a max_tokens
-    config.json                         for model2vec; and in ``statim`` all settings, the version of this format, and the sizes and
-                                        digests of the files above and below, but of README.md
+    model.safetensors                   ``embeddings``, a row per token id: float32, float16, or int8 with
+                                        ``weights`` for each row (of float16, ones)
+    tokenizer.json                      without padding; truncation only if the model has a max_tokens
+    config.json                         for model2vec; ``statim`` has settings, the format's version, sizes
+                                        and digests of the other files, but of README.md
     modules.json, 1_Normalize/          for sentence-transformers
     config_sentence_transformers.json   prompts
     README.md                           the model card
@@ -325,7 +325,7 @@ def _check_version(folder: Path, own: object) -> None:
 
 
 def stamps_of(folder: Path) -> dict[str, Any]:
-    """Size and digest of the files of a model that statim wrote, as its config.json has them; none of other models."""
+    """Size and digest of a model's files from the config.json that statim wrote; none for other models."""
     own = _read_config(folder).get("statim")
     if not isinstance(own, dict):
         return {}
@@ -368,7 +368,7 @@ def _text(folder: Path, content: bytes | mmap) -> str:
 
 
 def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
-    """The tokenizer, once its ids are known to fit: some libraries keep a place for each id up to the largest."""
+    """The tokenizer, its ids checked: some libraries allocate a place for each up to the largest."""
     try:
         backend = tokenizers.Tokenizer.from_str(text)
         largest = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)

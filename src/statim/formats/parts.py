@@ -59,11 +59,11 @@ class Parts:
 
     @property
     def dropped(self) -> int | None:
-        """The id that never counts in a mean, so that its row changes no vector; None where every id counts."""
+        """The id that never counts in a mean, so its row changes no vector; None if every id counts."""
         return self.tokenizer.unknown_id if self.settings.drop_unknown else None
 
     def counting_rows(self) -> Iterator[npt.NDArray[Any]]:
-        """The table in pieces, then the scales, as they are saved: rows that change no vector are zeros or left out."""
+        """The table in pieces, then the scales, as saved; unused rows are zeros or left out."""
         end, dropped = self.tokenizer.vocabulary_size, self.dropped
         for array in (self.table, self.scales):
             if array is not None and dropped is None:
@@ -74,7 +74,7 @@ class Parts:
 
 
 def not_finite(table: npt.NDArray[np.floating[Any]]) -> int | None:
-    """The first row that holds NaN or an infinity, or None; one pass over the memory, a few milliseconds for 30,000 rows."""
+    """The first row that holds NaN or infinity, or None; a few milliseconds for 30,000 rows."""
     rows = max(1, BLOCK // table.shape[1])
     for count, start in enumerate(range(0, len(table), rows)):
         if count % (RELEASED // BLOCK) == 0:

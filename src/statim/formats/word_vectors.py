@@ -55,7 +55,7 @@ def read(path: Path) -> Parts:
 
 
 def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
-    """The words, each with its row, and their vectors with at least one row of zeros after the last, (more than n, d)."""
+    """The words with their rows, and their vectors with a zero row or more at the end, (more than n, d)."""
     vocabulary: dict[str, int] = {}
     table = np.zeros((0, 0), np.float32)
     announced, number = None, 1
@@ -94,7 +94,7 @@ def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
 
 
 def _chunks(path: Path) -> Iterator[list[bytes]]:
-    """The file's lines, some megabytes at a time, without their ends; blank lines at the end of the file are left out.
+    """The file's lines without line ends, some megabytes at a time; trailing blank lines are left out.
 
     Of several blank lines between two parts there is one: the first of them is refused.
     """

@@ -1,4 +1,4 @@
-"""The loops that must be fast: plain functions over arrays, compiled by numba, that release the interpreter lock.
+"""The loops that must be fast: plain functions over arrays, compiled by numba without the GIL.
 
 Numba keeps what it compiled beside these files, or in the user's cache folder where this one cannot be
 written to. Where neither can, it would refuse to compile at all: then a folder of this process's own serves.

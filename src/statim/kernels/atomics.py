@@ -79,7 +79,7 @@ def add(numbers: Numbers, at: int, more: int) -> int:
 
 @njit(nogil=True, cache=True)
 def wait_for(numbers: Numbers, at: int, least: int, stop: int, most: int = 0) -> bool:
-    """Wait until numbers[at] is at least so large; return whether it is, or False once numbers[stop] is not 0.
+    """Wait until numbers[at] is at least this large; True, or False once numbers[stop] is not 0.
 
     Or False once it has been looked at ``most`` times; 0 looks for ever.
     """

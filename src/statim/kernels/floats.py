@@ -1,4 +1,4 @@
-"""Scalars that compiled loops need and numba lacks: bfloat16 read and written as its bits, and an exponential.
+"""Scalars that numba lacks: bfloat16 read and written as bits, and an exponential.
 
 All are branch-free, so that loops over them become vector instructions. They are generic: of float32 and
 float64 arrays the loads and stores are plain, and float64 has the exact exponential.
@@ -44,7 +44,7 @@ def as_bits(_context: Any, _number: Any) -> tuple[Any, Any]:
 
 
 def fetch_line(builder: Any, pointer: Any, level: int) -> None:
-    """Begin to bring a line into the cache, 3 into the closest, 2 into the next; where there is no such memory nothing happens."""
+    """Prefetch a line into the cache, 3 for the closest, 2 for the next; past the end nothing happens."""
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
@@ -82,7 +82,10 @@ def prefetch_at(_context: Any, _numbers: Any, _i: Any) -> tuple[Any, Any]:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def largest(x: npt.NDArray[np.float32]) -> Any:
-    """The largest magnitude, NaN if there is one. It is found among the bits, where the order is the same: of floats it would be no vectors' work."""
+    """The largest magnitude, NaN if there is one.
+
+    It is found among the bits, which are ordered alike; floats would not be vectorized.
+    """
     top = np.int32(0)
     for j in range(len(x)):
         bits = as_bits(x[j]) & MAGNITUDE
@@ -106,7 +109,7 @@ def exp2_32(x: Any) -> Any:
 
 
 def exp2(x: Any) -> Any:
-    """exp2_32 or numpy's, chosen when compiled; this stub and its overload have no annotations, as numba wants it."""
+    """exp2_32 or numpy's, chosen when compiled; numba wants stub and overload without annotations."""
 
 
 @overload(exp2, inline="always")
@@ -148,7 +151,7 @@ def _store(array, i, x):  # type: ignore[no-untyped-def]  # noqa: ARG001
 
 
 def store_random(array: Any, i: Any, x: Any, bits: Any) -> None:
-    """array[i] = x, not negative; in int16, rounded to one of the two nearest bfloat16, right in the mean of 16 random bits."""
+    """array[i] = x, not negative; int16 stores bfloat16, rounded at random by 16 bits, unbiased."""
 
 
 @overload(store_random, inline="always")

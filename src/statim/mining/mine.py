@@ -332,7 +332,7 @@ def _encoded(
 
 
 def _takes_prompt(encode: Any) -> bool:
-    """Does a method name ``prompt`` among its parameters, so that it puts no prompt of its own before texts as well?"""
+    """Does a method have a parameter ``prompt``, so that it adds no prompt of its own?"""
     try:
         return "prompt" in inspect.signature(encode).parameters
     except (TypeError, ValueError):  # no function, or one that does not tell

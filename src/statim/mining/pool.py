@@ -64,7 +64,7 @@ class Pool:
 
     @property
     def most(self) -> int:
-        """Documents that are no negatives of an anchor at most: its positives, its own text, and what differs from them in case or space."""
+        """The most documents that are no negatives of an anchor: positives, own text, their variants."""
         sizes = np.bincount(self.numbers)
         positives = np.add.reduceat(sizes[self.numbers[self.positives]], self.offsets[:-1])
         return int(positives.max() + sizes[self.own[self.own >= 0]].max(initial=0))

@@ -1,4 +1,4 @@
-"""Who makes an index's vectors of documents: its model, or the teacher that a model for queries alone was trained against.
+"""The encoder of an index's documents: its model, or the teacher of a query-only model.
 
 Static queries against a transformer's documents: a query costs microseconds, and only building the index
 needs the teacher, as with NIFE (nearly inference-free embeddings; Tulkens, 2025).

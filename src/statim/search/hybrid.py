@@ -81,7 +81,7 @@ def candidates(
 
 
 def fuse_scores(found: Candidates, k: int, *, weight: float = WEIGHT) -> tuple[Floats, Positions]:
-    """Rank by ``weight`` times the vector score plus ``1 - weight`` times the BM25 score, each over the query's highest.
+    """Rank by ``weight`` times the vector score plus ``1 - weight`` times BM25, each over its highest.
 
     Args:
         found: The candidates of m queries.

@@ -1,4 +1,4 @@
-"""Index: documents, their vectors, BM25 and the model that made the vectors, in one place that needs nothing else.
+"""Index: documents, their vectors, BM25 and the model, together in one place.
 
     folder.py       a folder of plain files, replaced as a whole by every change; for what is not large
     lance.py        a folder with a LanceDB table: changes add to it, older versions stay
@@ -213,7 +213,7 @@ class Index:
         return self._store.schema
 
     def info(self) -> dict[str, Any]:
-        """What the index holds: documents, dimensions, columns, weight, model's hash, bytes on disk, and more.
+        """What the index holds: documents, dimensions, columns, weight, the model's hash, bytes, and more.
 
         ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1``
         how often it finds the nearest, from 0 to 1, measured on a sample of the documents when the search was
@@ -283,7 +283,7 @@ class Index:
         return count
 
     def update(self, documents: Any, *, ids: Any = None, **options: Any) -> int:
-        """Add documents in the place of those with the same ids, where there are some; as ``add(..., replace=True)``."""
+        """Add documents, replacing those with the same ids; as ``add(..., replace=True)``."""
         return self.add(documents, ids=ids, replace=True, **options)
 
     def delete(self, ids: Any = None, *, where: str | None = None) -> int:
@@ -308,7 +308,7 @@ class Index:
             self._changes += 1
 
     def compact(self, *, keep: int = 1) -> None:
-        """Join the files of a LanceDB index, complete its vector index, and remove old versions; others have none.
+        """Merge the files of a LanceDB index, complete its vector index, remove old versions; else nothing.
 
         Whoever has an older version open cannot go on reading it. Files that are younger than a minute stay
         until the next time.
@@ -403,7 +403,7 @@ class Index:
         where: str | None = None,
         threads: int | None = None,
     ) -> tuple[Floats, Positions]:
-        """As ``search``, without the documents: scores (m, at most k) and positions; -inf and -1 where there are no more."""
+        """As ``search``, without documents: scores (m, at most k) and positions; -inf and -1 for none."""
         view = self._view(where)
         return self._ranked(view, _queries(query), k, mode, weight, fusion, threads)
 

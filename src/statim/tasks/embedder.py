@@ -1,4 +1,4 @@
-"""StaticEmbedder: a static model as a transformer of scikit-learn, for pipelines and searches over parameters."""
+"""StaticEmbedder: a static model as a scikit-learn transformer, for pipelines and grid search."""
 
 from collections.abc import Iterable
 from pathlib import Path

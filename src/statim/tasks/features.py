@@ -1,4 +1,4 @@
-"""Vectors as columns: Arrow arrays of fixed size in and out, and by them data frames of pandas and Polars, and DuckDB.
+"""Vectors as columns: fixed-size Arrow arrays, and through them pandas, Polars and DuckDB.
 
 The numbers are not copied where the other side holds them as Arrow does: one buffer, one vector after the
 other.
@@ -39,7 +39,7 @@ def to_arrow(vectors: Vectors) -> pa.FixedSizeListArray:
 
 
 def to_numpy(column: Any) -> Vectors:
-    """A column of vectors as a matrix (n, d), over the same memory where it is one piece of Arrow lists of fixed size.
+    """A column of vectors as a matrix (n, d), sharing memory if it is one fixed-size Arrow list.
 
     Args:
         column: An Arrow array, or a column of pandas, Polars or DuckDB: of lists of fixed size, or of lists
@@ -178,7 +178,7 @@ def polars_expression(model: StaticModel, column: str, **ways: Any) -> Any:
 def register_duckdb(
     connection: Any, model: StaticModel, name: str = "embed", *, dim: int | None = None
 ) -> None:
-    """Give a DuckDB connection a function from texts to vectors, ``FLOAT[d]``, called with whole Arrow columns.
+    """Register a function from texts to vectors, ``FLOAT[d]``, in DuckDB; it gets whole Arrow columns.
 
     >>> register_duckdb(connection, model)
     >>> connection.sql("select id from docs order by array_cosine_distance(vector, embed('sorting')) limit 3")

@@ -21,8 +21,8 @@ HARMLESS = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Precompi
 # space is with what follows it or by itself, whatever came before
 PATTERNS = {
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",  # noqa: E501
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",  # noqa: E501
     (
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
@@ -70,7 +70,7 @@ def boundaries(description: dict[str, Any]) -> Boundaries | None:
 
 
 def steps(step: Step | None, inner: str) -> list[Step]:
-    """The steps of a normalizer or pre-tokenizer, those of sequences one by one; ``inner`` is the name of a sequence's parts."""
+    """The steps of a normalizer or pre-tokenizer, sequences flattened; ``inner`` names a sequence's parts."""
     if step is None:
         return []
     return (
@@ -118,7 +118,10 @@ def _is_known(step: Step) -> bool:
 
 
 def _is_cut_at_spaces(token: Step) -> bool:
-    """Could a cut go through this added token, or change whether it is found? It may take spaces before it, but none after."""
+    """Could a cut pass through this added token or change its match?
+
+    It may take spaces before it, but none after.
+    """
     padded = f"x{token['content']}x"
     single = any(
         here == " " and not before.isspace() and not after.isspace()

@@ -152,7 +152,7 @@ def is_plain_phrase(token: dict[str, Any]) -> bool:
 
 
 def can_be_found(description: dict[str, Any], normalize: Normalize) -> bool:
-    """Are there phrases that ``Finder`` finds, spelled as they are normalized, with which no other added token shares a letter?"""
+    """Are there phrases that ``Finder`` finds, spelled as normalized, sharing no letter with other tokens?"""
     added = description["added_tokens"]
     phrases = [token["content"] for token in added if is_phrase(token)]
     others = [token["content"] for token in added if not is_phrase(token)]
@@ -164,7 +164,9 @@ def can_be_found(description: dict[str, Any], normalize: Normalize) -> bool:
 
 
 class DividedPhrases:
-    """Divides texts into pairs of words and what is between them, which is cut as if it were by itself: so tokenizers does.
+    """Divide texts into word pairs and what is between them, as tokenizers does.
+
+    What is between them is cut by itself.
 
     Args:
         description: The contents of a ``tokenizer.json`` with phrases, one that ``fits``.
@@ -181,7 +183,10 @@ class DividedPhrases:
 
     @staticmethod
     def fits(description: dict[str, Any], normalize: Normalize) -> bool:
-        """Are phrases found so? They take the spaces before them, and nothing depends on where in the text a part stands."""
+        """Can phrases be found this way?
+
+        They take the spaces before them, and nothing depends on a part's place in the text.
+        """
         splitters = steps(description["pre_tokenizer"], "pretokenizers")
         normalizers = steps(description["normalizer"], "normalizers")
         return (

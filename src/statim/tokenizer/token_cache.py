@@ -151,7 +151,7 @@ class Memo:
 
 
 def _distinct(data: Bytes, spans: Offsets) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The different ones of data[start:stop] for each (start, stop) of ``spans``, (m, 2); and which of them each is, (m,)."""
+    """The distinct pieces of data[start:stop] for ``spans``, (m, 2), and the index of each, (m,)."""
     places: dict[str, int] = {}
     view = memoryview(data.data)
     which = [places.setdefault(str(view[start:stop], "utf-8"), len(places)) for start, stop in spans.tolist()]

@@ -42,27 +42,39 @@ FEW = 256  # up to this many texts at a time are tokenized without compiled code
 # characters, exotic spaces, special tokens inside text, case that changes length, words over any limit,
 # digits, ligatures.
 PROBE = (
-    "", " ", "Hello, world!", "The quick brown fox jumps over the lazy dog's 1,234.56 pages.",
-    ("café cafe\u0301 "
-"CAFÉ naïve Ångström"),
-    "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ", "日本語のテキスト 中文字符 한국어 テスト", "मनीष ไทยภาษา العربية עִבְרִית",
+    "",
+    " ",
+    "Hello, world!",
+    "The quick brown fox jumps over the lazy dog's 1,234.56 pages.",
+    ("café cafe\u0301 CAFÉ naïve Ångström"),
+    "İstanbul ıI ß ẞ ﬁ ﬂ Ǆ ς σ Σ ΟΔΟΣ",
+    "日本語のテキスト 中文字符 한국어 テスト",
+    "मनीष ไทยภาษา العربية עִבְרִית",
     "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☃︎ ✂️",
-    "tab\tnew\nline\r\nnull\x00bell\x07del\x7f", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft",
+    "tab\tnew\nline\r\nnull\x00bell\x07del\x7f",
+    "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft",
     "a\u00a0b\u2003c\u3000d\u2028e\u1680f",
     "[CLS] [SEP] [MASK] [UNK] [PAD] <s> </s> <unk> <pad> <mask> [unused1] [CLS]x x[SEP]",
-    ("snake_case camelCase kebab-case dotted.name a/b\\c C++ "
-"#hash @at $5 50%"),
-    "x" * 99, "x" * 100, "x" * 101, "x" * 250, ("unaffable electroencephalographically "
-"pneumonoultramicroscopicsilicovolcanoconiosis"),
-    "...!!!???---___***", "«quotes» “curly” ‘single’ — dash – en … ellipsis",
-    ("e\u0301\u0301\u0301 \u0301alone "
-"a\u0345 \u1e9b\u0323"), ("\ufffd \ufffe \U0010fffd "
-"\ue000 \U000e0001"),
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ℌ ① ² ½ Ⅷ ㎏ ﷺ", "don't won't it's I'm they've",
-    "http://example.com/path?query=1&x=y#z me@example.org", "  leading and trailing  ",
-    "MixedCASE with ALLCAPS and 123abc abc123", "\u0627\u0644\u0644\u0651\u064e\u0647",
-    "\u1100\u1161\u11a8 각", "a\u0300\u0316b", "##ing ##s un##x",
-)  # fmt: skip
+    ("snake_case camelCase kebab-case dotted.name a/b\\c C++ #hash @at $5 50%"),
+    "x" * 99,
+    "x" * 100,
+    "x" * 101,
+    "x" * 250,
+    ("unaffable electroencephalographically pneumonoultramicroscopicsilicovolcanoconiosis"),
+    "...!!!???---___***",
+    "«quotes» “curly” ‘single’ — dash – en … ellipsis",
+    ("e\u0301\u0301\u0301 \u0301alone a\u0345 \u1e9b\u0323"),
+    ("\ufffd \ufffe \U0010fffd \ue000 \U000e0001"),
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ℌ ① ² ½ Ⅷ ㎏ ﷺ",
+    "don't won't it's I'm they've",
+    "http://example.com/path?query=1&x=y#z me@example.org",
+    "  leading and trailing  ",
+    "MixedCASE with ALLCAPS and 123abc abc123",
+    "\u0627\u0644\u0644\u0651\u064e\u0647",
+    "\u1100\u1161\u11a8 각",
+    "a\u0300\u0316b",
+    "##ing ##s un##x",
+)
 
 
 class Tokenizer:
@@ -198,7 +210,7 @@ class Tokenizer:
         return threads if self.is_fast or self.is_remembering else 1
 
     def forget(self) -> None:
-        """Give back the memory in which words are remembered, tens of megabytes a thread; after many texts, before other work."""
+        """Free the memory of cached words, tens of megabytes a thread; for after many texts."""
         if self._fast is not None:
             self._fast.clear_cache()
         if "_phrases" in self.__dict__ and self._phrases is not None:
@@ -213,7 +225,7 @@ class Tokenizer:
         position: int = 0,
         threads: int = 1,
     ) -> Tokens:
-        """Tokenize a few thousand texts, WordPiece on this thread, other kinds on all processors unless ``threads`` is 1.
+        """Tokenize a few thousand texts: WordPiece on this thread, others on all unless ``threads`` is 1.
 
         ``position`` is that of the first text, for messages.
         """
@@ -308,7 +320,7 @@ class Tokenizer:
 
     @cached_property
     def _has_phrases(self) -> bool:
-        """Is it WordPiece with the phrases of a grown vocabulary, which are found here sooner than by nanotoken?"""
+        """Is it WordPiece with a grown vocabulary's phrases, found faster here than by nanotoken?"""
         return self.kind == "WordPiece" and WordPiecePhrases.fits(json.loads(self._json), self._normalize)
 
     @cached_property
@@ -339,7 +351,7 @@ class Tokenizer:
 
     @cached_property
     def _memo(self) -> Any:
-        """What remembers words, or None: the kind is fast without it, cannot be cut into words, or differs on the probe."""
+        """The cache of words, or None: the kind is fast, cannot be cut into words, or fails the probe."""
         cut = None if self.is_fast else boundaries(json.loads(self._json))
         if cut is None:
             return None

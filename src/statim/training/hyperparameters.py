@@ -1,4 +1,4 @@
-"""The hyperparameters that a person may choose; what is left out, ``Recipe`` derives from the size of the data."""
+"""The hyperparameters that a caller may choose; ``Recipe`` derives the rest from the data's size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,10 +60,13 @@ class RecipeOptions:
     )
     false_negative_margin: float | None = option(
         "Ignore candidates whose cosine exceeds the positive's by more than this, such as 0.1; by "
-"default all other "
+        "default all other "
         "candidates are negatives.",
-        "Loss", least=-2.0, most=2.0, says="false-negative margin",
-    )  # fmt: skip
+        "Loss",
+        least=-2.0,
+        most=2.0,
+        says="false-negative margin",
+    )
     precision: str | None = option(
         "What to round where the processor can: int8 (most, fastest), bf16, or fp32 (nothing)",
         "Loss", usual="bf16", choices=PRECISIONS,

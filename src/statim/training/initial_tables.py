@@ -25,7 +25,7 @@ def random_table(vocabulary: int, dim: int, seed: int) -> Floats:
 
 
 def token_vectors(teacher: Teacher, *, progress: bool = False) -> Floats:
-    """The teacher's vector of each token of its vocabulary by itself, (V, teacher's d) float32; computed once, then cached."""
+    """The teacher's vector of each token alone, (V, teacher's d) float32; computed once, then cached."""
 
     def compute() -> Floats:
         size = max(teacher.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
@@ -108,7 +108,7 @@ def unit_scale(table: Floats) -> Floats:
 
 
 def with_lengths(table: Floats, power: float) -> Floats:
-    """The table (V, d) with the lengths of its rows to a power, and as much in the mean; a zero row stays zero."""
+    """The table (V, d) with row lengths raised to a power, the mean kept; zero rows stay zero."""
     if power == 1:
         return table
     lengths = np.linalg.norm(table, axis=1)

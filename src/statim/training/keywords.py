@@ -1,4 +1,4 @@
-"""The keywords of ``train`` for type checkers and editors; a test compares them with the fields of TrainOptions."""
+"""The keywords of ``train`` for type checkers; a test compares them with TrainOptions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is said once of an option: its help line, its default, what values it takes, and where the help shows it."""
+"""An option's single definition: help line, default, allowed values, and panel."""
 
 import dataclasses
 import functools
@@ -111,7 +111,9 @@ def check_number(name: str, value: object, least: float, most: float | None, *, 
 def documented(
     record: "type[DataclassInstance]", keywords: type
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function refuse unknown keywords, and show the known ones in the place of ``**options: Unpack[keywords]``.
+    """Make a function refuse unknown keywords and show the known ones in its signature.
+
+    In the place of ``**options: Unpack[keywords]``.
 
     Args:
         record: A record of options; its fields have the types and defaults.

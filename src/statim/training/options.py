@@ -1,4 +1,4 @@
-"""What a person decides of a training, in chapters: the one place of each option's default, bounds and help line."""
+"""The options of a training, in chapters: the one place of each default, bound and help line."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -48,10 +48,11 @@ class DataOptions:
     )
     set_weights: Mapping[str, float] | None = option(
         "Take the pairs of a file this many times per epoch, such as faq=2 or forum=0.5 (repeatable; "
-"default 1). NAME "
+        "default 1). NAME "
         "is the file's name without suffixes, or as much of its path as tells it from the others.",
-        "Data", flag="weight",
-    )  # fmt: skip
+        "Data",
+        flag="weight",
+    )
     set_limits: Mapping[str, int] | None = option(
         "Use at most COUNT pairs of a file, drawn with the seed, such as forum=10000 (repeatable).",
         "Data", flag="limit",

@@ -1,4 +1,4 @@
-"""A training from reading its data to saving its model; ``train.train`` checks what is asked and keeps the run's folder."""
+"""A training from reading its data to saving the model; ``train.train`` checks options and folder."""
 
 import logging
 import shutil
@@ -120,7 +120,7 @@ def run_pipeline(options: TrainOptions, this: Run) -> TrainingResult:
 def _start(
     options: TrainOptions, this: Run, loaded: Loaded, threads: int
 ) -> tuple[Start, tuple[Teacher, ...], Recipe]:
-    """Where the table starts, the teachers, and the recipe; of a resumed run they must be those it began with."""
+    """The initial table, the teachers and the recipe; a resumed run must find the ones it began with."""
     train = loaded.parts.train
     begun = start_from(options.start, options.tokenizer, train, options.progress)
     begun = with_vocabulary(
@@ -152,7 +152,7 @@ def _table(
     guides: tuple[Teacher, ...],
     threads: int,
 ) -> tuple[Start, Floats]:
-    """The table that the first step finds: the start's, brought close to the teacher's vectors where these are learned."""
+    """The table before the first step: the start's, mapped to the teacher's vectors if these are learned."""
     table = begun.table(data, recipe)
     if taught is None or taught.taught is None:
         return begun, table

@@ -1,4 +1,4 @@
-"""The recipe: every number that decides a training, in one frozen record that the checkpoint and the model card keep."""
+"""The recipe: every number that decides a training, in one frozen record kept with the model."""
 
 import dataclasses
 import math
@@ -284,7 +284,7 @@ def _usual_epochs(pairs: int, loss: str, batch: int) -> int:
 def _levels(
     levels: Sequence[int] | None, dim: int, weights: Sequence[float] | None
 ) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
-    """Matryoshka dimensions: those given and the full one; by default halves of the full one down to 32 or so. And weights."""
+    """Matryoshka levels and their weights: those given and the full one, by default halves down to 32."""
     if levels is None:
         levels = [dim]
         while levels[-1] >= 64:

@@ -54,7 +54,7 @@ class TrainingResult:
     frozen: int = 0
 
     def ndcg(self) -> dict[str, float]:
-        """NDCG@10 on held-out pairs without scores: start, trained, bm25, teacher (those that were measured)."""
+        """NDCG@10 on held-out unscored pairs: start, trained, bm25 and teacher, as far as measured."""
         if not isinstance(self.comparison, Comparison):
             return {}
         found = {row.name: round(row.metrics["ndcg@10"], 6) for row in self.comparison.rows}
@@ -114,23 +114,24 @@ tags:
 
 # A static embedding model
 
-Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(result.model.table):,} tokens, {recipe.dim} dimensions
-(Matryoshka prefixes {", ".join(map(str, recipe.levels))}), from {result.start}.
+Trained with statim {__version__} on {datetime.date.today().isoformat()}: {len(result.model.table):,} tokens,
+{recipe.dim} dimensions (Matryoshka prefixes {", ".join(map(str, recipe.levels))}), from {result.start}.
 
 ```python
 import statim
 vectors = statim.StaticModel.load("this folder").encode(["a text"])
 ```
 
-`sentence_transformers.SentenceTransformer("this folder")` and `model2vec.StaticModel.from_pretrained("this folder")` load it as it
-is and give the same vectors.
+`sentence_transformers.SentenceTransformer("this folder")` and
+`model2vec.StaticModel.from_pretrained("this folder")` load it as it is and give the same vectors.
 {_whose(result.model)}
 ## Data
 
 {pairs.report}
 
-Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and {counts["test"]:,} for the test,
-near-duplicates kept on one side ({counts["moved"]:,} of them changed sides for that).
+Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"]:,} for development and
+{counts["test"]:,} for the test, near-duplicates kept on one side
+({counts["moved"]:,} of them changed sides for that).
 
 ## Recipe
 

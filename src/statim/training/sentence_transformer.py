@@ -46,7 +46,7 @@ def fit_sentence_transformer(
     progress: bool = False,
     **options: Unpack[LoopKeywords],
 ) -> Any:
-    """Train the table of a ``SentenceTransformer`` made of a StaticEmbedding, and write it back into that object.
+    """Train the StaticEmbedding of a ``SentenceTransformer`` and write its table back into it.
 
     The losses are those of sentence-transformers: MultipleNegativesRankingLoss (without duplicates as
     negatives), TripletLoss with cosine distance, CoSENTLoss, CosineSimilarityLoss, each inside MatryoshkaLoss
@@ -186,7 +186,7 @@ def _roles(columns: Sequence[str] | None, kind: str) -> dict[str, Any]:
 
 
 class _AsItCuts(Cutting):
-    """A model's tokenizer as sentence-transformers uses it: with the truncation it carries, and unknown tokens as any other."""
+    """A model's tokenizer as sentence-transformers uses it: its truncation, unknown tokens counted."""
 
     def __init__(self, backend: tokenizers.Tokenizer, table: npt.NDArray[np.float32]) -> None:
         truncation = backend.truncation or {}

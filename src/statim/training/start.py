@@ -151,7 +151,7 @@ class Start:
         return rates
 
     def _turned(self, vectors: Floats, grown: Growth | None) -> Floats:
-        """The teacher's vectors of tokens, and as long ones of the new words, which it reads whole (1 ms a word, then cached); rotated."""
+        """The teacher's vectors of tokens and new words, rotated; it reads a word in 1 ms, then caches."""
         assert self.teacher is not None
         if grown is None or not grown.words:
             return cached(self.teacher, " rotated", partial(rotated, vectors))
@@ -192,7 +192,7 @@ def with_vocabulary(
     threads: int,
     counted: Supervision | None = None,
 ) -> Start:
-    """The start with the vocabulary that ``train`` was asked for: a teacher's grows by WORDS where pairs are trained on.
+    """The start with the vocabulary asked for: a teacher's grows by WORDS if pairs are trained on.
 
     Where ``counted`` is given, it grows by what is frequent there, and by PAIRS too.
 
@@ -240,7 +240,7 @@ def prune_start(start: Start, given: Supervision, threads: int) -> Start:
 
 
 def _from_model(model: StaticModel, words: str) -> Start:
-    """The start keeps what decides which part of a text counts; its vectors' lengths and unknown tokens are the training's."""
+    """Keep what decides which part of a text counts; lengths and unknown tokens are the training's."""
     kept = {name: getattr(model.settings, name) for name in ("prompts", "max_tokens", "max_characters")}
     return Start(words, model.tokenizer, Settings(**kept), np.array(model.table))
 

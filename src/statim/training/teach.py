@@ -1,4 +1,4 @@
-"""A teacher adapted: the sentence transformer itself fine-tuned on pairs, by sentence-transformers' own trainer.
+"""Fine-tune a teacher on pairs by sentence-transformers' own trainer.
 
 The loss is multiple negatives ranking (Henderson et al., 2017), with gradient caching (Gao et al., 2021) for
 large batches; hard negatives are mined with the teacher as it is, behind the guards of ``statim mine``. What
@@ -153,7 +153,7 @@ def teach(
     device: str | None = None,
     progress: bool = False,
 ) -> TeachResult:
-    """Fine-tune a sentence transformer on pairs, and compare it with itself as it was, and with BM25, on held-out ones.
+    """Fine-tune a sentence transformer on pairs; compare it with its former self and BM25 on held-out ones.
 
     Args:
         data: Pairs; see ``statim.data.read_pairs``.
@@ -495,8 +495,9 @@ tags:
 
 # {result.options["teacher"]}, taught
 
-A sentence transformer fine-tuned with `statim teach` on {result.pairs["train"]:,} pairs, {result.pairs["mined"]:,} of them with a mined
-negative. `statim train PAIRS --start "this folder"` starts a static model from it.
+A sentence transformer fine-tuned with `statim teach` on {result.pairs["train"]:,} pairs,
+{result.pairs["mined"]:,} of them with a mined negative. `statim train PAIRS --start "this folder"`
+starts a static model from it.
 
 {pairs.report}
 

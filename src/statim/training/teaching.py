@@ -1,4 +1,4 @@
-"""The folder of an interrupted teaching: what it was asked for, what it trains on, and the trainer's checkpoints."""
+"""The folder of an interrupted fine-tuning: its options, its data and the trainer's checkpoints."""
 
 import contextlib
 import logging

@@ -30,7 +30,7 @@ log = logging.getLogger("statim")
 def train(
     data: Any = None, *, out: str | Path | None = None, **options: Unpack[TrainKeywords]
 ) -> TrainingResult:
-    """Train a static model on pairs of text, pairs with scores, texts with labels, or documents without pairs.
+    """Train a static model on pairs, scored pairs, labelled texts or documents without pairs.
 
     Every option may be left out; None asks for the default.
 

@@ -1,4 +1,4 @@
-"""A tokenizer's vocabulary made from a corpus: learned again, grown by its frequent words and word pairs, or pruned."""
+"""A vocabulary made from a corpus: learned, grown by frequent words and pairs, or pruned."""
 
 from statim.vocabulary.growing import Growth, check_rows, grow
 from statim.vocabulary.learning import learn_wordpiece

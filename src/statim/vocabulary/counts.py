@@ -81,7 +81,7 @@ class Counts:
 
 
 def blocks(columns: Sequence[pa.Array], *, every: bool = False) -> Iterator[pa.Array]:
-    """The texts of columns, block by block: TEXTS and about BYTES of each at most, evenly spread, or every one."""
+    """The texts of columns in blocks: at most TEXTS and about BYTES of each, evenly spread, or all."""
     for column in columns:
         step = 1 if every else max(1, -(-len(column) // TEXTS), -(-column.nbytes // BYTES))
         for start in range(0, len(column), BLOCK * step):

@@ -70,7 +70,7 @@ class Growth:
         return table
 
     def as_before(self, frequencies: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
-        """How often each of the first ids would occur without the others, (size,), from how often all do, (V,).
+        """How often each of the first ids would occur without the others, (size,), from all counts, (V,).
 
         ``size`` is first, or first + words.
         """
@@ -96,7 +96,7 @@ def grow(
     pairs: int = 0,
     threads: int | None = None,
 ) -> Growth:
-    """Give the most frequent words that are cut into pieces, and the most frequent pairs of words, ids of their own.
+    """Add the most frequent multi-token words and word pairs to the vocabulary.
 
     Same texts, same vocabulary, whatever the number of threads.
 
@@ -237,7 +237,7 @@ def _grown(tokenizer: Tokenizer, spelling: Spelling, chosen: Sequence[Candidate]
 
 
 def _missed(grown: tokenizers.Tokenizer, first: int, texts: Sequence[str]) -> list[int]:
-    """The positions of new rows that are not found where they should be: the tokenizer cuts words before it looks them up."""
+    """The positions of new rows that are not found, because the tokenizer cuts words before lookup."""
     encoded = grown.encode_batch_fast([f" {text}" for text in texts], add_special_tokens=False)
     return [at for at, encoding in enumerate(encoded) if first + at not in encoding.ids]
 

@@ -1,4 +1,4 @@
-"""How the tokens of a vocabulary are spelled: which stand for letters, which begin a word, and what text they make together."""
+"""The spelling of tokens: which have letters, which begin a word, and the text they join to."""
 
 import json
 import unicodedata

@@ -117,7 +117,7 @@ def test_a_wide_filter_goes_through_the_engine(name, few, topical, built, monkey
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_left_beside_deletions_is_found(name, topical, built):
-    """All of a topic that is near to the queries but for a few, which are less than a quarter of all vectors."""
+    """All but a few of the topic near the queries, less than a quarter of all vectors."""
     vectors, topic, queries = topical
     gone = np.concatenate([np.flatnonzero(topic == own)[5:] for own in range(4)])
     engine, living = built(name), np.ones(N, bool)

@@ -198,7 +198,7 @@ def test_narrowing_goes_by_whole_numbers(width):
 
 
 def test_many_copies_and_zero_queries_are_found_by_the_index(monkeypatch):
-    """Floors that are foreseen from copies leave room for these copies; no query falls back on exact search."""
+    """Floors estimated from copies leave room for these copies; no query falls back on exact search."""
     documents = vectors(4000, 32, 3)
     documents[:1000] = documents[0]
     documents /= np.linalg.norm(documents, axis=1, keepdims=True)

@@ -85,7 +85,8 @@ def test_stop_words_count_where_a_query_has_nothing_else():
 
 @pytest.mark.parametrize(
     ("documents", "query"),
-    [(["バスで駅へ行く", "パスを忘れた"], "駅"), (["パスを忘れた", "ハートの絵を描く"], "忘れ"), (["чай и кофе", "это мой дом"], "и"),
+    [(["バスで駅へ行く", "パスを忘れた"], "駅"), (["パスを忘れた", "ハートの絵を描く"], "忘れ"),
+     (["чай и кофе", "это мой дом"], "и"),
      (["नया मेल भेजो", "कल मिलते हैं"], "नया"), (["a tutorial of C++", "the C language"], "c++"),
      (["read file_name", "a name"], "file name")],
 )  # fmt: skip

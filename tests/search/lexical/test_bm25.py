@@ -17,12 +17,17 @@ from statim.search.lexical import bm25 as module
 from statim.search.lexical.bm25 import BM25
 
 QUERIES = [
-    "how do I parse command line arguments", "copy a file and its metadata", "the", "", "zzzzzz qqqqqq",
+    "how do I parse command line arguments",
+    "copy a file and its metadata",
+    "the",
+    "",
+    "zzzzzz qqqqqq",
     "date date date time",
-    "Return the MEDIAN (middle value) of numeric data.", "naïve café", "json decoder\nraw decode",
-    ("open a zip archive "
-"for reading"),
-]  # fmt: skip
+    "Return the MEDIAN (middle value) of numeric data.",
+    "naïve café",
+    "json decoder\nraw decode",
+    ("open a zip archive for reading"),
+]
 
 
 @pytest.fixture(params=["plain", "compiled"])

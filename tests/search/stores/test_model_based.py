@@ -184,7 +184,7 @@ class Machine:
                 self.oracle.put(rows)
 
     def search(self):
-        """Ask random queries, in every mode, with and without a filter; one and many may go different ways."""
+        """Random queries in every mode, with and without a filter; one and many may go different ways."""
         assert len(self.index) == len(self.oracle.held)
         self.oracle.weigh()
         for mode in MODES:

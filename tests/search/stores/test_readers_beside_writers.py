@@ -1,4 +1,4 @@
-"""Readers of an index that others change and build again meanwhile: each has one whole, the old or the new."""
+"""Readers of an index that others change and rebuild: each has one whole, the old or the new."""
 
 import json
 import subprocess
@@ -81,7 +81,8 @@ ADD = (
     + """
 for version in range(1, int(sys.argv[4]) + 1):
     index = Index.load(path)
-    index.add([f"w01 {text}" for text in texts_of(3, seed=version)], ids=[f"a{version}-{i}" for i in range(3)])
+    added = [f"w01 {text}" for text in texts_of(3, seed=version)]
+    index.add(added, ids=[f"a{version}-{i}" for i in range(3)])
 """
 )
 
@@ -89,12 +90,15 @@ READ_ADDED = (
     COMMON
     + """
 last, loads = int(sys.argv[4]), int(sys.argv[5])
-expected = [(f"a{v}-{i}", f"w01 {text}") for v in range(last + 1) for i, text in enumerate(texts_of(3, seed=v))]
+expected = [
+    (f"a{v}-{i}", f"w01 {text}") for v in range(last + 1) for i, text in enumerate(texts_of(3, seed=v))
+]
 
 def check(index):
     for mode in ("bm25", "vector"):
         hits = index.search("w01", 3 * last + 3, mode=mode)
-        assert sorted((hit.id, hit.text) for hit in hits) == sorted(expected[:len(index)]), (mode, len(index), hits)
+        found = sorted((hit.id, hit.text) for hit in hits)
+        assert found == sorted(expected[:len(index)]), (mode, len(index), hits)
     return len(index)
 
 held, count = [], 0
@@ -287,7 +291,7 @@ def test_parts_of_two_indexes_are_refused(tmp_path):
 
 
 def test_a_model_is_read_from_one_state_of_its_folder(tmp_path):
-    """Another process saves a model between every two files that are read, as long as there are such saves."""
+    """Another process saves a model between any two files that are read, while there are such saves."""
     models = [model_of(seed) for seed in range(5)]
     models[0].save(tmp_path / "model")
     left = iter(models[1:])

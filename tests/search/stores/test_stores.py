@@ -27,7 +27,7 @@ def model():
 
 
 def check(index, model, held):
-    """Searches agree with every vector compared in float64, and with BM25 made again, over what a dict holds."""
+    """Searches agree with all vectors compared in float64, and with BM25 rebuilt, over a dict's content."""
     assert len(index) == len(held)
     ids, texts = list(held), [text for text, _ in held.values()]
     vectors = model.encode_document(texts, normalize=True).astype(np.float64)
@@ -495,14 +495,19 @@ class PanicException(BaseException):
     [
         (PanicException("index out of bounds"), ModelError, ["damaged", "index out of bounds"]),
         (Exception("rust future panicked: unknown error"), ModelError, ["damaged", "panicked"]),
-        (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"),
-            StorageError, ["disk is full"]),
+        (
+            RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /a/b.rs:1"),
+            StorageError,
+            ["disk is full"],
+        ),
         (RuntimeError("Permission denied (os error 13)"), StorageError, ["permission denied"]),
-        (RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"), ModelError,
-            [("says file size is "
-"too small; build")]),
+        (
+            RuntimeError("lance error: LanceError(IO): file size is too small, /a/b.rs:1"),
+            ModelError,
+            [("says file size is too small; build")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_lancedb_meets_with_is_one_sentence(tmp_path, model, monkeypatch, error, kind, words):
     place = Place("lancedb", tmp_path / "index", None)
     place.build(model, texts_of(5))
@@ -522,7 +527,8 @@ from statim.errors import StorageError
 from statim.search.index import Index
 index = Index.load(sys.argv[1])
 index.search("w01")
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # what a full disk does to a write, done by the system itself
+# what a full disk does to a write, done by the system itself
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 for change in (lambda: index.delete("1"), lambda: index.add(["w03"], ids=["new"])):
     try:
         change()

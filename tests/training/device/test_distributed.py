@@ -12,13 +12,41 @@ from statim.tensors import load_tensors
 from statim.training.device.distributed import Group
 
 PAIRS = [
-    {"anchor": f"how to {verb} a {thing}", "positive": (f"{verb} every {thing} with {thing}.{verb} "
-f"{'and more ' * (i % 5)}")}
-    for i, verb in enumerate(["sort", "open", "read", "write", "join", "split", "count", "merge", "copy",
-        "delete", "find", "print"])
-    for thing in ["list", "file", "table", "string", "number", "matrix", "thread", "process", "socket",
-        "queue", "stack", "tree"]
-]  # fmt: skip
+    {
+        "anchor": f"how to {verb} a {thing}",
+        "positive": (f"{verb} every {thing} with {thing}.{verb} {'and more ' * (i % 5)}"),
+    }
+    for i, verb in enumerate(
+        [
+            "sort",
+            "open",
+            "read",
+            "write",
+            "join",
+            "split",
+            "count",
+            "merge",
+            "copy",
+            "delete",
+            "find",
+            "print",
+        ]
+    )
+    for thing in [
+        "list",
+        "file",
+        "table",
+        "string",
+        "number",
+        "matrix",
+        "thread",
+        "process",
+        "socket",
+        "queue",
+        "stack",
+        "tree",
+    ]
+]
 
 
 def command(tmp_path, name, *more):

@@ -1,4 +1,4 @@
-"""A teacher's vectors on disk: those the teacher gives, computed once, resumed after a kill block by block."""
+"""A teacher's vectors on disk: as the teacher gives them, computed once, resumed after a kill."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Training gives the same bits in the process that compiles its kernels as in one that finds them compiled."""
+"""Training gives the same bits whether kernels are compiled now or found compiled."""
 
 import os
 import subprocess

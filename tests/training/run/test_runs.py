@@ -147,7 +147,7 @@ def test_patience_counts_evaluations_without_a_gain():
 
 
 def test_a_stopped_run_stays_stopped(pairs, tmp_path, interrupted):
-    """Killed between the last evaluation and the end, a run that had lost patience does not go on to train."""
+    """Killed between the last evaluation and the end, a run without patience left does not train on."""
     options = {
         "heldout": 0,
         "development": 60,

@@ -159,23 +159,28 @@ def test_new_rows_have_a_rate_of_their_own(pairs):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"freeze": ["how", "Zaphod", "Arthur"]},
-            ("freeze names 2 tokens that the tokenizer of a random start does not have, the first "
-"'Zaphod'")),
+        (
+            {"freeze": ["how", "Zaphod", "Arthur"]},
+            ("freeze names 2 tokens that the tokenizer of a random start does not have, the first 'Zaphod'"),
+        ),
         ({"freeze": "how"}, "freeze is 'how'; give a list of tokens"),
         ({"freeze": [5]}, "give a list of tokens"),
         ({"new_rows_rate": 0.5}, "a random start has no new rows"),
         ({"weight_decay": -0.1}, "weight decay is -0.1"),
-        ({"weight_decay": 1.0}, ("a weight decay of 1 at a rate of 0.1 shrinks rows by more "
-"than 5% in a step")),
+        (
+            {"weight_decay": 1.0},
+            ("a weight decay of 1 at a rate of 0.1 shrinks rows by more than 5% in a step"),
+        ),
         ({"token_dropout": 1.0}, "token dropout is 1.0; it must be a number from 0 to 0.9"),
         ({"token_dropout": float("nan")}, "token dropout is nan"),
         ({"false_negative_margin": 3.0}, "false-negative margin is 3.0"),
-        ({"false_negative_margin": 0.1, "loss": "cosent"}, ("a false-negative margin is given, but "
-"the loss cosent")),
+        (
+            {"false_negative_margin": 0.1, "loss": "cosent"},
+            ("a false-negative margin is given, but the loss cosent"),
+        ),
         ({"new_rows_rate": -1.0}, "the rate of new rows is -1.0"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(pairs, tmp_path, options, words):
     with pytest.raises(InputError) as caught:
         train(pairs, out=tmp_path / "m", **options, **QUICK)

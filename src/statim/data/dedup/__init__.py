@@ -1,1 +1,1 @@
-"""Equal and nearly equal texts: near_duplicates.py compares sets of shingles; folding.py and seen_rows.py find equal ones."""
+"""Near-duplicates by shingles (near_duplicates.py), equal texts (folding.py, seen_rows.py)."""

@@ -12,7 +12,7 @@ BLOCK = 1 << 14  # texts folded at a time
 
 
 def numbered(*columns: pa.LargeStringArray) -> list[npt.NDArray[np.int64]]:
-    """A number for each text, from 0 in the order in which they come; equal texts, but for case and white space, have the same.
+    """A number for each text, from 0 in order of appearance; case and white space do not count.
 
     Args:
         columns: Texts, none missing.

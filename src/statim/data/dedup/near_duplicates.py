@@ -1,4 +1,4 @@
-"""Near-duplicates: texts that are equal but for case, punctuation and white space, or share half of their word shingles."""
+"""Near-duplicates: texts equal up to case and punctuation, or that share half of their shingles."""
 
 from collections.abc import Sequence
 from functools import partial

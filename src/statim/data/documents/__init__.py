@@ -1,1 +1,1 @@
-"""Documents and plain texts: corpora (corpus.py, markup.py), their passages and sentences, streams of texts (texts.py)."""
+"""Documents and plain texts: corpora, their passages and sentences, streams of texts."""

@@ -1,4 +1,4 @@
-"""A corpus: documents without pairs, from text files, from a folder of them, or from a table's column of texts.
+"""A corpus: documents without pairs, from text files, a folder of them or a table's text column.
 
 What stands in no pairs can still be trained on: pairs_from_documents.py makes pairs of documents' own parts.
 """
@@ -53,7 +53,7 @@ class Corpus:
 
     @property
     def columns(self) -> tuple[pa.LargeStringArray, ...]:
-        """The texts by which documents resemble each other. Titles do not count: many documents have the same."""
+        """The texts by which documents are compared; titles are left out, since many documents share one."""
         return (self.bodies,)
 
     def select(self, indices: npt.NDArray[np.integer]) -> "Corpus":
@@ -68,7 +68,10 @@ class Corpus:
 
 
 def is_corpus(source: Any) -> bool:
-    """Is this the path of something that can only hold documents: a folder (but not of ``datasets``) or a file of running text?"""
+    """Is this the path of something that can only hold documents?
+
+    A folder (but not of ``datasets``) or a file of running text.
+    """
     if not isinstance(source, (str, Path)):
         return False
     path = Path(source)

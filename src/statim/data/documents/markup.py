@@ -1,4 +1,4 @@
-"""Documents out of the text of files: plain text, Markdown, reStructuredText and HTML, each as a title and a body.
+"""Documents from text files: plain text, Markdown, reStructuredText and HTML, as a title and a body.
 
 Markup is taken away as far as it would hinder: the body is what a reader would read, its paragraphs between
 empty lines. Nothing here refuses anything: what is no proper markup is taken as text.
@@ -37,7 +37,10 @@ _MARKS = re.compile(r"(\*{1,3}|`{1,3})(?=\S)(.{1,300}?)(?<=\S)\1")
 
 
 def markdown(text: str) -> Document:
-    """The first heading is the title, the others are paragraphs; code blocks, front matter and comments are left out."""
+    """The first heading is the title, others are paragraphs.
+
+    Code blocks, front matter and comments are left out.
+    """
     text = _without_comments(_FENCE.sub("", _FRONT.sub("", text)))
     text = _UNDERLINED.sub(r"# \1", text)
     title = None
@@ -69,7 +72,10 @@ _ROLE = re.compile(r"(?::[\w:.+-]+:)?`~?!?([^`<]*?)(?:\s*<[^`]*>)?`_{0,2}")
 
 
 def restructured(text: str) -> Document:
-    """The first adorned line is the title, the others are paragraphs; directives and comments are left out, roles are their text."""
+    """The first adorned line is the title, others are paragraphs.
+
+    Directives and comments are left out; roles are replaced by their text.
+    """
     text = _DIRECTIVE.sub("", text)
     title = None
     if heading := _ADORNED.search(text):

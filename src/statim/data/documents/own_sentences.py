@@ -1,4 +1,4 @@
-"""Sentences and passages of the pairs' own texts, for a teacher to read: short, so that it reads many, and of all sets alike."""
+"""Short sentences and passages of the pairs' own texts for a teacher to read, from all sets alike."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -18,7 +18,7 @@ BLOCK = 4096  # pairs looked at before it is seen whether there are enough
 
 
 def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
-    """Draw different sentences and passages from anchors and positives, from each set as many as from any other as long as it has some.
+    """Draw different sentences and passages from anchors and positives, equally from each set.
 
     Args:
         pairs: n pairs.
@@ -72,7 +72,7 @@ def without(drawn: PlainTexts, others: Iterable[Pairs]) -> PlainTexts:
 
 
 def _of_text(text: str, most: tuple[int | None, int | None] = OF_EACH) -> list[str]:
-    """The first sentences of a text that are neither too short nor too long, and its first passages of more words than these."""
+    """The first sentences of a text of medium length, and its first passages of more words than these."""
     short = (
         sentence
         for paragraph in paragraphs(text)

@@ -26,7 +26,9 @@ def paragraphs(text: str) -> list[str]:
 
 
 def sentences(paragraph: str) -> list[str]:
-    """The sentences of a paragraph, in order; joined by spaces they are the paragraph (but for where full-width ones end).
+    """The sentences of a paragraph in order; joined by spaces they are the paragraph.
+
+    Except where full-width sentences end.
 
     Args:
         paragraph: Text on one line, as ``paragraphs`` gives.

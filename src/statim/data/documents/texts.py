@@ -111,7 +111,7 @@ def _tables(source: Any, column: str | None, where: str, bad: BadRows) -> Iterab
 
 
 def _standard_input() -> Any:
-    """The standard input with a buffer of its own: a thread that waits for it holds no lock that Python needs in order to end."""
+    """Standard input with its own buffer: a waiting thread holds no lock that Python needs to exit."""
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except (AttributeError, OSError):  # there is none, or it is not a file (as in tests)
@@ -142,7 +142,7 @@ def in_blocks(
     seen: TextHash | None = None,
     known: str | None = None,
 ) -> Iterator[pa.LargeStringArray]:
-    """Cut texts into blocks of ``rows`` texts, fewer where they are long (TEXT_BYTES); the same texts always into the same.
+    """Cut texts into blocks of ``rows`` texts, fewer if they are long (TEXT_BYTES); always the same blocks.
 
     Args:
         arrays: As ``read_texts`` yields them.
@@ -172,7 +172,7 @@ def in_blocks(
 def _behind(
     arrays: Iterable[pa.LargeStringArray], skip: int, seen: TextHash | None, known: str | None
 ) -> Iterator[tuple[pa.LargeStringArray, int]]:
-    """The arrays behind the first ``skip`` texts, each with the place of its first text that is not left out."""
+    """The arrays behind the first ``skip`` texts, each with the position of its first text that is kept."""
     left = skip
     for array in arrays:
         start = min(left, len(array))
@@ -276,7 +276,7 @@ def stream_documents(
     settle: bool = False,
     bad: BadRows = REFUSED,
 ) -> pa.Table | pa.RecordBatchReader:
-    """As ``read_documents``; more than ``many`` documents come as a stream, in bounded memory, their ids not compared.
+    """As ``read_documents``; more than ``many`` documents are streamed in bounded memory, ids not compared.
 
     Args:
         source: As for ``read_documents``.
@@ -355,7 +355,7 @@ class _Part:
             self._schema = unify.settled(self._tables)
 
     def documents(self, many: int) -> Iterator[pa.Table]:
-        """The documents, columns named as by ``read_documents``: the first ``many`` or more at once, then fewer.
+        """The documents, columns named as by ``read_documents``: ``many`` or more at once, then fewer.
 
         Raises:
             MisfitError: A later row does not fit the first ``many``, or what ``settle`` found.

@@ -1,1 +1,1 @@
-"""Files: one reader a file type (file_types.py, tables.py), rows that cannot be used (bad_rows.py), one schema (unify.py), and writers."""
+"""Files: one reader per file type, bad rows, one schema, and writers."""

@@ -1,4 +1,4 @@
-"""Parquet, Arrow IPC (Feather) and the folders of the Hugging Face library ``datasets``, which hold Arrow streams."""
+"""Parquet, Arrow IPC (Feather) and folders of the Hugging Face library ``datasets`` (Arrow streams)."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
 
 
 def _rows_at_once(file: Any, path: Path) -> int:
-    """How many rows to read at a time: ROWS, or fewer where a dictionary's longest text could be in each of them."""
+    """The number of rows to read at once: ROWS, or fewer if a dictionary's longest text could be in each."""
     from pyarrow.parquet import ParquetFile
 
     rows, about = ROWS, file.metadata
@@ -79,7 +79,7 @@ def _checked(batches: Iterable[pa.RecordBatch], path: Path, bad: BadRows) -> Ite
 
 
 def _unfoldable(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """A batch in parts whose dictionaries are unfolded in little memory: a single text of one may be in every row."""
+    """A batch in parts whose dictionaries unfold in little memory: one text may be in every row."""
     sizes = [columns.unfolded(column) for column in batch.columns if pa.types.is_dictionary(column.type)]
     ends = np.cumsum(np.sum(sizes, axis=0)) if sizes else np.zeros(0, np.int64)
     if not len(ends) or ends[-1] <= file_types.HELD:
@@ -132,7 +132,7 @@ def is_dataset(path: Path) -> bool:
 
 
 def dataset(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
-    """The rows of a folder written by ``save_to_disk``; of a DatasetDict the split ``train``, or its only one.
+    """The rows of a folder written by ``save_to_disk``; a DatasetDict's split ``train``, or only one.
 
     Raises:
         DataError: It has several splits and none is ``train``, is not whole, or ``bad`` refuses a row (see

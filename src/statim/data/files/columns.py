@@ -1,4 +1,4 @@
-"""Which columns of a table are meant: by name, or guessed from the usual names; and their content as text or numbers."""
+"""The columns of a table, by name or guessed from usual names, and their content as text or numbers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -134,7 +134,7 @@ def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, wh
 
 
 def pick_negatives(names: Sequence[str], negative: str | Sequence[str] | None, where: str) -> list[str]:
-    """The columns of negatives: those given, else every column called negative, negative_1, neg, hard_negative ….
+    """The columns of negatives: those given, else all called negative, negative_1, neg, hard_negative ….
 
     Raises:
         DataError: One given is not there.

@@ -128,7 +128,7 @@ def line_limit() -> int:
 
 
 def too_long(name: str | Path, line: int, what: str = "longer than") -> DataError:
-    """What to say of a line, or of the row or item that begins in it, that has more bytes than ``line_limit``."""
+    """The message about a line, or the row or item that begins in it, of more bytes than ``line_limit``."""
     return DataError(
         f"{name}, line {line}: {what} {line_limit():,} bytes, which no text should be; "
         f"set {LIMIT_VARIABLE} to a larger number to read it"

@@ -65,7 +65,7 @@ class _Text:
         self._ended = False
 
     def _more(self) -> None:
-        """Read as much again as is waiting, so that a long item is not parsed too often; forget what is parsed."""
+        """Read as much again as is waiting, so that a long item is not parsed often; drop what is parsed."""
         self._line += self._text.count("\n", 0, self.place)
         found, size = [self._text[self.place :]], 0
         waiting = len(found[0])
@@ -95,7 +95,7 @@ class _Text:
         self.place += 1
 
     def whole_values(self, items: list[Any]) -> None:
-        """Append values that a comma and more follow, which can be taken as they are; ``place`` is before a value again."""
+        """Append the values that can be taken as they are; ``place`` is before a value again."""
         with contextlib.suppress(ValueError, RecursionError):  # ``value`` says what is wrong
             while len(items) < ITEMS - 1:
                 value, end = _decode(self._text, self.place)

@@ -19,7 +19,7 @@ _KEY = re.compile(rf'"({columns.NEGATIVE.pattern})"\s*:', columns.NEGATIVE.flags
 
 
 def tables(path: Path, compression: str | None, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
-    """The rows of a file, a few megabytes at a time: one object (or array of texts) a line, or one array of objects.
+    """The rows of a file, a few megabytes at a time: an object or array a line, or one array of objects.
 
     Args:
         path: The file.
@@ -39,7 +39,7 @@ def tables(path: Path, compression: str | None, bad: BadRows = REFUSED) -> Itera
 def some_columns(
     path: Path, compression: str | None, pick: Callable[[list[str]], list[str]], threads: int
 ) -> Iterator[pa.Table]:
-    """As ``tables``, but the columns picked, and perhaps others; where a part has none of a name, all its values are missing.
+    """As ``tables``, with the picked columns and perhaps others; a missing column is all missing values.
 
     All parts but the first are read by Arrow's parser, on all threads, unless they hold what it does not read
     as Python's does.
@@ -208,7 +208,7 @@ def _texts(found: list[tuple[int, Any]], name: str, path: Path, bad: BadRows, un
 
 
 def _is_array(text: str) -> bool:
-    """Is the text the start of one JSON array, rather than lines that each hold an object or a short array?"""
+    """Is the text the start of one JSON array, rather than of lines with an object or short array each?"""
     line, end, _ = text.lstrip().partition("\n")
     if not line.startswith("["):
         return False

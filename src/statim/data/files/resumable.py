@@ -1,4 +1,4 @@
-"""An output that takes long to write: it grows beside its place, can be gone on with after a kill, and appears whole.
+"""A resumable output: it grows beside its place, survives a kill, and is put in place at once.
 
     OUT.encoding/
     ├── data             what will become OUT

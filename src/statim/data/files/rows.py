@@ -111,7 +111,9 @@ def _may_change(kind: pa.DataType) -> bool:
 
 
 def as_text(value: Any) -> str | None:
-    """A value as text: strings as they are, numbers with all digits, lists and mappings as JSON; None and NaN as None.
+    """A value as text: strings as they are, numbers with all digits, lists and mappings as JSON.
+
+    None and NaN are None.
 
     Equal values of different types have equal texts (7 and 7.0), and so have mappings that differ in their
     order or in what is None.
@@ -125,7 +127,7 @@ def as_text(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has for a value; numbers that it would write otherwise, and all that it does not know, are strings."""
+    """A value as JSON has it; numbers it would write differently, and unknown types, become strings."""
     if value is None or isinstance(value, (str, bool)) or type(value) is int:
         return value
     if isinstance(value, float):

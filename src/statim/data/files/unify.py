@@ -1,4 +1,4 @@
-"""One schema for tables whose columns differ, and their values in it; the same for every reader, store and verb.
+"""One schema, and values cast to it, for tables whose columns differ; for every reader, store and verb.
 
 Columns are joined by name, and so are the fields of structs. A value is cast only where it reads the same
 afterwards: 7 becomes 7.0 beside 1.5, since both are written 7, but "007" never becomes 7, nor 5 true. Columns
@@ -41,7 +41,7 @@ class InexactError(Exception):
 
 
 def concatenate(tables: Iterable[pa.Table]) -> pa.Table:
-    """The rows of all tables in one schema that all fit; where a table lacks a column, its values are missing."""
+    """The rows of all tables in one schema that fits all; a column a table lacks is all missing values."""
     tables = list(tables)
     if all(table.schema.equals(tables[0].schema) for table in tables):
         return pa.concat_tables(tables)

@@ -196,7 +196,7 @@ class _Tail:
         self.file, self.skip = file, file.tell()
 
     def catch_up(self, sink: pa.NativeFile) -> None:
-        """Bring ``sink``, which writes to this, to the end of the file; nothing is read, and nothing written."""
+        """Move ``sink``, which writes to this file, to its end; nothing is read or written."""
         if self.skip:
             with pa.memory_map(os.fsencode(self.file.name)) as there:
                 there.seek(sink.tell())

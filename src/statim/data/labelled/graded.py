@@ -1,4 +1,4 @@
-"""Reading pairs with scores and texts with labels to train on; rows that are of no use are left out and counted.
+"""Read scored pairs and labelled texts for training; unusable rows are left out and counted.
 
 For evaluation labelled.py reads the same files, and refuses what is left out here: there every row counts.
 """

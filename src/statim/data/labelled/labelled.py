@@ -1,4 +1,4 @@
-"""Judged data: pairs with scores, pairs with yes or no, texts with labels. Evaluation wants every row; graded.py reads for training."""
+"""Judged data: scored pairs, yes/no pairs, labelled texts; every row is kept, for evaluation."""
 
 import functools
 import math
@@ -29,7 +29,7 @@ YES_NO = {
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """n pairs of texts and how similar people found each: ``scores`` (n,) float64, finite, more is more similar."""
+    """n pairs of texts with human similarity scores, (n,) float64, finite; more is more similar."""
 
     text1: pa.LargeStringArray
     text2: pa.LargeStringArray
@@ -126,7 +126,7 @@ def read_sts(
 def read_judged_pairs(
     source: Any, *, text1: str | None = None, text2: str | None = None, label: str | None = None
 ) -> JudgedPairs:
-    """Read pairs labelled 1 or 0 (also true or false, yes or no); columns named or guessed (text1, text2, label …).
+    """Read pairs labelled 1 or 0 (also true/false, yes/no); columns are named or guessed.
 
     Raises:
         DataError: The source cannot be read, a column is not there, a text is missing, a label is none of

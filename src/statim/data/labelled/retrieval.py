@@ -1,4 +1,4 @@
-"""Retrieval sets: queries, documents, and which document answers which query; from pairs, or from a BEIR folder."""
+"""Retrieval sets: queries, documents and relevance judgements, from pairs or a BEIR folder."""
 
 import functools
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def _numbered(letter: str, count: int) -> pa.LargeStringArray:
 
 
 def read_beir(folder: str | Path, split: str = "test") -> RetrievalSet:
-    """Read a folder in the layout of BEIR: ``corpus.jsonl``, ``queries.jsonl`` (each also .gz), ``qrels/<split>.tsv``.
+    """Read a folder in BEIR's layout: ``corpus.jsonl``, ``queries.jsonl`` (or .gz), ``qrels/<split>.tsv``.
 
     Queries that have no relevant document in the split are left out, as BEIR does.
 

@@ -1,1 +1,1 @@
-"""Pairs of texts: from files, tables and tuples (reading.py), several sets (sets.py), and Python's documentation (python_docs.py)."""
+"""Pairs of texts: from files, tables and tuples, several sets, and Python's documentation."""

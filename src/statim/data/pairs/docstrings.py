@@ -25,7 +25,7 @@ DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def read(path: str, module: str) -> list[tuple[str, str]]:
-    """The (dotted name, docstring) of a module, its classes and their methods, and its functions, in their order.
+    """The (dotted name, docstring) of a module, its classes and methods, and its functions, in order.
 
     Files that cannot be read or parsed, or are larger than MOST_BYTES, have none.
     """
@@ -53,7 +53,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _parse(source: bytes) -> ast.Module:
-    """``ast.parse`` without warnings and without garbage collection, which are the whole process's: one thread at a time.
+    """``ast.parse`` without warnings and garbage collection: one thread at a time.
 
     CPython 3.11 loses count of its recursion when a collection in between parses something itself (its issue
     106905).

@@ -23,7 +23,7 @@ HASHED = 16 << 20  # bytes, likewise
 
 @dataclass(frozen=True)
 class Taken:
-    """What was read from one source: its name, its rows, and which columns were taken for what (role -> names)."""
+    """What was read from one source: its name, its rows, and the columns taken for each role."""
 
     source: str
     rows: int
@@ -115,7 +115,7 @@ class Pairs:
         return self.anchors, self.positives
 
     def select(self, indices: npt.NDArray[np.integer] | Sequence[int]) -> "Pairs":
-        """The pairs at ``indices`` (any order, repeats allowed), copied; the report stays that of the whole."""
+        """The pairs at ``indices`` (any order, repeats allowed), copied; the report stays the whole's."""
         chosen = np.asarray(indices, np.int64)
 
         def taken(texts: pa.LargeStringArray) -> pa.LargeStringArray:
@@ -131,14 +131,14 @@ class Pairs:
         )
 
     def bounds(self, block: int = BLOCK) -> Iterator[tuple[int, int]]:
-        """(start, stop) of the blocks in which many pairs are best looked at; memory is handed back after each."""
+        """(start, stop) of the blocks in which to read many pairs; memory is handed back after each."""
         for start in range(0, len(self), block):
             yield start, min(start + block, len(self))
             spilled_array.release()
 
     @functools.cached_property
     def hash(self) -> str:
-        """SHA-256 of the texts in their order, in hexadecimal: equal for equal pairs (of equal sets) wherever they came from."""
+        """SHA-256 of the texts in order, in hexadecimal: equal for equal pairs from any source."""
         numbers = self.sets.tobytes() if len(self.names) > 1 else b""
         return hash_of([self.anchors, self.positives, *self.negatives], numbers)
 

@@ -1,4 +1,4 @@
-"""The source ``python-docs``: pairs from the docstrings of this Python's standard library and installed packages.
+"""The source ``python-docs``: docstrings of this Python's standard library and installed packages.
 
 Anchor: an object's dotted name and the first paragraph of its docstring; positive: the paragraphs after it.
 """

@@ -90,7 +90,7 @@ def read_pairs(
 
 
 def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> Iterator[Texts]:
-    """The columns of one source, lists spread out, a block at a time; ``taken`` gets what they were, at the end."""
+    """The columns of one source a block at a time, lists spread out; ``taken`` is filled at the end."""
     if isinstance(source, Pairs) or (isinstance(source, str) and source == PYTHON_DOCS):
         pairs = source if isinstance(source, Pairs) else python_docs()
         for start, stop in pairs.bounds():
@@ -129,7 +129,7 @@ def _blocks(source: Any, names: list[Any], taken: list[Taken], threads: int) -> 
 
 
 def _spread(table: pa.Table, names: list[str], where: str) -> Texts:
-    """The texts of some columns; a pair for each of a list of positives, a column for each place of negatives."""
+    """The texts of some columns; a pair for each of a list of positives, a column for each negative."""
     if _is_list(table.column(names[1]).type):
         table = _one_each(table, names[1])
     arrays = [_texts(table, name) for name in names[:2]]

@@ -35,7 +35,7 @@ def named(given: Any) -> list[tuple[str, Any]]:
 
 
 def own(choice: Any, name: str) -> Any:
-    """What is chosen for the set of this name: a mapping chooses for each by itself, anything else for all."""
+    """The value chosen for this set: a mapping chooses by name, anything else applies to all."""
     return choice.get(name) if isinstance(choice, Mapping) else choice
 
 

@@ -1,4 +1,4 @@
-"""From vectors to the coefficients of the gradient on a GPU, in triton: the functions of ``training.device.tiles``.
+"""Contrastive gradient coefficients on a GPU, in Triton: the functions of ``training.device.tiles``.
 
 A program takes a square of the scores. It multiplies block after block of the dimensions, and at each level
 turns the products it has so far into what is wanted, while they are in registers: neither products nor scores
@@ -222,7 +222,7 @@ class _Launch:
 
 
 def _log_sum(tops: torch.Tensor, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put together what several programs found, along the last axis: the largest, and the sum relative to it."""
+    """Combine what several programs found along the last axis: the largest, and the sum relative to it."""
     top = tops.amax(-1)
     return top, (sums * torch.exp(tops - top[..., None])).sum(-1)
 
@@ -257,7 +257,7 @@ def column_statistics(
     masked: tuple[torch.Tensor, torch.Tensor], levels: Sequence[int], scale: float,
     limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Each column's largest logit and its sum over the negatives, (L, N) each, and the logits of the positives (L, R)."""
+    """Each column's largest logit and sum over negatives, (L, N) each, and the positives' logits (L, R)."""
     launch = _Launch(a, p, inverse_a, inverse_p, columns, masked, levels, scale, limits)
     empty = torch.empty((0,), device=a.device).new_empty
     tops, sums = (empty(launch.L, launch.N, launch.grid[0]) for _ in range(2))
@@ -274,7 +274,7 @@ def add_gradients(
     da: torch.Tensor,
     dp: torch.Tensor,
 ) -> None:
-    """Add a tile's coefficients (L, R, N) times the candidates to ``da``, and their transposes times the anchors to ``dp``."""
+    """Add a tile's coefficients (L, R, N) times candidates to ``da``, transposed times anchors to ``dp``."""
     if not a.is_cuda:
         coefficients = coefficients.float()  # see _padded
     _, R, N = coefficients.shape

@@ -1,4 +1,4 @@
-"""The sparse side of a step on a GPU, in triton: the functions of ``training.device.rows``, of the same names and meaning.
+"""The sparse side of a step on a GPU, in Triton: the functions of ``training.device.rows``.
 
 One program takes one row, text or part of a row; sums run in a fixed order, so the same input gives the same
 bits. Several rows of a sum are fetched together, since each fetch takes far longer than adding what it

@@ -1,1 +1,1 @@
-"""Pooling: from token ids to the mean of their rows. pool.py and blocks.py are compiled; pool_numpy.py serves a few texts."""
+"""Pooling: from token ids to the mean of their rows; pool_numpy.py serves a few texts."""

@@ -47,7 +47,7 @@ def _block(vectors: int, lanes: int = LANES) -> Callable[..., None]:
     def add(
         _context: Any, table: Any, column: Any, rows: Any, factors: Any, start: Any, stop: Any, out: Any
     ) -> tuple[Any, Any] | None:
-        """out[column:][:block] = the sum over start <= i < stop of factors[i] * table[rows[i], column:][:block]."""
+        """out[column:][:block] = sum of factors[i] * table[rows[i], column:][:block], start <= i < stop."""
         written = types.float64 if table.dtype == types.float64 else types.float32
         if (factors.dtype, out.dtype) != (types.int16 if table.dtype == types.int8 else written, written):
             return None  # numba refuses the call
@@ -129,7 +129,7 @@ def _added(builder: Any, total: Any, values: Any, factor: Any) -> Any:
 def _whole(
     _context: Any, table: Any, rows: Any, factors: Any, start: Any, stop: Any, out: Any
 ) -> tuple[Any, Any]:
-    """Write the sums of as many columns as whole vectors have, see ``add_rows``; return how many: none if sums are not float32."""
+    """Write the sums of whole vectors of columns, see ``add_rows``; return how many: none unless float32."""
     signature = types.int64(table, rows, factors, start, stop, out)
     if (factors.dtype, out.dtype) != (types.float32, types.float32):
         return signature, lambda *_: ir.Constant(I64, 0)
@@ -181,7 +181,7 @@ _WIDE, _HALF = WIDE * LANES, WIDE // 2 * LANES
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def add_rows(table: Any, rows: Any, factors: Any, start: int, stop: int, out: Any) -> None:
-    """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap the one before it.
+    """Write the weighted sum of rows[start:stop] of a table to ``out``; the last block may overlap.
 
     Args:
         table: (V, d) float32, float64, int8, float16 seen as uint16, or bfloat16 seen as int16.

@@ -1,4 +1,4 @@
-"""Mean pooling: the row gather and sum behind every vector, compiled; see pool_numpy.py for its twin in plain numpy.
+"""Mean pooling, compiled: the row gather and sum behind every vector; pool_numpy.py is its numpy twin.
 
 A text is taken as a bag: each of its distinct rows is read once and counts as often as its token occurs.
 """
@@ -68,7 +68,7 @@ def _longest(offsets: Offsets) -> int:
 def _bag(
     ids: Ids, start: int, stop: int, dropped: int, base: int, seen: Ids, rows: Ids, counts: Ids
 ) -> tuple[int, int]:
-    """Write the distinct ids of ids[start:stop] and their counts; returns how many differ, and how many there are in all.
+    """Write the distinct ids of ids[start:stop] and their counts; return how many differ, and the total.
 
     ``seen`` has a place for each id: of those of this text, ``base`` plus where it stands in ``rows``; of
     others, less.

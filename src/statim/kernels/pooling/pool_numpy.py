@@ -21,7 +21,7 @@ def pool_few(
     normalize: bool,
     out: Floats,
 ) -> None:
-    """The same function as ``kernels.pooling.pool.pool``, with the same sums in the same order, so the vectors are equal too."""
+    """``kernels.pooling.pool.pool`` in numpy, with the same sums in the same order, so equal vectors."""
     for index in range(len(offsets) - 1):
         bag = Counter(ids[offsets[index] : offsets[index + 1]].tolist())  # in the order of first occurrence
         bag.pop(dropped, None)

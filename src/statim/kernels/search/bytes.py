@@ -1,4 +1,4 @@
-"""Vectors of one byte a number: their products in tiles that stay in registers, and the best of each query kept as they go by; compiled.
+"""Products of int8 vectors in register tiles, keeping each query's best on the way; compiled.
 
 Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step
 (int8_dot.py) multiplies four numbers of 16 documents with four of a query, and adds up. Documents have SHIFT
@@ -124,7 +124,9 @@ _whole, _half, _one = _tile_of(FEW, WIDE // PANEL), _tile_of(ROWS, HALF // PANEL
 
 @intrinsic
 def _dot(_context: Any, _shifted: Any, _rows: Any, _row: Any, _start: Any) -> tuple[Any, Any]:
-    """The dot product of a query with a row of (n, w) int8, ``start`` included: w / LINE steps of LINE bytes, what is left of w apart.
+    """The dot product of a query with a row of (n, w) int8, ``start`` included.
+
+    Steps of LINE bytes, w / LINE of them; the rest of w apart.
 
     The query is uint8 and has SHIFT added.
     """
@@ -219,7 +221,10 @@ def to_panels(rows: Bytes, order: Ints, panels: npt.NDArray[np.uint8]) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _best_first(scores: Floats, names: Ints, count: int, least: int) -> np.float32:
-    """Bring the ``least`` highest of ``count`` scores to the front, in any order (quickselect: Hoare, 1961); gives the lowest of them."""
+    """Move the ``least`` highest of ``count`` scores to the front and return the lowest of them.
+
+    In any order (quickselect: Hoare, 1961).
+    """
     low, high = 0, count - 1
     while low < high:
         pivot = scores[(low + high) // 2]
@@ -262,7 +267,7 @@ def _offer(
     counts: Ints,
     floors: Floats,
 ) -> None:
-    """Multiply queries ``which`` with documents [first, last), and keep each query's best; see ``offer_cells``."""
+    """Multiply queries ``which`` with documents [first, last), keep each one's best; see ``offer_cells``."""
     steps, m = queries.shape[1], len(which)
     asked = np.empty(-(-m // ROWS) * ROWS, np.int32)
     asked[:m], asked[m:] = which, which[m - 1]
@@ -340,7 +345,10 @@ def offer_cells(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def tighten(least: int, kept: Floats, kept_names: Ints, counts: Ints, floors: Floats) -> None:
-    """Leave each query the ``least`` best of what it kept; where it has that many, its floor is the lowest of them. See ``offer_cells``."""
+    """Keep the ``least`` best of each query; its floor becomes the lowest of that many.
+
+    See ``offer_cells``.
+    """
     for q in range(len(counts)):
         if counts[q] >= least:
             floors[q] = _best_first(kept[q], kept_names[q], counts[q], least)

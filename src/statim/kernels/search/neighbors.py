@@ -1,4 +1,4 @@
-"""Vectors that are close to one another: cells they lie in, pairs above a threshold, groups of such pairs; compiled."""
+"""Vectors close to one another: their cells, pairs above a threshold, groups of pairs; compiled."""
 
 from typing import Any
 
@@ -124,7 +124,7 @@ def neighbours(first: Ints, second: Ints, count: int) -> tuple[Longs, Ints]:
 def stars(
     first: Ints, second: Ints, scores: Floats, offsets: Longs, pairs: Ints, centres: Ints, closest: Floats
 ) -> None:
-    """Take items in order: one that no centre before it is close to is a centre; the others belong to the closest such one.
+    """Take items in order: one not close to any earlier centre is a centre, others join the closest.
 
     Args:
         first: (p,) int32, of each pair.
@@ -249,7 +249,7 @@ def along(vectors: Floats, first: Floats, second: Floats, out: npt.NDArray[np.fl
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def leaders(vectors: Floats, order: Longs, places: npt.NDArray[np.float64], gap: float, out: Longs) -> None:
-    """Take vectors in an order: one without a leader within ``gap`` before it leads; the others follow such a one.
+    """Take vectors in order: one without a leader within ``gap`` leads, the others follow one.
 
     Args:
         vectors: (n, d).

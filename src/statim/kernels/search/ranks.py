@@ -64,7 +64,7 @@ def count_at_or_above(
     margins: npt.NDArray[np.float64],
     counts: Positions,
 ) -> None:
-    """Add, for each of k scores, how many documents of a block score as much or more with the same query, or NaN.
+    """Add, for each of k scores, the number of a block's documents with this score or more, or NaN.
 
     Rough scores decide where they are clear. What is nearer to the score than rounding allows is computed
     again as ``products`` does it, so that equal documents tie exactly.

@@ -1,4 +1,4 @@
-"""One pass over stored vectors for a few queries, which is bound by memory: scores and their selection, nothing kept between; compiled.
+"""One memory-bound pass over stored vectors for a few queries: scoring and selection; compiled.
 
 float16 numbers are seen as uint16 and int8 ones as they are; both are widened in registers, so that a pass
 reads half or a quarter of the bytes. Widening is what binds int8 then, but not where the query is given in
@@ -138,7 +138,7 @@ def scan(
     scores: Floats,
     positions: Positions,
 ) -> bool:
-    """Offer rows[first:last] to the heaps of some queries, by their dot products, or by how few of their bits differ.
+    """Offer rows[first:last] to the heaps of some queries, by dot product or number of differing bits.
 
     Args:
         rows: (n, d) float32, float16 as uint16, or int8; or (n, w) uint64, bits.

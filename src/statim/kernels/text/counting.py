@@ -82,7 +82,7 @@ def count(
     slots: Ids, pieces: Ids, places: Offsets, counts: Offsets,
     pair_keys: Keys, pair_counts: Offsets, used: Offsets,
 ) -> None:  # fmt: skip
-    """Count the words of texts and the pairs of words that follow each other with nothing but space between them.
+    """Count the words of texts, and the pairs of words separated by nothing but space.
 
     A word is a piece that is wordy and starts one, and the wordy pieces after it that do not. When the table
     of pairs fills up, the rarest are forgotten (lossy counting, Manku & Motwani, 2002), so that counts of

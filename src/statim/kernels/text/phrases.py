@@ -1,4 +1,4 @@
-"""Finding pairs of words as the added tokens of ``tokenizer.json`` are found, and putting their ids among those of the words.
+"""Find word pairs as ``tokenizer.json``'s added tokens are found, and merge their ids with the words'.
 
 The pairs are a trie: node k has the children first[k], first[k] + 1, ..., one for each bit of branches[k], in
 the order of the bits; a bit is the code of a character.

@@ -1,4 +1,6 @@
-"""Cutting UTF-8 texts into pieces and looking up the ids of each in a hash table; see tokenizer/token_cache.py for the table's owner.
+"""Cut UTF-8 texts into pieces and look up their ids in a hash table.
+
+See tokenizer/token_cache.py for the table's owner.
 
 An entry of the table is four 64-bit words: the hash, where and how long the piece's bytes are and how many
 ids it has, then its ids if they are at most four, else where they stand. Entries stand in the order in which
@@ -115,7 +117,7 @@ CODES = 0x20000  # code points with an entry of their own; those after it are ne
 
 @functools.cache
 def plain_characters() -> npt.NDArray[np.bool_]:
-    """For each code point: is it a letter, digit or sign that no tokenizer drops, turns into a space, or joins to one?"""
+    """For each code point: a letter, digit or sign that no tokenizer drops, joins or turns into a space?"""
     plain = np.zeros(CODES, np.bool_)
     for code in range(CODES):
         character = chr(code)
@@ -151,7 +153,7 @@ def _is_plain(data: Bytes, place: int, plain: npt.NDArray[np.bool_]) -> bool:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _cuts_before(data: Bytes, start: int, stop: int, space: int, plain: npt.NDArray[np.bool_]) -> bool:
-    """May the text data[start:stop] be cut before this space: is it a single one, between two plain characters?"""
+    """May data[start:stop] be cut before this space: is it a single one between two plain characters?"""
     if space == start or space + 1 >= stop or not _is_plain(data, space + 1, plain):
         return False
     before = space - 1

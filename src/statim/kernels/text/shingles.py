@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int32]
 
 @functools.cache
 def folding() -> npt.NDArray[np.uint32]:
-    """For each code point: 0 where it separates words, else its lower case, flagged with ALONE where it is a word."""
+    """For each code point: 0 if it separates words, else its lower case; ALONE flags one-character words."""
     table = np.zeros(PLANES, np.uint32)
     for code in range(PLANES):
         character = chr(code)
@@ -49,7 +49,7 @@ def _mixed(h: np.uint64) -> np.uint64:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _words(data: Bytes, start: int, stop: int, fold: npt.NDArray[np.uint32], out: Hashes) -> int:
-    """Write the hash (FNV-1a over code points) of each word of data[start:stop], UTF-8; returns their number."""
+    """Write the FNV-1a hash of code points of each word of data[start:stop]; return their number."""
     basis, prime = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
     count, h, inside = 0, basis, False
     i = start
@@ -86,7 +86,7 @@ def _words(data: Bytes, start: int, stop: int, fold: npt.NDArray[np.uint32], out
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _shingles(data: Bytes, start: int, stop: int, fold: npt.NDArray[np.uint32], out: Hashes) -> int:
-    """Write the hashes of the shingles of data[start:stop], repeats included; returns their number, at least 1."""
+    """Write the hashes of the shingles of data[start:stop], repeats included; return their number (>= 1)."""
     factor = np.uint64(0x9E3779B97F4A7C15)
     count = _words(data, start, min(stop, start + MOST_BYTES), fold, out)
     length = min(count, WORDS)
@@ -149,7 +149,7 @@ def sets(data: Bytes, offsets: Offsets, fold: npt.NDArray[np.uint32]) -> tuple[H
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def hash_table(keys: Hashes, bits: int) -> tuple[Hashes, Ints]:
-    """A table of 2**bits slots with linear probing: (keys, 0 where free; the place of each in ``keys``, all different)."""
+    """A table of 2**bits slots with linear probing: the keys (0 is free) and their places in ``keys``."""
     mask = np.uint64((1 << bits) - 1)
     slots, places = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, np.int32)
     for place in range(len(keys)):
@@ -174,7 +174,7 @@ def _find(key: np.uint64, slots: Hashes, places: Ints) -> int:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def bit_filter(keys: Hashes, bits: int) -> Hashes:
-    """2**bits bits, of which each key sets one: small enough for the processor's cache, it spares most looks into the table."""
+    """2**bits bits, one set by each key: it fits the cache and avoids most lookups in the table."""
     words, shift = np.zeros(1 << (bits - 6), np.uint64), np.uint64(64 - bits)
     for key in keys:
         bit = key >> shift
@@ -198,7 +198,7 @@ def overlapping(
     sizes: Ints,
     limit: int,
 ) -> tuple[Offsets, Ints, npt.NDArray[np.float64]]:
-    """Among the texts start to stop, those whose set has a Jaccard index of at least 1/2 with the set of a query.
+    """Among texts start to stop, those whose set has a Jaccard index of at least 1/2 with a query's.
 
     Args:
         data: UTF-8 of the texts.

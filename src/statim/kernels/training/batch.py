@@ -1,4 +1,4 @@
-"""Assembling a batch: which texts it pools, which column is each row's positive, and which columns are no negatives of it."""
+"""Assemble a batch: the texts to pool, each row's positive column, and columns that are no negatives."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""From block products to gradients: the softmax of every Matryoshka level for a tile of rows and columns, in place.
+"""From block products to gradients: the softmax of every Matryoshka level for a tile, in place.
 
 A tile holds, for R anchors and N candidates, the products of each block of dimensions alone. Level l's
 products are the sum of the blocks up to l, so all levels together cost the products of the full dimension
@@ -40,7 +40,7 @@ def buffer_shape(levels: int, columns: int) -> tuple[int, int]:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"nnan", "nsz"})
 def maximum(x: Floats, scratch: Floats) -> Any:
-    """The largest of x, (N,), by folding halves upon each other: a running maximum would not be vectorised."""
+    """The largest of x, (N,), by folding halves together; a running maximum would not be vectorized."""
     last = x[len(x) - 1]
     half = len(x) // 2
     for j in range(half):
@@ -111,7 +111,7 @@ def _coefficients(
     g: Floats, factor: Any, cosines: Floats, inverse: Any, others: Floats, sums: Floats, above: Floats,
     block: Products
 ) -> Any:  # fmt: skip
-    """Of one row and level: add G * S to ``sums`` and H to ``above``, write the latter to ``block``; return the sum of G * S."""
+    """Of a row and level: add G * S to ``sums``, H to ``above`` and ``block``; return the sum of G * S."""
     row = g.dtype.type(0)
     for j in range(len(g)):
         weighted = g[j] * factor
@@ -135,7 +135,7 @@ def backward_exponentials(cosines: Floats, scale: Any, tops: Floats, factors: Fl
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def add_backward(weights: Floats, factor: Any, more: Floats) -> None:
-    """Weights times ``factor``, and the backward direction's ``more`` where they are not 0 (masked columns are)."""
+    """Weights times ``factor``, plus the backward direction's ``more`` where not 0 (masked columns are)."""
     for j in range(len(weights)):
         x = weights[j]
         weights[j] = x * factor + (more[j] if x != 0 else x)
@@ -283,7 +283,7 @@ def tile_to_gradient(
     row_sums: Floats,
     buffers: Floats,
 ) -> float:
-    """Turn a tile's block products into the coefficients of the gradient, in place; return the forward loss of its targets.
+    """Turn a tile's block products into gradient coefficients, in place; return its targets' forward loss.
 
     Args:
         tile: (L, R, at least N). In: products of block l. Out: the sum over levels m >= l of H_m = G_m / (|a|
@@ -355,7 +355,7 @@ def tile_to_gradient(
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _rise(cosines: Floats, scale: Any, exps: Floats, tops: Floats, totals: Floats) -> None:
-    """Add a row's negatives (those whose ``exps`` are not 0) to the running maxima and sums of exponentials of columns."""
+    """Add a row's negatives (``exps`` not 0) to the columns' running maxima and sums of exponentials."""
     unit, nothing = cosines.dtype.type(LOG2E), cosines.dtype.type(0)
     for j in range(len(cosines)):
         x = scale * cosines[j]
@@ -417,7 +417,7 @@ def _square(x: Floats) -> Any:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
 def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: Floats) -> None:
-    """Set out (n, L) at vectors [start, end) to 1 / norm of their first levels[l] dimensions, 0 for a zero prefix."""
+    """Set out (n, L) at vectors [start, end) to 1 / norm of their first levels[l] dimensions, 0 for zeros."""
     for i in range(start, end):
         row = vectors[i]
         squares = row.dtype.type(0)
@@ -432,7 +432,7 @@ def inverse_norms(vectors: Floats, levels: Offsets, start: int, end: int, out: F
 def prepare(
     vectors: Floats, levels: Offsets, start: int, end: int, inverse: Floats, factors: Products
 ) -> None:
-    """``inverse_norms``, and a copy of the vectors as they are multiplied: (at least n, d), bfloat16 as int16."""
+    """``inverse_norms``, and a copy of the vectors for multiplication: (at least n, d), bfloat16 as int16."""
     for i in range(start, end):
         inverse_norms(vectors, levels, i, i + 1, inverse)
         copy(vectors, i, i + 1, factors)
@@ -475,7 +475,7 @@ def _subtract(target: Floats, factor: Any, row: Floats) -> None:
 def remove_radial(
     gradient: Floats, vectors: Floats, sums: Floats, inverse: Floats, levels: Offsets, start: int, end: int
 ) -> None:
-    """Subtract what normalising takes out of the gradient of vectors [start, end): the part along the vector, level by level.
+    """Subtract the part along each vector from its gradient, level by level (normalization's derivative).
 
     Args:
         gradient: (n, d) updated.

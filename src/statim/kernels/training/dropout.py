@@ -1,4 +1,4 @@
-"""Token dropout: which entries of a batch's texts are left out follows from a key and an entry's place alone."""
+"""Token dropout: whether an entry is left out follows from a key and the entry's place alone."""
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def drop(
     out_offsets: Longs,
     out_totals: Ints,
 ) -> None:
-    """Copy the bags of some texts without the entries that are left out; of a text that would lose all, none is.
+    """Copy the bags of some texts without dropped entries; a text that would lose all keeps all.
 
     Args:
         ids: The bags' ids, one text's after the other's.

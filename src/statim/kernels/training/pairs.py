@@ -1,4 +1,4 @@
-"""Cosines of chosen pairs of vectors at every Matryoshka level, and the gradient that pulls at those cosines give the vectors.
+"""Cosines of chosen pairs at every Matryoshka level, and the gradient of pulls at those cosines.
 
 Each of B left vectors meets a run of right vectors of its own, so threads that share out the left ones never
 write to the same vector. The kernels are generic in the float type, as those of contrast.py, whose norms and
@@ -69,7 +69,7 @@ def pull_pairs(
     left_gradient: Floats,
     right_gradient: Floats,
 ) -> None:
-    """Set the gradients of left vectors [start, end) and of those they meet, but for what normalising takes out of them.
+    """Set the gradients of left vectors [start, end) and their partners, before normalization's part.
 
     Args:
         lefts: See ``pair_cosines``; as are rights, offsets, levels, inverse_lefts, inverse_rights, start and

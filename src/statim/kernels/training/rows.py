@@ -1,4 +1,4 @@
-"""The sparse side of a training step: bags to vectors, and gradients of vectors to updates of the rows they came from.
+"""The sparse side of a training step: bags to vectors, and vector gradients to row updates.
 
 Only rows that occur in the batch are touched. The batch's entries are sorted by row once; then each row
 gathers its own gradient and takes its own step of Adam, so no two threads ever write to the same row and the
@@ -273,7 +273,7 @@ def fetch(
     shrinks: Floats,
     out: Stored,
 ) -> None:
-    """``catch_up``, and a copy of the rows beside each other: out[u] = table[rows[u]], rounded to bfloat16 if ``out`` is int16."""
+    """``catch_up``, and a contiguous copy: out[u] = table[rows[u]], rounded to bfloat16 if int16."""
     for u in range(start, end):
         catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon, groups, shrinks)
         _copy(table[rows[u]], out[u])
@@ -441,7 +441,9 @@ def adam(
     multipliers: npt.NDArray[np.float64],
     decay: float,
 ) -> None:
-    """One step of Adam (Kingma & Ba, 2015) for the rows that occur, with decoupled decay (Loshchilov & Hutter, 2019).
+    """One step of Adam (Kingma & Ba, 2015) for the rows that occur, with decoupled weight decay.
+
+    Decay follows Loshchilov & Hutter (2019).
 
     Args:
         table: (V, d) updated; rows caught up with step - 1.
@@ -532,7 +534,9 @@ def update(
     multipliers: npt.NDArray[np.float64],
     decay: float,
 ) -> None:
-    """``copy`` the vectors' gradients, ``gather`` those of all rows, and take the step of ``adam``; several threads at once may call it.
+    """``copy`` the vectors' gradients, ``gather`` those of all rows, and take ``adam``'s step.
+
+    Several threads may call it at once.
 
     Args:
         numbers: Of three phases, see ``waiting``.

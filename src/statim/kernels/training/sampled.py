@@ -1,4 +1,6 @@
-"""A contrastive gradient of few coefficients: small softmax weights are rounded at random, to nothing or to a least share.
+"""A contrastive gradient of few coefficients: small softmax weights are rounded at random.
+
+A weight becomes 0 or a least share, so the mean is right.
 
 A negative's weight of at least a share ``least`` of its row's negatives stays as it is; a smaller one, w,
 becomes that share, s, with probability w / s and 0 otherwise, so the gradient is right in the mean (Wangni et
@@ -41,7 +43,7 @@ def _draw(key: np.uint64, row: int, column: int, out: Floats) -> None:
 
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _raise(weights: Floats, unit: Any, most: Floats) -> None:
-    """Set ``most`` to the larger of itself and the weights over ``unit``; none is negative, so their bits have the same order.
+    """Set ``most`` to the larger of itself and the weights over ``unit``; bits order like the values.
 
     (A choice between floats becomes a masked store, for which some processors take ten times as long.)
     """
@@ -72,7 +74,7 @@ def _weigh(
     above: Floats, column: int, sums: Floats, row_sums: Floats, i: int, offsets: Offsets, columns: Ints,
     coefficients: Floats,
 ) -> None:  # fmt: skip
-    """Of row i, all levels, and the columns chosen: add G * S to both sums; write down the sums of H over this level and those above.
+    """Of row i, all levels and chosen columns: add G * S to both sums, write the sums of H from here up.
 
     Arrays are indexed, not cut: a cut of one costs more here than what is done with it.
     """
@@ -261,7 +263,7 @@ def add_anchors(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def count(level: int, offsets: Offsets, columns: Ints, starts: Offsets) -> None:
-    """Add how many coefficients of a level a tile has in each column to the place after it in ``starts``, (L, N + 1)."""
+    """Add the number of a tile's coefficients of a level in each column to ``starts``, (L, N + 1)."""
     own, row = starts[level], columns[level]
     for e in range(offsets[level, -1]):
         own[np.uintp(row[e]) + np.uintp(1)] += 1

@@ -1,4 +1,4 @@
-"""The whole of one batch's loss and sampled gradient in one call of compiled code, which several threads make at once.
+"""One batch's loss and sampled gradient in a single compiled call that several threads share.
 
 The same functions as ``training.losses.contrastive`` calls one by one: a step of a small batch takes a few
 milliseconds, and threads that ask the interpreter what to do next would spend half of them waiting for each

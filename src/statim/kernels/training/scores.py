@@ -1,4 +1,4 @@
-"""Products of vectors in 8 bits: each block of dimensions at the scale of its largest entry, sums exact, as integers.
+"""Products of vectors in 8 bits: one scale for each block of dimensions, exact integer sums.
 
 The loop is written in LLVM's language around the instruction for 64 products at once (int8_dot.py), which
 does twice as many as that for bfloat16.
@@ -38,7 +38,7 @@ def _block(rows: int) -> Callable[..., None]:
         _context: Any, a: Any, i: Any, k: Any, b: Any, at: Any, depth: Any, sums: Any, scales_a: Any,
         scales_b: Any, j: Any, out: Any
     ) -> tuple[Any, Any]:  # fmt: skip
-        """out[i:, j:] = the products of a[i:, k:] and the panel b[at:], ``depth`` times four entries long, as bfloat16."""
+        """out[i:, j:] = products of a[i:, k:] and the panel b[at:], 4 * ``depth`` long, as bfloat16."""
         return types.void(a, i, k, b, at, depth, sums, scales_a, scales_b, j, out), lambda *given: _generate(
             rows, *given
         )

@@ -13,7 +13,7 @@ from statim.errors import ModelError
 from statim.files import atomic_file
 
 _HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '(<f4|<f2|\|i1|<u8|<i8)', 'fortran_order': False, 'shape': \(([0-9, ]{1,60})\), \} *\n",
+    rb"\x93NUMPY\x01\x00..\{'descr': '(<f4|<f2|\|i1|<u8|<i8)', 'fortran_order': False, 'shape': \(([0-9, ]{1,60})\), \} *\n",  # noqa: E501
     re.DOTALL,
 )
 

@@ -23,7 +23,7 @@ _limits: Any = None
 
 @contextlib.contextmanager
 def limited(threads: int | None) -> Iterator[None]:
-    """Hold numpy to ``threads`` threads, or to STATIM_NUM_THREADS, inside the block; None and no variable change nothing.
+    """Limit numpy to ``threads`` threads, or STATIM_NUM_THREADS, in the block; otherwise change nothing.
 
     The limit is the process's. Blocks that overlap share the first one's, and the last one out lifts it.
     """
@@ -46,7 +46,7 @@ def limited(threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
-    """Inside the block numpy uses all processors, but while several threads are in such blocks, one for each."""
+    """In the block numpy uses all processors, or one for each thread while several threads are in one."""
     global _sharing
     with _lock:
         _sharing += 1

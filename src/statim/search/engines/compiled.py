@@ -1,4 +1,4 @@
-"""Whether compiled code is worth its loading, half a second: decided by the work of this process, not by what other code has loaded."""
+"""Whether loading compiled code (half a second) pays, decided by the work of this process alone."""
 
 import threading
 

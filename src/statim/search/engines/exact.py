@@ -472,7 +472,7 @@ def _blocked(
     positions: Positions,
     sure: npt.NDArray[np.bool_],
 ) -> None:
-    """Search one block of queries, compiled. BLAS has threads of its own; the rest is shared among ours by query."""
+    """Search one block of queries, compiled. BLAS has its own threads; ours share the rest by query."""
     from statim.kernels.search.top_k import keep, settle
 
     count, n = len(queries), len(documents)
@@ -554,7 +554,7 @@ def settled(
 
 
 def _widened(documents: Vectors, kept: Positions) -> tuple[Floats, Positions, Positions | None]:
-    """Documents in float32, where among them those kept are, and what positions these have, with -1 for -1; None if the same."""
+    """Documents in float32, the kept ones' places among them, and their positions; None if the same."""
     if not isinstance(documents, Rows):
         return documents, kept, None
     names = np.unique(kept)
@@ -575,7 +575,7 @@ def _alone(
     scores: Floats,
     positions: Positions,
 ) -> None:
-    """Search one query in plain numpy: all rough scores, then the exact ones of all that may belong to the k best."""
+    """Search one query in plain numpy: all rough scores, then exact ones of candidates for the k best."""
     k = len(scores)
     rough = documents @ query if not isinstance(documents, Rows) else _by_parts(query, documents)
     if not np.isfinite(rough).all():
@@ -594,7 +594,7 @@ def _by_parts(query: Floats, documents: Rows) -> Floats:
 
 
 def _order(query: Floats, documents: Vectors, near: Positions, scores: Floats, positions: Positions) -> float:
-    """Write the best of the documents at ``near``, ascending, by their exact scores; gives the last one's, -inf if there are too few."""
+    """Write the best of the documents at ``near``, ascending, by exact score; return the last, or -inf."""
     exact = _dots(query, documents, near)
     order = np.argsort(-exact, kind="stable")[: len(scores)]
     scores[:], positions[:] = -np.inf, -1
@@ -603,7 +603,7 @@ def _order(query: Floats, documents: Vectors, near: Positions, scores: Floats, p
 
 
 def _dots(query: Floats, documents: Vectors, positions: Positions) -> Floats:
-    """Dot products with the documents at ``positions``, in float64: the same for equal vectors, wherever they stand."""
+    """Dot products with the documents at ``positions``, in float64: the same for equal vectors anywhere."""
     wide = query.astype(np.float64)
     exact = np.empty(len(positions), np.float32)
     for start in range(0, len(positions), DOCUMENTS):

@@ -1,4 +1,4 @@
-"""First passes by faiss: every vector (flat), an inverted file (IVF), a graph (HNSW), an inverted file of product codes (PQ).
+"""First stages by faiss: flat, inverted file (IVF), graph (HNSW) and product quantization (PQ).
 
 IVF: Jégou et al., 2011; HNSW: Malkov and Yashunin, 2016; product codes read 32 at a time: André et al., 2015.
 The vectors are scored again, so IVF and HNSW hold them in one byte a number. None of them deletes.
@@ -143,7 +143,7 @@ class FaissIndex:
 
 
 def quantized(lists: int, d: int) -> str:
-    """An inverted file's description, as faiss reads it: a number of lists of vectors of d dimensions, in 4 bits for two or three."""
+    """The faiss description of an inverted file: its lists, and 4 bits for every two or three dimensions."""
     width = min(WIDEST, d // 2 * 2)
     parts = width // 3 if width % 3 == 0 else width // 2
     return ("" if width == d else f"PCA{width},") + f"IVF{lists},PQ{parts}x4fs"

@@ -23,7 +23,9 @@ SEED = 7
 
 
 class Coarse:
-    """The first dimensions of every vector, in few bytes: the funnel of Matryoshka vectors (Kusupati et al., 2022); see ``First``.
+    """The first dimensions of every vector in few bytes: the Matryoshka funnel; see ``First``.
+
+    Kusupati et al. (2022).
 
     Args:
         few: How many dimensions.
@@ -205,7 +207,7 @@ class Bits:
         return words.view(np.uint64), lengths
 
     def _lines(self, long: Floats) -> Floats:
-        """For the lengths of queries, what makes scores of bits (see ``scan``); cosines of angles as if they fell evenly."""
+        """Scores of bits (see ``scan``) for query lengths: cosines of angles as if evenly distributed."""
         lines = np.empty((len(long), 2), np.float32)
         lines[:, 0] = self._dim / 2
         lines[:, 1] = self._dim / (2 * np.pi * np.maximum(long, SHORTEST))

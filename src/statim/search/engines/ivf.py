@@ -1,4 +1,4 @@
-"""Approximate search of very many queries: cells of documents, looked at in few dimensions and bytes, and the best again in full.
+"""Approximate search of many queries: cells of documents, screened in few bytes, rescored in full.
 
 Documents lie in cells (k-means; an inverted file: Jégou et al., 2011). A query looks into the cells whose
 centres are almost as close to it as the closest one's, and all queries that look into a cell are multiplied
@@ -137,7 +137,7 @@ class Approximate:
 
 
 def principal(documents: Floats) -> Floats:
-    """The directions that hold ENERGY of the documents' squared lengths: (d, m) float32, m a multiple of 16 or d."""
+    """The directions with ENERGY of the squared lengths: (d, m) float32, m a multiple of 16 or d."""
     n, d = documents.shape
     some = documents[np.linspace(0, n - 1, min(n, LEARNED)).astype(np.int64)]
     energies, directions = np.linalg.eigh((some.T @ some).astype(np.float64))

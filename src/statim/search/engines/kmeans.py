@@ -69,7 +69,7 @@ def kmeans(
 
 
 def nearest(rough: npt.NDArray[Any], centres: Floats, *, threads: int | None = None) -> tuple[Ints, Floats]:
-    """The closest centre of each vector, (n,) int32, and its cosine, (n,) float32, as precise as ``rough``."""
+    """The closest centre of each vector, (n,) int32, and its cosine, (n,) float32, precise as ``rough``."""
     from statim.kernels.search.neighbors import best
 
     places, scores = np.empty(len(rough), np.int32), np.empty(len(rough), np.float32)
@@ -151,7 +151,7 @@ def _moved(
 
 
 def _start(sample: Floats, k: int, random: np.random.Generator, spread: bool) -> Floats:
-    """Where centres begin: greedy k-means++ (Arthur and Vassilvitskii, 2007) where that is quick, else random vectors."""
+    """Initial centres: greedy k-means++ (Arthur and Vassilvitskii, 2007) if quick, else random vectors."""
     trials = 2 + int(np.log(k))
     if not spread or k * trials * sample.size > LONGEST:
         return sample[random.choice(len(sample), k, replace=False)]

@@ -42,7 +42,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def allowed(name: str, threads: int) -> int:
-    """How many of ``threads`` threads a package can have here: one, if its own belong to the process that this one was forked from."""
+    """How many of ``threads`` a package may use: one, if its own belong to the process forked from."""
     return 1 if name in _forked else threads
 
 

@@ -138,7 +138,7 @@ def one_torch_thread() -> Iterator[None]:
 def product(
     a: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[np.int16] | None = None
 ) -> npt.NDArray[Any]:
-    """All dot products of (m, d) and (c, d), (m, c): float32, or of bfloat16 as int16 the same, written to ``out``."""
+    """All dot products of (m, d) and (c, d), (m, c) float32, or bfloat16 as int16, written to ``out``."""
     if a.dtype != np.int16:
         found: npt.NDArray[Any] = a @ b.T
         return found

@@ -37,7 +37,7 @@ class Engine(Protocol):
 
     @property
     def vectors(self) -> Any:
-        """The vectors of all n positions as they are stored; by slices and by positions they index as (n, d) float32."""
+        """The stored vectors of all n positions; slices and positions index them as (n, d) float32."""
 
     def __len__(self) -> int:
         """How many positions there are, n."""
@@ -59,7 +59,9 @@ class Engine(Protocol):
         """
 
     def prepare(self, *, threads: int | None = None) -> None:
-        """Build what makes search fast of what was added and deleted since; before, that is searched exactly. ``save`` does so, too.
+        """Build what makes search fast for what changed since; until then it is searched exactly.
+
+        ``save`` does so, too.
 
         Raises:
             DependencyError: A package that the engine needs is not installed.
@@ -84,7 +86,7 @@ class Engine(Protocol):
         """
 
     def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
-        """The scores of given positions: (m, c) for queries (m, d) and positions (m, c); 0 where a position is -1."""
+        """The scores of given positions: (m, c) for queries (m, d) and positions (m, c); 0 where -1."""
 
     def save(self, folder: Path) -> None:
         """Write files into ``folder``, which is made.

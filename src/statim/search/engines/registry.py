@@ -3,7 +3,7 @@
     exact                       every vector, in float32; recall 1
     exact-float16, exact-int8   every vector, in fewer bytes
     exact-binary                every vector by one bit a dimension, then the best again in int8
-    binary, int8, funnel        every vector by its bits, in int8, or by a quarter of its dimensions; then the best again in float32
+    binary, int8, funnel        every vector in bits, int8 or few dimensions; the best again in float32
     faiss-flat, -ivf, -hnsw, -pq; scann; usearch-f32, -f16, -i8, -b1
                                 an index of that package, then the best again in float32
 

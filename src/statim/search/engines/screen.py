@@ -1,4 +1,4 @@
-"""Vectors in one byte a number, which are multiplied several times as fast, and the documents of each query that are worth a second look.
+"""Vectors in one byte a number, fast to multiply, and each query's documents worth rescoring.
 
 Where v' is v rounded, |q'd' - qd| <= |q' - q| |d'| + |q| |d' - d| (Cauchy and Schwarz), of which all lengths
 are known. Products of bytes themselves are whole numbers and exact.
@@ -120,7 +120,7 @@ class Kept:
         self.offer_cells(documents, np.array([first, last]), which, np.array([0, len(which)]))
 
     def offer_cells(self, documents: Panels, starts: Positions, which: Ints, offsets: Positions) -> None:
-        """The same of each cell c, starts[c] to starts[c + 1], with queries which[offsets[c]:offsets[c + 1]]."""
+        """The same for cell c, starts[c]:starts[c + 1], and queries which[offsets[c]:offsets[c + 1]]."""
         from statim.kernels.search.bytes import offer_cells
 
         offer_cells(
@@ -153,7 +153,7 @@ def filled(order: Ints) -> Ints:
 
 
 def foreseen(queries: Rounded, sample: Panels, least: int) -> Floats:
-    """Scores that about HOPED times ``least`` documents reach, by those that the best of a sample have, (m,) float32.
+    """Scores that about HOPED times ``least`` documents reach, estimated from a sample, (m,) float32.
 
     What lies lower need not be kept, which takes as long as multiplying. For some queries they are too high:
     that shows.

@@ -1,4 +1,4 @@
-"""Stored vectors in fewer bytes, seen as float32; and one pass over stored vectors, of any kind, for a few queries.
+"""Stored vectors in fewer bytes, read as float32; and one pass over them for a few queries.
 
 float16 loses about 2^-11 of each number. int8 has a scale for each row: its largest number is 127 times the
 scale. Both are widened a block at a time, so that everything that is exact of float32 vectors is exact of
@@ -21,7 +21,7 @@ SPARE = 24  # candidates kept beyond those asked for, since scores are rough
 
 
 class Rows:
-    """n vectors of d dimensions in float16 or int8, which index as a float32 matrix would: by slices and by positions.
+    """n vectors of d dimensions in float16 or int8, indexed as a float32 matrix by slices or positions.
 
     Args:
         data: (n, d) float16 or int8.

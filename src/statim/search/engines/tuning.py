@@ -51,7 +51,7 @@ def measured(truth: Iterable[Floats], found: Iterable[Floats]) -> Recall:
 
 
 def cells_for(count: int, cells: int, vectors: int) -> int:
-    """Of equal cells of vectors, how many to look into for the ``count`` nearest at least, whatever was enough for DEPTH of them."""
+    """How many equal cells to probe for ``count`` neighbours, from what was enough for DEPTH."""
     return min(cells, -(-ROOM * count * cells // max(1, vectors)))
 
 

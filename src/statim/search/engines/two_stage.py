@@ -295,7 +295,7 @@ class Rescored:
     def _living(
         self, asked: Floats, count: int, wanted: int, workers: int
     ) -> tuple[Positions, Positions, npt.NDArray[np.bool_]]:
-        """Candidates that are not deleted, (m, count); how many of each query; and which are too few since others are deleted."""
+        """Candidates not deleted, (m, count); each query's number; those with too few after deletions."""
         found = self._first.propose(asked, count, workers)
         kept = np.where(found < 0, -1, self._positions[found])
         if not len(self.store.excluded):
@@ -306,7 +306,7 @@ class Rescored:
         return kept, living, dead.any(axis=1) & (living < ENOUGH * wanted)
 
     def _tune(self, threads: int | None) -> None:
-        """Look as little as finds enough of what is closest to a sample of the vectors, they themselves left out."""
+        """The least search that finds enough of the nearest to a sample of vectors, themselves excluded."""
         some = self._positions[np.linspace(0, self.held - 1, min(SAMPLE, self.held)).astype(np.int64)]
         sample = self.store.vectors[some]
         recalls: dict[int, Recall] = {}

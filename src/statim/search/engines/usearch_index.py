@@ -1,4 +1,7 @@
-"""First passes by usearch: a graph (HNSW; Malkov and Yashunin, 2016) over float32, float16, int8 or one bit a dimension."""
+"""First stages by usearch: a graph (HNSW) over float32, float16, int8 or one bit a dimension.
+
+HNSW: Malkov and Yashunin (2016).
+"""
 
 from pathlib import Path
 from typing import Any

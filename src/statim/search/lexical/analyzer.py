@@ -55,13 +55,16 @@ _MARKS = (
     "\u0ec8-\u0ece\u0f18-\u0f39\u0f71-\u0f84\u102b-\u103e\u1056-\u109d\u17b4-\u17d3\u3099\u309a"
 )
 _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_UNSPACED = f"{_HAN}\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\uac00-\ud7af\u0e01-\u0e4e\u0e81-\u0ece\u1780-\u17d3\u1000-\u109f"
+_UNSPACED = (
+    f"{_HAN}\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\uac00-\ud7af\u0e01-\u0e4e\u0e81-\u0ece"
+    "\u1780-\u17d3\u1000-\u109f"
+)
 _FIRST = "\u0e01"  # no script without spaces has a character before it
 _word = rf"(?:(?![{_UNSPACED}])[\w{_MARKS}])"
 
 
 def _word_pattern(letter: str) -> str:
-    """The pattern of words: dots and apostrophes inside, and signs before and behind that tell names apart."""
+    """The pattern of words: with inner dots and apostrophes, and outer signs that tell names apart."""
     return rf"(?:(?<![\w.])\.)?{letter}+(?:[.'\u2019]{letter}+)*(?:\+\+|\#(?!\w))?"
 
 
@@ -101,7 +104,7 @@ class Analyzer:
         return hash((self.language, self.stop_words))
 
     def terms(self, text: str) -> list[str]:
-        """The terms of a document, in the order of its words; stop words too, so that a query of nothing else finds them."""
+        """The terms of a document in order; stop words too, so that a query of only these finds them."""
         if self.language == CLASSIC:
             return [word for word in _all(*_CLASSIC_WORDS)(text.lower()) if word not in self.stop_words]
         return [term for word in self._words(text, single=True) for term in word.terms]
@@ -134,7 +137,7 @@ class Analyzer:
 
     @staticmethod
     def from_about(about: Mapping[str, Any], place: Any) -> "Analyzer":
-        """The analyzer of an index; one that names no language is of an older version, and has the classic one.
+        """The analyzer of an index; one without a language is of an older version and classic.
 
         Raises:
             ModelError: The description is damaged, or of a newer version.
@@ -200,7 +203,7 @@ def check_language(language: str) -> None:
 
 
 def analyzer_of(language: Analyzer | str, texts: Iterable[str]) -> Analyzer:
-    """The analyzer of a language; of ``auto``, of the one that the first texts are written in; an analyzer is its own.
+    """The analyzer of a language; ``auto`` detects it from the first texts; an analyzer is kept.
 
     Raises:
         InputError: There is no such language.
@@ -211,7 +214,7 @@ def analyzer_of(language: Analyzer | str, texts: Iterable[str]) -> Analyzer:
 
 
 def detect(texts: Iterable[str]) -> str:
-    """The language of texts, from their scripts and stop words: one of LANGUAGES, ``und`` where none is clear.
+    """The language of texts, from scripts and stop words: one of LANGUAGES, ``und`` if unclear.
 
     At most 2,000 texts are read. Chinese, Japanese, Korean, Thai and others are told by their script, a
     language in another script by its stop words: at least an eighth of the words, and one and a half times as
@@ -266,7 +269,7 @@ def _cut(text: str) -> list[str]:
 
 
 def _pairs(run: str, *, single: bool) -> list[str]:
-    """Pairs of neighbouring characters; with ``single`` also each Han character, which is a word by itself."""
+    """Pairs of neighbouring characters; ``single`` adds each Han character, which is a word by itself."""
     if len(run) == 1:
         return [run]
     pairs = [first + second for first, second in pairwise(run)]

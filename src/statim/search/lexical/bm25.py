@@ -138,7 +138,7 @@ class BM25:
         return scores, positions
 
     def score(self, queries: Sequence[str], positions: Positions) -> Floats:
-        """The scores of given documents: (m, c) for m queries and positions (m, c); 0 where a position is -1."""
+        """The scores of given documents: (m, c) for m queries and positions (m, c); 0 where -1."""
         scores = np.zeros(positions.shape, np.float32)
         for words, row, out in zip(self._columns(queries), positions, scores, strict=True):
             for word in words:
@@ -148,7 +148,7 @@ class BM25:
         return scores
 
     def among(self, queries: Sequence[str], allowed: npt.NDArray[np.bool_]) -> "BM25":
-        """The queries' words alone, of which only the documents ``allowed`` (n,) are found, with the same scores."""
+        """The queries' words alone, finding only the documents ``allowed`` (n,), with the same scores."""
         columns: dict[str, tuple[npt.NDArray[np.int32], Floats]] = {}
         for word in dict.fromkeys(word for query in queries for word in self.analyzer.query_terms(query)):
             if word in self.vocabulary:
@@ -259,7 +259,7 @@ class BM25:
 
 
 def joined(columns: Mapping[str, tuple[npt.NDArray[np.int32], Floats]]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a BM25 from each word's documents, ascending and at least one, and what it is worth in each."""
+    """The arrays of a BM25 from each word's documents, ascending and not empty, and its weight in each."""
     offsets = np.zeros(len(columns) + 1, np.int64)
     np.cumsum([len(documents) for documents, _ in columns.values()], out=offsets[1:])
     spelt = "".join(f"{word}\n" for word in columns).encode("utf-8", "surrogatepass")

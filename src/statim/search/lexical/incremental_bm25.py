@@ -71,8 +71,9 @@ class Segment:
                 and kinds == ["<i8", "<i8", "<i4", "<i4", "<i4"]
                 and len(self.lengths) == self.end - self.start
                 and len(self._cuts) == len(self.offsets)
-                and len(self.documents) == len(self.frequencies) == (self.offsets[-1] if len(self.offsets) else -1)
-            )  # fmt: skip
+                and len(self.documents) == len(self.frequencies)
+                and len(self.documents) == (self.offsets[-1] if len(self.offsets) else -1)
+            )
         except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
             whole = False
         if not whole:
@@ -164,7 +165,7 @@ class Words:
     def _column(
         self, word: str, allowed: Mask | None
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """The positions of a word's documents and what it is worth in each, as bm25s has it to the last bit."""
+        """The positions of a word's documents and its weight in each, equal to bm25s's to the last bit."""
         spelt, found = word.encode("utf-8", "surrogatepass"), []
         for segment in self._segments:
             documents, frequencies = segment.posting(spelt)

@@ -97,7 +97,7 @@ class Columns:
 
 
 def told(manifest: Mapping[str, Any], where: str) -> tuple[pa.Schema, list[str]] | None:
-    """The documents' columns and their names in the store, as ``Columns.said`` them; None if a manifest has neither.
+    """The documents' columns and their names in the store, from ``Columns.said``; None if neither is there.
 
     Raises:
         ModelError: It is damaged.
@@ -116,7 +116,7 @@ def told(manifest: Mapping[str, Any], where: str) -> tuple[pa.Schema, list[str]]
 
 
 def safe_names(names: Iterable[str]) -> list[str]:
-    """Names that every store takes: the same where they are plain words, else ``statim_column_1`` and so on."""
+    """Names that every store takes: unchanged if plain words, else ``statim_column_1`` and so on."""
     return [name if _is_safe(name) else f"{OWN}column_{place}" for place, name in enumerate(names)]
 
 

@@ -1,4 +1,4 @@
-"""The documents of an index: their ids, texts and metadata in one Arrow file, memory-mapped, so a search reads its hits."""
+"""The documents of an index: ids, texts and metadata in one memory-mapped Arrow file."""
 
 import hashlib
 import itertools
@@ -175,7 +175,7 @@ def typed(documents: pa.Table, start: int = 0) -> pa.Table:
 
 
 def _plain(documents: pa.Table) -> pa.Table:
-    """With types that every store has, and that later documents can be joined to: no dictionaries, no narrow numbers.
+    """Cast to types that every store has and later documents fit: no dictionaries, no narrow numbers.
 
     A column without any value may get texts later, and so may a list.
     """
@@ -252,7 +252,7 @@ def check_unique(ids: Iterable[str]) -> None:
 
 
 def aligned(documents: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Documents with the columns of an index: one that they lack is filled with nulls, one of another type cast.
+    """Documents with an index's columns: a missing one is null, one of another type is cast.
 
     Raises:
         DataError: They have a column or a nested field that the index does not have, or a value that would
@@ -281,7 +281,7 @@ def _mistyped(documents: pa.Table, name: str, cause: Any, advice: str) -> DataEr
 
 
 def fingerprint(tables: Iterable[pa.Table], model_hash: str) -> str:
-    """What tells the positions of these documents, encoded by that model, from those of others: a hash of ids and texts."""
+    """A hash of ids, texts and model, which tells these documents' positions from others'."""
     contents, lengths = hashlib.blake2b(model_hash.encode(), digest_size=8), hashlib.blake2b(digest_size=8)
     for table in tables:
         for column, kind in (("id", np.int32), ("text", np.int64)):

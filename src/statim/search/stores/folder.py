@@ -374,7 +374,7 @@ def _finish(
     about: Mapping[str, Any],
     linked: Mapping[str, Any],
 ) -> None:
-    """Write what every change writes, the manifest last; of ``linked`` files it takes the stamps as they are."""
+    """Write what every change writes, the manifest last; files in ``linked`` keep their stamps."""
     asked = "trades" not in about
     name, engine = registry.prepared(about["engine"], engine, asked=asked)
     engine.save(folder / "vectors")

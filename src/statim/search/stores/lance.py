@@ -94,7 +94,7 @@ class Lance:
         read_whole(path, lambda: self._open_last(version, verify), MANIFEST)
 
     def _open_last(self, version: int | None, verify: Verify | None) -> None:
-        """Open the version that is asked for, or the last that is whole; the files may be replaced at any time."""
+        """Open the version asked for, or the last whole one; files may be replaced at any time."""
         path = self.path
         manifest = read_manifest(path)
         versions = manifest.get("versions")
@@ -103,7 +103,8 @@ class Lance:
         asked = [found for found in reversed(versions) if version in (None, found["version"])]
         if not asked:
             raise InputError(
-                f"{path} has no version {version!r}; it has {versions[0]['version']} to {versions[-1]['version']}"
+                f"{path} has no version {version!r}; "
+                f"it has {versions[0]['version']} to {versions[-1]['version']}"
             )
         damage: ModelError | None = None
         for found in asked:
@@ -121,9 +122,12 @@ class Lance:
         if damage is not None:
             log.warning(
                 "%s; so version %d of %s is opened, the last that is whole, of %s; what came later is "
-"lost, so add it again",
-                str(damage).removesuffix(f"; {REMEDY}"), found["version"], path, found["time"],
-            )  # fmt: skip
+                "lost, so add it again",
+                str(damage).removesuffix(f"; {REMEDY}"),
+                found["version"],
+                path,
+                found["time"],
+            )
 
     def _open(
         self, path: Path, manifest: Mapping[str, Any], found: dict[str, Any], verify: Verify | None
@@ -174,7 +178,7 @@ class Lance:
         *,
         overwrite: bool,
     ) -> None:
-        """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
+        """Write a new index from a stream of documents; ``about`` has the weight and the vectors' source."""
         columns = Columns(schema, takes, safe_names(schema.names), "LanceDB")
         with atomic_directory(path, overwrite=overwrite) as folder:
             model.save(folder / "model")
@@ -322,10 +326,11 @@ class Lance:
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[Any]:
-        """The table, to be changed; first the store is opened again, and what no version names is taken back."""
+        """The table, for a change: the store is opened again, and what no version names is removed."""
         if not self._latest:
             raise InputError(
-                f"version {self._version['version']} of {self.place} can be searched only; open the last one to change it"
+                f"version {self._version['version']} of {self.place} can be searched only; "
+                "open the last one to change it"
             )
         with locked(self.path, self.path), alone(self.path.resolve(), wait=False):
             now = Lance(self.path, verify="size")
@@ -363,7 +368,10 @@ class Lance:
         self.__dict__ = fresh.__dict__  # who still searches keeps what was open
 
     def compact(self, keep: int) -> None:
-        """Join the table's files, complete its index, and remove what only older versions than the last ``keep`` need; see Store."""
+        """Merge the table's files, complete its index, and remove what only versions before ``keep`` need.
+
+        See Store.
+        """
         with self._changed() as table:
             with errors(self.place), storage_errors(self.path):
                 table.optimize(cleanup_older_than=lance_index.FOREVER)
@@ -415,7 +423,8 @@ def _read_back(path: Path, manifest: Mapping[str, Any]) -> Lance:
     except ModelError as error:
         said = str(error).removesuffix(f"; {REMEDY}")
         raise StorageError(
-            f"cannot write {path}: what was written cannot be read back ({said}); check the disk, then try again"
+            f"cannot write {path}: what was written cannot be read back ({said}); "
+            "check the disk, then try again"
         ) from None
     return fresh
 

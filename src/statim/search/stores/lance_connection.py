@@ -21,7 +21,7 @@ _process: int | None = None  # the one that has used LanceDB
 
 
 def _check_process() -> None:
-    """Refuse a process that was forked from one that has used LanceDB, whose threads it lacks: it would die or hang.
+    """Refuse a process forked from one that used LanceDB, whose threads it lacks: it would hang or die.
 
     Raises:
         InputError: This is one.
@@ -72,7 +72,7 @@ def errors(place: str) -> Iterator[None]:
 
 
 def _refusal(place: str, error: BaseException) -> StatimError:
-    """What LanceDB met with: the operating system's refusal, whose number it tells in words, or else damaged files."""
+    """LanceDB's error as the operating system's (it tells the number in words), or as damaged files."""
     said = " ".join(str(error).split())
     number = re.search(r"\(os error (\d+)\)", said)
     if number and int(number[1]) != errno.ENOENT:

@@ -37,7 +37,7 @@ def sync(path: Path, names: Iterable[str]) -> None:
 
 
 def stamps(path: Path, names: Iterable[str], before: Manifest) -> dict[str, Any]:
-    """Size and digest of the files that a search reads; those of files that were there ``before`` are taken from it."""
+    """Size and digest of the files a search reads; unchanged files keep those in ``before``."""
     return {name: before.get(name) or stamp(path / name) for name in sorted(names) if _is_read(name)}
 
 

@@ -23,7 +23,7 @@ BLOCK = 1 << 14  # rows read or written at a time
 
 
 class Rows:
-    """A stream of documents as rows of the table; their words are written on the way, and ids that stand twice refused."""
+    """A stream of documents as rows of the table; writes their words, and refuses repeated ids."""
 
     def __init__(
         self,

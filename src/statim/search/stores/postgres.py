@@ -101,7 +101,7 @@ class Postgres:
         *,
         overwrite: bool,
     ) -> None:
-        """Write a new index from a stream of documents; ``about`` has the weight and where the vectors come from."""
+        """Write a new index from a stream of documents; ``about`` has the weight and the vectors' source."""
         layout = Layout.new(schema)
         connection, names = connect(url, create=True), Names(table)
         place = f"{address(connection)}, index {table}"
@@ -256,7 +256,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """A transaction: the connection, and the manifest, locked, to be changed, and written when the block ends well."""
+        """A transaction: the connection and the locked manifest, written if the block ends well."""
         with self._server.held() as connection, errors_of(self.place):
             with self._locked(connection) as manifest:
                 yield connection, manifest
@@ -316,7 +316,8 @@ class Postgres:
             found = None
         if found is None:
             raise ModelError(
-                f"{self.place} is not there; make it with `statim index build --store postgresql://...`, or name another with --table"
+                f"{self.place} is not there; make it with `statim index build --store postgresql://...`, "
+                "or name another with --table"
             )
         try:
             return check_manifest(loads(found[0]), self.place)
@@ -333,7 +334,8 @@ class Postgres:
         """It has no versions; see Store."""
         del keep
         raise InputError(
-            f"{self.place} keeps no older versions, and its server tidies by itself; only LanceDB is compacted"
+            f"{self.place} keeps no older versions, and its server tidies by itself; "
+            "only LanceDB is compacted"
         )
 
     def info(self) -> dict[str, Any]:

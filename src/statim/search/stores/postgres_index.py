@@ -98,7 +98,7 @@ def wanted(manifest: Mapping[str, Any]) -> bool:
 
 
 def made(connection: Any, names: Names, count: int, dim: int) -> dict[str, Any]:
-    """Make the index, and choose how many candidates a search looks at; gives what the manifest says of it."""
+    """Make the index, choose how many candidates a search looks at, and return its part of the manifest."""
     # several workers would share memory that small servers do not have; a graph beyond its memory takes far
     # longer
     connection.execute("SET LOCAL max_parallel_maintenance_workers = 0")
@@ -134,7 +134,7 @@ def without(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dropped(connection: Any, names: Names) -> bool:
-    """Drop the index, and no other that somebody made; False if somebody else owns it, or searches do not end in time."""
+    """Drop our index, nobody else's; False if another user owns it or searches do not end in time."""
     import psycopg
 
     found = hnsw_indexes(connection, names)
@@ -147,7 +147,7 @@ def dropped(connection: Any, names: Names) -> bool:
 
 
 def vacuumed(connection: Any, names: Names) -> None:
-    """Take dead rows out of the table and its other indexes, if the server lets us; outside of a transaction."""
+    """Vacuum the table's dead rows and its other indexes, if the server allows; outside a transaction."""
     import psycopg
 
     with contextlib.suppress(psycopg.Error):

@@ -1,4 +1,4 @@
-"""What statim made in a database: marked by a comment, so that nothing of anybody else is dropped or replaced.
+"""What statim made in a database, marked by a comment, so that nothing else is dropped or replaced.
 
 Tables and HNSW indexes bear the mark. Those of earlier versions do not: their tables are known by a manifest
 in ``NAME_statim`` that names NAME, and by the columns that only statim makes.
@@ -54,9 +54,12 @@ def made_before(connection: Any, names: Names, place: str, *, overwrite: bool) -
         there.keys() == {documents, parts}
         and set(there[documents][3]) >= DOCUMENTS
         and set(there[parts][3]) >= PARTS
-        and _is_manifest(connection.execute(names.fill("SELECT content FROM {parts} WHERE "
-f"name = '{MANIFEST}'")).fetchone())
-    )  # fmt: skip
+        and _is_manifest(
+            connection.execute(
+                names.fill(f"SELECT content FROM {{parts}} WHERE name = '{MANIFEST}'")
+            ).fetchone()
+        )
+    )
     for name, is_table, comment, _ in there.values():
         if not (is_table and (comment == MARK or earlier)):
             raise InputError(

@@ -1,4 +1,4 @@
-"""A PostgreSQL server: a connection to it for each process, the names of an index's tables, and its errors as one sentence."""
+"""A PostgreSQL server: a connection per process, the names of tables, errors as one sentence."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ class Names:
 
 
 class Server:
-    """A database, to which each process has one connection of its own: a child that was forked does not use its parent's.
+    """A database with one connection per process: a forked child does not use its parent's.
 
     Args:
         url: postgresql://user@host:port/database.
@@ -69,7 +69,7 @@ class Server:
 
 
 def _close(connection: Any, process: int) -> None:
-    """Close a connection; what a parent process opened, without a word to the server, which would end the parent's session."""
+    """Close a connection; one of a parent process is closed silently, so that its session goes on."""
     if connection.closed:
         return
     if os.getpid() != process:
@@ -104,7 +104,8 @@ def connect(url: str, *, create: bool = False) -> Any:
         raise StorageError(f"{place} refuses: {said[-150:]}; create it, or name another")
     if connection is None:
         raise StorageError(
-            f"no PostgreSQL server answers for {place} ({said[-150:]}); is it running, and is the address right?"
+            f"no PostgreSQL server answers for {place} ({said[-150:]}); "
+            "is it running, and is the address right?"
         )
     try:
         with errors_of(place):
@@ -112,7 +113,8 @@ def connect(url: str, *, create: bool = False) -> Any:
             if have is None:
                 if not create:
                     raise StorageError(
-                        f"{place} has no extension vector, so it holds no index; make one with `statim index build --store postgresql://...`"
+                        f"{place} has no extension vector, so it holds no index; "
+                        "make one with `statim index build --store postgresql://...`"
                     )
                 try:
                     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")

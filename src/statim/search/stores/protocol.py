@@ -40,7 +40,7 @@ class VectorSide(Protocol):
     def search(
         self, queries: npt.ArrayLike, k: int, *, threads: int | None = None
     ) -> tuple[Floats, Positions]:
-        """The k nearest documents of queries (m, d): scores and positions, (m, at most k); -inf and -1 for none."""
+        """The k nearest documents of queries (m, d): scores, positions, (m, at most k); -inf, -1 for none."""
 
     def score(self, queries: npt.ArrayLike, positions: Positions) -> Floats:
         """The cosines of given positions (m, c) with queries (m, d); 0 where a position is -1."""
@@ -117,7 +117,7 @@ class Store(Protocol):
         """
 
     def delete(self, ids: Sequence[str], where: str | None = None) -> int:
-        """Delete documents by their ids, those that are there, or all that satisfy a condition; gives how many that were.
+        """Delete documents by id, or all that satisfy a condition; return how many were deleted.
 
         Raises:
             InputError: It is no condition, or not about these columns.
@@ -275,7 +275,7 @@ def check_no_link(path: Path) -> None:
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) -> None:
-    """Refuse to change an index that took the place of the one that was opened, if another model made its vectors.
+    """Refuse to change an index that was rebuilt with another model since it was opened.
 
     Args:
         before: The manifest of what was opened.
@@ -290,7 +290,10 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
 
 
 def origin(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest says of who made the vectors of the documents: the model, the caller, or a teacher (document_encoder.py)."""
+    """The manifest's entry about who encoded the documents: model, caller or teacher.
+
+    See document_encoder.py.
+    """
     names = ("vectors", "documents_by", "documents_hash")
     return {"vectors": "model"} | {name: about[name] for name in names if name in about}
 

@@ -61,7 +61,7 @@ def check(
 
 
 def checked(place: str | Path, parts: "Iterator[pa.Table]", *, stream: bool) -> "Iterator[pa.Table]":
-    """Documents that the store at a place can keep; where it cannot keep any, all are looked at before the first is given.
+    """Documents that the store at a place can keep; a store that can keep none refuses before the first.
 
     Args:
         place: Where the index is or will be.
@@ -113,9 +113,12 @@ def _measured(store: Store) -> Store:
     if found is not None and found < AIM:
         log.warning(
             "%s finds %.1f %% of the %d nearest documents, less than %.1f %%; a folder with --engine "
-"exact finds all",
-            store.place, 100 * found, DEPTH, 100 * AIM,
-        )  # fmt: skip
+            "exact finds all",
+            store.place,
+            100 * found,
+            DEPTH,
+            100 * AIM,
+        )
     return store
 
 

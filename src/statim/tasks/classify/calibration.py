@@ -95,7 +95,7 @@ def _platt(scores: Doubles, targets: npt.NDArray[np.bool_]) -> Calibration:
 
 
 def log_loss(probabilities: Floats, targets: Targets, several: bool) -> float:
-    """The mean negative logarithm of the probability of the truth (of each label's yes or no, with ``several``)."""
+    """The mean negative log-probability of the truth (of each label's yes or no with ``several``)."""
     p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
     if several:
         return float(-np.log(np.where(targets, p, 1 - p)).mean())
@@ -104,7 +104,10 @@ def log_loss(probabilities: Floats, targets: Targets, several: bool) -> float:
 
 
 def calibration_error(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> float:
-    """Expected calibration error (Naeini et al., 2015): over 15 bins, how far shares that are right lie from mean confidence."""
+    """Expected calibration error over 15 bins: accuracy against mean confidence.
+
+    Naeini et al. (2015).
+    """
     bins = np.minimum((np.asarray(confidence, np.float64) * 15).astype(int), 14)
     counts = np.bincount(bins, minlength=15)
     gaps = np.bincount(bins, weights=right - np.asarray(confidence, np.float64), minlength=15)

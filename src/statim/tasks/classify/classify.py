@@ -1,4 +1,4 @@
-"""Classifier: a static model and a head that tells the labels of texts; kept in a folder of its own beside the model.
+"""Classifier: a static model and a classifier head, kept in a folder of its own beside the model.
 
     head.json           written last: the kind, the labels, the calibration, the hash of the model
     head.safetensors    the head's arrays
@@ -145,7 +145,7 @@ class Classifier:
     def probabilities(
         self, texts: str | Iterable[str], *, threads: int | None = None, progress: bool = False
     ) -> Floats:
-        """How likely each label is, (n, c) float32: rows sum to 1, or with ``several`` each entry is by itself.
+        """Label probabilities, (n, c) float32: rows sum to 1; with ``several`` labels are independent.
 
         Raises:
             InputError: A text is not a str; the message names its position.
@@ -159,7 +159,7 @@ class Classifier:
         return np.concatenate(found)
 
     def predict(self, texts: str | Iterable[str], *, threads: int | None = None) -> list[Any]:
-        """The likeliest label of each text; with ``several`` the list of those likelier than not, the likeliest first.
+        """The most probable label of each text; with ``several``, a list of those above one half, best first.
 
         Raises:
             InputError: A text is not a str; the message names its position.

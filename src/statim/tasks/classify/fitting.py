@@ -1,4 +1,4 @@
-"""Fitting heads: logistic regression, ridge, centroids, neighbours; each along a path of strengths, weakest head first.
+"""Fit heads: logistic regression, ridge, centroids, neighbours; strengths from the weakest up.
 
 Where examples have one label each, logistic regression is multinomial and the others are told the label
 against the rest; where they have several, every label is a yes or no of its own.
@@ -68,7 +68,7 @@ def along(
     several: bool,
     threads: int | None = None,
 ) -> Iterator[tuple[Head, Floats]]:
-    """Heads along ``values``, each with the scores (m, c) that it gives m ``others``; one is fitted when it is asked for."""
+    """Heads along ``values``, each with its scores (m, c) for m ``others``; fitted on demand."""
     if kind != "neighbours":
         for head in path(kind, inputs, targets, values, several=several):
             yield head, head.scores(others, threads=threads)
@@ -96,7 +96,7 @@ def check_value(kind: str, value: float | None) -> float | None:
 
 
 def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several: bool) -> Iterator[Linear]:
-    """Sum of cross-entropies plus |W|²/2C, biases free, by L-BFGS (Liu and Nocedal, 1989), each from the last one's end."""
+    """Cross-entropy plus |W|²/2C, biases free, by L-BFGS (Liu and Nocedal, 1989), warm-started."""
     try:
         from scipy.optimize import minimize
         from scipy.sparse import csr_array
@@ -167,7 +167,7 @@ def _cross_entropy(scores: Floats, targets: Targets, several: bool) -> tuple[flo
 
 
 def _ridge(vectors: Floats, targets: Targets, values: Sequence[float]) -> Iterator[Linear]:
-    """Least squares to 1 and -1 plus alpha |W|², biases free (Hoerl and Kennard, 1970): one factorisation for all alphas."""
+    """Ridge regression to 1 and -1, biases free (Hoerl and Kennard, 1970): one factorization for all."""
     n, d = vectors.shape
     middle, rates = vectors.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
     gram, products = np.zeros((d, d)), np.zeros((d, targets.shape[1]))

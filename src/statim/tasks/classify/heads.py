@@ -76,7 +76,7 @@ class Neighbours:
 
 
 def votes(near: Floats, positions: npt.NDArray[np.int64], targets: Targets) -> Floats:
-    """The logarithms of the shares of votes, (n, c) float32, of neighbours with cosines ``near`` (n, k); -1 is none."""
+    """Log shares of votes, (n, c) float32, of neighbours with cosines ``near`` (n, k); -1 is none."""
     with np.errstate(invalid="ignore"):
         weights = np.where(positions >= 0, np.exp(SHARPNESS * (near - 1.0)), 0.0)
     totals = weights.sum(axis=1, keepdims=True)

@@ -97,7 +97,7 @@ def read_examples(
 
 
 def of_lists(texts: Any, labels: Iterable[Any], *, several: bool = False) -> Examples:
-    """Examples from texts and labels in memory: str or numbers, or with ``several`` an iterable of these for each text.
+    """Examples from texts and labels in memory: str or numbers, with ``several`` an iterable per text.
 
     Labels are written as those of files are: 7.0 is "7", True is "true".
 

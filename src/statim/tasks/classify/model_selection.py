@@ -1,4 +1,4 @@
-"""A head of the right strength with honest probabilities: both are found on examples that it was not fitted to."""
+"""Model selection: a head's strength and honest probabilities, from examples it was not fitted to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def fit_head(
 
 
 def _parts(targets: Targets, several: bool, seed: int) -> Iterator[tuple[Positions, Positions]]:
-    """Examples to fit to and to judge by; every label keeps at least one of those to fit to, and shares are alike (stratified)."""
+    """Stratified examples to fit to and to judge by; every label keeps at least one to fit to."""
     n = len(targets)
     random = np.random.default_rng(seed)
     order = random.permutation(n)

@@ -1,4 +1,4 @@
-"""Tokens and pairs of neighbouring tokens as features beside a vector, which knows no order: sparse, weighted by TF-IDF."""
+"""Tokens and token pairs as sparse TF-IDF features, since a vector knows no order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ROWS = 2048  # texts whose products are made together
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A sparse matrix (n, F): row i has ``values[offsets[i]:offsets[i + 1]]`` at the columns of the same places; F is ``width``."""
+    """A sparse matrix (n, ``width``): row i has ``values[offsets[i]:offsets[i + 1]]`` at such columns."""
 
     offsets: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int32]
@@ -74,7 +74,7 @@ class Ngrams:
 
     @staticmethod
     def learn(tokens: Tokens) -> "Ngrams":
-        """The features of n texts, with scikit-learn's smooth inverse document frequencies: ln((1 + n) / (1 + df)) + 1."""
+        """The features of n texts, with scikit-learn's smooth IDF: ln((1 + n) / (1 + df)) + 1."""
         _, keys, _ = _counted(tokens)
         found, frequencies = np.unique(keys, return_counts=True)
         kept = np.flatnonzero(frequencies >= LEAST)

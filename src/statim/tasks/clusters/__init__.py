@@ -1,1 +1,1 @@
-"""Clusters: k-means, dense regions and communities (clusters.py), their keywords, and vectors that differ by rounding alone."""
+"""Clusters: k-means, dense regions and communities, their keywords, and rounding of vectors."""

@@ -1,7 +1,7 @@
 """Clusters of texts by their vectors: k-means, dense regions, or communities above a threshold.
 
 kmeans       every text in one of k cells; spherical, by mini-batches (search/engines/kmeans.py)
-density      regions that are denser than what is around them (EVōC: McInnes, 2024, an HDBSCAN made for embeddings), of the layers
+density      regions denser than their surroundings (EVōC, McInnes 2024: HDBSCAN for embeddings), of layers
              that it finds the one with about as many as are asked for; texts outside of all are in none
 communities  around the text with most others above a threshold, these; then the next among what is left (the
 fast clustering of
@@ -402,7 +402,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _check_process() -> None:
-    """Refuse what numba would end this process for: EVōC's parallel loops on GNU OpenMP do not outlive a fork.
+    """Refuse what numba would end this process for: EVōC's parallel OpenMP loops after a fork.
 
     Raises:
         InputError: This process was forked from one in which numba's threads were running on OpenMP.

@@ -50,7 +50,7 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
 
 
 def described(items: Items, labels: Longs, scores: Floats) -> list[dict[str, Any]]:
-    """Each cluster's number, size, mean score, typical words and central texts (or rows, where there are no texts).
+    """Each cluster's number, size, mean score, keywords and central texts (or rows without texts).
 
     Args:
         items: A set of r rows.

@@ -1,1 +1,1 @@
-"""Duplicates: their groups and what to keep (duplicates.py), connected groups (linked.py), representatives where pairs are too many."""
+"""Duplicates: groups and what to keep, linked groups, and representatives for crowded regions."""

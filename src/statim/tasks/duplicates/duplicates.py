@@ -144,7 +144,7 @@ def compare_thresholds(
     threads: int | None = None,
     progress: bool = False,
 ) -> Thresholds:
-    """A report with examples at several thresholds, from a sample that is compared with everything; see ``find_duplicates``."""
+    """A report with examples at several thresholds from a sample; see ``find_duplicates``."""
     left, right = _sets(
         texts,
         model,
@@ -190,19 +190,19 @@ class Duplicates:
 
     @property
     def stays(self) -> Longs:
-        """The rows that stay, ascending: the first of each group and what is in none; of two sets, what has no duplicate."""
+        """The rows to keep, ascending: firsts of groups, rows in none; of two sets, rows without a match."""
         if self.against is not None:
             return np.flatnonzero(self.representatives < 0)
         return np.flatnonzero(self.representatives == np.arange(self.items.rows))
 
     @property
     def sizes(self) -> Longs:
-        """The sizes of groups of two or more rows, falling; of two sets, how many rows each row of the other set is like."""
+        """Sizes of groups of two or more rows, descending; of two sets, the matches of each other row."""
         counts = np.bincount(self.representatives[self.representatives >= 0])
         return -np.sort(-counts[counts >= (2 if self.against is None else 1)])
 
     def groups(self) -> pa.Table:
-        """Groups of two or more rows: group, row, representative (is it the one that stays?), score with it, text.
+        """Groups of two or more rows: group, row, representative (is it kept?), score with it, text.
 
         Groups are numbered from 0 in the order of their representatives, whose row comes first; then the
         closest.
@@ -222,7 +222,7 @@ class Duplicates:
         return pa.table(columns | {"score": self.scores[rows]} | self._text(self.items, rows))
 
     def pair_table(self) -> pa.Table:
-        """Pairs: row, other, score and both texts; a row that repeats an earlier one is paired with that one alone.
+        """Pairs: row, other, score and both texts; a repeated row is paired only with its first copy.
 
         Raises:
             InputError: There were too many to keep.

@@ -20,7 +20,7 @@ from statim.tasks.similarity.vector_set import Floats, Ints, Items
 def with_representatives(
     items: Items, threshold: float, *, threads: int | None = None, progress: bool = False
 ) -> Pairs:
-    """Each item that a representative before it is close to, with the closest: (representative, item, cosine), by item.
+    """Each item close to an earlier representative, with the closest: (representative, item, cosine).
 
     Args:
         items: n items.

@@ -1,1 +1,1 @@
-"""Recommendation: items like these (recommend.py), learned from baskets (baskets.py, basket_training.py, basket_judging.py)."""
+"""Recommendation: items like these, from their texts and perhaps learned from baskets."""

@@ -55,7 +55,7 @@ def judge_baskets(
     seed: int = 0,
     threads: int | None = None,
 ) -> BasketTable:
-    """Show recommenders one half of each basket's items, drawn by the seed (the larger half), and look for the other.
+    """Show recommenders half of each basket's items (the larger, by the seed), and look for the rest.
 
     Args:
         recommenders: By name; all of the same catalogue. Items that were shown are not recommended.

@@ -207,7 +207,7 @@ def _weights(table: pa.Table, name: str, where: str) -> npt.NDArray[np.float64]:
 def _baskets(
     names: list[str], owners: Positions, rows: Positions, items: Positions, weights: npt.NDArray[np.float64]
 ) -> Baskets:
-    """Entries in the order of their baskets; an item that stands twice in one counts once, with the sum of the weights."""
+    """Entries ordered by basket; a repeated item counts once, with the sum of its weights."""
     order = np.lexsort((rows, items, owners))
     owners, items, weights = owners[order], items[order], weights[order]
     first = np.ones(len(items), np.bool_)

@@ -1,4 +1,4 @@
-"""Recommender: items like these, from the items' texts, by a model that may have learned what people take together."""
+"""Recommender: items like these, from item texts, by a model that may be trained on baskets."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ class Recommender:
         return self._engine.vectors[:]
 
     def learn_popularity(self, baskets: Baskets) -> "Recommender":
-        """Count in how many baskets each item is: ``prior`` becomes log(1 + count), 1 for the most popular; returns itself."""
+        """Count each item's baskets: ``prior`` is log(1 + count), 1 for the most popular; returns itself."""
         counts = np.log1p(np.bincount(baskets.items, minlength=len(self)))
         self.prior = (counts / max(float(counts.max(initial=0.0)), 1e-12)).astype(np.float32)
         return self
@@ -230,7 +230,7 @@ class Recommender:
     def _with_popular(
         self, profiles: Floats, places: Positions, count: int, popularity: float
     ) -> tuple[Floats, Positions]:
-        """Candidates ``places`` (m, c) and the most popular items, by cosine and popularity together; -1 comes last."""
+        """Candidates ``places`` (m, c) and popular items, by cosine and popularity; -1 comes last."""
         assert self.prior is not None
         best = np.argsort(-self.prior, kind="stable")[:count]
         both = np.concatenate([places, np.broadcast_to(best, (len(places), len(best)))], axis=1)

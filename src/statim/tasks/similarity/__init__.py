@@ -1,1 +1,1 @@
-"""A set's distinct vectors (vector_set.py), all pairs above a threshold (similarity_join.py), and a report to choose it by (thresholds.py)."""
+"""Similarity: distinct vectors, all pairs above a threshold, and a report to choose it by."""

@@ -180,7 +180,7 @@ def _everything(
     same: bool,
     threads: int | None,
 ) -> Pairs:
-    """Pairs of some items on the left with all on the right, from ``since`` on; each once where that is given."""
+    """Pairs of some left items with all right ones, from ``since`` on; each pair once if it is given."""
     first, workers = since or 0, pool.count(threads)
     queries = left.rough[rows]
 

@@ -1,4 +1,4 @@
-"""How many near-duplicates there are at several thresholds, with examples, so that a person can choose one."""
+"""Counts and examples of near-duplicates at several thresholds, so that a person can choose one."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""A set of texts, or of vectors, as items: each different vector once, at length 1, in memory that the system can take back."""
+"""A set of texts or vectors as items: each distinct vector once, at length 1, in releasable memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -149,7 +149,7 @@ class Bags:
         return out
 
     def dropped(self, texts: npt.NDArray[np.int64], key: int, probability: float) -> "Bags":
-        """The bags of some texts (m,), each entry left out with a probability; what is left keeps its counts, and is the total.
+        """The bags of some texts (m,), entries dropped at random; counts stay, totals are of what is left.
 
         What is left out follows from the key and the text alone. A text that would lose everything loses
         nothing.
@@ -238,7 +238,7 @@ class TrainingSet:
 
     @staticmethod
     def _of(pairs: Pairs, tokenizer: Tokenizer, threads: int) -> "TrainingSet":
-        """Block by block, so that memory holds the pairs' numbers and no more than a block of texts and tokens."""
+        """Read in blocks, so that memory holds the pairs' numbers and one block of texts and tokens."""
         texts = _Texts(tokenizer, threads)
         columns = [pairs.anchors, pairs.positives, *pairs.negatives]
         ids = np.empty((len(columns), len(pairs)), np.int32)
@@ -290,7 +290,7 @@ class _Texts:
         return len(self._totals)
 
     def numbers(self, texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int32], pa.LargeStringArray]:
-        """The numbers of texts, -1 for missing ones; and those of them that are new, which are to be added."""
+        """The numbers of texts, -1 for missing ones, and those that are new and must be added."""
         present = (
             texts.drop_null() if texts.null_count else texts
         )  # copies are expensive: fresh memory is slow
@@ -300,7 +300,7 @@ class _Texts:
         return numbers, present if len(firsts) == len(present) else present.take(pa.array(firsts))
 
     def add(self, blocks: Iterable[pa.LargeStringArray], *, few: bool) -> None:
-        """Tokenize new texts, some of them while the next are being found; a few are not worth loading code for."""
+        """Tokenize new texts while the next are found; a few are not worth loading compiled code for."""
         workers = 1 if few else self._tokenizer.workers(self._threads)
         vocabulary, frozen = self._tokenizer.vocabulary_size, self._tokenizer.unknown_id
 

@@ -62,7 +62,7 @@ class Targets:
 
 
 def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:
-    """The order in which an epoch takes n pairs, (n,): another one every epoch (and stream), the same for the same seed.
+    """The order of n pairs in an epoch, (n,): different each epoch and stream, fixed by the seed.
 
     int32 while that holds n, so that it takes 80 MB for 20 million pairs.
     """
@@ -73,7 +73,7 @@ def order(seed: int, epoch: int, pairs: int, stream: int = 0) -> Rows:
 
 
 class Stream:
-    """Endless batches of n plain things beside those of a schedule: all in one order, then all in another, and so on.
+    """Endless batches of n plain things beside a schedule: all in one order, then in another.
 
     Things that fill no batch are left to another order. Which a step takes follows from the seed and the step
     alone.
@@ -207,7 +207,7 @@ class Schedule:
 
 
 def _spread(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """For each batch of an epoch its set and which of the set's batches it is; each set's are evenly apart."""
+    """The set of each batch of an epoch, and the batch's number in it; sets are evenly spread."""
     sets = np.repeat(np.arange(len(counts)), counts)
     places = np.arange(len(sets)) - np.repeat(np.cumsum(counts) - counts, counts)
     sequence = np.lexsort((sets, (2 * places + 1) / counts[sets]))
@@ -223,7 +223,7 @@ class Assembler:
         self._texts = np.empty(batch * (1 + data.candidates.shape[1]), np.int64)
 
     def __call__(self, pairs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Targets]:
-        """The texts to pool (B anchors, then N unique candidates; valid until the next call), and the targets."""
+        """The texts to pool (B anchors, N unique candidates; valid until the next call) and the targets."""
         data = self._data
         columns = np.empty(len(pairs), np.int32)
         masked_offsets = np.empty(len(pairs) + 1, np.int64)

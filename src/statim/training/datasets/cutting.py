@@ -9,7 +9,7 @@ from statim.tokenizer.tokens import Tokens
 
 
 class Cutting(Tokenizer):
-    """A tokenizer that looks at no more of a text than the first ``max_characters``, and gives at most ``max_tokens`` of it.
+    """A tokenizer that reads at most ``max_characters`` of a text and returns at most ``max_tokens``.
 
     Args:
         tokenizer: What it is in all else.

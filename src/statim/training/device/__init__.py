@@ -1,1 +1,1 @@
-"""Training on tensors: the same recipe as on the processor, with data, table, moments and batches all on one torch device."""
+"""Training on tensors: the same recipe with data, table, moments and batches on a torch device."""

@@ -51,7 +51,7 @@ def fit(
     group: Group = ALONE,
     until: int | None = None,
 ) -> None:
-    """Train from the current step of ``optimizer`` to the recipe's last one, or to ``until``: ``loop.trainer.fit`` on a device.
+    """Train from ``optimizer``'s step to the recipe's last or ``until``: ``trainer.fit`` on a device.
 
     Args:
         data: The pairs.
@@ -130,7 +130,7 @@ def _plans(
     needs_state: Callable[[int], bool],
     until: int | None,
 ) -> Iterator[list[Batch]]:
-    """Blocks of batches from the present step on; a block ends where an epoch does, or where the state is needed."""
+    """Blocks of batches from this step on; a block ends with an epoch, or where the state is needed."""
     most = data.steps_at_once(schedule.size)
     step, last = optimizer.step, len(optimizer.rates) - 1 if until is None else until
     side = torch.cuda.Stream(data.device) if data.device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -150,7 +150,7 @@ def _plans(
 def _beside(
     data: DeviceData, chosen: torch.Tensor, keys: list[int], side: "torch.cuda.Stream"
 ) -> list[Batch]:
-    """Plan on a stream of its own, so that the waits for sizes do not wait for the steps that are under way."""
+    """Plan on a separate stream, so that waiting for sizes does not wait for the steps under way."""
     with torch.cuda.stream(side):
         planned = data.plan(chosen.to(data.device), keys)
     present = torch.cuda.current_stream(data.device)

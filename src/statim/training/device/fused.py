@@ -7,7 +7,7 @@ import torch
 
 
 def is_fused(device: torch.device) -> bool:
-    """Triton is there and can run on ``device`` (on a processor only interpreted); STATIM_TRITON=0 switches it off."""
+    """Triton is there and runs on ``device`` (a processor interprets it); STATIM_TRITON=0 turns it off."""
     if os.environ.get("STATIM_TRITON") == "0" or find_spec("triton") is None:
         return False
     return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"

@@ -1,4 +1,4 @@
-"""The contrastive Matryoshka loss of ``training.contrastive`` on tensors, tile by tile; the formulas stand there.
+"""The contrastive Matryoshka loss on tensors, tile by tile; see ``training.losses.contrastive``.
 
 Several processes can share a batch: each has some of the anchors and all candidates.
 """

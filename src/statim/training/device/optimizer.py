@@ -1,4 +1,4 @@
-"""Row-sparse Adam with its table and moments on a device; see ``training.optimizer``, which it continues and hands back to."""
+"""Row-sparse Adam with table and moments on a device; continues ``training.loop.optimizer``."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ class DeviceAdam:
         return len(self._table)
 
     def read(self, batch: Batch, group: Group = ALONE) -> torch.Tensor:
-        """The pooled vectors of a batch's texts, (m, d), from rows brought up to date; each process pools its share."""
+        """The pooled vectors of a batch, (m, d), from up-to-date rows; each process pools its share."""
         state = self._table, self._first, self._second, self._last
         given = *state, batch.rows, self._taken, self._drift, self._powers, EPSILON, self._kind
         found = self._rows.bring(*given) if self._own is None else rows.bring(*given, self._own)
@@ -113,7 +113,7 @@ class DeviceAdam:
         )
 
     def current(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
-        """A copy of the table with every row brought up to the present step; the training itself is not touched.
+        """A copy of the table with every row brought up to this step; training is not affected.
 
         Args:
             out: (V, d) to write it to; fresh memory by default.

@@ -216,7 +216,7 @@ class DeviceData:
         text_steps: torch.Tensor,
         keys: Sequence[int],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Entries, their texts, their shares and where each text's begin, without what ``kernels.training.dropout`` leaves out."""
+        """Entries, texts, shares and offsets without what ``kernels.training.dropout`` drops."""
         signed = torch.tensor(np.array(keys, np.uint64).view(np.int64), device=self.device)
         kept = _hash(signed[text_steps[owners]], source) >= threshold(self.dropout)
         sizes = torch.zeros_like(texts).index_add_(0, owners, kept.long())
@@ -230,7 +230,7 @@ class DeviceData:
     def _masks(
         self, anchors: torch.Tensor, columns: torch.Tensor, unique: torch.Tensor, columns_from: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The columns that are known positives of each anchor but not the one at hand: rows, columns, where each step's begin."""
+        """The columns that are other known positives of each anchor: rows, columns, and step offsets."""
         K, B = anchors.shape
         flat = anchors.flatten()
         sizes = self._known_offsets[flat + 1] - self._known_offsets[flat]
@@ -249,7 +249,10 @@ class DeviceData:
 
 
 def _hash(keys: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
-    """The upper 32 bits of ``kernels.training.dropout``'s hash; torch's int64 multiply and add as unsigned numbers do, but shift otherwise."""
+    """The upper 32 bits of ``kernels.training.dropout``'s hash, in torch's int64.
+
+    It multiplies and adds as unsigned numbers do, but shifts otherwise.
+    """
     step, first, second = (value - (1 << 64) for value in (STEP, FIRST, SECOND))
     x = keys + entries * step
     x = (x ^ _shifted(x, 30)) * first

@@ -11,7 +11,7 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """What rows have of their own where weights decay or rates differ; see ``kernels.training.rows.catch_up``.
+    """Per-row constants where weights decay or rates differ; see ``kernels.training.rows.catch_up``.
 
     Attributes:
         groups: (V,) uint8, the group of each row.
@@ -44,7 +44,7 @@ def bring(
     kind: torch.dtype,
     own: Own | None = None,
 ) -> torch.Tensor:
-    """Move ``rows`` of the table to where dense Adam would have them after ``step`` steps; see ``kernels.training.rows.catch_up``.
+    """Move ``rows`` to where dense Adam has them after ``step`` steps; see ``rows.catch_up``.
 
     Args:
         table: (V, d) updated.

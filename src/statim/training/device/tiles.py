@@ -1,4 +1,4 @@
-"""From vectors to the coefficients of the gradient for a tile of rows, in plain torch: any device, any float type.
+"""From vectors to a tile's gradient coefficients in plain torch, on any device and float type.
 
 ``kernels.gpu.contrast`` holds the same two functions for a GPU, where products and scores never reach memory.
 """
@@ -59,7 +59,7 @@ def coefficients(
     backward: Backward | None,
     limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor, torch.Tensor]:
-    """By what each block of the candidates (anchors) is multiplied to give the gradient of the anchors (candidates).
+    """The factors by which blocks of candidates (anchors) give the gradient of anchors (candidates).
 
     Args:
         a: (R, d) the tile's anchors, in the type in which matrices are multiplied.
@@ -118,7 +118,7 @@ def column_statistics(
     scale: float,
     limits: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of each column's logits: the largest, and the sum of exp(logit - largest) over the tile's rows it is a negative of.
+    """Each column's largest logit and sum of exp(logit - largest) over rows it is a negative of.
 
     Args:
         a: See ``coefficients``; as are all others.

@@ -1,4 +1,4 @@
-"""What a teacher gives a training beyond its start: vectors to come close to, scores to follow, documents to be found by."""
+"""Teacher targets beyond the initialization: vectors to match, scores to follow, documents to find."""
 
 import dataclasses
 import hashlib
@@ -74,7 +74,7 @@ class TeacherTargets:
 
 
 def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, ...]:
-    """Who teaches a training, if what is asked for needs somebody: those named, else the start's teacher, else the usual one.
+    """The teachers of a training that needs any: those named, else the start's, else the default.
 
     Raises:
         InputError: A teacher is named without anything to learn from it, twice, or beside others where only
@@ -244,7 +244,7 @@ def _views(
 def _by_all(
     teachers: Sequence[Teacher], texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
 ) -> Halves:
-    """What teachers make of texts, side by side: (n, sum of their dimensions) float16, see ``vectors_among``."""
+    """Vectors of several teachers side by side: (n, sum of dimensions) float16; see ``vectors_among``."""
     parts = [vectors_among(teacher, texts, read, **options) for teacher in teachers]
     if len(parts) == 1:
         return parts[0]

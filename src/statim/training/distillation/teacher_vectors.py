@@ -84,7 +84,7 @@ def teacher_vectors(
 def vectors_among(
     teacher: Teacher, texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
 ) -> Halves:
-    """What a teacher makes of some of the texts that it reads: blocks are of all, so another split or seed finds them computed.
+    """A teacher's vectors of some of its texts; blocks cover all, so another split or seed reuses them.
 
     Args:
         teacher: Of D dimensions.

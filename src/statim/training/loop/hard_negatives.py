@@ -1,4 +1,4 @@
-"""Hard negatives that a training finds for itself between epochs: with its own table, among its own positives.
+"""Hard negatives mined between epochs by the model in training, among its own positives.
 
 The bags are pooled with the table of that moment; the guards are those of ``statim mine`` (ANCE: Xiong et
 al., 2021; the margin: NV-Retriever, Moreira et al., 2024). What was mined goes with the checkpoints, so a
@@ -84,7 +84,7 @@ class Miner:
         self._steps = [steps * epoch for epoch in range(first, recipe.epochs, recipe.mine_every)]
 
     def stretches(self, optimizer: Any, stops: Callable[[], bool]) -> Iterator[tuple[TrainingData, int]]:
-        """From the current step of ``optimizer``: data to train on, and the step to train to; until training ``stops``."""
+        """From ``optimizer``'s step on: data to train on and the step to reach, until training ``stops``."""
         last = len(optimizer.rates) - 1
         while optimizer.step < last and not stops():
             if optimizer.step in self._steps:
@@ -145,7 +145,7 @@ def mine(data: TrainingSet, table: Floats, negatives: int, threads: int) -> Ints
 def _known(
     data: TrainingSet, anchors: Ints, place: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], ...]:
-    """The documents that are no negatives of some anchors, one anchor's after the other's, and where each one's begin."""
+    """The documents that are no negatives of some anchors, concatenated, and each anchor's offset."""
     starts, ends = data.known_offsets[anchors], data.known_offsets[anchors + 1]
     sizes = ends - starts
     owners = np.repeat(np.arange(len(anchors)), sizes)

@@ -114,7 +114,7 @@ class SparseAdam:
         self._plans, self._planned = [Workspace() for _ in range(PLANS + 1)], 0
 
     def _series(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Of each group of rows drift and the logarithm of P, (K, T + 1) each; see ``kernels.training.rows.catch_up``.
+        """The drift and log P of each group of rows, (K, T + 1) each; see ``rows.catch_up``.
 
         drift[s] = sum over t > s of c_t r^(t - s) P_s / P_t is summed from the last step backwards. It stays
         small, since r divided by what a step leaves of a row is less than 1.
@@ -135,7 +135,7 @@ class SparseAdam:
         return drift, shrinks if self.decay > 0 else shrinks[:, :0].copy()
 
     def plan(self, bags: Bags, texts: npt.NDArray[np.int64]) -> "Plan":
-        """Sort a batch's entries by row; this reads nothing of the table, so it can be done ahead, by one thread at a time.
+        """Sort a batch's entries by row, without reading the table: one thread can do it ahead.
 
         The plan is valid until PLANS more have been made.
         """
@@ -168,7 +168,7 @@ class SparseAdam:
         return Plan(bags, texts, work, found, rows, slots, row_offsets, positions, shares)
 
     def read(self, plan: "Plan") -> Floats:
-        """The pooled vectors of the plan's texts, (m, d), from rows brought up to date; valid until the next call."""
+        """The pooled vectors of the plan's texts, (m, d), from up-to-date rows; valid until the next call."""
         d, bags = self.table.shape[1], plan.bags
         fetched = self._workspace.take("fetched", (plan.found, d), self._stored)
         vectors = self._workspace.take("vectors", (len(plan.texts), d), self.table.dtype)
@@ -237,7 +237,7 @@ class SparseAdam:
         spin_executor.together(go, 3, self.threads)
 
     def current(self, out: Floats | None = None) -> Floats:
-        """A copy of the table with every row brought up to the present step; the training itself is not touched.
+        """A copy of the table with every row brought up to this step; training is not affected.
 
         Args:
             out: (V, d) to write it to; fresh memory by default, which takes longer than the copying.
@@ -245,7 +245,7 @@ class SparseAdam:
         return self._brought(np.empty_like(self.table) if out is None else out)
 
     def finish(self) -> Floats:
-        """The table itself, every row brought up to the present step, which is the last: there is no training on from here."""
+        """The table itself, every row brought up to the last step; training cannot go on from here."""
         return self._brought(self.table)
 
     def _brought(self, table: Floats) -> Floats:

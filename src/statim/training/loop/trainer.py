@@ -29,7 +29,7 @@ class DivergenceError(InputError):
 def learning_rates(
     total: int, recipe: Recipe, changes: Sequence[tuple[int, float]] = ()
 ) -> npt.NDArray[np.float64]:
-    """The rate of each step from 1 to ``total``, (total + 1,) float64: a linear rise, then what the schedule says.
+    """The learning rate of steps 1 to ``total``, (total + 1,) float64: linear warmup, then the schedule.
 
     Linear and cosine reach 0 one step after the last, so that every step counts.
 

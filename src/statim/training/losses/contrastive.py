@@ -176,7 +176,7 @@ class _Batch:
         self.p_blocks = [torch_p[:, block] for block in self.blocks]
 
     def _prepared(self) -> list[Phase]:
-        """What sets the inverse norms, and in ``factors`` the anchors, then the candidates, as they are multiplied."""
+        """The phase that sets inverse norms and, in ``factors``, the anchors and candidates to multiply."""
         tasks: list[Callable[[], None]] = []
         if self.in_bytes:
             self.eighth, tasks = self._quantised()
@@ -315,7 +315,7 @@ class _Backward:
 
 
 class _Dense:
-    """The gradient by products with all coefficients; each share has a sum of its own for the candidates, the first in place."""
+    """The gradient by products with all coefficients; each share has its own sum for candidates."""
 
     def __init__(self, batch: _Batch, shares: Shares, sweep: Sweeps, given: Given, gradient: Floats) -> None:
         self._batch, self._shares, self._sweep, self._given = batch, shares, sweep, given
@@ -404,7 +404,7 @@ class _Sampled:
 
 @dataclass(frozen=True)
 class _Entries:
-    """What is left of a tile's coefficients; ``row`` is its first, the others are those of ``tile_to_entries``."""
+    """A tile's remaining coefficients; ``row`` is its first, the others are ``tile_to_entries``'s."""
 
     row: int
     offsets: npt.NDArray[np.int64]
@@ -426,7 +426,7 @@ class _Sweep:
     def _tiles(
         self,
     ) -> Iterator[tuple[tuple[int, int], tuple[int, int], torch.Tensor, tuple[Any, ...]]]:
-        """Rows and columns of each tile, its products (L, rows, columns), and the arguments that all kernels share."""
+        """Each tile's rows, columns and products (L, rows, columns), and the kernels' shared arguments."""
         torch.set_num_threads(1)  # the threads are ours
         batch = self.batch
         L = len(batch.blocks)
@@ -487,7 +487,7 @@ class _Sweep:
         column_sums: Floats, aims: Floats,
         da: Floats,
     ) -> tuple[float, list[_Entries]]:  # fmt: skip
-        """Write these rows of da, add to the column sums of G * S; return the loss and what is left of each tile."""
+        """Write these rows of da, add to the column sums of G * S; return the loss and what tiles leave."""
         batch = self.batch
         candidates, (places, values) = batch.factors[len(batch.a) :], self._room()
         loss, tiles, several = 0.0, [], len(self.rows) * len(self.columns) > 1
@@ -523,7 +523,7 @@ class _Sweep:
         column_sums: Floats, da: Floats,
         dp: Floats,
     ) -> float:  # fmt: skip
-        """Write these rows of da, and this share of dp; add to the column sums of G * S; return the forward loss."""
+        """Write these rows of da and this share of dp; add to the column sums of G * S; return the loss."""
         batch = self.batch
         product = self._tensor(
             "product", (max(self.most_rows, self.most_columns), batch.a.shape[1]), batch.stored

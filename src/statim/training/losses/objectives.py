@@ -32,7 +32,7 @@ class Objective(Protocol, Generic[T]):
     """See above; T is the type of the targets."""
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, T]:
-        """The texts to pool for some rows of the data (m,), valid until the next call; and the batch's targets."""
+        """The texts to pool for some rows of data (m,), valid until the next call, and the targets."""
 
     def __call__(self, vectors: Floats, targets: T) -> tuple[float, Floats]:
         """The loss of the texts' vectors (m, d) and its gradient (m, d)."""
@@ -132,7 +132,7 @@ def _contrastive(
 
 
 class Classes:
-    """Contrastive, where an anchor's positive is another text of its class and no text of its class is a negative.
+    """Contrastive: a positive is another text of the class, and no text of the class is a negative.
 
     The positive is drawn again each time; a text that is alone in its class has itself. Masks take as many
     entries as the batch has pairs of anchors and candidates of one class: half of B x B where there are two
@@ -222,14 +222,17 @@ class Triplets:
 
 
 class Ranked(Triplets):
-    """An anchor's candidates are as close to it as a teacher has them: in their differences (MarginMSE), or as a distribution (KL)."""
+    """Candidates as close to an anchor as the teacher has them, by differences or distribution.
+
+    MarginMSE follows differences, KL the distribution.
+    """
 
     def __init__(self, data: TrainingSet, recipe: Recipe, threads: int) -> None:
         super().__init__(data, recipe, threads)
         self._views = _views(data)
 
     def batch(self, rows: Positions, epoch: int, step: int) -> tuple[Positions, Any]:
-        """Anchors, then the candidates of each; the targets are where each anchor's begin, and the teacher's cosines."""
+        """Anchors, then each one's candidates; targets are each anchor's offset and the teacher's cosines."""
         texts, offsets = super().batch(rows, epoch, step)
         asked = self._views.of_queries(texts[: len(rows)]).repeat(np.diff(offsets), axis=0)
         scores = np.einsum("ed,ed->e", asked, self._views.of_documents(texts[len(rows) :]))
@@ -245,7 +248,7 @@ class Ranked(Triplets):
 
 
 class Distillation:
-    """Vectors point where a teacher's do, at every level: the mean over levels of 1 - cosine, weighted as the levels are."""
+    """Match a teacher's directions at every level: the weighted mean over levels of 1 - cosine."""
 
     def __init__(self, data: TextSet, recipe: Recipe, threads: int) -> None:
         self._data, self._levels, self._threads = data, recipe.levels, threads

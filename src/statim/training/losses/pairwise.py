@@ -1,4 +1,4 @@
-"""Losses over the cosines of single pairs of texts, at every Matryoshka level, and their gradients without autograd.
+"""Losses over cosines of single pairs at every Matryoshka level, with gradients by hand.
 
 Each takes the cosines of one level, (E,), and gives its value and its derivatives by them; ``pairwise`` does
 the rest. Nothing is as large as the square of a batch: CoSENT, which compares all pairs of a batch with one
@@ -56,12 +56,12 @@ def cosine(cosines: Doubles, scores: Doubles) -> tuple[float, Doubles]:
 
 
 def distance(cosines: Doubles) -> tuple[float, Doubles]:
-    """The mean of 1 - cosine over (B,) cosines of vectors with their targets; and its derivatives by the cosines."""
+    """The mean of 1 - cosine over (B,) cosines with targets, and its derivatives by the cosines."""
     return float(np.mean(1 - cosines)), np.full(len(cosines), -1 / len(cosines))
 
 
 def margin_mse(cosines: Doubles, offsets: Offsets, scores: Doubles) -> tuple[float, Doubles]:
-    """MarginMSE (Hofstätter et al., 2020): by how much a positive is closer than a negative, as a teacher has it.
+    """MarginMSE (Hofstätter et al., 2020): match the teacher's margin between positive and negative.
 
     The mean over all negatives of ((c_positive - c_negative) - (t_positive - t_negative))^2.
 
@@ -86,7 +86,7 @@ def margin_mse(cosines: Doubles, offsets: Offsets, scores: Doubles) -> tuple[flo
 
 
 def kl(cosines: Doubles, offsets: Offsets, scores: Doubles, scale: float) -> tuple[float, Doubles]:
-    """The divergence of a teacher's distribution over each anchor's candidates from the model's (Lin et al., 2020).
+    """KL divergence from the teacher's distribution over an anchor's candidates (Lin et al., 2020).
 
     The mean over anchors of KL(softmax(scale t) || softmax(scale c)). Without the factor of the squared
     temperature that sentence-transformers has, which is 1 / scale^2.
@@ -115,7 +115,9 @@ def _log_softmax(logits: Doubles, offsets: Offsets) -> Doubles:
 
 
 def triplet(cosines: Doubles, offsets: Offsets, margin: float) -> tuple[float, Doubles]:
-    """The triplet loss with cosine distance (Schroff et al., 2015): the mean of max(0, margin + c_negative - c_positive).
+    """Triplet loss with cosine distance: the mean of max(0, margin + c_negative - c_positive).
+
+    Schroff et al. (2015).
 
     Args:
         cosines: (E,) for each anchor those of its positive, then of its negatives.

@@ -1,4 +1,7 @@
-"""The contrastive loss and its sampled gradient, scores in 8 bits, by threads that need no interpreter: see ``kernels.training.sampled_batch``."""
+"""The contrastive loss and its sampled gradient, 8-bit scores, by threads without the GIL.
+
+See ``kernels.training.sampled_batch``.
+"""
 
 import math
 
@@ -38,7 +41,7 @@ def sampled(
     threads: int,
     workspace: Workspace,
 ) -> tuple[float, Floats] | None:
-    """What ``contrastive.contrastive`` gives for precision int8 and float32 vectors, of one direction and without a margin.
+    """``contrastive.contrastive`` for precision int8 and float32 vectors, one direction, no margin.
 
     Args:
         anchors: (B, d), B at most MOST; for it and the others see there.

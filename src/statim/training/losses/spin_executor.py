@@ -1,4 +1,4 @@
-"""Work in phases that several threads do together: all of a phase before any of the next, without going to sleep between them.
+"""Phases that several threads work through together, spinning rather than sleeping between them.
 
 Nor between one piece of work and the next, if that comes soon: a step of a training takes so few milliseconds
 that waking threads, which takes longest on a virtual machine, would be much of it.
@@ -27,7 +27,7 @@ def spans(ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
 
 
 def run(phases: Sequence[Phase], threads: int) -> None:
-    """Do the parts of each phase on at most ``threads`` threads, this one included; a free thread takes the next.
+    """Do each phase's parts on at most ``threads`` threads, this one included; a free thread takes the next.
 
     A thread only waits for parts that others are doing, so nothing is lost where these come late.
 
@@ -134,7 +134,7 @@ class _Helpers:
             self._work = None  # who comes late has nothing to do, and what it held is free
 
     def leave(self) -> None:
-        """Let the threads end: one that came back from compiled code after the interpreter's end would bring the process down."""
+        """End the threads: one returning from compiled code after the interpreter's end would crash."""
         self._over = True
         self._ring()
         for thread in self._threads:

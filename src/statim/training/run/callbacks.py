@@ -1,4 +1,4 @@
-"""What goes on around the steps of a training: log, evaluations, the best table, early stopping, checkpoints, progress."""
+"""What surrounds the steps: logs, evaluations, best table, early stopping, checkpoints, progress."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ class Callbacks:
         return self.stops
 
     def pauses(self, step: int) -> bool:
-        """Where a device shows its table: at evaluations, and where the clock may ask for a checkpoint there."""
+        """Where a device shows its table: at evaluations, and where a checkpoint may be due by the clock."""
         return step % self._every == 0 or step % self._checkpoint_every == 0
 
     @property
@@ -170,7 +170,7 @@ def _check(table: Floats, step: int) -> None:
 
 
 def tensorboard_writer(folder: str | Path, step: int) -> Any:
-    """A TensorBoard writer into ``folder``; what an interrupted run wrote there after ``step`` no longer counts.
+    """A TensorBoard writer into ``folder``; what an interrupted run wrote after ``step`` is discarded.
 
     Raises:
         DependencyError: TensorBoard is not installed.

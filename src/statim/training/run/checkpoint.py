@@ -5,7 +5,7 @@ They are beside the output (``OUT.training``), since OUT itself is written atomi
     OUT.training/
     ├── run.json            the options, and what was found: see record.py; removed first and written last
     ├── training.jsonl      the log so far: see history.py
-    └── step-00000300/      table.safetensors: table, moments, last, perhaps the best table; and the state. checkpoint.json: its digest
+    └── step-00000300/      table.safetensors: table, moments, last, best; checkpoint.json: its digest
 
 A checkpoint is written by the training's own thread, as far as the system's memory for files; a copy for
 another thread to write would cost as much. Another thread syncs it to the disk, renames it and deletes the
@@ -216,7 +216,7 @@ class Checkpoints:
 
 
 def check(step: Path) -> dict[str, Any]:
-    """Check the files of a checkpoint; gives their sizes and digests, none of one of an earlier version of statim.
+    """Check a checkpoint's files; return sizes and digests, none for earlier versions of statim.
 
     Raises:
         ModelError: One is damaged; the message names it.

@@ -1,4 +1,4 @@
-"""Options that fit neither each other nor any data are refused before long work; what teachers decide is filled in."""
+"""Refuse options that contradict each other before long work; fill in what teachers decide."""
 
 import logging
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def _check_words(distil: object) -> None:
 def taught_by(
     options: TrainOptions, start_dim: int | None, teachers: Sequence[Teacher]
 ) -> tuple[TrainOptions, bool]:
-    """The options with what the teachers decide of the recipe; and whether documents are a teacher's (``asymmetric``).
+    """The options with what the teachers decide, and whether documents are a teacher's (``asymmetric``).
 
     Raises:
         InputError: More dimensions are asked for than the teachers have.

@@ -22,13 +22,15 @@ SHARE = 20  # a running mean looks back over this part of the steps
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #222; --faint: #666; --grid: #ddd;
   --loss: #0072b2; --score: #d55e00; --bm25: #00795a; --teacher: #a8457f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #16181c; --text: #e6e6e6; --faint: #a5a5a5; --grid: #34383f;
+@media (prefers-color-scheme: dark) { :root {
+  --ground: #16181c; --text: #e6e6e6; --faint: #a5a5a5; --grid: #34383f;
   --loss: #56b4e9; --score: #e69f00; --bm25: #2bc29a; --teacher: #e59bc5; } }
 body { background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, sans-serif; max-width: 800px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .3rem; }
 svg { width: 100%; height: auto; } svg text { fill: var(--faint); font-size: 12px; }
-.grid { stroke: var(--grid); } .legend { color: var(--faint); } .legend span { margin-right: 1.2rem; white-space: nowrap; }
+.grid { stroke: var(--grid); } .legend { color: var(--faint); }
+.legend span { margin-right: 1.2rem; white-space: nowrap; }
 .legend svg { width: 2rem; height: .7rem; } path, line { fill: none; }
 """
 

@@ -1,4 +1,4 @@
-"""What a training is judged by: the held-out part of its data, and how the model and others do on it, by the task it is for."""
+"""Held-out evaluation: the data held back, and how the model and others score on it."""
 
 import logging
 import time
@@ -134,7 +134,7 @@ def measure(
 
 
 def probed(train: LabelledTexts) -> LabelledTexts:
-    """What probes are fitted to: all texts, or of very many some drawn at random, at least one of each label."""
+    """The texts that probes are fitted to: all, or a random sample with every label."""
     labels = np.asarray(train.labels.dictionary_encode().indices)
     count = max(FEW, PROBED // (int(labels.max(initial=0)) + 1))
     if len(train) <= count:
@@ -166,7 +166,7 @@ def standings(
     progress: bool,
     documents: Teacher | None = None,
 ) -> Comparison | Report | None:
-    """The table on the test pairs: the start, the trained model, half of its dimensions, the teacher and BM25.
+    """The table on the test pairs: start, trained model, half its dimensions, teacher and BM25.
 
     With ``documents`` a teacher encodes these for the start and the trained model too.
     """
@@ -200,7 +200,7 @@ class _Truncated:
 
 
 def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets: Any) -> Report:
-    """The mean cosine to the teacher of texts that were not trained on: the start, the trained model, half of its dimensions."""
+    """Mean cosine to the teacher on texts not trained on: start, trained, half the dimensions."""
     half = max(1, model.dim // 2)
     rows = []
     for name, one, dim in (
@@ -218,7 +218,7 @@ def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets
 def references(
     development: Validation, table: Comparison | Report | None, teacher: Teacher | None, progress: bool
 ) -> dict[str, float]:
-    """NDCG@10 of others on the development pairs: BM25, and the teacher where the test has shown that it does not take long."""
+    """NDCG@10 of others on development pairs: BM25, and the teacher if the test showed it is quick."""
     found = {BM25: evaluate_bm25(development.task, metrics=(NDCG,)).metrics[NDCG]}
     if teacher is not None and isinstance(table, Comparison):
         share = (len(development.task.queries) + len(development.task.documents)) / (

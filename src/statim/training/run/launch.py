@@ -1,4 +1,4 @@
-"""The steps of a training: from a table to the one that is kept, on this processor, on a device, or by several processes."""
+"""The steps of a training, on this processor, a device or several processes."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -108,7 +108,7 @@ def _from_checkpoint(
     row_rates: Floats | None,
     threads: int,
 ) -> tuple[SparseAdam, Best, Any]:
-    """The optimizer, the best evaluation and the mined negatives: of the newest checkpoint, else those to begin with."""
+    """Optimizer, best evaluation and mined negatives: from the newest checkpoint, else initial ones."""
     keep = (options.keep or ("best" if options.patience else "last")) == "best"
     optimizer, before = begin(table, data, recipe, threads, this.rates, row_rates), None
     if options.resume and options.out is not None:
@@ -127,7 +127,7 @@ def _fit(
     callbacks: Callbacks,
     taught: TextSet | None,
 ) -> Floats:
-    """Train on this processor, on a device, or as one of several processes; gives the table of the last step."""
+    """Train here, on a device, or as one of several processes; return the table of the last step."""
     if device.type == "cpu" and not distributed.is_distributed():
         callbacks.begin(optimizer)
         for data, until in miner.stretches(optimizer, lambda: callbacks.stops):

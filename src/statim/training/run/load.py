@@ -1,4 +1,4 @@
-"""What a training reads: its data and plain texts beside it, divided into what is trained on and what is held out."""
+"""Load a training's data and plain texts, divided into training and held-out parts."""
 
 import logging
 from dataclasses import dataclass

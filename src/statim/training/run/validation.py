@@ -69,7 +69,7 @@ class Validation:
         return np.concatenate(executor.run([partial(model.pool, part) for part in parts], self._threads))  # type: ignore[arg-type]
 
     def spacing(self, data: TrainingSet, recipe: Recipe, steps: int) -> int:
-        """Steps between evaluations: a few times an epoch, and fewer where their work would be a large share of the whole.
+        """Steps between evaluations: a few times an epoch, fewer if they would take much of the time.
 
         It follows from the sizes of things alone, so that a resumed run evaluates where the whole one would
         have.
