@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from statim.cli import app
+from statim.cli import add_options, app
 
 OF_THE_REPOSITORY = (
     "benchmarks/RESULTS.md",
@@ -29,6 +29,7 @@ OUTSIDE = re.compile(rf"\]\(\.\./((?:\.\./)*(?:{'|'.join(map(re.escape, OF_THE_R
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the commands into the navigation."""
+    add_options()
     pages: list[Any] = [{name: f"cli/{name}.md"} for name in typer.main.get_command(app).commands]
     for entry in config.nav or []:
         if "CLI" in entry:

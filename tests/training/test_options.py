@@ -18,10 +18,10 @@ import statim.tokenizer
 from statim.cli import app
 from statim.cli import train as command
 from statim.errors import InputError
+from statim.option import options_of
 from statim.training.hyperparameters import RecipeOptions
 from statim.training.keywords import LoopKeywords, RecipeKeywords, TrainKeywords
-from statim.training.option import PANELS, options_of
-from statim.training.options import TrainOptions
+from statim.training.options import PANELS, TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.sentence_transformer import fit_sentence_transformer
 from statim.training.train import train

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -63,8 +64,8 @@ def _statim(
 
 
 app.command("train", cls=Panelled)(train.train)
-app.command("mine")(mine.mine)
-app.command("teach")(teach.teach)
+app.command("mine", cls=Panelled)(mine.mine)
+app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
@@ -81,11 +82,20 @@ app.command("check")(check.check)
 app.add_typer(cache.app, name="cache")
 
 
+# verbs whose options come from a record, which takes time to import
+FROM_RECORD = {"train": train.add_options, "mine": mine.add_options, "teach": teach.add_options}
+
+
+def add_options(verbs: Iterable[str] = tuple(FROM_RECORD)) -> None:
+    """Give verbs their options, so that only the verb to run pays for them."""
+    for verb in FROM_RECORD.keys() & set(verbs):
+        FROM_RECORD[verb]()
+
+
 def main() -> None:
     """Run the command line; never shows a traceback for what statim or the operating system refuses."""
     _print_any_name()
-    if sys.argv[1:2] == ["train"]:
-        train.add_options()
+    add_options(sys.argv[1:2])
     try:
         with warnings.catch_warnings():
             warnings.showwarning = terminal.say_warning

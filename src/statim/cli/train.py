@@ -1,19 +1,14 @@
 """statim train: from pairs of text, texts with labels, or documents to a trained, evaluated, saved model."""
 
-import inspect
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from statim.cli import options
+from statim.cli import from_record, options
+from statim.cli.from_record import SEVERAL, TEXT, Text
 from statim.errors import InputError
-
-if TYPE_CHECKING:
-    from statim.training.option import Option
 
 Sources = Annotated[
     list[str] | None,
@@ -28,30 +23,12 @@ Sources = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Text:
-    """How an option is written on the command line, where it differs from the Python keyword.
-
-    Attributes:
-        kind: Its type there.
-        read: Makes the keyword's value of it.
-        metavar: What stands for the value in the help.
-        short: A short flag, if it has one.
-    """
-
-    kind: Any
-    read: Callable[[Any], object] = lambda value: value
-    metavar: str | None = None
-    short: str | None = None
-
-
 def _names(text: str | None) -> list[str] | None:
     """``stdlib,numpy`` as a list."""
     return None if text is None else [name for part in text.split(",") if (name := part.strip())]
 
 
-SEVERAL = list[str] | None
-TEXT, FILE = Text(str | None), Text(Path | None)
+FILE = Text(Path | None)
 FLAG = Text(bool, lambda given: given or None)
 WRITTEN = {
     "out": Text(Path | None, short="-o"),
@@ -83,39 +60,6 @@ WRITTEN = {
 }
 
 
-def _shown() -> list[tuple[Field[Any], "Option"]]:
-    """The options of the command line: those without a panel, then each panel's."""
-    from statim.training.option import PANELS, options_of
-    from statim.training.options import TrainOptions
-
-    fields = [(field, one) for field, one in options_of(TrainOptions) if one.flag != ""]
-    return sorted(fields, key=lambda pair: ("", *PANELS).index(pair[1].panel))
-
-
-def _parameters() -> Iterator[inspect.Parameter]:
-    """The parameters that typer sees."""
-
-    def parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-    yield parameter("sources", Sources)
-    for field, one in _shown():
-        text = WRITTEN.get(field.name, Text(field.type))
-        flags = [f"--{one.flag or field.name.replace('_', '-')}", *filter(None, [text.short])]
-        described = typer.Option(
-            *flags, metavar=text.metavar, help=one.line(), rich_help_panel=one.panel or None
-        )
-        yield parameter(field.name, Annotated[text.kind, described], False if text.kind is bool else None)
-    yield parameter(
-        "json", Annotated[bool, typer.Option("--json", help=options.JSON, rich_help_panel="Run")], False
-    )
-    yield parameter(
-        "quiet",
-        Annotated[bool, typer.Option("--quiet", "-q", help=options.QUIET, rich_help_panel="Run")],
-        False,
-    )
-
-
 def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> None:
     """Train a static model on pairs, labelled texts or documents; compare it with BM25 and its teacher."""
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
@@ -133,9 +77,7 @@ def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> N
         raise InputError("no output was given; name a folder for the model (--out DIR)")
     from statim.training.train import train as run
 
-    values: dict[str, Any] = {
-        name: WRITTEN[name].read(value) if name in WRITTEN else value for name, value in given.items()
-    }
+    values = from_record.values(given, WRITTEN)
     values |= {"out": resume or out, "resume": resume is not None, "progress": progress}
     result = run(options.one_or_several(sources), **values)
     if first:
@@ -144,15 +86,17 @@ def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> N
         )
 
 
-def _show(parameters: list[inspect.Parameter]) -> None:
-    """Let typer see these parameters."""
-    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    train.__annotations__ = {one.name: one.annotation for one in parameters}
-
-
 def add_options() -> None:
-    """Give the verb its options. Only when it is the one to run, so that the others start sooner."""
-    _show(list(_parameters()))
+    """Give the verb its options."""
+    from statim.training.options import PANELS, TrainOptions
+
+    from_record.show(
+        train,
+        [
+            from_record.parameter("sources", Sources),
+            *from_record.parameters(TrainOptions, PANELS, WRITTEN),
+        ],
+    )
 
 
-_show([])
+from_record.show(train, [])

@@ -1,10 +1,8 @@
 """Hard negatives for pairs: nearest documents, guards, a table and a report."""
 
-import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +15,14 @@ from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
 from statim.mining import formats
 from statim.mining.guards import Chosen, Guards
-from statim.mining.nearest import Nearest, cosines, scaled
+from statim.mining.nearest import Nearest, cosines
+from statim.mining.options import MiningKeywords, MiningOptions
 from statim.mining.pool import Pool
 from statim.mining.report import Report
 from statim.mining.rescoring import Rescoring
-from statim.model import StaticModel
+from statim.mining.text_vectors import encoded, given_vectors
+from statim.option import check_values, documented
 from statim.progress import Clock, Progress
-from statim.search.engines.exact import matrix
-from statim.search.rerank import CrossEncoder
-from statim.teacher import Teacher
 from statim.texts import Texts, is_column, is_table
 
 Floats = npt.NDArray[np.float32]
@@ -55,37 +52,8 @@ class Mined:
         return {"rows": len(self.table)} | self.report.to_dict() | {"seconds": seconds}
 
 
-def mine_hard_negatives(
-    data: Any,
-    model: Any = None,
-    *,
-    anchor: str | None = None,
-    positive: str | None = None,
-    corpus: Any = None,
-    corpus_column: str | None = None,
-    vectors: Sequence[npt.ArrayLike] | None = None,
-    cross_encoder: str | CrossEncoder | None = None,
-    range_min: int = 0,
-    range_max: int | None = None,
-    max_score: float | None = None,
-    min_score: float | None = None,
-    absolute_margin: float | None = None,
-    relative_margin: float | None = 0.05,
-    num_negatives: int = 3,
-    sampling: str = "top",
-    seed: int = 0,
-    query_prompt: str | None = None,
-    query_prompt_name: str | None = None,
-    corpus_prompt: str | None = None,
-    corpus_prompt_name: str | None = None,
-    include_positives: bool = False,
-    output_format: str = "triplet",
-    output_scores: bool = False,
-    search: str | None = None,
-    batch_size: int = 32,
-    threads: int | None = None,
-    progress: bool = False,
-) -> Mined:
+@documented(MiningOptions, MiningKeywords)
+def mine_hard_negatives(data: Any, model: Any = None, **options: Unpack[MiningKeywords]) -> Mined:
     """Find texts that are close to anchors and do not belong to them.
 
     With the same vectors the negatives are those of sentence-transformers' ``mine_hard_negatives``, whose
@@ -151,52 +119,73 @@ def mine_hard_negatives(
         >>> mined.table.column_names
         ['anchor', 'positive', 'negative']
     """
-    kind = _format(output_format, include_positives)
-    if (model is None) == (vectors is None):
+    asked = MiningOptions(**options)
+    check_values(asked)
+    kind = _format(asked.output_format, asked.include_positives)
+    if (model is None) == (asked.vectors is None):
         raise InputError("give a model that makes the vectors, or the vectors, and not both")
-    options: dict[str, Any] = {
-        "absolute_margin": absolute_margin, "relative_margin": relative_margin, "max_score": max_score,
-        "min_score": min_score, "sampling": sampling, "seed": seed, "with_positives": include_positives,
-    }  # fmt: skip
-    rescored = cross_encoder is not None
-    Guards.make(num_negatives, range_min, range_max, 1, rescored=rescored, **options)  # before long work
+    _guards(asked, 1)  # before long work
     clock = Clock()
-    pairs = read_pairs(data, anchor=anchor, positive=positive)
-    texts = None if corpus is None else _corpus(corpus, corpus_column)
+    pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive)
+    texts = None if asked.corpus is None else _corpus(asked.corpus, asked.corpus_column)
     pool = Pool.of(pairs, texts)
-    pool.check(num_negatives)
-    most = pool.most
-    guards = Guards.make(num_negatives, range_min, range_max, most, rescored=rescored, **options)
+    pool.check(asked.num_negatives)
+    guards = _guards(asked, pool.most)
     clock("read")
-    scorer = None if cross_encoder is None else Rescoring(cross_encoder, pool, batch_size)
-    if vectors is not None:
-        asked, given = _given(vectors, pool, len(pairs), pairs.report.rows, texts)
+    scorer = None
+    if asked.cross_encoder is not None:
+        scorer = Rescoring(asked.cross_encoder, pool, asked.batch_size)
+    if asked.vectors is not None:
+        anchors, documents = given_vectors(asked.vectors, pool, len(pairs), pairs.report.rows, texts)
     else:
-        encoder = load_encoder(model) if isinstance(model, (str, Path)) else model
-        ways: dict[str, Any] = {"threads": threads, "progress": progress}
-        asked = _encoded(encoder, pool.anchors, "query", query_prompt, query_prompt_name, **ways)
-        given = _encoded(encoder, pool.documents, "document", corpus_prompt, corpus_prompt_name, **ways)
-    if asked.shape[1] != given.shape[1]:
-        raise InputError(
-            f"the anchors' vectors have {asked.shape[1]} dimensions and the documents' "
-            f"{given.shape[1]}; they must agree"
-        )
+        anchors, documents = _encoded(model, pool, asked)
     clock("encode")
-    find = Nearest(asked, given, guards.range_max + most, search=search, threads=threads)
-    chosen, positive_scores = _choose(pool, guards, asked, given, find, scorer, progress)
-    del asked, given
+    find = Nearest(
+        anchors, documents, guards.range_max + pool.most, search=asked.search, threads=asked.threads
+    )
+    chosen, scores = _choose(pool, guards, anchors, documents, find, scorer, asked.progress)
+    del anchors, documents
     how = find.how + (", rescored by a cross-encoder" if scorer is not None else "")
     clock("search")
-    report = Report.of(pool, chosen, guards, positive_scores, how)
-    if report.found == 0:
-        removed = ", ".join(f"{name} {count:,}" for name, count in report.removed.items() if count)
-        raise DataError(
-            f"the guards left no negative of {report.candidates:,} candidates (removed: {removed}); "
-            "widen the range or the margins"
-        )
-    table = formats.table(pool, chosen, positive_scores, kind, output_scores)
+    report = Report.of(pool, chosen, guards, scores, how)
+    report.check()
+    table = formats.table(pool, chosen, scores, kind, asked.output_scores)
     clock("write")
     return Mined(table, report, clock.seconds)
+
+
+def _guards(asked: MiningOptions, positives: int) -> Guards:
+    """The guards that are asked for, where an anchor has at most this many positives.
+
+    Raises:
+        InputError: A value is out of range; the message names it.
+    """
+    return Guards.make(
+        asked.num_negatives, asked.range_min, asked.range_max, positives,
+        rescored=asked.cross_encoder is not None, absolute_margin=asked.absolute_margin,
+        relative_margin=asked.relative_margin, max_score=asked.max_score, min_score=asked.min_score,
+        sampling=asked.sampling, seed=asked.seed, with_positives=asked.include_positives,
+    )  # fmt: skip
+
+
+def _encoded(model: Any, pool: Pool, asked: MiningOptions) -> tuple[Floats, Floats]:
+    """The vectors of anchors and documents by a model.
+
+    Raises:
+        InputError: The model cannot make them, or theirs differ in dimensions.
+    """
+    encoder = load_encoder(model) if isinstance(model, (str, Path)) else model
+    ways: dict[str, Any] = {"threads": asked.threads, "progress": asked.progress}
+    anchors = encoded(encoder, pool.anchors, "query", asked.query_prompt, asked.query_prompt_name, **ways)
+    documents = encoded(
+        encoder, pool.documents, "document", asked.corpus_prompt, asked.corpus_prompt_name, **ways
+    )
+    if anchors.shape[1] != documents.shape[1]:
+        raise InputError(
+            f"the anchors' vectors have {anchors.shape[1]} dimensions and the documents' "
+            f"{documents.shape[1]}; they must agree"
+        )
+    return anchors, documents
 
 
 def _choose(
@@ -255,99 +244,3 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
             "the corpus is empty; give at least one text, or leave it out to mine among the positives"
         )
     return texts
-
-
-def _given(
-    vectors: Sequence[npt.ArrayLike], pool: Pool, pairs: int, rows: int, corpus: pa.LargeStringArray | None
-) -> tuple[Floats, Floats]:
-    """The vectors of distinct anchors and documents at length 1, from those of all rows.
-
-    Raises:
-        InputError: They are not as many as the texts.
-    """
-    names = ("the anchors' vectors", "the positives' vectors", "the corpus's vectors")
-    wanted = [pairs, pairs] + ([] if corpus is None else [len(corpus)])
-    if not isinstance(vectors, (list, tuple)) or len(vectors) != len(wanted):
-        raise InputError(
-            f"vectors must be {len(wanted)} arrays: of the anchors, of the positives"
-            + (", of the corpus" if corpus is not None else "")
-        )
-    arrays = [matrix(array, name) for array, name in zip(vectors, names, strict=False)]
-    for array, count, name in zip(arrays, wanted, names, strict=False):
-        if len(array) != count:
-            dropped = (
-                f" ({rows - pairs:,} of {rows:,} rows were dropped as empty or repeated)"
-                if rows > pairs
-                else ""
-            )
-            raise InputError(f"{name} are {len(array):,} for {count:,} texts{dropped}; give one for each")
-        if array.shape[1] != arrays[0].shape[1]:
-            raise InputError(
-                f"{name} have {array.shape[1]} dimensions and the anchors' {arrays[0].shape[1]}; they "
-                "must agree"
-            )
-    documents = arrays[1] if corpus is None else np.concatenate([arrays[2], arrays[1]])
-    return (
-        scaled(arrays[0], names[0], pool.anchor_rows),
-        scaled(documents, "the documents' vectors", pool.document_rows),
-    )
-
-
-def _encoded(
-    model: Any,
-    texts: pa.LargeStringArray,
-    kind: str,
-    prompt: str | None,
-    prompt_name: str | None,
-    *,
-    threads: int | None,
-    progress: bool,
-) -> Floats:
-    """The vectors of queries or documents at length 1, (n, d)."""
-    if prompt is None and prompt_name is not None:
-        prompt = _prompt(model, prompt_name)
-    encode = getattr(model, f"encode_{kind}", None) or getattr(model, "encode", None)
-    apart = prompt is not None and _takes_prompt(encode)  # else it is put before the texts here
-    if prompt is not None and not apart:
-        encode = getattr(model, "encode", None)
-    if encode is None:
-        raise InputError(
-            f"the model is a {type(model).__name__} without a method encode; give a static model, a "
-            "teacher, or vectors"
-        )
-    options: dict[str, Any] = {}
-    if isinstance(model, (StaticModel, Teacher)):
-        options = {"threads": threads, "progress": progress}
-    listed = texts.to_pylist()
-    if apart:
-        options["prompt"] = prompt
-    elif prompt is not None:
-        listed = [prompt + text for text in listed]
-    found = matrix(encode(listed, **options), f"the vectors of the {kind} texts")
-    if len(found) != len(listed):
-        raise InputError(
-            f"the model made {len(found):,} vectors of {len(listed):,} texts; it must make one of each"
-        )
-    return scaled(found, f"the {'anchors' if kind == 'query' else 'documents'}' vectors")
-
-
-def _takes_prompt(encode: Any) -> bool:
-    """Does a method have a parameter ``prompt``, so that it adds no prompt of its own?"""
-    try:
-        return "prompt" in inspect.signature(encode).parameters
-    except (TypeError, ValueError):  # no function, or one that does not tell
-        return False
-
-
-def _prompt(model: Any, name: str) -> str:
-    """One of a model's own prompts.
-
-    Raises:
-        InputError: It has none of that name.
-    """
-    known = (
-        model.settings.prompts if isinstance(model, StaticModel) else getattr(model, "prompts", None) or {}
-    )
-    if name not in known:
-        raise InputError(f"the model has no prompt {name!r}; it has {', '.join(known) or 'none'}")
-    return str(known[name] or "")

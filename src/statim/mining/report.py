@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.errors import DataError
 from statim.evaluation import table as tables
 from statim.mining.guards import Chosen, Guards
 from statim.mining.pool import Pool
@@ -66,6 +67,20 @@ class Report:
             negative_score=float(there.mean(dtype=np.float64)) if len(there) else 0.0,
             search=search, examples=_examples(pool, chosen, positive_scores),
         )  # fmt: skip
+
+    def check(self) -> None:
+        """Refuse a result without negatives.
+
+        Raises:
+            DataError: The guards left nothing; the message says what they removed.
+        """
+        if self.found:
+            return
+        removed = ", ".join(f"{name} {count:,}" for name, count in self.removed.items() if count)
+        raise DataError(
+            f"the guards left no negative of {self.candidates:,} candidates (removed: {removed}); "
+            "widen the range or the margins"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

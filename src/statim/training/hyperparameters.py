@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from statim.training.option import option
+from statim.option import option
 
 PRECISIONS = ("int8", "bf16", "fp32")
 MIXES = ("together", "proportional", "turn")

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from statim.errors import InputError
+from statim.option import option
 from statim.training.hyperparameters import RecipeOptions
-from statim.training.option import option
 
 if TYPE_CHECKING:
     from statim.model import StaticModel
     from statim.tokenizer.tokenizer import Tokenizer
 
+PANELS = (
+    "Data", "Vocabulary", "Loss", "Schedule", "Hard negatives", "Distillation", "Evaluation", "Run",
+)  # fmt: skip
 KEEPS = ("last", "best")
 KEEP_CHECKPOINTS = 2  # the newest
 

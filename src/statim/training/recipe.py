@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
 from statim.errors import InputError
+from statim.option import check_number, check_values, options_of
 from statim.training.hyperparameters import RecipeOptions
 from statim.training.keywords import RecipeKeywords
-from statim.training.option import check_number, check_values, options_of
 
 # Of a row in one step: more would outweigh the decay of Adam's momentum, on which optimizer.SparseAdam counts
 MOST_DECAY = 0.05

@@ -20,6 +20,7 @@ from statim.data.documents.corpus import Corpus
 from statim.errors import InputError, ModelError
 from statim.formats.from_sentence_transformers import NORMALIZE, STATIC
 from statim.formats.parts import Parts
+from statim.option import documented
 from statim.progress import Progress
 from statim.settings import Settings
 from statim.tokenizer.tokenizer import Tokenizer
@@ -29,7 +30,6 @@ from statim.training.hyperparameters import LOSSES, TAUGHT, RecipeOptions
 from statim.training.initial_tables import unit_scale
 from statim.training.keywords import LoopKeywords
 from statim.training.loop.trainer import begin, fit
-from statim.training.option import documented
 from statim.training.recipe import Recipe
 
 

@@ -21,10 +21,10 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -40,19 +40,19 @@ from statim.evaluation.encoders import Encoder
 from statim.files import atomic_directory, check_output
 from statim.mining.mine import mine_hard_negatives
 from statim.model import StaticModel
+from statim.option import check_values, documented
 from statim.progress import Progress
 from statim.teacher import Teacher, quick_bfloat16
 from statim.training import teaching
 from statim.training.datasets.sets import training_data
 from statim.training.device.fit import choose
-from statim.training.option import check_values, option
 from statim.training.recipe import Recipe
 from statim.training.run.heldout import hold_out
 from statim.training.start import start_from, with_vocabulary
+from statim.training.teach_options import PRECISIONS, TeachKeywords, TeachOptions
 
 log = logging.getLogger("statim")
 
-PRECISIONS = ("bf16", "fp16", "fp32")
 CACHED = 64  # pairs; larger batches go through the network in parts of this size
 RANKS = 20  # negatives are drawn from this many closest that the margin leaves
 
@@ -62,25 +62,6 @@ NEEDS = (
 )
 
 Seconds = dict[str, float]
-
-
-@dataclass(frozen=True)
-class TeachOptions:
-    """The numbers that decide how a teacher is adapted; ``teach`` documents each."""
-
-    teacher: str
-    batch: int = option("Pairs per step.", default=64, least=2, most=1 << 16, whole=True)
-    epochs: int = option("Passes over the pairs.", default=1, least=1, most=1000, whole=True)
-    learning_rate: float = option("AdamW's peak learning rate.", default=2e-5, least=1e-9, most=1.0)
-    scale: float = option("Multiply cosines by this in the loss.", default=20.0, least=1e-3, most=1e4)
-    precision: str = option("Precision of the network's products.", default="fp32", choices=PRECISIONS)
-    seed: int = option("Seed of splits, order and mining.", default=0, least=0, most=2**32 - 1, whole=True)
-    hard_negatives: int | None = option("Negatives to mine per pair.", least=0, most=20, whole=True)
-    checkpoint_every: int | None = option("Steps between checkpoints.", least=1, most=1e9, whole=True)
-
-    def numbers(self) -> dict[str, Any]:
-        """Those that decide the result, for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "checkpoint_every"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,29 +110,9 @@ class TeachResult:
         }
 
 
+@documented(TeachOptions, TeachKeywords)
 def teach(
-    data: Any,
-    teacher: str | Path,
-    *,
-    out: str | Path,
-    anchor: str | None = None,
-    positive: str | None = None,
-    negative: str | list[str] | None = None,
-    hard_negatives: int | None = None,
-    batch: int = TeachOptions.batch,
-    epochs: int = TeachOptions.epochs,
-    learning_rate: float = TeachOptions.learning_rate,
-    scale: float = TeachOptions.scale,
-    precision: str | None = None,
-    seed: int = TeachOptions.seed,
-    heldout: int | str | Path | None = None,
-    distil: str | Path | None = None,
-    checkpoint_every: int | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    threads: int | None = None,
-    device: str | None = None,
-    progress: bool = False,
+    data: Any, teacher: str | Path, *, out: str | Path, **options: Unpack[TeachKeywords]
 ) -> TeachResult:
     """Fine-tune a sentence transformer on pairs; compare it with its former self and BM25 on held-out ones.
 
@@ -196,66 +157,69 @@ def teach(
         DependencyError: sentence-transformers, or what its trainer needs, is not installed.
         StorageError: The disk is full, read-only, or not permitted.
     """
-    workers, target = executor.count(threads), choose(device or "auto")
-    options = TeachOptions(
-        str(teacher), batch, epochs, learning_rate, scale, _precision(precision, target.type), seed,
-        hard_negatives,
-        checkpoint_every,
-    )  # fmt: skip
-    check_values(options)
-    places = [Path(place) for place in (out, distil) if place is not None]
+    given = TeachOptions(**options)
+    workers, target = executor.count(given.threads), choose(given.device or "auto")
+    asked = replace(given, precision=_precision(given.precision, target.type))
+    check_values(asked)
+    places = [Path(place) for place in (out, asked.distil) if place is not None]
     for place in places:
-        check_output(place, overwrite=overwrite)
+        check_output(place, overwrite=asked.overwrite)
     if len({place.absolute() for place in places}) < len(places):
         raise InputError(f"--out and --distil are both {out}; name two folders")
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         before = Teacher.load(teacher, device=str(target))
-        pairs = read_pairs(data, anchor=anchor, positive=positive, negative=negative)
+        pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive, negative=asked.negative)
         log.info("%s", pairs.report)
-        names = {"anchor": anchor, "positive": positive}
-        parts: Split[Pairs] = hold_out(pairs, heldout, 0, seed=seed, kind="pairs", names=names)
+        names = {"anchor": asked.anchor, "positive": asked.positive}
+        parts: Split[Pairs] = hold_out(pairs, asked.heldout, 0, seed=asked.seed, kind="pairs", names=names)
     about = {
-        "options": options.numbers(),
+        "options": asked.numbers(teacher),
         "pairs": pairs.hash,
         "train": parts.train.hash,
         "teacher": before.hash,
     }
-    with teaching.opened(Path(out), about, resume=resume) as run:
+    with teaching.opened(Path(out), about, resume=asked.resume) as run:
         with _clock(seconds, "mine"):
             rows, found = run.pairs(
-                lambda: _rows(parts.train, before, hard_negatives, seed, workers, progress)
+                lambda: _rows(parts.train, before, asked.hard_negatives, asked.seed, workers, asked.progress)
             )
         with _clock(seconds, "train"):
-            trained, losses = _train(rows, teacher, options, run, workers, target.type, progress)
+            trained, losses = _train(rows, teacher, asked, run, workers, target.type, asked.progress)
         counts = {
             "read": len(pairs), "train": len(parts.train), "test": len(parts.test), "moved": parts.moved,
             "mined": found,
         }  # fmt: skip
-        with atomic_directory(out, overwrite=overwrite) as folder:
+        with atomic_directory(out, overwrite=asked.overwrite) as folder:
             with _clock(seconds, "save"), _quiet_trainer():
                 _save(trained, folder)
             with _clock(seconds, "evaluate"):
                 after = Teacher.load(folder, device=str(target))
-                encoders: dict[str, Encoder] = {"before": before, "taught": after}
-                if distil is not None:
-                    encoders["before, distilled"] = _distilled(before, parts.train, seed, workers, progress)
-                    encoders["taught, distilled"] = _distilled(after, parts.train, seed, workers, progress)
-                table = (
-                    compare(encoders, from_pairs(parts.test), reference="taught", progress=progress)
-                    if len(parts.test)
-                    else None
-                )
-            result = TeachResult(Path(out), table, counts, options.numbers(), losses, seconds)
+                table, static = _judged(before, after, parts, asked, workers)
+            result = TeachResult(Path(out), table, counts, asked.numbers(teacher), losses, seconds)
             (folder / "README.md").write_text(
                 _card(result, pairs), encoding="utf-8", errors="backslashreplace"
             )
-        if distil is not None:
-            static = encoders["taught, distilled"]
-            assert isinstance(static, StaticModel)
-            static.save(distil, overwrite=overwrite)
+        if asked.distil is not None and static is not None:
+            static.save(asked.distil, overwrite=asked.overwrite)
         run.done = True
     return result
+
+
+def _judged(
+    before: Teacher, after: Teacher, parts: Split[Pairs], asked: TeachOptions, threads: int
+) -> tuple[Comparison | None, StaticModel | None]:
+    """The held-out table, None without held-out pairs; and the distilled model, None unless asked for."""
+    encoders: dict[str, Encoder] = {"before": before, "taught": after}
+    static: StaticModel | None = None
+    if asked.distil is not None:
+        ways: dict[str, Any] = {"seed": asked.seed, "threads": threads, "progress": asked.progress}
+        encoders["before, distilled"] = _distilled(before, parts.train, **ways)
+        encoders["taught, distilled"] = static = _distilled(after, parts.train, **ways)
+    if not len(parts.test):
+        return None, static
+    table = compare(encoders, from_pairs(parts.test), reference="taught", progress=asked.progress)
+    return table, static
 
 
 def _precision(asked: str | None, device: str) -> str:

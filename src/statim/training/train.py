@@ -12,10 +12,10 @@ from typing import Any, Unpack
 from statim import threads as executor
 from statim.errors import InputError
 from statim.files import check_output
+from statim.option import documented
 from statim.training.device import distributed
 from statim.training.keywords import TrainKeywords
 from statim.training.loop.trainer import DivergenceError
-from statim.training.option import documented
 from statim.training.options import TrainOptions, with_preset
 from statim.training.pipeline import run_pipeline
 from statim.training.result import TrainingResult

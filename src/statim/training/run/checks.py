@@ -8,12 +8,12 @@ from pathlib import Path
 from statim.data.pairs.pairs import PYTHON_DOCS
 from statim.data.pairs_from_documents import check_kinds
 from statim.errors import InputError
+from statim.option import check_values
 from statim.teacher import Teacher
 from statim.training.datasets import per_set
 from statim.training.device import distributed
 from statim.training.device.fit import choose
 from statim.training.hyperparameters import DISTIL_WEIGHT, TAUGHT
-from statim.training.option import check_values
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run.load import OWN, SENTENCES, is_word

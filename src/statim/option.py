@@ -12,9 +12,6 @@ from statim.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-PANELS = (
-    "Data", "Vocabulary", "Loss", "Schedule", "Hard negatives", "Distillation", "Evaluation", "Run",
-)  # fmt: skip
 _KEY = "option"  # in a field's metadata
 
 P = ParamSpec("P")
@@ -26,9 +23,8 @@ class Option:
     """What the command line, the checks and the documentation know of an option.
 
     Attributes:
-        help: One line for ``statim train --help``, without the default.
-        panel: The panel of the help that shows it, one of PANELS; empty for the options that people use
-            first.
+        help: One line for the verb's help, without the default.
+        panel: The panel of the help that shows it; empty for the options that people use first.
         usual: The value where none is given, if it is always the same.
         least: The least value that is allowed; None where there is no bound.
         most: The greatest value that is allowed; None where there is no bound.
