@@ -170,8 +170,8 @@ def main() -> None:
                         last = list(row.items())[-1]
                         print(
                             f"{kind:9} {dim:5} {length:5} {row['library']:22} "
-                            f"{row['texts_per_second']:>9,} texts/s "
-                            f"{row['tokens_per_second']:>11,} tokens/s {row['mb_per_second']:>6} MB/s  "
+                            f"{row['texts_per_second']:>9,} texts/s {row['tokens_per_second']:>11,} "
+                            f"tokens/s {row['mb_per_second']:>6} MB/s  "
                             f"{row['statim_is_times_as_fast']:6.2f}  {last[0]} {last[1]:.7g}",
                             flush=True,
                         )

@@ -559,8 +559,7 @@ def tell(name: str, result: State) -> None:
     if "finetune" in result:
         print(
             f"  fine-tuning all-MiniLM-L6-v2: {result['finetune']['pairs_per_second']:.1f} pairs/s; "
-            "statim, one epoch: "
-            f"{result['epoch']['pairs_per_second']:,} from disk to model "
+            f"statim, one epoch: {result['epoch']['pairs_per_second']:,} from disk to model "
             f"({result['times_the_pairs_per_second']:,} times), "
             f"{result['epoch']['train_pairs_per_second']:,} training "
             f"({result['times_the_pairs_per_second_train']:,} times)"

@@ -210,11 +210,10 @@ def show(run: dict[str, Any]) -> None:
     steps = "a whole epoch" if run["whole_epoch"] else f"{run['steps']:,} steps"
     print(
         f"{run['pairs']:,} pairs of {run['sets']} sets: {laps}; {steps} of {run['batch']:,} pairs in "
-        f"{run['seconds_of_the_steps']:.1f} s, "
-        f"{run['pairs_per_second']:,} pairs/s, {run['processor_ms_per_step']} ms of processor a step; "
-        f"peak {run['peak_beyond_mb']:,} MB beyond table and moments of {run['table_and_moments_mb']} MB, "
-        f"{run['peak_beyond_imports_too_mb']:,} MB without imports, "
-        f"{run['peak_anonymous_beyond_mb']:,} and "
+        f"{run['seconds_of_the_steps']:.1f} s, {run['pairs_per_second']:,} pairs/s, "
+        f"{run['processor_ms_per_step']} ms of processor a step; peak {run['peak_beyond_mb']:,} MB beyond "
+        f"table and moments of {run['table_and_moments_mb']} MB, {run['peak_beyond_imports_too_mb']:,} MB "
+        f"without imports, {run['peak_anonymous_beyond_mb']:,} and "
         f"{run['peak_anonymous_beyond_imports_too_mb']:,} MB of it anonymous",
         flush=True,
     )

@@ -84,8 +84,7 @@ def main() -> None:
         }
         print(
             f"{name}: {result[name]['count']}, {100 * result[name]['waited_share']:.2f} % of the time "
-            "waited, "
-            f"{100 * result['longer_than_plain'][name]:.2f} % longer than without"
+            f"waited, {100 * result['longer_than_plain'][name]:.2f} % longer than without"
         )
     print(json.dumps(result))
 

@@ -100,10 +100,9 @@ def show(arm: dict[str, Any]) -> None:
     rates = " ".join(f"{rate:g}:{score:.4f}" for rate, score in arm["by_rate"].items())
     print(
         f"{arm['set']:20} {arm['kind']:6} {arm['rows']:7,} (words {arm['words']:6,}, pairs "
-        f"{arm['pairs']:6,})  start "
-        f"{arm['start']:.4f}  NDCG@10 {arm['ndcg@10']:.4f}  {rates}  tokens {arm['tokens']:,} entries "
-        f"{arm['entries']:,}  "
-        f"grow {arm['seconds']['grow']:.1f} s  train {arm['seconds']['train']:.1f} s",
+        f"{arm['pairs']:6,})  start {arm['start']:.4f}  NDCG@10 {arm['ndcg@10']:.4f}  {rates}  tokens "
+        f"{arm['tokens']:,} entries {arm['entries']:,}  grow {arm['seconds']['grow']:.1f} s  train "
+        f"{arm['seconds']['train']:.1f} s",
         flush=True,
     )
 

@@ -23,8 +23,7 @@ def of(*sizes):
             anchors.append(f"Question {row} of set {number} here? Too short. " + "long " * 50 + "end.")
             positives.append(
                 f"First part of {row} in set {number}. Second part of {row} in set {number}. Third of "
-                f"{row} in set {number}. "
-                f"Fourth part of {row} in set {number}."
+                f"{row} in set {number}. Fourth part of {row} in set {number}."
             )
             sets.append(number)
     names = tuple(f"s{number}" for number in range(len(sizes)))

@@ -213,9 +213,9 @@ def replay(work: Harness, name: str) -> Losses:
                     else "the beginning"
                 )
                 (losses.failures if ordered else losses.disorder).append(
-                    f"after call {number} ({what}), with {len(changes)} of {len(disk.pending)} changes "
-                    "of names that were not "
-                    f"flushed and {'all' if whole else 'only flushed'} bytes: {found_there}"
+                    f"after call {number} ({what}), with {len(changes)} of {len(disk.pending)} changes of "
+                    f"names that were not flushed and {'all' if whole else 'only flushed'} bytes: "
+                    f"{found_there}"
                 )
             if number == len(found) and not changes and not whole:
                 losses.durable = found_there == walk.new

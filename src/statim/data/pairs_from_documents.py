@@ -189,9 +189,8 @@ def split_into_pairs(split: Split[Any], kinds: Sequence[str], *, seed: int) -> S
     pairs = self_pairs(train, kinds, seed=seed)
     if len(pairs) < 2:
         raise DataError(
-            f"the {len(split.train):,} documents give {len(pairs)} pairs ({', '.join(kinds)}), too few "
-            "to train on; give longer "
-            "documents (passages of several sentences), or more of them"
+            f"the {len(split.train):,} documents give {len(pairs)} pairs ({', '.join(kinds)}), too few to "
+            "train on; give longer documents (passages of several sentences), or more of them"
         )
     held: dict[str, Pairs] = {}
     documents = 0

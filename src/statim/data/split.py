@@ -67,9 +67,8 @@ class Split(Generic[Data]):
         held = (len(self.development), len(self.test))
         short = "" if held == self.asked else f" (asked were {self.asked[0]:,} and {self.asked[1]:,})"
         return (
-            f"{len(self.train):,} {unit} to train on, {held[0]:,} for development and {held[1]:,} for "
-            f"the test{short}; "
-            f"{self.moved:,} {unit} changed sides because of a near-duplicate"
+            f"{len(self.train):,} {unit} to train on, {held[0]:,} for development and {held[1]:,} for the "
+            f"test{short}; {self.moved:,} {unit} changed sides because of a near-duplicate"
         )
 
 

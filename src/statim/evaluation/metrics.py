@@ -163,8 +163,7 @@ def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     if given.shape != positive.shape or given.ndim != 1 or not positive.any():
         raise InputError(
             f"there are {given.size} scores and {positive.size} labels, {int(positive.sum())} of them "
-            "true; "
-            "there must be as many of both, and a true one"
+            "true; there must be as many of both, and a true one"
         )
     given = np.where(np.isnan(given), np.where(positive, -np.inf, np.inf), given)
     ranked = positive[np.lexsort((positive, -given))]

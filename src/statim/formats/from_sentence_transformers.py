@@ -88,9 +88,8 @@ def _truncation(folder: Path, tokenizer_json: str) -> int | None:
         )
     if strategy == "OnlySecond" or not isinstance(length, int) or length < 1:
         raise ModelError(
-            f"{folder}: tokenizer.json has the truncation {str(truncation)[:120]}, which cuts no "
-            "single text; "
-            "save the tokenizer without it"
+            f"{folder}: tokenizer.json has the truncation {str(truncation)[:120]}, which cuts no single "
+            "text; save the tokenizer without it"
         )
     return length
 

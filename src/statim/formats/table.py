@@ -100,9 +100,8 @@ def read(folder: Path) -> Stored:
     path = folder / "model.safetensors"
     if not path.exists() and (folder / "pytorch_model.bin").exists():
         raise ModelError(
-            f"{folder} holds its weights as pytorch_model.bin only, a pickle, which can run code when "
-            "it is opened; "
-            "save the model as model.safetensors"
+            f"{folder} holds its weights as pytorch_model.bin only, a pickle, which can run code when it "
+            "is opened; save the model as model.safetensors"
         )
     arrays, metadata = load_tensors(path)
     key = next((key for key in KEYS if key in arrays), None)

@@ -95,8 +95,7 @@ class Guards:
         if num_negatives > range_max - range_min:
             raise InputError(
                 f"{num_negatives} negatives do not fit between range_min {range_min} and range_max "
-                f"{range_max}; ask for fewer, or "
-                "widen the range"
+                f"{range_max}; ask for fewer, or widen the range"
             )
         return Guards(num_negatives, range_min, range_max, **given)
 

@@ -78,8 +78,7 @@ class Pool:
         if len(self.documents) <= negatives:
             raise DataError(
                 f"there are {len(self.documents):,} different documents, too few for {negatives:,} "
-                "negatives of each anchor; "
-                "give more documents (a corpus), or ask for fewer negatives"
+                "negatives of each anchor; give more documents (a corpus), or ask for fewer negatives"
             )
 
 

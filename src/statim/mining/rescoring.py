@@ -69,9 +69,8 @@ class Rescoring:
             )
             if some.shape != (len(left),) or not np.isfinite(some).all():
                 raise InputError(
-                    f"the cross-encoder gave scores of the shape {some.shape} for {len(left):,} pairs, "
-                    "or some that are not finite; "
-                    "it must give one finite number for each"
+                    f"the cross-encoder gave scores of the shape {some.shape} for {len(left):,} pairs, or "
+                    "some that are not finite; it must give one finite number for each"
                 )
             found[part] = some
         return found

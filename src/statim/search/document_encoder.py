@@ -60,15 +60,14 @@ def teacher_of(model: StaticModel, named: str | Path | Teacher, known: str | Non
     if teacher.dim != model.dim:
         raise InputError(
             f"the teacher {teacher.name} has {teacher.dim} dimensions and the model's queries have "
-            f"{model.dim}; name the teacher that it "
-            "was trained against (statim train --documents-by)"
+            f"{model.dim}; name the teacher that it was trained against (statim train --documents-by)"
         )
     known = known or model.settings.documents_hash
     if known is not None and known != teacher.hash:
         raise InputError(
             f"the teacher {teacher.name} is not the one that the model's queries were trained against "
-            f"({model.settings.documents_by}), or "
-            "has changed since; name that one, unchanged, or train again"
+            f"({model.settings.documents_by}), or has changed since; name that one, unchanged, or train "
+            "again"
         )
     if known is None:
         log.info(

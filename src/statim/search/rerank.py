@@ -67,9 +67,8 @@ class Reranker:
         scores = np.asarray(self._scores(question, texts), np.float64)
         if scores.shape != (len(found),) or not np.isfinite(scores).all():
             raise InputError(
-                f"the reranker gave scores of the shape {scores.shape} for {len(found):,} documents, "
-                "or some that are not finite; "
-                "it must give one finite number for each"
+                f"the reranker gave scores of the shape {scores.shape} for {len(found):,} documents, or "
+                "some that are not finite; it must give one finite number for each"
             )
         order = np.argsort(-scores, kind="stable")
         return [(float(scores[i]), found[i][1]) for i in order]

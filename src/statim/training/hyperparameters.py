@@ -59,9 +59,8 @@ class RecipeOptions:
         "Margin of the triplet loss, in cosines", "Loss", usual=0.2, least=0.0, most=2.0
     )
     false_negative_margin: float | None = option(
-        "Ignore candidates whose cosine exceeds the positive's by more than this, such as 0.1; by "
-        "default all other "
-        "candidates are negatives.",
+        "Ignore candidates whose cosine exceeds the positive's by more than this, such as 0.1; by default "
+        "all other candidates are negatives.",
         "Loss",
         least=-2.0,
         most=2.0,

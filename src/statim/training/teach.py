@@ -343,8 +343,7 @@ def _train(
     ):
         raise InputError(
             f"the training diverged at a rate of {options.learning_rate:g} (the loss or a weight is no "
-            "number any more); give a "
-            "smaller one (--learning-rate)"
+            "number any more); give a smaller one (--learning-rate)"
         )
     return model, losses
 

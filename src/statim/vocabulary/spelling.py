@@ -45,9 +45,8 @@ class Spelling:
             self._mark = "Ġ" if "ByteLevel" in kinds else kinds.get("Metaspace", {}).get("replacement", "")
         if not (self._prefix or self._mark) or boundaries(self.description | {"added_tokens": []}) is None:
             raise InputError(
-                f"the tokenizer is {self._kind} of a kind whose vocabulary cannot be grown; give one "
-                "of WordPiece, Unigram or BPE "
-                "that cuts texts into words at spaces"
+                f"the tokenizer is {self._kind} of a kind whose vocabulary cannot be grown; give one of "
+                "WordPiece, Unigram or BPE that cuts texts into words at spaces"
             )
         self._bytes = "ByteLevel" in kinds
         self._decoder = decoders.ByteLevel()

@@ -49,9 +49,8 @@ def own_sentences(pairs: Pairs, most: int, seed: int) -> PlainTexts:
             del found[extra]
     if not found:
         raise DataError(
-            "the pairs' texts hold no sentence of 4 to 40 words to distil on, and no longer passage; "
-            "give plain texts (--distil FILE), or "
-            "the texts themselves (--distil pairs)"
+            "the pairs' texts hold no sentence of 4 to 40 words to distil on, and no longer passage; give "
+            "plain texts (--distil FILE), or the texts themselves (--distil pairs)"
         )
     drawn = list(found)
     rng.shuffle(drawn)

@@ -59,12 +59,10 @@ NAMES = (*EXACT, *FIRST)
 # what an engine that may be chosen trades, and what takes its place where it finds too little
 WHY = {
     "exact": "every vector is compared in float32, so nothing is missed",
-    "binary": "every vector is compared by one bit a dimension and the best again in float32, which takes a "
-    "sixth of the time of float32 "
-    "alone",
+    "binary": "every vector is compared by one bit a dimension and the best again in float32, which takes "
+    "a sixth of the time of float32 alone",
     "int8": "every vector is compared in int8 and the best again in float32, which takes a quarter of the "
-    "time and memory of float32 "
-    "alone, a quarter more of the disk",
+    "time and memory of float32 alone, a quarter more of the disk",
 }
 INSTEAD = {"binary": "int8", "int8": "exact"}
 

@@ -28,9 +28,9 @@ def _check_process() -> None:
     """
     if _process not in (None, os.getpid()):
         raise InputError(
-            "LanceDB cannot be used in a process that was forked after LanceDB was used; start "
-            "processes with spawn or forkserver "
-            "(multiprocessing.get_context('spawn')), or use the index only after the fork"
+            "LanceDB cannot be used in a process that was forked after LanceDB was used; start processes "
+            "with spawn or forkserver (multiprocessing.get_context('spawn')), or use the index only after "
+            "the fork"
         )
 
 

@@ -154,8 +154,8 @@ def pairs_above(
     if sample is not None and sample.count(threshold) > MOST:
         raise CrowdedError(
             f"about {sample.count(threshold):,} pairs are at or above {threshold:g}, more than the "
-            f"{MOST:,} that are kept; "
-            "choose a higher threshold (--report shows how many there are at several)"
+            f"{MOST:,} that are kept; choose a higher threshold (--report shows how many there are at "
+            "several)"
         )
     other, kept = left if right is None else right, _Kept(threshold)
     if exact or sample is None or not large(left, right):
@@ -365,9 +365,8 @@ class _Kept:
         self._count += len(pairs.left)
         if self._count > MOST:
             raise CrowdedError(
-                f"more than {MOST:,} pairs are at or above {self._threshold:g}; choose a higher "
-                "threshold (--report shows how many "
-                "there are at several)"
+                f"more than {MOST:,} pairs are at or above {self._threshold:g}; choose a higher threshold "
+                "(--report shows how many there are at several)"
             )
 
 

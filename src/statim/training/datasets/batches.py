@@ -197,8 +197,8 @@ class Schedule:
             if needed and size < self._batch:
                 raise InputError(
                     f"the set {name!r} has {size:,} pairs to train on, fewer than a batch of "
-                    f"{self._batch:,}; make batches smaller "
-                    "(--batch), mix the sets together (--mix together), or leave it out"
+                    f"{self._batch:,}; make batches smaller (--batch), mix the sets together (--mix "
+                    "together), or leave it out"
                 )
         wanted = self._sizes // self._batch * self._weights
         if mix == "turn":

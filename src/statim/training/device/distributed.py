@@ -81,8 +81,7 @@ class Group:
         if not torch.equal(self.largest(mine.clone()), -self.largest(-mine)):
             raise StatimError(
                 f"process {self.rank} of {self.size} holds another table than the rest; give every "
-                "process the same files, "
-                "options and version of statim"
+                "process the same files, options and version of statim"
             )
 
     @contextmanager

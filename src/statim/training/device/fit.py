@@ -33,8 +33,7 @@ def choose(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "device is 'cuda', but torch sees no GPU here; install a torch built for CUDA and check "
-            "nvidia-smi, or "
-            "give --device cpu"
+            "nvidia-smi, or give --device cpu"
         )
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
@@ -92,9 +91,8 @@ def fit(
                 optimizer.step += 1
                 if not math.isfinite(loss):
                     raise DivergenceError(
-                        f"the loss is {loss} at step {optimizer.step}: training has diverged; lower "
-                        "the learning rate "
-                        f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
+                        f"the loss is {loss} at step {optimizer.step}: training has diverged; lower the "
+                        f"learning rate (now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                     )
                 if on_step is not None and on_step(optimizer, loss):
                     plan = None

@@ -70,15 +70,14 @@ class Miner:
         if first >= recipe.epochs:
             raise InputError(
                 "from a random start hard negatives are mined after the first epoch, and there is only "
-                "one; give more epochs, or "
-                "another start"
+                "one; give more epochs, or another start"
             )
         documents = len(np.unique(data.candidates[:, 0]))
         if documents <= recipe.hard_negatives:
             raise InputError(
                 f"there are {documents:,} different positives to train on, too few for "
-                f"{recipe.hard_negatives:,} hard negatives of "
-                "each anchor; ask for fewer, or give more pairs"
+                f"{recipe.hard_negatives:,} hard negatives of each anchor; ask for fewer, or give more "
+                "pairs"
             )
         steps = Schedule(data, recipe).steps
         self._steps = [steps * epoch for epoch in range(first, recipe.epochs, recipe.mine_every)]

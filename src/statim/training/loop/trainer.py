@@ -122,9 +122,8 @@ def fit(
             loss, gradient = aim(optimizer.read(plan), targets)
             if not math.isfinite(loss):
                 raise DivergenceError(
-                    f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower "
-                    "the learning rate "
-                    f"(now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
+                    f"the loss is {loss} at step {optimizer.step + 1}: training has diverged; lower the "
+                    f"learning rate (now {recipe.learning_rate:g}) or the scale (now {recipe.scale:g})"
                 )
             optimizer.update(plan, gradient)
             if on_step is not None and on_step(optimizer, loss):

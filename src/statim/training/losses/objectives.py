@@ -106,8 +106,7 @@ def check_negatives(data: TrainingSet, loss: str) -> None:
     if not (data.candidates[:, 1:] >= 0).any():
         raise InputError(
             f"the loss {loss} needs negatives, and the pairs have none; give them in a column called "
-            "negative, or choose the "
-            "loss contrastive"
+            "negative, or choose the loss contrastive"
         )
 
 
