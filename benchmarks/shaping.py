@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.kernels.training.rows import gather
+from statim.kernels.training.adam import gather
 from statim.training.loop.optimizer import BETA1, BETA2, EPSILON, SparseAdam
 
 SNAPSHOTS = 8  # of the last part of a training

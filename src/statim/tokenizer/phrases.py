@@ -200,7 +200,7 @@ class DividedPhrases:
         self, texts: list[str], data: Bytes, offsets: Offsets, max_tokens: int | None, threads: int
     ) -> tuple[Tokens, npt.NDArray[np.bool_]]:
         """As WordPiecePhrases."""
-        from statim.kernels.text.phrases import divide, join
+        from statim.kernels.text.phrase_ids import divide, join
 
         count, most, finder = len(texts), int(offsets[-1] - offsets[0]) + len(texts), self._finder
         cuts, pairs = np.empty(most + 1, np.int64), np.empty(most, np.int32)
@@ -292,7 +292,7 @@ class WordPiecePhrases:
             The ids, and (n,) which texts have none because they hold characters that are not plain, or
             special tokens.
         """
-        from statim.kernels.text.phrases import merge
+        from statim.kernels.text.phrase_ids import merge
 
         if self._process != os.getpid():  # a fork; see Tokenizer
             self._plain, self._process = self._nanotoken(), os.getpid()

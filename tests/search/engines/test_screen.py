@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from statim.kernels import int8_dot
+from statim.kernels.search import best_bytes
 from statim.kernels.search import bytes as kernel
 from statim.search.engines import exact, ivf, screen
 from statim.search.engines.exact import top_k
@@ -190,7 +191,7 @@ def test_narrowing_goes_by_whole_numbers(width):
     )
     asked = names[2, :7].tolist()
     places = np.empty((3, 9), np.int64)
-    kernel.narrow(queries, rows, scales, begins, names, counts, places)
+    best_bytes.narrow(queries, rows, scales, begins, names, counts, places)
     truth = (queries.astype(np.int64) @ rows.T.astype(np.int64)).astype(np.float32)
     np.testing.assert_array_equal(np.sort(truth[0, places[0]]), np.sort(truth[0])[-9:])
     assert (places[1] == -1).all()

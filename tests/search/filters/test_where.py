@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statim.errors import InputError
+from statim.search.filters.conditions import Among, Compare, Every, Not, Some
 from statim.search.filters.lance import to_sql
-from statim.search.filters.where import Among, Compare, Every, Not, Some, read
+from statim.search.filters.where import read
 
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.large_string()), ("year", pa.int64()), ("score", pa.float64()),

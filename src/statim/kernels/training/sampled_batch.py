@@ -14,8 +14,9 @@ import numpy.typing as npt
 from numba import njit
 
 from statim.kernels.atomics import Numbers, all_done, done, take
-from statim.kernels.training.contrast import prepare, remove_radial
-from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
+from statim.kernels.training.norms import prepare, remove_radial
+from statim.kernels.training.sampled import tile_to_entries
+from statim.kernels.training.sampled_gradient import add_anchors, add_candidates, count, lay_out, turn
 from statim.kernels.training.scores import corrections, multiply, pack, quantise
 
 Floats = npt.NDArray[np.floating[Any]]

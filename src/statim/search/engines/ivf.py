@@ -98,7 +98,7 @@ class Approximate:
 
     def _candidates(self, queries: Floats, few: Floats, k: int) -> Positions:
         """Documents that may be the k best of (b, d) queries, (b, c) int64; -1 for none."""
-        from statim.kernels.search.bytes import narrow
+        from statim.kernels.search.best_bytes import narrow
 
         _, rows, cells = beside(few, self._centres, self._margin, threads=1)
         kept = Kept(Rounded(few, threads=1), self._coarse, self._foresight)

@@ -121,7 +121,7 @@ class Kept:
 
     def offer_cells(self, documents: Panels, starts: Positions, which: Ints, offsets: Positions) -> None:
         """The same for cell c, starts[c]:starts[c + 1], and queries which[offsets[c]:offsets[c + 1]]."""
-        from statim.kernels.search.bytes import offer_cells
+        from statim.kernels.search.best_bytes import offer_cells
 
         offer_cells(
             self.queries, self.begins, which, offsets, documents.data, documents.scales, documents.names,
@@ -130,7 +130,7 @@ class Kept:
 
     def tighten(self) -> None:
         """Leave only the best."""
-        from statim.kernels.search.bytes import tighten
+        from statim.kernels.search.best_bytes import tighten
 
         tighten(*self._kept)
 
@@ -201,7 +201,7 @@ class Screen:
             (b, K) int64, positions, -1 for none; (b, 1) float32, a score that no other document that may
             belong to the best exceeds, but by the error; and (b,) float64, that error.
         """
-        from statim.kernels.search.bytes import likely
+        from statim.kernels.search.best_bytes import likely
 
         asked = Rounded(queries, threads=1)
         least = k + spare + k // 8

@@ -1,4 +1,4 @@
 """Filters: conditions on the documents' columns.
 
-where.py parses and checks a condition; arrow.py, lance.py and postgres.py translate it for each store.
+conditions.py has the parts of a condition, where.py parses and checks one; arrow.py, lance.py and postgres.py translate it for each store.
 """

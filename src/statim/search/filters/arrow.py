@@ -2,7 +2,7 @@
 
 import pyarrow.compute as pc
 
-from statim.search.filters.where import Among, Compare, Condition, Every, Like, Missing, Not
+from statim.search.filters.conditions import Among, Compare, Condition, Every, Like, Missing, Not
 
 
 def expression(condition: Condition) -> pc.Expression:

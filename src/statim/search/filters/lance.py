@@ -2,7 +2,7 @@
 
 import datetime
 
-from statim.search.filters.where import Among, Compare, Condition, Every, Like, Missing, Not, Value
+from statim.search.filters.conditions import Among, Compare, Condition, Every, Like, Missing, Not, Value
 
 
 def to_sql(condition: Condition) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from statim.search.filters.where import Among, Compare, Condition, Every, Like, Missing, Not
+from statim.search.filters.conditions import Among, Compare, Condition, Every, Like, Missing, Not
 
 
 def composed(condition: Condition | None, sql: Any, values: list[Any]) -> Any:

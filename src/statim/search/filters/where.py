@@ -14,84 +14,17 @@ says it in its own language, with the values apart or escaped, so nothing in a c
 import datetime
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from statim.errors import InputError
+from statim.search.filters.conditions import Among, Compare, Condition, Every, Like, Missing, Not, Some, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DEPTH = 100  # parentheses and nots inside of each other
 LONGEST = 10_000  # characters
-
-Value = bool | int | float | str | datetime.date | datetime.datetime
-
-
-@dataclass(frozen=True)
-class Compare:
-    """``column op value``; ``op`` is one of = != < <= > >=."""
-
-    column: str
-    op: str
-    value: Value
-
-
-@dataclass(frozen=True)
-class Among:
-    """``column in (values)``."""
-
-    column: str
-    values: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Like:
-    """``column like pattern``."""
-
-    column: str
-    pattern: str
-
-
-@dataclass(frozen=True)
-class Missing:
-    """``column is null``."""
-
-    column: str
-
-
-@dataclass(frozen=True)
-class Not:
-    """``not part``."""
-
-    part: "Condition"
-
-
-@dataclass(frozen=True)
-class Every:
-    """All of the parts are true."""
-
-    parts: tuple["Condition", ...]
-
-
-@dataclass(frozen=True)
-class Some:
-    """One of the parts is true."""
-
-    parts: tuple["Condition", ...]
-
-
-Condition = Compare | Among | Like | Missing | Not | Every | Some
-
-
-def renamed(condition: Condition, names: Mapping[str, str]) -> Condition:
-    """A condition on columns of other names."""
-    if isinstance(condition, (Every, Some)):
-        return replace(condition, parts=tuple(renamed(part, names) for part in condition.parts))
-    if isinstance(condition, Not):
-        return Not(renamed(condition.part, names))
-    return replace(condition, column=names[condition.column])
 
 
 _TOKEN = re.compile(

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from statim.errors import DataError, ModelError
-from statim.search.filters.where import Condition, renamed
+from statim.search.filters.conditions import Condition, renamed
 
 LONGEST = 63  # bytes of a name
 OWN = "statim_"  # what the names of the index's own columns begin with

@@ -40,8 +40,9 @@ from statim.partial import alone
 from statim.search.engines.exact import matrix, top_k, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.tuning import Recall
+from statim.search.filters.conditions import Among
 from statim.search.filters.lance import to_sql
-from statim.search.filters.where import Among, read
+from statim.search.filters.where import read
 from statim.search.lexical import incremental_bm25
 from statim.search.lexical.incremental_bm25 import Words
 from statim.search.stores import lance_files, lance_index

@@ -33,8 +33,9 @@ from statim.files import atomic_directory
 from statim.model import StaticModel
 from statim.search.engines.exact import matrix, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.filters.conditions import Condition, renamed
 from statim.search.filters.postgres import composed
-from statim.search.filters.where import Condition, read, renamed
+from statim.search.filters.where import read
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.incremental_bm25 import K1, B
 from statim.search.stores import postgres_index, postgres_model

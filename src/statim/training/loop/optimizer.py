@@ -10,7 +10,8 @@ import numpy.typing as npt
 from statim import threads as executor
 from statim.errors import InputError
 from statim.kernels.atomics import Numbers
-from statim.kernels.training.rows import catch_up, read, sort_by_row, update
+from statim.kernels.training.adam import update
+from statim.kernels.training.rows import catch_up, read, sort_by_row
 from statim.training.datasets.bags import Bags
 from statim.training.losses import spin_executor
 from statim.training.losses.workspace import Workspace

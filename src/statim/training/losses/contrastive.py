@@ -33,16 +33,14 @@ from statim.kernels.floats import FAST_BFLOAT16
 from statim.kernels.int8_dot import FAST_BYTES
 from statim.kernels.training.contrast import (
     FIXED,
-    add,
     buffer_shape,
-    margins,
-    prepare,
-    remove_radial,
     tile_to_column_totals,
     tile_to_gradient,
     tile_to_totals,
 )
-from statim.kernels.training.sampled import add_anchors, add_candidates, count, lay_out, tile_to_entries, turn
+from statim.kernels.training.norms import add, margins, prepare, remove_radial
+from statim.kernels.training.sampled import tile_to_entries
+from statim.kernels.training.sampled_gradient import add_anchors, add_candidates, count, lay_out, turn
 from statim.kernels.training.scores import corrections, depths, multiply, pack, quantise
 from statim.training.datasets.batches import Targets
 from statim.training.losses import spin_executor

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as executor
-from statim.kernels.training.contrast import inverse_norms, remove_radial
+from statim.kernels.training.norms import inverse_norms, remove_radial
 from statim.kernels.training.pairs import pair_cosines, pull_pairs
 
 Floats = npt.NDArray[np.floating[Any]]
