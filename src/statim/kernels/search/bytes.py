@@ -1,4 +1,4 @@
-"""Products of int8 vectors in register tiles; compiled. best_bytes.py keeps the best of each query on the way.
+"""Products of int8 vectors in register tiles; compiled. best_bytes.py keeps the best of each query.
 
 Documents lie in panels of 16: the first four numbers of each, then the next four, so that one step
 (int8_dot.py) multiplies four numbers of 16 documents with four of a query, and adds up. Documents have SHIFT
