@@ -33,8 +33,8 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Examples:
         >>> from sklearn.linear_model import LogisticRegression
         >>> from sklearn.pipeline import make_pipeline
-        >>> texts, labels = ["open a file", "read the file", "open a socket", "close the socket"], [0, 0,
-        1, 1]
+        >>> texts = ["open a file", "read the file", "open a socket", "close the socket"]
+        >>> labels = [0, 0, 1, 1]
         >>> pipeline = make_pipeline(StaticEmbedder("model"), LogisticRegression()).fit(texts, labels)
         >>> pipeline.predict(["copy the file"]).tolist()
         [0]

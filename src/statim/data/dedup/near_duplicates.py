@@ -56,8 +56,10 @@ def near_duplicates(
         The matches; a text that stands on both sides matches itself.
 
     Examples:
-        >>> texts = ["Sort a list in place, and return nothing at all.", "Open a file and read all of its
-        lines."]
+        >>> texts = [
+        ...     "Sort a list in place, and return nothing at all.",
+        ...     "Open a file and read all of its lines.",
+        ... ]
         >>> found = near_duplicates(["sort a list in place and return nothing at all"], texts)
         >>> found.texts.tolist(), found.jaccard.tolist()
         ([0], [1.0])

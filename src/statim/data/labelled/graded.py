@@ -42,8 +42,9 @@ def read_scored(
             message names the row), or all scores are the same.
 
     Examples:
-        >>> read_scored({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score":
-        [0.9, 0.1]}).scores.tolist() [0.9, 0.1]
+        >>> table = {"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [1, 0]}
+        >>> read_scored(table).scores.tolist()
+        [1.0, 0.0]
     """
 
     def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:

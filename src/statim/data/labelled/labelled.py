@@ -109,8 +109,9 @@ def read_sts(
             finite number; the message names the row.
 
     Examples:
-        >>> read_sts({"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [4.5,
-        1]}).scores.tolist() [4.5, 1.0]
+        >>> table = {"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "score": [4.5, 1]}
+        >>> read_sts(table).scores.tolist()
+        [4.5, 1.0]
     """
     table, where = tables.read_table(source), tables.label(source)
     first, second = _two_texts(table, text1, text2, where)
@@ -133,9 +134,8 @@ def read_judged_pairs(
             those (the message names the row), or all labels are the same.
 
     Examples:
-        >>> found = read_judged_pairs({"text1": ["sort a list", "open"], "text2": ["order a list",
-        "close"], "label": [1, 0]})
-        >>> found.labels.tolist()
+        >>> table = {"text1": ["sort a list", "open"], "text2": ["order a list", "close"], "label": [1, 0]}
+        >>> read_judged_pairs(table).labels.tolist()
         [True, False]
     """
     table, where = tables.read_table(source), tables.label(source)
@@ -162,8 +162,9 @@ def read_labelled(source: Any, *, text: str | None = None, label: str | None = N
             empty; the message names the row.
 
     Examples:
-        >>> read_labelled({"text": ["sort a list", "open a file"], "label": ["lists",
-        "files"]}).labels.to_pylist() ['lists', 'files']
+        >>> table = {"text": ["sort a list", "open a file"], "label": ["lists", "files"]}
+        >>> read_labelled(table).labels.to_pylist()
+        ['lists', 'files']
     """
     return labelled_of(tables.read_table(source), tables.label(source), text=text, label=label)
 

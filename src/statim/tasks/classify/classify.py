@@ -48,8 +48,8 @@ class Classifier:
         ngrams: What the head sees beside the vectors, if anything.
 
     Examples:
-        >>> classifier = Classifier.fit(model, ["open a file", "open a socket"], ["files", "network"],
-        head="centroid")
+        >>> texts, labels = ["open a file", "open a socket"], ["files", "network"]
+        >>> classifier = Classifier.fit(model, texts, labels, head="centroid")
         >>> classifier.predict(["read the file"])
         ['files']
     """
