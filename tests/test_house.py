@@ -24,7 +24,7 @@ SOURCE = ROOT / "src"
 FLOORS = [
     ["errors", "strict_json"],
     ["partial", "addresses"],
-    ["files", "option", "settings", "texts", "threads"],
+    ["files", "option", "scripts", "settings", "texts", "threads"],
     ["consistent", "digests"],
     ["tensors", "cache", "progress"],
     ["kernels", "quantize", "spilled_array"],

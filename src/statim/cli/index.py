@@ -248,6 +248,8 @@ def info(
 
 def _told(name: str, value: Any) -> Any:
     """A value for a person."""
+    if name == "unknown":
+        return f"{value:.1%} of the tokens, measured on a sample when the index was built"
     what = {"recall": "of the ten nearest documents are found", "recall_at_1": "of the nearest are found"}
     return f"{value:.1%} {what[name]}, measured on a sample" if name in what and value < 1 else value
 

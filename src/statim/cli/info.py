@@ -23,6 +23,7 @@ def info(
         "tokenizer": loaded.tokenizer.kind,
         "fast_tokenizer": loaded.tokenizer.is_fast,
         "word_pairs": loaded.tokenizer.phrases,
+        "accents": "stripped" if loaded.tokenizer.strips_accents else "kept",
         "normalize": settings.normalize,
         "max_tokens": settings.max_tokens,
         "unknown_tokens": "dropped" if settings.drop_unknown else "counted",

@@ -1,6 +1,8 @@
 """Documents and their vectors, made or given."""
 
+import logging
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from statim.search.stores.protocol import Block
+    from statim.tokenizer.tokenizer import Tokenizer
+
+log = logging.getLogger("statim")
 
 PROBES = 64  # given vectors that are compared with the model's own
+FOREIGN = 0.1  # share of unknown tokens from which on a person is warned
 ALIKE = 0.9  # the least cosine between them: vectors of 8 bits a number have 0.99
 
 
@@ -73,6 +79,29 @@ def encoded(
         raise InputError(
             f"there are {len(given):,} vectors for {start:,} documents; give one for each, in their order"
         )
+
+
+def with_unknown(
+    tokenizer: "Tokenizer", parts: "Iterable[pa.Table]"
+) -> "tuple[dict[str, float], Iterator[pa.Table]]":
+    """What an index says of the share of unknown tokens in its first documents, with a warning where it is large.
+
+    Returns:
+        ``unknown``, from 0 to 1, and all documents; nothing where there are none.
+    """
+    from statim.vocabulary.coverage import unknown_share
+
+    stream = iter(parts)
+    first = next(stream, None)
+    if first is None:
+        return {}, iter(())
+    share = unknown_share(tokenizer, first.column("text"))
+    if share >= FOREIGN:
+        log.warning(
+            "the model does not know %.0f %% of the documents' words: it is a model of another language than "
+            "its texts; train one on them", 100 * share,
+        )  # fmt: skip
+    return {"unknown": round(share, 4)}, chain([first], stream)
 
 
 def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) -> None:

@@ -21,9 +21,9 @@ from statim.errors import InputError
 from statim.model import StaticModel
 from statim.search import hybrid
 from statim.search.document_encoder import encoder
-from statim.search.encoded_documents import encoded
+from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
-from statim.search.lexical.analyzer import AUTO, check_language
+from statim.search.lexical.analyzer import AUTO, Wanted, check_language
 from statim.search.stores import registry
 from statim.texts import Texts
 from statim.texts import ids as read_ids
@@ -145,7 +145,7 @@ class Index:
         about: dict[str, Any] = {
             "weight": float(weight),
             "vectors": "model" if vectors is None else "given",
-            "language": language,
+            "language": Wanted(language, accents=not model.tokenizer.strips_accents),
         }
         about |= {} if engine is None else {"engine": engine}
         encode, by = encoder(model, documents_by, threads)
@@ -153,6 +153,8 @@ class Index:
         place = registry.check(path, store, engine, table, overwrite=overwrite)
         large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, registry.LARGE)
         parts = registry.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
+        unknown, parts = with_unknown(model.tokenizer, parts)
+        about |= unknown
         made = encoded(encode, model.dim, parts, vectors, progress)
         opened = registry.create(
             place, store, table, schema, made, model, about, large=large, overwrite=overwrite
@@ -215,7 +217,8 @@ class Index:
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, the model's hash, bytes, and more.
 
-        ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1``
+        ``unknown`` is the share of tokens that the model did not know in a sample of the documents that the
+        index was built with. ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1``
         how often it finds the nearest, from 0 to 1, measured on a sample of the documents when the search was
         last tuned. Both are left out where documents are stored rounded (engines ``exact-float16``,
         ``exact-int8`` and ``exact-binary``), so that this is not known.

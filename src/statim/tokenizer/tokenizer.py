@@ -164,6 +164,11 @@ class Tokenizer:
         return None if token is None else self._backend.token_to_id(token)
 
     @cached_property
+    def strips_accents(self) -> bool:
+        """Whether it takes the marks off letters, so that words that differ by them are one."""
+        return self._normalize("\u00e9") == "e"
+
+    @cached_property
     def hash(self) -> str:
         """A hash of everything that decides the ids, hexadecimal."""
         return hashlib.sha256(self._json.encode()).hexdigest()

@@ -2,14 +2,19 @@
 
 import unicodedata
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statim import StaticModel
 from statim.errors import InputError, ModelError
 from statim.search.index import Index
 from statim.search.lexical.analyzer import LANGUAGES, Analyzer, analyzer_of, check_language, detect
 from statim.search.lexical.bm25 import BM25
+from statim.tokenizer.tokenizer import Tokenizer
+from statim.vocabulary.characters import with_marks
 
 ENGLISH = "The index is written to a folder, and the folder is moved into its place when it is whole."
 GERMAN = "Der Index wird in einen Ordner geschrieben, und der Ordner kommt an seinen Platz, wenn er ganz ist."
@@ -131,3 +136,26 @@ def test_any_text(text, language):
     assert set(analyzer.query_terms(text)) <= set(terms)
     assert all(terms)
     assert analyzer.terms(unicodedata.normalize("NFKC", text)) == terms
+
+
+def test_accents_count_as_the_model_has_it(minilm, tmp_path):
+    """`securite reseau` finds `sécurité réseau` by vectors and by words, or by neither."""
+    texts = ["sécurité réseau", "base de données", "мой дом", "バス停"]
+    for stripped in (True, False):
+        tokenizer = (
+            Tokenizer(minilm) if stripped else with_marks(Tokenizer(minilm), [pa.array(texts * 5)]).tokenizer
+        )
+        table = np.random.default_rng(0).standard_normal((tokenizer.vocabulary_size, 16)).astype(np.float32)
+        index = Index.build(StaticModel(table, tokenizer), texts, tmp_path / str(stripped), language="fr")
+        for opened in (index, Index.load(tmp_path / str(stripped))):
+            found = [[hit.text for hit in opened.search(query, mode="bm25")] for query in
+                     ("securite reseau", "sécurité", "мои", "ハス", "バス")]  # fmt: skip
+            assert found == [texts[:1] * stripped, texts[:1], texts[2:3] * stripped, [], texts[3:]]
+            assert (opened.search("securite reseau", k=1, mode="vector")[0].score > 0.999) == stripped
+
+
+def test_an_analyzer_is_stored_with_its_accents():
+    for analyzer in (Analyzer("de"), Analyzer("de", accents=False)):
+        assert Analyzer.from_about(analyzer.about(), "index") == analyzer
+    assert "accents" not in Analyzer("de").about()
+    assert Analyzer("de", accents=False).query_terms("über Größe für") == ["gross"]

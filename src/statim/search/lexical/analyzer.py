@@ -18,6 +18,7 @@ from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from statim.errors import InputError, ModelError
+from statim.scripts import HAN, MARKS, UNSPACED
 
 AUTO = "auto"
 UNKNOWN = "und"  # ISO 639 for an undetermined language: no stemmer, no stop words
@@ -47,20 +48,9 @@ STOPPED = {
 PAIRED = ("ja", "ko", "lo", "km", "my", "th", "zh")
 LANGUAGES = tuple(sorted({*STEMMERS, *PAIRED, UNKNOWN}))
 
-# Marks that \w lacks: combining marks, Hebrew and Arabic points, the signs of Indic and South-East Asian
-# scripts
-_MARKS = (
-    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
-    "\u06df-\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u0900-\u0963\u0966-\u096f\u0971-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc"
-    "\u0ec8-\u0ece\u0f18-\u0f39\u0f71-\u0f84\u102b-\u103e\u1056-\u109d\u17b4-\u17d3\u3099\u309a"
-)
-_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_UNSPACED = (
-    f"{_HAN}\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\uac00-\ud7af\u0e01-\u0e4e\u0e81-\u0ece"
-    "\u1780-\u17d3\u1000-\u109f"
-)
+_ABUGIDAS = "\u0590"  # from here on scripts have marks that are letters: points, vowel signs
 _FIRST = "\u0e01"  # no script without spaces has a character before it
-_word = rf"(?:(?![{_UNSPACED}])[\w{_MARKS}])"
+_word = rf"(?:(?![{UNSPACED}])[\w{MARKS}])"
 
 
 def _word_pattern(letter: str) -> str:
@@ -69,7 +59,7 @@ def _word_pattern(letter: str) -> str:
 
 
 _ASCII = (_word_pattern(r"\w"), re.ASCII)
-_ANY = (rf"[{_UNSPACED}]+|{_word_pattern(_word)}", re.NOFLAG)
+_ANY = (rf"[{UNSPACED}]+|{_word_pattern(_word)}", re.NOFLAG)
 _CAMEL = (r"[^\W_]*?[a-z0-9](?=[A-Z])|[A-Z]+(?=[A-Z][a-z])|[^\W_]+", re.NOFLAG)
 _CLASSIC_WORDS = (r"\b\w\w+\b", re.NOFLAG)  # as bm25s and scikit-learn cut words
 
@@ -86,22 +76,26 @@ class Analyzer:
     Args:
         language: One of LANGUAGES, or ``classic``: words of two letters or more, none stemmed.
         stop_words: The words that are left out; None for those of the language.
+        accents: Whether accents tell words apart. Without them ``é`` is ``e`` and ``й`` is ``и``; signs of
+            other scripts than Latin, Greek and Cyrillic always count.
 
     Raises:
         InputError: There is no such language.
     """
 
-    def __init__(self, language: str = UNKNOWN, stop_words: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, language: str = UNKNOWN, stop_words: Iterable[str] | None = None, *, accents: bool = True
+    ) -> None:
         if language != CLASSIC:
             check_language(language)
-        self.language = language
-        self.stop_words = _stop_words(language) if stop_words is None else frozenset(stop_words)
+        self.language, self.accents = language, accents
+        self.stop_words = stop_words_of(language) if stop_words is None else frozenset(stop_words)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Analyzer) and self.about() == other.about()
 
     def __hash__(self) -> int:
-        return hash((self.language, self.stop_words))
+        return hash((self.language, self.stop_words, self.accents))
 
     def terms(self, text: str) -> list[str]:
         """The terms of a document in order; stop words too, so that a query of only these finds them."""
@@ -133,7 +127,8 @@ class Analyzer:
 
     def about(self) -> dict[str, Any]:
         """What is stored of it: ``from_about`` makes the same analyzer of it."""
-        return {"language": self.language, "stop_words": sorted(self.stop_words)}
+        plain = {} if self.accents else {"accents": False}
+        return {"language": self.language, "stop_words": sorted(self.stop_words), **plain}
 
     @staticmethod
     def from_about(about: Mapping[str, Any], place: Any) -> "Analyzer":
@@ -152,15 +147,16 @@ class Analyzer:
                 f"{place} has words of the language {language!r}, which this version does not know; "
                 "update statim, or build the index again"
             )
-        return Analyzer(language, stops)
+        return Analyzer(language, stops, accents=about.get("accents") is not False)
 
     @cached_property
     def _known(self) -> "_Known":
-        if self.language not in STEMMERS:
-            return _Known(self.language, self.stop_words, str)
-        import Stemmer
+        stem: Callable[[str], str] = str
+        if self.language in STEMMERS:
+            import Stemmer
 
-        return _Known(self.language, self.stop_words, Stemmer.Stemmer(STEMMERS[self.language]).stemWord)
+            stem = Stemmer.Stemmer(STEMMERS[self.language]).stemWord
+        return _Known(self.language, self.stop_words, stem, self.accents)
 
 
 class _Word(NamedTuple):
@@ -171,8 +167,11 @@ class _Word(NamedTuple):
 class _Known(dict[str, _Word]):
     """Words as they are written -> what becomes of them, worked out once."""
 
-    def __init__(self, language: str, stop_words: frozenset[str], stem: Callable[[str], str]) -> None:
-        self._is_turkish, self._stop_words, self._stem = language == "tr", stop_words, stem
+    def __init__(
+        self, language: str, stop_words: frozenset[str], stem: Callable[[str], str], accents: bool
+    ) -> None:
+        self._is_turkish, self._accents, self._stem = language == "tr", accents, stem
+        self._stop_words = stop_words if accents else frozenset(map(without_accents, stop_words))
 
     def __missing__(self, written: str) -> _Word:
         if len(self) >= MOST:
@@ -186,7 +185,25 @@ class _Known(dict[str, _Word]):
     def _lower(self, word: str) -> str:
         if self._is_turkish:
             word = word.replace("I", "\u0131").replace("\u0130", "i")
-        return word.lower()
+        return word.lower() if self._accents else without_accents(word.lower())
+
+
+class Wanted(NamedTuple):
+    """The analyzer that an index asks for: by a language, or ``auto``, and whether accents tell words apart."""
+
+    language: str
+    accents: bool
+
+
+def without_accents(word: str) -> str:
+    """The word without the marks on its Latin, Greek and Cyrillic letters."""
+    if word.isascii():
+        return word
+    kept = ""
+    for letter in unicodedata.normalize("NFD", word):
+        if not (kept and kept[-1] < _ABUGIDAS and unicodedata.combining(letter)):
+            kept += letter
+    return unicodedata.normalize("NFC", kept)
 
 
 def check_language(language: str) -> None:
@@ -202,7 +219,7 @@ def check_language(language: str) -> None:
         )
 
 
-def analyzer_of(language: Analyzer | str, texts: Iterable[str]) -> Analyzer:
+def analyzer_of(language: Analyzer | Wanted | str, texts: Iterable[str]) -> Analyzer:
     """The analyzer of a language; ``auto`` detects it from the first texts; an analyzer is kept.
 
     Raises:
@@ -210,7 +227,9 @@ def analyzer_of(language: Analyzer | str, texts: Iterable[str]) -> Analyzer:
     """
     if isinstance(language, Analyzer):
         return language
-    return Analyzer(detect(texts) if language == AUTO else language)
+    wanted = language if isinstance(language, Wanted) else Wanted(language, True)
+    found = detect(texts) if wanted.language == AUTO else wanted.language
+    return Analyzer(found, accents=wanted.accents)
 
 
 def detect(texts: Iterable[str]) -> str:
@@ -231,7 +250,7 @@ def detect(texts: Iterable[str]) -> str:
         return paired
     total = sum(words.values())
     shares = sorted(
-        (sum(words[word] for word in _stop_words(code)) / max(1, total), code) for code in STOPPED
+        (sum(words[word] for word in stop_words_of(code)) / max(1, total), code) for code in STOPPED
     )
     (second, _), (first, code) = shares[-2:]
     return code if first >= 1 / 8 and first >= 1.5 * second else UNKNOWN
@@ -298,12 +317,12 @@ def _surfaces(found: str) -> list[str]:
 
 @cache
 def _is_han(letter: str) -> bool:
-    return re.match(f"[{_HAN}]", letter) is not None
+    return re.match(f"[{HAN}]", letter) is not None
 
 
 @cache
 def _is_unspaced(letter: str) -> bool:
-    return re.match(f"[{_UNSPACED}]", letter) is not None
+    return re.match(f"[{UNSPACED}]", letter) is not None
 
 
 def bm25s() -> Any:
@@ -315,7 +334,8 @@ def bm25s() -> Any:
 
 
 @cache
-def _stop_words(language: str) -> frozenset[str]:
+def stop_words_of(language: str) -> frozenset[str]:
+    """A language's stop words, lower-cased; empty where none are known."""
     name = "EN" if language == CLASSIC else STOPPED.get(language)
     if name is None:
         return frozenset()

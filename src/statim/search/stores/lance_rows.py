@@ -13,7 +13,7 @@ from statim.identity import Identities
 from statim.search.engines.exact import matrix, unit
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.lexical import incremental_bm25
-from statim.search.lexical.analyzer import Analyzer, analyzer_of
+from statim.search.lexical.analyzer import Analyzer, Wanted, analyzer_of
 from statim.search.stores import documents as tables
 from statim.search.stores.columns import Columns
 from statim.search.stores.protocol import Block, check_width
@@ -33,7 +33,7 @@ class Rows:
         folder: Path,
         start: int,
         place: str,
-        analyzer: Analyzer | str,
+        analyzer: Analyzer | Wanted,
         there: Identities | None = None,
         generation: str | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from statim.errors import DataError
 from statim.search.engines.exact import matrix, unit
 from statim.search.filters.where import family_of
-from statim.search.lexical.analyzer import Analyzer, analyzer_of
+from statim.search.lexical.analyzer import Analyzer, Wanted, analyzer_of
 from statim.search.stores import documents as tables
 from statim.search.stores.columns import Columns, from_values, plain, safe_names, to_json, told
 from statim.search.stores.protocol import Block, check_width
@@ -130,7 +130,7 @@ class Layout:
 class Rows:
     """A stream of documents, copied into a table."""
 
-    def __init__(self, layout: Layout, dim: int, place: str, start: int, analyzer: Analyzer | str) -> None:
+    def __init__(self, layout: Layout, dim: int, place: str, start: int, analyzer: Analyzer | Wanted) -> None:
         self._layout, self._dim, self._place, self._start = layout, dim, place, start
         self._analyzer = analyzer
         self.count = self.words = 0

@@ -290,11 +290,11 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
 
 
 def origin(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest's entry about who encoded the documents: model, caller or teacher.
+    """The manifest's entry about who encoded the documents (model, caller or teacher), and unknown tokens.
 
     See document_encoder.py.
     """
-    names = ("vectors", "documents_by", "documents_hash")
+    names = ("vectors", "documents_by", "documents_hash", "unknown")
     return {"vectors": "model"} | {name: about[name] for name in names if name in about}
 
 
