@@ -11,9 +11,16 @@ from collections.abc import Iterator
 LONGEST = 600  # characters of a passage at most
 ENOUGH = 200  # a passage so long ends with its paragraph
 
-# After . ! ? (perhaps closed quotes and brackets) and a space, unless a small letter follows; after their
-# full-width kin at once
-_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[^a-z\s])|(?<=[。！？])\s*(?=\S)")
+# After . ! ? and their like in other scripts (perhaps closed quotes and brackets) and a space, unless a small
+# letter follows; after the full-width ones at once. Thai, Lao and Khmer end sentences by a space alone.
+_STOPS = ".!?…؟۔।॥።՝"
+_WIDE, _CLOSED = "。！？｡", "」』）】"
+_NO_STOPS = "\u0e00-\u0eff\u1780-\u17ff"
+_END = re.compile(
+    rf"(?:(?<=[{_STOPS}])|(?<=[{_STOPS}][\"'”’)\]]))\s+(?=[^a-z\s])"
+    rf"|(?:(?<=[{_WIDE}])|(?<=[{_WIDE}][{_CLOSED}]))\s*(?=[^\s{_WIDE}{_CLOSED}])"
+    rf"|(?<=[{_NO_STOPS}])\s+(?=[{_NO_STOPS}])"
+)
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|cf|etc|ca|al|approx|Fig|Figs|Eq|No|Nos|vol|pp?|ed|Inc|Ltd|Jr|Sr)\.$"
 )

@@ -9,12 +9,15 @@ clusters, and A the mean number of words of a cluster.
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from statim.scripts import MARKS, UNSPACED
+from statim.search.lexical.analyzer import UNKNOWN, detect, stop_words_of
 from statim.tasks.similarity.vector_set import Floats, Items, Longs
 
 TEXTS = 500  # of a cluster whose words are counted
@@ -22,8 +25,12 @@ WORDS = 8
 CENTRAL = 3
 
 _split = re.compile(
-    r"\b[^\W\d_]\w+\b"
-).findall  # two or more letters or digits, of which the first is a letter
+    rf"\b[^\W\d_][\w{MARKS}]+"
+).findall  # two or more letters, digits or marks, of which the first is a letter
+_runs = re.compile(f"[\u30a1-\u30ff]{{2,}}|[{UNSPACED}]+").findall
+_has_runs = re.compile(f"[{UNSPACED}]").search
+_is_name = re.compile("[\u30a1-\u30ff]+").fullmatch  # in katakana
+_is_grammar = re.compile(".*[\u3041-\u309f]").match  # hiragana
 
 
 def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[list[str]]:
@@ -31,12 +38,11 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
 
     Equal ones by alphabet.
 
-    Words are lower-cased; bm25s's English stop words are left out.
+    Words are lower-cased; stop words of each group's language (see search.lexical.analyzer.detect) are left
+    out, the English ones where it is not clear. In scripts without spaces words are pairs of characters,
+    and in Japanese whole words in katakana.
     """
-    from bm25s.stopwords import STOPWORDS_EN
-
-    stop = frozenset(STOPWORDS_EN)
-    counts = [Counter(w for text in texts for w in _split(text.lower()) if w not in stop) for texts in groups]
+    counts = [Counter(_words(texts)) for texts in groups]
     every: Counter[str] = Counter()
     for some in counts:
         every.update(some)
@@ -47,6 +53,27 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
         weights = {word: number / total * math.log(1 + mean / every[word]) for word, number in some.items()}
         found.append(sorted(weights, key=lambda word: (-weights[word], word))[:count])
     return found
+
+
+def _words(texts: Sequence[str]) -> Iterator[str]:
+    """The words of a group, without its stop words."""
+    language = detect(texts)
+    stop = stop_words_of("en" if language == UNKNOWN else language)
+    for word in (word for text in texts for word in _split(text.lower())):
+        if word.isascii() or not _has_runs(word):
+            if word not in stop:
+                yield word
+        else:
+            yield from _parts(word)
+
+
+def _parts(word: str) -> Iterator[str]:
+    """The pairs of characters of a word in a script without spaces; hiragana, which is mostly grammar, is left out."""
+    for run in _runs(word):
+        if _is_name(run):
+            yield run
+        else:
+            yield from (pair for pair in map("".join, pairwise(run)) if not _is_grammar(pair))
 
 
 def described(items: Items, labels: Longs, scores: Floats) -> list[dict[str, Any]]:
