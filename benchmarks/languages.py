@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import bm25s
+import numpy as np
 import Stemmer
 
 import language_sets
-import numpy as np
 import statim
 from statim.data.labelled.retrieval import RetrievalSet, from_pairs
 from statim.data.pairs.pairs import Pairs

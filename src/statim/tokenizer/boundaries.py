@@ -12,6 +12,8 @@ import string
 from dataclasses import dataclass
 from typing import Any
 
+from statim.scripts import UNSPACED
+
 Step = dict[str, Any]
 
 # What normalizers do to one character at a time, or to a letter and its accents
@@ -29,6 +31,9 @@ PATTERNS = {
         r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
 }
+
+
+UNSPACED_RUNS = f"[{UNSPACED}]+"  # what vocabulary.unigram splits off: it looks at nothing around it
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,8 @@ def _splits_at_punctuation(step: Step) -> bool:
 def _is_known(step: Step) -> bool:
     """Does this pre-tokenizer at least treat a piece as it treats it inside a text?"""
     alone = step["type"] == "ByteLevel" and not step["add_prefix_space"]
-    return _splits(step) or alone or step["type"] in ("Digits", "Punctuation")
+    runs = step["type"] == "Split" and step["pattern"] == {"Regex": UNSPACED_RUNS} and not step["invert"]
+    return _splits(step) or alone or runs or step["type"] in ("Digits", "Punctuation")
 
 
 def _is_cut_at_spaces(token: Step) -> bool:

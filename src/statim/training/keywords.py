@@ -58,6 +58,7 @@ class TrainKeywords(RecipeKeywords, total=False):
     set_limits: Mapping[str, int] | None
     start: "str | Path | StaticModel | None"
     tokenizer: "str | Path | Tokenizer | None"
+    accents: str | None
     grow_words: int | None
     grow_pairs: int | None
     prune_vocabulary: bool | None

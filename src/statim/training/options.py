@@ -18,6 +18,7 @@ PANELS = (
     "Data", "Vocabulary", "Loss", "Schedule", "Hard negatives", "Distillation", "Evaluation", "Run",
 )  # fmt: skip
 KEEPS = ("last", "best")
+ACCENTS = ("keep", "strip")
 KEEP_CHECKPOINTS = 2  # the newest
 
 
@@ -75,6 +76,10 @@ class StartOptions:
         "For a random start: a tokenizer.json, or a model that has one; by default learned from the data.",
         "Vocabulary",
     )
+    accents: str | None = option(
+        "keep or strip accents and other marks on letters; by default kept where 1 % of the words have some.",
+        "Vocabulary", choices=ACCENTS,
+    )  # fmt: skip
     grow_words: int | None = option(
         "Add the N most frequent multi-token words to the vocabulary; by default 10000 where a teacher "
         "is distilled, "

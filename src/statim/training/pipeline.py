@@ -42,7 +42,8 @@ from statim.training.run.launch import launch
 from statim.training.run.load import Loaded, load
 from statim.training.run.record import Found, Run
 from statim.training.run.validation import MOST, Validation
-from statim.training.start import Start, start_from, with_vocabulary
+from statim.training.start import Start, with_vocabulary
+from statim.training.suited import suited_start
 
 log = logging.getLogger("statim")
 
@@ -122,7 +123,7 @@ def _start(
 ) -> tuple[Start, tuple[Teacher, ...], Recipe]:
     """The initial table, the teachers and the recipe; a resumed run must find the ones it began with."""
     train = loaded.parts.train
-    begun = start_from(options.start, options.tokenizer, train, options.progress)
+    begun = suited_start(options, train, this.found.vocabulary if this.found is not None else None)
     begun = with_vocabulary(
         begun, train, words=options.grow_words, pairs=options.grow_pairs, prune=options.prune_vocabulary,
         counted=loaded.plain if options.distil_epochs else None, threads=threads,
@@ -175,7 +176,8 @@ def _found(
     if every is None and development is not None and isinstance(data, TrainingSet):
         every = development.spacing(data, recipe, steps)
     every = every or max(1, steps // (MOST * recipe.epochs))
-    return Found(recipe, every, loaded.whole.hash, begun.hash, hash_of(guides, loaded.plain))
+    lessons = hash_of(guides, loaded.plain)
+    return Found(recipe, every, loaded.whole.hash, begun.hash, lessons, begun.vocabulary)
 
 
 def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None:

@@ -32,7 +32,7 @@ from statim.training.initial_tables import (
     widen,
 )
 from statim.training.recipe import Recipe
-from statim.vocabulary import Growth, Pruned, grow, learn_wordpiece, prune
+from statim.vocabulary import Growth, Pruned, grow, learn_unigram, learn_wordpiece, prune
 
 log = logging.getLogger("statim")
 
@@ -40,6 +40,8 @@ WORDS = 10_000  # that a teacher's vocabulary grows by; see benchmarks/vocabular
 # of words, such as "how many", likewise of texts that are distilled before the pairs; see
 # benchmarks/RESULTS.md
 PAIRS = 20_000
+USUAL, MARKS, LEARNED = "usual", "marks", "learned"  # vocabularies; see suited.py
+VOCABULARIES = (USUAL, MARKS, LEARNED)
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,6 +58,7 @@ class Start:
         teacher: The teacher, if there is one.
         grown: The growth of the vocabulary, if it has grown; ``source`` has no rows for its new ids.
         pruned: What was left of the vocabulary after that, if it was pruned; ``source`` has rows for all.
+        vocabulary: What became of the vocabulary, one of VOCABULARIES. A learned one's ``source`` is a table.
     """
 
     words: str
@@ -65,6 +68,7 @@ class Start:
     teacher: Teacher | None = None
     grown: Growth | None = None
     pruned: Pruned | None = None
+    vocabulary: str = USUAL
 
     @property
     def new_rows(self) -> npt.NDArray[np.int64] | None:
@@ -107,7 +111,7 @@ class Start:
         size = whole if grown is None else grown.first
         if self.source is None:
             table = random_table(size, recipe.dim, recipe.seed)
-        elif self.teacher is None:
+        elif self.teacher is None or self.vocabulary == LEARNED:
             table = widen(unit_scale(self.source[:size]), recipe.dim, recipe.seed)
         else:
             frequencies = np.zeros(whole)
@@ -154,13 +158,17 @@ class Start:
         """The teacher's vectors of tokens and new words, rotated; it reads a word in 1 ms, then caches."""
         assert self.teacher is not None
         if grown is None or not grown.words:
+            if self.vocabulary == MARKS:
+                return rotated(vectors)
             return cached(self.teacher, " rotated", partial(rotated, vectors))
         words = np.asarray(self.teacher.encode(grown.texts[: grown.words]), np.float32)
         return rotated(np.concatenate([vectors, words * np.linalg.norm(vectors, axis=1).mean()]))
 
 
-def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -> Start:
-    """What ``train`` was asked to start from; see there.
+def start_from(
+    start: Any, tokenizer: Any, pairs: Supervision, progress: bool, *, keep_marks: bool = False
+) -> Start:
+    """What ``train`` was asked to start from; see there. A vocabulary that is learned for it may ``keep_marks``.
 
     Raises:
         ModelError: There is no such model, teacher or tokenizer.
@@ -172,8 +180,9 @@ def start_from(start: Any, tokenizer: Any, pairs: Supervision, progress: bool) -
             log.info("no teacher, so a random start: %s", reason)
             start = "random"
     if isinstance(start, str) and start == "random":
-        chosen = _tokenizer(tokenizer, pairs)
-        return Start("a random start", chosen, Settings(), None)
+        chosen = _tokenizer(tokenizer, pairs, keep_marks)
+        learned = tokenizer is None and keep_marks
+        return Start("a random start", chosen, Settings(), None, vocabulary=LEARNED if learned else USUAL)
     if isinstance(start, StaticModel):
         return _from_model(start, "a static model")
     try:
@@ -200,7 +209,8 @@ def with_vocabulary(
         InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
         DataError: No word or pair is frequent, but some were asked for.
     """
-    usual = WORDS if start.teacher is not None and isinstance(given, (Pairs, PlainTexts)) else 0
+    taught = start.teacher is not None and start.vocabulary != LEARNED
+    usual = WORDS if taught and isinstance(given, (Pairs, PlainTexts)) else 0
     usual_pairs = PAIRS if usual and counted is not None else 0
     more = {"words": usual if words is None else words, "pairs": usual_pairs if pairs is None else pairs}
     if any(more.values()):
@@ -253,11 +263,11 @@ def _from_teacher(teacher: Teacher, progress: bool) -> Start:
     )
 
 
-def _tokenizer(given: Any, pairs: Supervision) -> Tokenizer:
+def _tokenizer(given: Any, pairs: Supervision, keep_marks: bool) -> Tokenizer:
     if isinstance(given, Tokenizer):
         return given
     if given is None:
-        return learn_wordpiece(list(pairs.columns))
+        return (learn_unigram if keep_marks else learn_wordpiece)(list(pairs.columns))
     path = Path(given)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():

@@ -60,10 +60,13 @@ def train(
         set_limits: Maximum number of pairs of a set, by the set's name; drawn with the seed before any are
             held out.
         start: Initialization: ``"random"``; a static model; or a sentence transformer to distil, by path or
-            hub name. By default all-MiniLM-L6-v2 if it is available, else random. A static model's prompts
+            hub name. By default all-MiniLM-L6-v2 if it is available, else random; where that cannot read the
+            texts, a vocabulary is learned from them (see statim.training.suited). A static model's prompts
             and limits (``max_tokens``, ``max_characters``) apply in training and are kept.
         tokenizer: For a random start: a ``tokenizer.json``, or a folder or model that has one. By default a
             vocabulary is learned.
+        accents: ``keep`` or ``strip`` accents and other marks on letters, where a vocabulary is learned or a
+            teacher strips them. By default they are kept where 1 % of the words have some.
         grow_words: Add the N most frequent multi-token words of the training texts to the vocabulary; see
             statim.vocabulary. By default 10,000 where a teacher is distilled and pairs are trained on, else
             none.

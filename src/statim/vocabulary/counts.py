@@ -80,10 +80,10 @@ class Counts:
         return found
 
 
-def blocks(columns: Sequence[pa.Array], *, every: bool = False) -> Iterator[pa.Array]:
-    """The texts of columns in blocks: at most TEXTS and about BYTES of each, evenly spread, or all."""
+def blocks(columns: Sequence[pa.Array], *, every: bool = False, most: int = BYTES) -> Iterator[pa.Array]:
+    """The texts of columns in blocks: at most TEXTS and about ``most`` bytes of each, evenly spread, or all."""
     for column in columns:
-        step = 1 if every else max(1, -(-len(column) // TEXTS), -(-column.nbytes // BYTES))
+        step = 1 if every else max(1, -(-len(column) // TEXTS), -(-column.nbytes // most))
         for start in range(0, len(column), BLOCK * step):
             chosen = np.arange(start, min(start + BLOCK * step, len(column)), step)
             yield column.take(pa.array(chosen)).drop_null()

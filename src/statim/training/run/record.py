@@ -45,6 +45,7 @@ class Found:
         pairs: Hash of the data; empty where the run is not written down.
         start: Hash of the start; likewise.
         lessons: Hash of the teachers and of the plain texts; None where an older version did not write it.
+        vocabulary: What became of the start's vocabulary, one of start.VOCABULARIES.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Found:
     pairs: str = ""
     start: str = ""
     lessons: str | None = None
+    vocabulary: str = "usual"
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Found":
@@ -68,14 +70,15 @@ class Found:
                 "again without --resume"
             ) from None
         return Found(
-            recipe, values["evaluate_every"], values["pairs"], values["start"], values.get("lessons")
-        )
+            recipe, values["evaluate_every"], values["pairs"], values["start"], values.get("lessons"),
+            values.get("vocabulary", "usual"),
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Json]:
         """Plain values for JSON."""
         found: dict[str, Json] = {
             "recipe": self.recipe.to_dict(), "evaluate_every": self.evaluate_every, "pairs": self.pairs,
-            "start": self.start,
+            "start": self.start, "vocabulary": self.vocabulary,
         }  # fmt: skip
         return found if self.lessons is None else found | {"lessons": self.lessons}
 
