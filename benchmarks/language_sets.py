@@ -1,4 +1,4 @@
-"""Pairs in several languages, made from Debian's packages, which are downloaded and unpacked, never installed.
+"""Pairs in several languages, made from Debian's packages, which are unpacked and never installed.
 
     ja, ru, de, fr      short description of a package -> the long one, from apt's lists of translations
     zh                  name line of a Chinese manual page -> its text (manpages-zh)
@@ -33,7 +33,7 @@ LONGEST = 600  # characters of a positive
 
 
 def made(name: str, folder: Path, most: int) -> Path:
-    """The file of a set's pairs, made where it is not there yet: ``most`` of them, drawn with a fixed seed."""
+    """The file of a set's pairs, made if it is missing: ``most`` of them, drawn with a fixed seed."""
     path = folder / f"{name}.jsonl"
     if not path.exists():
         pairs = list(dict.fromkeys(_pairs(name, folder)))
@@ -92,7 +92,7 @@ def plain(page: str) -> str:
 
 
 def catalogues(folder: Path) -> Iterator[Pair]:
-    """English texts and their translations; those of less than three words or twelve characters are left out."""
+    """English texts of three words or more and their translations of twelve characters or more."""
     for path in sorted(folder.rglob("*.mo")):
         with path.open("rb") as file:
             found: dict[str, str] = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
@@ -105,8 +105,7 @@ def catalogues(folder: Path) -> Iterator[Pair]:
 
 def code(folders: Iterable[Path]) -> Iterator[Pair]:
     """The first paragraph of a function's docstring -> the function without it."""
-    paths = (path for folder in folders for path in sorted(folder.rglob("*.py")) if _is_source(path, folder))
-    for path in paths:
+    for path in (path for folder in folders for path in _sources(folder)):
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
@@ -120,16 +119,22 @@ def code(folders: Iterable[Path]) -> Iterator[Pair]:
                     yield about[:LONGEST], textwrap.dedent(ast.unparse(node))[:LONGEST]
 
 
-def _is_source(path: Path, folder: Path) -> bool:
-    return not LEFT_OUT & set(path.relative_to(folder).parts)
+def _sources(folder: Path) -> list[Path]:
+    return [
+        path for path in sorted(folder.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(folder).parts)
+    ]
 
 
 def _apt(folder: Path, *command: str) -> None:
     """apt-get with its lists and packages in the folder."""
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     (folder / "debs").mkdir(exist_ok=True)
-    options = (f"Dir::State::lists={folder.absolute()}/lists", f"Dir::Cache={folder.absolute()}/cache",
-               f"Acquire::Languages={','.join(('none', *DESCRIPTIONS))}", "APT::Sandbox::User=root")  # fmt: skip
+    options = (
+        f"Dir::State::lists={folder.absolute()}/lists",
+        f"Dir::Cache={folder.absolute()}/cache",
+        f"Acquire::Languages={','.join(DESCRIPTIONS)}",
+        "APT::Sandbox::User=root",
+    )
     given = [part for option in options for part in ("-o", option)]
     subprocess.run(
         ["apt-get", "-q", *given, *command], check=True, cwd=folder / "debs", stdout=subprocess.DEVNULL

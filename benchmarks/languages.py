@@ -2,8 +2,8 @@
 
     python benchmarks/languages.py FOLDER [--sets zh,ja,...] [--most 10000] [--arms default,random] [--test]
 
-Makes the sets in the scratch folder FOLDER (see language_sets.py), holds pairs out so that no near-duplicate is
-trained on, and prints for each:
+Makes the sets in the scratch folder FOLDER (see language_sets.py), holds pairs out so that no near-duplicate
+is trained on, and prints for each:
 
     plain       BM25 of earlier versions: words of two letters or more, none stemmed
     language    BM25 by the documents' language

@@ -90,7 +90,7 @@ def help_desk(ran):
 
 
 def another_language(ran):
-    assert ran.printed == ["Eine Datei öffnen\n"]
+    assert ran.printed == ["Eine Datei öffnen\nde 0.0\n", "Eine Datei öffnen\n"]
 
 
 def check(ran):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from statim import StaticModel
 from statim.digests import seal, stamps
 from statim.errors import DataError, InputError, ModelError
 from statim.search import index as module
@@ -391,3 +392,16 @@ def test_a_first_search_loads_no_compiler(built):
         "sys.exit(len({'numba', 'torch', 'scipy', 'bm25s', 'threadpoolctl', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_an_index_says_what_share_of_its_texts_is_unknown(minilm, tmp_path, caplog):
+    table = np.random.default_rng(0).standard_normal((30522, 8)).astype(np.float32)
+    model = StaticModel(table, minilm)
+    Index.build(model, ["sort a list", "open a file"], tmp_path / "english")
+    assert Index.load(tmp_path / "english").info()["unknown"] == 0
+    assert not caplog.messages
+    Index.build(model, ["ฉันไปแล้ว", "เขามา", "a list"], tmp_path / "thai")
+    assert "does not know 50 % of the documents' words" in caplog.text
+    index = Index.load(tmp_path / "thai")
+    index.add(["a file"], ids=["new"])
+    assert Index.load(tmp_path / "thai").info()["unknown"] == 0.5

@@ -172,6 +172,21 @@ def test_typical_words_are_those_of_the_formula(docstrings):
         assert chosen == pytest.approx(np.sort(row)[::-1][:10])
 
 
+def test_typical_words_leave_out_stop_words_of_each_groups_language():
+    groups = [
+        ["der Hund und die Katze", "die Katze ist müde und der Hund nicht"] * 5,
+        ["the dog and the cat", "the cat is tired and the dog is not"] * 5,
+        ["नया मेल भेजो", "मेल आ गया"] * 5,
+        ["データベースの接続を設定する", "データベースを開く"] * 5,
+    ]
+    found = [set(words) for words in typical_words(groups)]
+    assert {"hund", "katze", "müde"} <= found[0]
+    assert not {"der", "die", "und", "ist"} & found[0]
+    assert found[1] == {"dog", "cat", "tired"}
+    assert "मेल" in found[2]
+    assert found[3] == {"データベース", "接続", "設定"}
+
+
 def test_clusters_of_texts_have_words_and_central_texts(minilm):
     words = {
         "sort": "list order key reverse",

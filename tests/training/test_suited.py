@@ -1,4 +1,4 @@
-"""The vocabulary of a training suits its texts: what is measured, what it decides, and that it can be decided by hand."""
+"""The vocabulary of a training suits its texts: what is measured and decides, and what a person decides."""
 
 import logging
 from types import SimpleNamespace

@@ -84,7 +84,7 @@ def encoded(
 def with_unknown(
     tokenizer: "Tokenizer", parts: "Iterable[pa.Table]"
 ) -> "tuple[dict[str, float], Iterator[pa.Table]]":
-    """What an index says of the share of unknown tokens in its first documents, with a warning where it is large.
+    """The share of unknown tokens in the first documents, for the manifest; warns where it is large.
 
     Returns:
         ``unknown``, from 0 to 1, and all documents; nothing where there are none.

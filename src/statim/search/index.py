@@ -218,10 +218,10 @@ class Index:
         """What the index holds: documents, dimensions, columns, weight, the model's hash, bytes, and more.
 
         ``unknown`` is the share of tokens that the model did not know in a sample of the documents that the
-        index was built with. ``recall`` is the share of the ten nearest documents that a vector search finds and ``recall_at_1``
-        how often it finds the nearest, from 0 to 1, measured on a sample of the documents when the search was
-        last tuned. Both are left out where documents are stored rounded (engines ``exact-float16``,
-        ``exact-int8`` and ``exact-binary``), so that this is not known.
+        index was built with, from 0 to 1. ``recall`` is the share of the ten nearest documents that a vector
+        search finds and ``recall_at_1`` how often it finds the nearest, from 0 to 1, measured on a sample of
+        the documents when the search was last tuned. Both are left out where documents are stored rounded
+        (engines ``exact-float16``, ``exact-int8`` and ``exact-binary``), so that this is not known.
         """
         return self._store.info()
 

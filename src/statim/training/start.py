@@ -168,7 +168,7 @@ class Start:
 def start_from(
     start: Any, tokenizer: Any, pairs: Supervision, progress: bool, *, keep_marks: bool = False
 ) -> Start:
-    """What ``train`` was asked to start from; see there. A vocabulary that is learned for it may ``keep_marks``.
+    """What ``train`` was asked to start from; see there. A vocabulary learned for it may ``keep_marks``.
 
     Raises:
         ModelError: There is no such model, teacher or tokenizer.

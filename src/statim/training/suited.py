@@ -1,4 +1,4 @@
-"""A vocabulary that can read the texts: what share of them the start's tokenizer knows is measured, and decides.
+"""A vocabulary that can read the texts: what the start's tokenizer knows of them is measured, and decides.
 
 - ``usual``: it reads them; nothing changes.
 - ``marks``: it strips accents that tell words apart. They are kept, and the missing characters get rows.
@@ -142,7 +142,7 @@ def _length(vectors: Floats) -> np.float32:
 def _read(
     teacher: Teacher, tokenizer: Tokenizer, texts: Sequence[str], dim: int
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The teacher's vectors of texts that its tokenizer reads, random rows for the others; and which are read."""
+    """The teacher's vectors of the texts its tokenizer reads, random rows for others; and which it reads."""
     tokens = tokenizer(list(texts), threads=1)
     unknown = np.zeros(len(texts), bool)
     if tokenizer.unknown_id is not None:

@@ -81,7 +81,7 @@ class Counts:
 
 
 def blocks(columns: Sequence[pa.Array], *, every: bool = False, most: int = BYTES) -> Iterator[pa.Array]:
-    """The texts of columns in blocks: at most TEXTS and about ``most`` bytes of each, evenly spread, or all."""
+    """The texts of columns in blocks: at most TEXTS and about ``most`` bytes of each, spread, or all."""
     for column in columns:
         step = 1 if every else max(1, -(-len(column) // TEXTS), -(-column.nbytes // most))
         for start in range(0, len(column), BLOCK * step):

@@ -55,7 +55,7 @@ def unknown_share(tokenizer: Tokenizer, column: pa.Array) -> float:
 
 
 def marked_share(columns: Sequence[pa.Array]) -> float:
-    """The share of words that a vocabulary without marks confuses: with accents or vowel signs, or in a script without spaces.
+    """The share of words with accents, vowel signs or letters of a script without spaces.
 
     Of the column where it is highest; at most 1,000 texts of each are looked at.
     """

@@ -189,7 +189,7 @@ class _Known(dict[str, _Word]):
 
 
 class Wanted(NamedTuple):
-    """The analyzer that an index asks for: by a language, or ``auto``, and whether accents tell words apart."""
+    """What an index asks for: a language, or ``auto``, and whether accents tell words apart."""
 
     language: str
     accents: bool

@@ -68,7 +68,7 @@ def _words(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _parts(word: str) -> Iterator[str]:
-    """The pairs of characters of a word in a script without spaces; hiragana, which is mostly grammar, is left out."""
+    """Pairs of characters of a script without spaces, without hiragana, which is mostly grammar."""
     for run in _runs(word):
         if _is_name(run):
             yield run
