@@ -141,7 +141,6 @@ def test_what_is_no_row_is_refused_all_the_same(tmp_path):
         ("array.json", b'[{"text": "a"},\n{"text": }]', "line 2: not valid JSON"),
         ("all.jsonl", b"a\nb\nc\n", "has no rows but 3 that cannot be used"),
         ("zeros.txt", b"a\0b\0\nb\0\n", "is a binary file, not text"),
-        ("wide.txt", "a\nb".encode("utf-16"), "not UTF-8 but UTF-16"),
     ):
         path = write(tmp_path / name, content)
         with pytest.raises(DataError, match=words):

@@ -65,6 +65,8 @@ def fit(
     text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the parts.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -79,8 +81,8 @@ def fit(
 
     check_output(out, overwrite=overwrite)
     classifier = Classifier.fit(
-        StaticModel.load(model), examples, head=head, several=several, strength=strength,
-        development=development,
+        StaticModel.load(model), options.read_as(examples, delimiter, encoding), head=head, several=several,
+        strength=strength, development=options.read_as(development, delimiter, encoding) if development else None,
         ngrams=ngrams, text=text, label=label, separator=separator, seed=seed, threads=threads,
     )  # fmt: skip
     classifier.save(out, overwrite=overwrite)
@@ -114,6 +116,8 @@ def predict(
         ),
     ] = None,
     column: options.Column = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     top: Annotated[int, typer.Option(help="Write the N most likely labels with their probabilities.")] = 1,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -135,7 +139,8 @@ def predict(
     if out is not None:
         check_table_output(out, overwrite=overwrite)
     classifier = Classifier.load(head, StaticModel.load(model))
-    blocks = ahead(in_blocks(read_texts(sources or [STDIN], column), BLOCK))
+    given = options.read_as(sources or [STDIN], delimiter, encoding)
+    blocks = ahead(in_blocks(read_texts(given, column), BLOCK))
     count, printed = 0, terminal.output()
     with Progress("classify", total=None, unit="texts", show=progress and out is not None) as bar:
         writing: Any = (
@@ -161,6 +166,8 @@ def evaluate(
     text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -172,6 +179,11 @@ def evaluate(
 
     classifier = Classifier.load(head, StaticModel.load(model))
     judged = classifier.evaluate(
-        examples, text=text, label=label, separator=separator, threads=threads, progress=progress
+        options.read_as(examples, delimiter, encoding),
+        text=text,
+        label=label,
+        separator=separator,
+        threads=threads,
+        progress=progress,
     )
     options.result(judged.to_dict(), str(judged), json)

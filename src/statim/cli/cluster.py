@@ -37,6 +37,8 @@ def cluster(
         typer.Option("--out", "-o", help="The .jsonl, .csv or .parquet file for every text's cluster."),
     ] = None,
     column: options.Column = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 0,
     overwrite: options.Overwrite = False,
     threads: options.Threads = None,
@@ -51,7 +53,7 @@ def cluster(
     if out is not None:
         check_table_output(out, overwrite=overwrite)
     found = library.cluster(
-        options.sources(sources), model, vectors=vectors, method=method, clusters=clusters,
+        options.sources(sources, delimiter, encoding), model, vectors=vectors, method=method, clusters=clusters,
         threshold=threshold,
         min_size=min_size, column=column, seed=seed, threads=threads, progress=progress,
     )  # fmt: skip

@@ -53,6 +53,8 @@ def duplicates(
         ),
     ] = None,
     column: options.Column = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     skip_bad: options.SkipBad = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the cells.")] = 0,
     overwrite: options.Overwrite = False,
@@ -76,7 +78,8 @@ def duplicates(
     if report and out is not None:
         raise InputError("--report writes nothing; leave --out away")
     given: dict[str, Any] = {
-        "texts": options.sources(sources), "model": model, "against": options.sources(against),
+        "texts": options.sources(sources, delimiter, encoding), "model": model,
+        "against": options.sources(against, delimiter, encoding),
         "vectors": vectors,
         "against_vectors": against_vectors, "column": column, "seed": seed, "threads": threads,
         "progress": progress,

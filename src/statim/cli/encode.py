@@ -42,6 +42,8 @@ def encode(
         ),
     ] = None,
     column: options.Column = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     dim: options.Dim = None,
     dtype: Annotated[
         str,
@@ -79,7 +81,7 @@ def encode(
     from statim.model import StaticModel
     from statim.progress import Progress
 
-    sources = sources or [STDIN]
+    sources = options.read_as(sources or [STDIN], delimiter, encoding)
     if resume and (out is None or STDIN in sources):
         raise InputError(
             "--resume needs files to read and an --out; the standard input cannot be read a second "

@@ -28,6 +28,8 @@ def evaluate(
             "default."
         ),
     ] = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -35,5 +37,11 @@ def evaluate(
     progress = options.begin(quiet or json)
     from statim.evaluation import evaluate as run
 
-    report = run(model, paths, against=against or (), task=task, progress=progress)
+    report = run(
+        model,
+        options.read_as(paths, delimiter, encoding),
+        against=against or (),
+        task=task,
+        progress=progress,
+    )
     options.result(report.to_dict(), str(report), json)

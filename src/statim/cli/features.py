@@ -20,6 +20,8 @@ def features(
     source: Annotated[str, typer.Argument(help="A table (.jsonl, .csv, .tsv, .parquet, .arrow).")],
     out: options.Rows,
     column: options.Column = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     name: Annotated[
         str, typer.Option(help="What the column of vectors is called; one of that name is replaced.")
     ] = "vector",
@@ -37,6 +39,7 @@ def features(
     from statim.tasks.features import with_vectors
 
     check_table_output(out, overwrite=overwrite)
+    source = options.read_as(source, delimiter, encoding)
     loaded = StaticModel.load(model)
     ways: dict[str, Any] = {"name": name, "threads": threads, "dim": dim}
     with options.skipping(skip_bad, overwrite=overwrite) as bad:

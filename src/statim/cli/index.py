@@ -69,6 +69,8 @@ def build(
     identifier: Identifier = None,
     text: TextColumn = None,
     title: Title = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     vectors: Vectors = None,
     weight: Annotated[
         float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
@@ -133,7 +135,15 @@ def build(
         )  # fmt: skip
 
     with options.skipping(skip_bad, overwrite=overwrite) as bad:
-        index = _settled(built, documents, quiet, bad, id=identifier, text=text, title=title)
+        index = _settled(
+            built,
+            options.read_as(documents, delimiter, encoding),
+            quiet,
+            bad,
+            id=identifier,
+            text=text,
+            title=title,
+        )
     seconds = time.perf_counter() - started
     info = index.info()
     skipped, words = options.skipped(bad, skip_bad)
@@ -149,6 +159,8 @@ def add(
     identifier: Identifier = None,
     text: TextColumn = None,
     title: Title = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     vectors: Vectors = None,
     model: Model = None,
     table: options.Table = "documents",
@@ -159,6 +171,7 @@ def add(
 ) -> None:
     """Add documents; one whose id is in the index already is refused, and then none is added."""
     roles = {"id": identifier, "text": text, "title": title}
+    documents = options.read_as(documents, delimiter, encoding)
     with options.skipping(skip_bad, overwrite=False) as bad:
         _change(
             place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=False
@@ -172,6 +185,8 @@ def update(
     identifier: Identifier = None,
     text: TextColumn = None,
     title: Title = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     vectors: Vectors = None,
     model: Model = None,
     table: options.Table = "documents",
@@ -182,6 +197,7 @@ def update(
 ) -> None:
     """Put documents in the place of those with the same ids; those with new ids are added."""
     roles = {"id": identifier, "text": text, "title": title}
+    documents = options.read_as(documents, delimiter, encoding)
     with options.skipping(skip_bad, overwrite=False) as bad:
         _change(
             place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=True

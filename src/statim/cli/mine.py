@@ -47,6 +47,8 @@ def mine(
     out: Path,
     model: str | None,
     teacher: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     overwrite: bool,
     json: bool,
     quiet: bool,
@@ -67,9 +69,11 @@ def mine(
 
         from statim.data.documents.texts import read_texts
 
-        values["corpus"] = pa.concat_arrays(list(read_texts(values["corpus"], values["corpus_column"])))
+        values["corpus"] = pa.concat_arrays(
+            list(read_texts(options.read_as(values["corpus"], delimiter, encoding), values["corpus_column"]))
+        )
     mined = mine_hard_negatives(
-        options.one_or_several(sources),
+        options.read_as(options.one_or_several(sources), delimiter, encoding),
         model if teacher is None else Teacher.load(teacher),
         **values,
         progress=progress,
@@ -91,6 +95,8 @@ def add_options() -> None:
             from_record.parameter("out", options.Rows, from_record.REQUIRED),
             from_record.parameter("model", By),
             from_record.parameter("teacher", Teacher),
+            from_record.parameter("delimiter", options.Delimiter),
+            from_record.parameter("encoding", options.Encoding),
             from_record.parameter("overwrite", options.Overwrite, False),
             *from_record.parameters(MiningOptions, PANELS, WRITTEN),
         ],

@@ -53,6 +53,17 @@ TextsOrInput = Annotated[
         "standard input.",
     ),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option("--delimiter", help="Between the fields of CSV files: ; or tab, say; detected by default."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="Of text files: windows-1252, say; by default UTF-8, or UTF-16 with a byte-order mark.",
+    ),
+]
 Column = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]
 Pairs = Annotated[
     list[str],
@@ -147,9 +158,29 @@ def one_or_several(given: Sequence[Any] | None) -> Any:
     return given[0] if given and len(given) == 1 else given or None
 
 
-def sources(given: list[str] | None) -> Any:
+def sources(given: list[str] | None, delimiter: str | None = None, encoding: str | None = None) -> Any:
     """Names on the command line as sources of texts: files, or "-"; None for none."""
-    return one_or_several([name if name == "-" else Path(name) for name in given or ()])
+    named = read_as(given, delimiter, encoding) if given else None
+    return one_or_several(
+        [name if name == "-" or isinstance(name, Path) else Path(name) for name in (named or ())]
+    )
+
+
+def read_as(given: Any, delimiter: str | None, encoding: str | None) -> Any:
+    """Files on the command line that are read so; see ``statim.data.files.text_file``.
+
+    Raises:
+        InputError: There is no such delimiter or encoding, or it is named for the standard input.
+    """
+    if delimiter is None and encoding is None:
+        return given
+    if given in (None, "-", ["-"]) or (isinstance(given, list) and "-" in given):
+        raise InputError(
+            "--delimiter and --encoding are of files; the standard input has a text on each line, in UTF-8"
+        )
+    from statim.data.files.text_file import read_as as library
+
+    return library(given, delimiter, encoding)
 
 
 def numbers(given: str | None, name: str) -> list[int] | None:

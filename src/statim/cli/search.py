@@ -54,6 +54,8 @@ def search(
     column: Annotated[
         str | None, typer.Option(help="The column of questions in that file; guessed by default.")
     ] = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write the answers to a .parquet, .jsonl, .tsv or .trec file."),
@@ -91,7 +93,7 @@ def search(
     if rerank is not None:
         how["rerank"] = Reranker(rerank, rerank_top)
     if queries is not None or out is not None or form is not None:
-        asked = _asked(queries, column, query)
+        asked = _asked(options.read_as(queries, delimiter, encoding) if queries else None, column, query)
         _batch(opened, asked, k, how, kind, out, overwrite=overwrite, progress=progress)
         return
 

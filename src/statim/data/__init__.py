@@ -10,6 +10,7 @@ from statim.data.detect_task import read_supervision
 from statim.data.documents.corpus import Corpus, read_corpus
 from statim.data.documents.texts import read_documents, read_texts
 from statim.data.files.tables import read_table
+from statim.data.files.text_file import TextFile
 from statim.data.labelled.graded import read_classes, read_scored
 from statim.data.labelled.labelled import (
     JudgedPairs,
@@ -27,7 +28,7 @@ from statim.data.split import Split, split
 
 __all__ = [
     "Corpus", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report", "RetrievalSet", "ScoredPairs",
-    "Split",
+    "Split", "TextFile",
     "from_pairs", "near_duplicates", "python_docs", "read_beir", "read_classes", "read_corpus",
     "read_documents", "read_judged_pairs",
     "read_labelled", "read_pairs", "read_scored", "read_sts", "read_supervision", "read_table", "read_texts",

@@ -52,7 +52,7 @@ def find_tasks(paths: Sequence[str | Path], kind: str | None = None) -> list[Tas
     if not paths:
         raise InputError("there is nothing to evaluate on; name at least one file or folder of judged data")
     found: dict[Task, None] = {}
-    for given in map(Path, paths):
+    for given in (path if isinstance(path, Path) else Path(path) for path in paths):
         parts = _parts(given)
         if not parts:
             raise DataError(f"{given} holds no data files; {KNOWN}")

@@ -52,6 +52,8 @@ class TrainKeywords(RecipeKeywords, total=False):
     negative: str | list[str] | Mapping[str, str | list[str]] | None
     score: str | None
     label: str | None
+    delimiter: str | None
+    encoding: str | None
     packages: list[str] | None
     make_pairs: str | Sequence[str] | None
     set_weights: Mapping[str, float] | None

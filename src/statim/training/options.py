@@ -40,6 +40,13 @@ class DataOptions:
     )
     score: str | None = option("Column of scores; guessed by default.", "Data")
     label: str | None = option("Column of labels; guessed by default.", "Data")
+    delimiter: str | None = option(
+        "Character between the fields of CSV files, such as ; or tab; detected by default.", "Data"
+    )
+    encoding: str | None = option(
+        "Encoding of text files, such as windows-1252; by default UTF-8, or UTF-16 with a byte-order mark.",
+        "Data",
+    )
     packages: list[str] | None = option(
         "For python-docs: read only these packages, such as stdlib,numpy; by default all installed ones.",
         "Data",

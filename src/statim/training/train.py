@@ -50,6 +50,8 @@ def train(
         negative: Column or columns of explicit negatives; guessed by default.
         score: Column of scores; guessed by default.
         label: Column of labels; guessed by default.
+        delimiter: The character between the fields of CSV files; detected by default.
+        encoding: The encoding of text files; by default UTF-8, or UTF-16 with a byte-order mark.
         packages: For ``"python-docs"``: read only these packages.
         make_pairs: Read the data as documents, even if it looks like pairs, and make these kinds of pairs
             from them: ``titles``, ``sentences``, ``neighbours``, ``crops`` (see

@@ -20,6 +20,7 @@ from statim.data.dedup.seen_rows import SeenRows
 from statim.data.documents import markup
 from statim.data.documents.texts import read_texts
 from statim.data.files import arrow, columns, file_types, tables
+from statim.data.files.text_file import encoding_of, how
 from statim.data.pairs.pairs import Report, Taken, hash_of
 from statim.data.text_column import TextColumn
 from statim.errors import DataError
@@ -107,7 +108,7 @@ def read_corpus(sources: Any, *, text: str | None = None, title: str | None = No
     """
     found = _Documents()
     for source in tables.sources(sources):
-        path = Path(source) if isinstance(source, (str, Path)) else None
+        path = Path(source) if isinstance(source, str) else source if isinstance(source, Path) else None
         if path is not None and path.is_dir() and not arrow.is_dataset(path):
             _folder(path, found)
         elif path is not None and path.is_file() and _is_lines(path):
@@ -176,7 +177,7 @@ def _folder(folder: Path, found: _Documents) -> None:
             skipped["of other kinds"] += 1
             continue
         try:
-            document = _read(path)
+            document = _read(path, how(folder)[1])
         except DataError as reason:
             skipped[_why(reason)] += 1
             continue
@@ -217,12 +218,13 @@ def _why(reason: DataError) -> str:
     )
 
 
-def _read(path: Path) -> markup.Document:
-    """One file as one document.
+def _read(path: Path, encoding: str | None = None) -> markup.Document:
+    """One file as one document; in UTF-8, or UTF-16 with a byte-order mark, unless an encoding is named.
 
     Raises:
         DataError: It cannot be read, is empty, too large, or not UTF-8 text.
     """
+    encoding = encoding or how(path)[1]
     with file_types.reading(path, "a text file"), path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
@@ -231,12 +233,16 @@ def _read(path: Path) -> markup.Document:
         )
     if not data.strip():
         raise DataError(f"{path} is empty")
-    if b"\0" in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    encoding = encoding or encoding_of(path, data)
+    if b"\0" in data and not encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
         raise DataError(f"{path} is a binary file, not text (it has a zero byte)")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        wanted = "UTF-8" if encoding in ("utf-8", "utf-16") else encoding
+        raise DataError(
+            f"{path} is not {wanted} text; save it as UTF-8, or name its encoding (--encoding)"
+        ) from None
     return markup.READERS[_suffix(path)](text.replace("\r\n", "\n"))
 
 

@@ -64,7 +64,8 @@ def _arrays(source: Any, column: str | None, where: str, bad: BadRows) -> Iterat
     if isinstance(source, str) and source == STDIN:
         yield from _lines(_standard_input(), "standard input", bad)
     elif _is_plain(source):
-        with file_types.opened(Path(source), file_types.identify(Path(source)).compression) as file:
+        path = source if isinstance(source, Path) else Path(source)
+        with file_types.opened(path, file_types.identify(path).compression) as file:
             yield from _lines(file, where, bad)
     else:
         name, missing = None, _Missing(where, bad)
@@ -102,7 +103,7 @@ class _Missing:
 def _tables(source: Any, column: str | None, where: str, bad: BadRows) -> Iterable[pa.Table]:
     if not isinstance(source, (str, Path)):
         return [tables.read_table(source)]
-    path = Path(source)
+    path = source if isinstance(source, Path) else Path(source)
     if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
         return json_lines.texts(
             path, kind.compression, lambda table: _text_column(table.schema, column, where), bad

@@ -11,13 +11,17 @@ import pyarrow as pa
 
 from statim.data.files import file_types, rows
 from statim.data.files.bad_rows import REFUSED, BadRows
+from statim.data.files.delimiter import NAMES, detect
+from statim.data.files.text_file import tell
 
 ROWS = 1 << 15  # rows per table, fewer where they are long (raw.HELD)
 ENDLESS = f"a row that is longer than {file_types.LIMIT_VARIABLE} allows"
 UNENDING = ("unexpected end of data", "field larger than field limit", ENDLESS)  # when a quote stays open
 
 
-def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
+def tables(
+    path: Path, compression: str | None, delimiter: str | None, bad: BadRows = REFUSED
+) -> Iterator[pa.Table]:
     """The rows of a file, ROWS at a time; names that occur twice stay so.
 
     Fields may be quoted and hold line ends, in TSV too; but when every line of a TSV file (of its first
@@ -27,7 +31,8 @@ def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = R
     Args:
         path: The file.
         compression: As ``raw.identify`` has it.
-        delimiter: A comma or a tab.
+        delimiter: What is between fields; None to detect it (see delimiter.py), which is said where it is no
+            comma.
         bad: Told of rows that have more or fewer fields than the first, are not UTF-8, or leave a quote open.
 
     Raises:
@@ -39,6 +44,12 @@ def tables(path: Path, compression: str | None, delimiter: str, bad: BadRows = R
         first = next(blocks, None)
         if first is None or not first.text.strip():
             return
+        if delimiter is None:
+            second = next(blocks, None)
+            delimiter = detect(first.text, whole=second is None)
+            blocks = itertools.chain([] if second is None else [second], blocks)
+            if delimiter != ",":
+                tell(path, f"its fields are between {NAMES[delimiter]} (detected; see --delimiter)")
         reader = _Reader(first, blocks, path, delimiter, bad)
         names = [name.strip() for name in reader.header()]
         rows.check_width(len(names), path)

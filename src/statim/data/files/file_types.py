@@ -5,12 +5,13 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from statim.data.files.bad_rows import BadRows
+from statim.data.files.text_file import Recoded, encoding_of
 from statim.errors import DataError, InputError
 
 FORMATS = {
@@ -28,7 +29,7 @@ LIMIT_VARIABLE = "STATIM_LINE_LIMIT"  # bytes that it may have instead
 
 BYTE_ORDER_MARK, NEWLINE = b"\xef\xbb\xbf", b"\n"
 ZERO = "holds a zero byte; this is a binary file, or a damaged row"
-FOREIGN = "not UTF-8; save the file as UTF-8"
+FOREIGN = "not UTF-8; save the file as UTF-8, or name its encoding (--encoding windows-1252, say)"
 
 
 class Block(NamedTuple):
@@ -103,12 +104,21 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
-    """A file's bytes, decompressed."""
+def opened(path: Path, compression: str | None) -> Iterator[Any]:
+    """A file's bytes, decompressed; those of a text in another encoding than UTF-8 in UTF-8 (see text_file.py)."""
     with reading(path, f"a {compression} file" if compression else "a file"):
-        stream = pa.OSFile(os.fsencode(path))
-        with pa.CompressedInputStream(stream, compression) if compression else stream as file:
-            yield file
+        head = b""
+        if path.is_file():  # what is no file can be read only once
+            with _plain(path, compression) as file:
+                head = bytes(file.read(4))
+        encoding = encoding_of(path, head)
+        with _plain(path, compression) as file:
+            yield file if encoding == "utf-8" else Recoded(file, path, encoding)
+
+
+def _plain(path: Path, compression: str | None) -> Any:
+    stream = pa.OSFile(os.fsencode(path))
+    return pa.CompressedInputStream(stream, compression) if compression else stream
 
 
 def line_limit() -> int:
@@ -245,7 +255,7 @@ def _block(line: int, data: bytes) -> Block:
 
 
 def _refuse_foreign(start: bytes, name: str | Path) -> None:
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):  # of the standard input: files are recoded
         raise DataError(f"{name} is not UTF-8 but UTF-16; save it as UTF-8")
     for magic, kind, suffix in ((b"\x1f\x8b", "gzip", ".gz"), (b"\x28\xb5\x2f\xfd", "zstd", ".zst")):
         if start.startswith(magic):

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from statim.data.files import arrow, delimited, file_types, json_lines, rows, unify
 from statim.data.files.bad_rows import REFUSED, BadRows
+from statim.data.files.text_file import how
 from statim.errors import DataError
 from statim.texts import Texts, is_column
 
@@ -51,16 +52,16 @@ def tables(path: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     Raises:
         DataError: The file is missing, empty, of no known kind, or malformed; the message says where.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # which keeps how a TextFile is read
     if path.is_dir() and arrow.is_dataset(path):
         return arrow.dataset(path, bad)
     kind, compression = file_types.identify(path)
     if kind == "json":
         return json_lines.tables(path, compression, bad)
     if kind == "csv":
-        return delimited.tables(path, compression, ",", bad)
+        return delimited.tables(path, compression, how(path)[0], bad)
     if kind == "tsv":
-        return delimited.tables(path, compression, "\t", bad)
+        return delimited.tables(path, compression, how(path)[0] or "\t", bad)
     if kind == "parquet":
         return arrow.parquet(path, bad)
     if kind == "arrow":
@@ -121,7 +122,7 @@ def stream(source: Any, pick: Callable[[list[str]], list[str]], *, threads: int 
 
 def _stream(source: Any, pick: Callable[[list[str]], list[str]], threads: int) -> Iterator[pa.Table]:
     if isinstance(source, (str, Path)):
-        path = Path(source)
+        path = source if isinstance(source, Path) else Path(source)
         if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
             yield from json_lines.some_columns(path, kind.compression, pick, threads)
         else:

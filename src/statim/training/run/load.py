@@ -8,6 +8,7 @@ from statim.data.detect_task import Supervision, read_supervision
 from statim.data.documents.corpus import Corpus
 from statim.data.documents.own_sentences import own_sentences, without
 from statim.data.documents.plain import PlainTexts, read_plain
+from statim.data.files.text_file import read_as
 from statim.data.pairs.pairs import Pairs
 from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs_from_documents import check_kinds, split_into_pairs
@@ -67,9 +68,11 @@ def load(options: TrainOptions, clock: Clock) -> Loaded:
         DataError: Something cannot be read, or there is too little.
         InputError: The options do not fit what was read.
     """
-    source, loss = python_docs(options.packages) if options.packages else options.data, options.loss
+    how = (options.delimiter, options.encoding)
+    given, loss = read_as(options.data, *how), options.loss
+    source = python_docs(options.packages) if options.packages else given
     own = options.distil is None or is_word(options.distil, OWN, SENTENCES)
-    plain = drawn = None if own else read_plain(options.distil)
+    plain = drawn = None if own else read_plain(read_as(options.distil, *how))
     if source is None:
         source, loss = plain, "distillation"
     names = {name: getattr(options, name) for name in ("anchor", "positive", "score", "label")}
@@ -82,7 +85,8 @@ def load(options: TrainOptions, clock: Clock) -> Loaded:
     limits = per_set.limits_of(found, options.set_limits or {})
     whole = per_set.limited(found, limits, seed)
     clock("read")
-    parts = heldout.hold_out(whole, options.heldout, options.development, seed=seed, kind=kind, names=names)
+    apart = [read_as(one, *how) for one in (options.heldout, options.development)]
+    parts = heldout.hold_out(whole, *apart, seed=seed, kind=kind, names=names)
     heldout.check(parts.test)
     if isinstance(whole, Corpus):
         parts = split_into_pairs(parts, check_kinds(options.make_pairs), seed=seed)
