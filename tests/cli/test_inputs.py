@@ -58,3 +58,44 @@ def test_the_standard_input_has_neither(statim, model_folder):
     for flag, value in (("--delimiter", ";"), ("--encoding", "latin-1")):
         code, _, err = statim("encode", model_folder, "-", flag, value)
         assert (code, "are of files" in err) == (2, True)
+
+
+def test_empty_texts_are_counted_and_kept(statim, model_folder, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "id,text,label\n" + "".join(f"{i},{'' if i % 2 else 'how do i'},x{i % 3}\n" for i in range(12))
+    )
+    code, _, err = statim("index", "build", model_folder, path, "-o", tmp_path / "ix")
+    assert code == 0
+    assert "6 of 12 documents are empty, or have no token that the model knows; they are kept" in err
+    code, out, _ = statim("cluster", path, "--model", model_folder, "-n", 1)
+    assert "6 rows in none; 6 of these have no token" in out
+    code, _, _ = statim(
+        "duplicates", path, "--model", model_folder, "--write", "kept", "-o", tmp_path / "k.jsonl"
+    )
+    assert [row["row"] for row in rows(tmp_path / "k.jsonl")] == [0, 1, 3, 5, 7, 9, 11]
+    assert [row["text"] for row in rows(tmp_path / "k.jsonl")] == ["how do i", *[""] * 6]
+
+
+def test_rows_without_a_label_are_counted_and_left_out(statim, model_folder, tmp_path):
+    path, head = tmp_path / "a.csv", tmp_path / "head"
+    lines = [f"{verb} {thing},,{('a', 'b', '', ' ')[i % 4]}\n" for i, (verb, thing) in enumerate(QUESTIONS)]
+    path.write_text("subject,body,label\n" + "".join(lines))
+    text = ["--text", "subject,body"]
+    code, out, err = statim(
+        "classify", "fit", model_folder, path, "-o", head, *text, "--head", "ridge", "--json"
+    )
+    assert (code, json.loads(out)["labels"]) == (0, 2), err
+    code, _, err = statim("classify", "evaluate", model_folder, head, path, *text)
+    assert (code, "14 of 30 rows have no label; they are left out" in err) == (0, True)
+
+
+def test_empty_texts_are_no_negatives(statim, model_folder, pairs, tmp_path):
+    corpus, out = tmp_path / "c.csv", tmp_path / "out.jsonl"
+    corpus.write_text(
+        "id,text\n" + "".join(f"{i},{'' if i % 2 else 'the other text ' + str(i)}\n" for i in range(20))
+    )
+    given = ["mine", pairs, "-o", out, "--model", model_folder, "--corpus", corpus, "--sampling", "random"]
+    code, _, err = statim(*given, "--relative-margin", "none")
+    assert (code, "10 of 20 texts of the corpus are empty" in err) == (0, True), err
+    assert not any(value == "" for row in rows(out) for value in row.values())

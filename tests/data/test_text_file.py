@@ -1,10 +1,24 @@
 """Delimiters and encodings of files as people have them: detected, said, or named."""
 
+import io
+import json
 import logging
 
+import pyarrow as pa
 import pytest
 
-from statim.data import TextFile, read_corpus, read_documents, read_pairs, read_table, read_texts
+from statim.data import (
+    TextFile,
+    read_classes,
+    read_corpus,
+    read_documents,
+    read_labelled,
+    read_pairs,
+    read_table,
+    read_texts,
+)
+from statim.data.documents.texts import read_rows
+from statim.data.files.bad_rows import BadRows
 from statim.data.files.text_file import read_as
 from statim.errors import DataError, InputError
 
@@ -46,8 +60,6 @@ def test_an_export_is_read_whatever_it_is_written_with(delimiter, encoding, tmp_
 
 @pytest.mark.parametrize("name", ["export.csv.gz", "export.csv.zst"])
 def test_compressed_files_are_looked_into(name, tmp_path):
-    import pyarrow as pa
-
     path = tmp_path / name
     with pa.output_stream(str(path), compression="detect") as file:
         file.write(export(";").encode("utf-16"))
@@ -152,3 +164,68 @@ def test_it_is_a_path(tmp_path):
     assert (found.with_suffix(".tsv").delimiter, found.parent) == (None, tmp_path)
     assert read_as("python-docs", ";", None) == "python-docs"
     assert read_as({"text": ["a.csv"]}, ";", None) == {"text": ["a.csv"]}
+
+
+@pytest.mark.parametrize("text", ["subject,body", ("subject", "body"), ["body"]])
+def test_several_columns_are_joined(text, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('id;subject;body\n1;Printer;"It is\nbroken"\n2; ;Alone\n3;Login;\n4;;\n')
+    if text == ["body"]:
+        expected = ["It is\nbroken", "Alone", "", ""]
+    else:
+        expected = ["Printer\nIt is\nbroken", "Alone", "Login", ""]
+    assert [one for array in read_texts(path, text) for one in array.to_pylist()] == expected
+    documents = read_documents(path, text=text)
+    assert documents.column("text").to_pylist() == expected
+    kept = ["subject"] if text == ["body"] else ["subject", "body"]
+    assert documents.column_names == ["id", "text", *kept]
+    assert documents.column("subject").to_pylist() == ["Printer", " ", "Login", ""]
+
+
+def test_several_columns_of_json_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"s": "a", "b": "b", "n": 1}, {"s": "c"}, {"b": "d", "s": None}, {"s": "", "b": ""}] * 3
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (array,) = read_texts(path, ("s", "b"))
+    assert array.to_pylist() == ["a\nb", "c", "d", ""] * 3
+    (table,) = read_rows(path, ("s", "b"))
+    assert table.column_names == ["text", "s", "b", "n"]
+    assert table.column("n").to_pylist() == [1, None, None, None] * 3
+    for bad, words in (
+        ({"n": 1}, "line 13: 's' and 'b' is missing"),
+        ({"s": 7, "b": ""}, "line 13: 's' is 7"),
+    ):
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, bad]))
+        with pytest.raises(DataError, match=words):
+            list(read_texts(path, "s,b"))
+        aside = BadRows(io.BytesIO())
+        for read in (read_texts, read_rows):
+            assert sum(map(len, read(path, "s,b", aside))) == 12
+        assert aside.count == 1
+
+
+def test_a_column_with_a_comma_in_its_name_is_that_column():
+    table = pa.table({"a,b": ["x"], "a": ["y"], "b": ["z"]})
+    assert [array.to_pylist() for array in read_texts(table, "a,b")] == [["x"]]
+    for wrong, words in ((("a", "a"), "name one or more, each once"), ("a,c", "no column 'c'")):
+        with pytest.raises(DataError, match=words):
+            list(read_texts(table, wrong))
+
+
+def test_documents_and_classes_to_train_on():
+    table = pa.table({"s": ["a", "c"], "b": ["b", ""], "label": ["x", "y"]})
+    assert read_corpus(table, text="s,b").bodies.to_pylist() == ["a\nb", "c"]
+    for read in (read_classes, read_labelled):
+        assert read(table, text=("s", "b")).texts.to_pylist() == ["a\nb", "c"]
+    assert "text = s + b" in str(read_classes(table, text="s,b").report)
+
+
+def test_which_columns_were_taken_is_said(tmp_path, caplog):
+    path = tmp_path / "a.csv"
+    path.write_text("key,subject,body\n1,a,b\n")
+    with caplog.at_level(logging.INFO, "statim"):
+        read_documents(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: the texts are the column 'body', of key, subject, body",
+        f"{path}: the id is the column 'key'",
+    ]

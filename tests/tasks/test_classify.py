@@ -202,9 +202,11 @@ def test_what_the_command_line_refuses(files, statim):
     one.write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n')
     refused(statim("fit", model, one, "--out", head), "'x'", "two labels")
     (files / "gap.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n')
-    refused(statim("fit", model, files / "gap.jsonl", "--out", head), "gap.jsonl, row 2", "missing")
-    (files / "gap.csv").write_text("text,label\na,x\nb,\nc,y\n")
-    refused(statim("fit", model, files / "gap.csv", "--out", head), "gap.csv, row 2", "'label' is ''")
+    gaps = statim("fit", model, files / "gap.jsonl", "--out", head)
+    refused(gaps, "two labels")
+    assert "1 of 2 rows have no label" in gaps[2]
+    (files / "gap.csv").write_text("text,label\na,\nb, \n")
+    refused(statim("fit", model, files / "gap.csv", "--out", head), "'label' has no label in any row")
     (files / "lists.jsonl").write_text(
         '{"text": "a", "labels": ["x", "y"]}\n{"text": "b", "labels": ["x"]}\n'
     )
@@ -285,5 +287,5 @@ def test_tables_of_lists(model):
         ["a", "b"]
     ]
     bad = pa.table({"text": ["sort"], "tags": pa.array([None], pa.list_(pa.string()))})
-    with pytest.raises(DataError, match="row 1"):
+    with pytest.raises(DataError, match="no label in any row"):
         Classifier.fit(model, bad, several=True)

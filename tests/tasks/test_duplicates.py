@@ -466,3 +466,11 @@ def test_a_column_of_arrow_is_read(model):
         4,
         6,
     ]
+
+
+def test_empty_texts_are_like_nothing_whoever_made_their_vectors():
+    vectors = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
+    found = find_duplicates(["", " ", "a", "b", "c"], vectors=vectors, threshold=0.95)
+    assert found.stays.tolist() == [0, 1, 2, 3]
+    assert found.to_dict()["without_tokens"] == 2
+    assert found.representatives.tolist() == [0, 1, 2, 3, 2]

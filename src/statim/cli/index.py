@@ -35,7 +35,7 @@ Documents = Annotated[
 Identifier = Annotated[
     str | None, typer.Option("--id", help="The column of ids; guessed by default, else row numbers.")
 ]
-TextColumn = Annotated[str | None, typer.Option("--text", help="The column of texts; guessed by default.")]
+TextColumn = options.Column
 Title = Annotated[
     str | None, typer.Option("--title", help="A column to put before the text; guessed by default.")
 ]

@@ -64,7 +64,8 @@ Encoding = Annotated[
         help="Of text files: windows-1252, say; by default UTF-8, or UTF-16 with a byte-order mark.",
     ),
 ]
-Column = Annotated[str | None, typer.Option(help="The column of texts; guessed by default.")]
+TEXT = "The column of texts, or several that are joined: subject,body; guessed by default."
+Column = Annotated[str | None, typer.Option("--text", "--column", metavar="COLUMNS", help=TEXT)]
 Pairs = Annotated[
     list[str],
     typer.Argument(metavar="PAIRS...", help="Files of pairs (as for statim train), or the word python-docs."),

@@ -1,5 +1,6 @@
 """Hard negatives for pairs: nearest documents, guards, a table and a report."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -7,6 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.data.documents.texts import read_texts
 from statim.data.files import tables
@@ -24,6 +26,8 @@ from statim.mining.text_vectors import encoded, given_vectors
 from statim.option import check_values, documented
 from statim.progress import Clock, Progress
 from statim.texts import Texts, is_column, is_table
+
+log = logging.getLogger("statim")
 
 Floats = npt.NDArray[np.float32]
 
@@ -128,6 +132,8 @@ def mine_hard_negatives(data: Any, model: Any = None, **options: Unpack[MiningKe
     clock = Clock()
     pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive)
     texts = None if asked.corpus is None else _corpus(asked.corpus, asked.corpus_column)
+    if texts is not None and asked.vectors is None:
+        texts = _without_empty(texts)
     pool = Pool.of(pairs, texts)
     pool.check(asked.num_negatives)
     guards = _guards(asked, pool.most)
@@ -244,3 +250,12 @@ def _corpus(given: Any, column: str | None) -> pa.LargeStringArray:
             "the corpus is empty; give at least one text, or leave it out to mine among the positives"
         )
     return texts
+
+
+def _without_empty(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """The texts of a corpus that can be negatives; how many are empty is logged."""
+    kept = texts.filter(pc.not_equal(pc.utf8_trim_whitespace(texts), ""))
+    if len(kept) < len(texts):
+        empty = f"{len(texts) - len(kept):,} of {len(texts):,}"
+        log.info("%s texts of the corpus are empty; they are left out", empty)
+    return kept

@@ -51,15 +51,16 @@ def encoded(
         raise InputError(
             f"the vectors have {given.shape[1]} dimensions, the model {dim}; give vectors of this model"
         )
-    start = 0
+    start = blank = 0
     with Progress(
         "encode", total=None if given is None else len(given), unit="documents", show=progress
     ) as bar:
         for table in parts:
             end = start + len(table)
             if given is None:
-                texts = table.column("text").to_pylist()
-                yield table, encode(texts)
+                some = encode(table.column("text").to_pylist())
+                blank += _blank(some)
+                yield table, some
             elif end > len(given):
                 raise InputError(
                     f"there are {len(given):,} vectors and more documents; give one for each, in their order"
@@ -72,9 +73,16 @@ def encoded(
                 _check_rows(encode, table, some, start)
                 if start == 0:
                     _check_vectors(encode, table, some)
+                blank += _blank(some)
                 yield table, some
             bar.advance(len(table))
             start = end
+    if blank:
+        log.info(
+            "%s of %s documents are empty, or have no token that the model knows; they are kept, and no search "
+            "by vectors finds them",
+            f"{blank:,}", f"{start:,}",
+        )  # fmt: skip
     if given is not None and start < len(given):
         raise InputError(
             f"there are {len(given):,} vectors for {start:,} documents; give one for each, in their order"
@@ -102,6 +110,12 @@ def with_unknown(
             "its texts; train one on them", 100 * share,
         )  # fmt: skip
     return {"unknown": round(share, 4)}, chain([first], stream)
+
+
+def _blank(vectors: Floats) -> int:
+    """How many vectors are 0."""
+    begins = np.flatnonzero(vectors[:, 0] == 0)
+    return int((~vectors[begins].any(axis=1)).sum())
 
 
 def _check_rows(encode: Encode, table: "pa.Table", vectors: Floats, start: int) -> None:

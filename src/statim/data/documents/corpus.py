@@ -81,7 +81,7 @@ def is_corpus(source: Any) -> bool:
     return path.is_file() and (_suffix(path) in markup.READERS or _is_lines(path))
 
 
-def read_corpus(sources: Any, *, text: str | None = None, title: str | None = None) -> Corpus:
+def read_corpus(sources: Any, *, text: columns.Names = None, title: str | None = None) -> Corpus:
     """Read documents.
 
     Args:
@@ -91,7 +91,7 @@ def read_corpus(sources: Any, *, text: str | None = None, title: str | None = No
             named has a document on each line, or between empty lines where one line in twenty is empty. A
             table as in ``tables.read_table``: each row is a document.
         text: The column of texts in tables; guessed from the usual names by default, or the only column of
-            text.
+            text. Several, as a sequence or with commas between, are joined by line ends.
         title: The column of titles; guessed likewise.
 
     Returns:
@@ -284,49 +284,49 @@ def _between(blocks: Iterator[pa.LargeStringArray]) -> Iterator[pa.LargeStringAr
     yield pa.array(["\n".join(open_)] if open_ else [], pa.large_string())
 
 
-def text_column(names: list[str], texts: list[str], text: str | None, where: str) -> str:
-    """The column of documents: the one named, the first of the usual names, or the only one of text.
+def text_columns(names: list[str], texts: list[str], text: columns.Names, where: str) -> list[str]:
+    """The columns of documents: those named, else the first of the usual names, or the only one of text.
 
     Args:
         names: All columns.
         texts: Those of text.
-        text: The one named.
+        text: Those named.
         where: What messages call the table.
 
     Raises:
         DataError: There is none.
     """
     if text is None and columns.usual(names, columns.TEXT) is None and len(texts) == 1:
-        return columns.named(names, texts[0], where)
-    return columns.pick(names, "text", text, columns.TEXT, where)
+        return [columns.named(names, texts[0], where)]
+    return columns.pick_several(names, "text", text, columns.TEXT, where)
 
 
-def _table(source: Any, text: str | None, title: str | None, found: _Documents) -> None:
+def _table(source: Any, text: columns.Names, title: str | None, found: _Documents) -> None:
     where, rows = tables.label(source), 0
-    chosen: dict[str, str] = {}
+    bodies: list[str] = []
+    heading: str | None = None
     checks: dict[str, columns.TextCheck] = {}
     for table in tables.stream(source, lambda names: names):
-        if not chosen:
+        if not bodies:
             names = table.column_names
             texts = [name for name in names if columns.is_text(table.schema.field(name).type)]
-            chosen["text"] = text_column(names, texts, text, where)
-            heading = title or columns.usual([name for name in texts if name != chosen["text"]], TITLES)
-            if heading is not None and heading != chosen["text"]:
-                chosen["title"] = columns.named(names, heading, where)
-        arrays = {}
-        for role, name in chosen.items():
-            if name in table.column_names:
-                checks.setdefault(role, columns.TextCheck(name, where)).see(table)
-                array = columns.flat(table.column(name))
-                arrays[role] = (
-                    array if columns.is_text(array.type) else pa.nulls(len(table), pa.large_string())
-                )
+            bodies = text_columns(names, texts, text, where)
+            if title is None:
+                heading = columns.usual([name for name in texts if name not in bodies], TITLES)
+            elif title not in bodies:
+                heading = columns.named(names, title, where)
         missing = pa.nulls(len(table), pa.large_string())
+        arrays = {}
+        for name in (*bodies, *([heading] if heading else ())):
+            arrays[name] = missing
+            if name in table.column_names:
+                checks.setdefault(name, columns.TextCheck(name, where)).see(table)
+                array = columns.flat(table.column(name))
+                arrays[name] = array.cast(pa.large_string()) if columns.is_text(array.type) else missing
         rows += len(table)
-        found.add(
-            arrays.get("title", missing).cast(pa.large_string()),
-            arrays.get("text", missing).cast(pa.large_string()),
-        )
+        joined = columns.join_texts([arrays[name] for name in bodies])
+        found.add(arrays[heading] if heading else missing, joined)
     for check in checks.values():
         check.finish()
+    chosen = {"text": " + ".join(bodies)} | ({"title": heading} if heading else {})
     found.taken.append(Taken(where, rows, chosen))

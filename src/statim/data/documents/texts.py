@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,15 @@ import pyarrow as pa
 
 from statim.data.files import columns, file_types, json_lines, tables, unify
 from statim.data.files.bad_rows import REFUSED, BadRows
+from statim.data.files.text_file import tell
 from statim.data.labelled.retrieval import unique_ids, with_title
 from statim.data.text_column import buffers
 from statim.errors import DataError
 from statim.strict_json import dumps
+
+Roles = tuple[
+    str | None, columns.Names, str | None
+]  # the columns of ids, texts and titles that a caller named
 
 STDIN = "-"
 MIXED = "some of the sources have ids and some have none; name the column of ids in all, or give them apart"
@@ -23,7 +28,7 @@ TEXT_BYTES = 2 << 20  # of a block, as Arrow holds it: 10,000 texts of 200 chara
 
 
 def read_texts(
-    sources: Any, column: str | None = None, bad: BadRows = REFUSED
+    sources: Any, column: columns.Names = None, bad: BadRows = REFUSED
 ) -> Iterator[pa.LargeStringArray]:
     """Read texts, a bounded number at a time.
 
@@ -31,6 +36,8 @@ def read_texts(
         sources: A path, ``"-"`` (standard input), a table, or a list of those. Standard input and .txt files
             have a text on each line; other files as in ``tables.tables``.
         column: The column of texts; guessed from the usual names by default, or the only column of text.
+            Several, as a sequence or with commas between (``subject,body``), are joined with a line end
+            between them, empty ones left out.
         bad: Told of rows that cannot be read, or have no text; by default the first is refused.
 
     Yields:
@@ -44,13 +51,37 @@ def read_texts(
         >>> [len(block) for block in read_texts("texts.txt")]
         [182]
     """
+    for table in _rows(sources, column, bad, whole=False):
+        yield from table.column("text").chunks
+
+
+def read_rows(sources: Any, column: columns.Names = None, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
+    """As ``read_texts``, the same rows, with all their other columns.
+
+    Args:
+        sources: As for ``read_texts``.
+        column: As for ``read_texts``.
+        bad: As for ``read_texts``.
+
+    Yields:
+        Tables with the column ``text`` and behind it the others; one whose name is taken gets an underscore.
+        The only column of texts is ``text`` alone, several that are joined stay too. The columns of later
+        tables can differ.
+
+    Raises:
+        DataError: As for ``read_texts``.
+    """
+    return _rows(sources, column, bad, whole=True)
+
+
+def _rows(sources: Any, column: columns.Names, bad: BadRows, *, whole: bool) -> Iterator[pa.Table]:
     for source in tables.sources(sources):
         where, told = tables.label(source), bad.told
         empty = True
-        for array in _arrays(source, column, where, bad):
-            if len(array):
+        for table in _tables(source, column, where, bad, whole=whole):
+            if len(table):
                 empty = False
-                yield array
+                yield table
         if empty:
             raise no_rows(where, bad.told - told)
 
@@ -60,23 +91,36 @@ def no_rows(where: str, bad: int = 0) -> DataError:
     return DataError(f"{where} has no rows" + (f" but {bad:,} that cannot be used" if bad else ""))
 
 
-def _arrays(source: Any, column: str | None, where: str, bad: BadRows) -> Iterator[pa.LargeStringArray]:
+def _tables(
+    source: Any, column: columns.Names, where: str, bad: BadRows, *, whole: bool
+) -> Iterator[pa.Table]:
+    """The texts of one source as the column ``text``, with ``whole`` all other columns behind it."""
     if isinstance(source, str) and source == STDIN:
-        yield from _lines(_standard_input(), "standard input", bad)
+        yield from _text_tables(_lines(_standard_input(), "standard input", bad))
     elif _is_plain(source):
         path = source if isinstance(source, Path) else Path(source)
         with file_types.opened(path, file_types.identify(path).compression) as file:
-            yield from _lines(file, where, bad)
+            yield from _text_tables(_lines(file, where, bad))
     else:
-        name, missing = None, _Missing(where, bad)
-        for table in _tables(source, column, where, bad):
+        names, missing = None, _Missing(where, bad)
+        for table in _with_columns(source, column, where, bad, whole=whole):
             if len(table):
-                name = name or _text_column(table.schema, column, where)
-                array = columns.texts(table, columns.named(table.column_names, name, where), where)
-                missing.report(
-                    table, array, f"{name!r} is missing; give every row a text, perhaps an empty one"
-                )
-                yield array.drop_null() if array.null_count else array
+                names = names or _text_columns(table.schema, column, where)
+                array = columns.joined_texts(table, names, where)
+                reason = f"{columns.spelt(names)} is missing; give every row a text, perhaps an empty one"
+                missing.report(table, array, reason)
+                found = {"text": array}
+                for name in table.column_names if whole else ():
+                    if names != [name]:
+                        found[_free(name, found.keys())] = table.column(
+                            columns.named(table.column_names, name, where)
+                        )
+                made = pa.table(found)
+                yield made.filter(array.is_valid()) if array.null_count else made
+
+
+def _text_tables(arrays: Iterable[pa.LargeStringArray]) -> Iterator[pa.Table]:
+    return (pa.table({"text": array}) for array in arrays)
 
 
 class _Missing:
@@ -100,13 +144,16 @@ class _Missing:
                 self._bad(self._where, first + place, reason, row, unit="row")
 
 
-def _tables(source: Any, column: str | None, where: str, bad: BadRows) -> Iterable[pa.Table]:
+def _with_columns(
+    source: Any, column: columns.Names, where: str, bad: BadRows, *, whole: bool
+) -> Iterable[pa.Table]:
+    """The rows of a source, with the columns of texts at least."""
     if not isinstance(source, (str, Path)):
         return [tables.read_table(source)]
     path = source if isinstance(source, Path) else Path(source)
     if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
         return json_lines.texts(
-            path, kind.compression, lambda table: _text_column(table.schema, column, where), bad
+            path, kind.compression, lambda table: _text_columns(table.schema, column, where), bad, whole=whole
         )
     return tables.tables(path, bad)
 
@@ -212,18 +259,22 @@ def _lines(file: Any, where: str, bad: BadRows) -> Iterator[pa.LargeStringArray]
         yield pa.array([line.removesuffix("\r") for line in lines], pa.large_string())
 
 
-def _text_column(schema: pa.Schema, column: str | None, where: str) -> str:
+def _text_columns(schema: pa.Schema, column: columns.Names, where: str) -> list[str]:
+    """The columns of texts: those a caller named, else guessed, which is said."""
     names = [field.name for field in schema if columns.is_text(field.type)]
     if column is None and columns.usual(schema.names, columns.TEXT) is None and len(names) == 1:
-        return columns.named(schema.names, names[0], where)
-    return columns.pick(schema.names, "text", column, columns.TEXT, where)
+        return [columns.named(schema.names, names[0], where)]
+    found = columns.pick_several(schema.names, "text", column, columns.TEXT, where)
+    if column is None and len(names) > 1:
+        tell(where, f"the texts are the column {found[0]!r}, of {columns.listed(schema.names)}")
+    return found
 
 
 def read_documents(
     source: Any,
     *,
     id: str | None = None,  # noqa: A002
-    text: str | None = None,
+    text: columns.Names = None,
     title: str | None = None,
 ) -> pa.Table:
     """Read documents with their metadata.
@@ -231,7 +282,7 @@ def read_documents(
     Args:
         source: A path, ``"-"``, a table, or a list of those, as for ``read_texts``.
         id: The column of ids; guessed from the usual names (_id, id …), else the row numbers from 0.
-        text: The column of texts; guessed as in ``read_texts``.
+        text: The column of texts, or several; as in ``read_texts``.
         title: A column to put before the text; by default one called title, if it is not the text itself.
 
     Returns:
@@ -271,7 +322,7 @@ def stream_documents(
     *,
     many: int,
     id: str | None = None,  # noqa: A002
-    text: str | None = None,
+    text: columns.Names = None,
     title: str | None = None,
     numbers: bool = True,
     settle: bool = False,
@@ -346,7 +397,7 @@ class _Part:
         bad: Told of rows that cannot be read or lack an id.
     """
 
-    def __init__(self, source: Any, roles: tuple[str | None, str | None, str | None], bad: BadRows) -> None:
+    def __init__(self, source: Any, roles: Roles, bad: BadRows) -> None:
         self._source, self._roles, self._where, self._bad = source, roles, tables.label(source), bad
         self._schema: pa.Schema | None = None
 
@@ -402,7 +453,7 @@ def _is_lines(source: Any) -> bool:
     return (isinstance(source, str) and source == STDIN) or _is_plain(source)
 
 
-def _documents(source: Any, id: str | None, text: str | None, title: str | None) -> pa.Table:  # noqa: A002
+def _documents(source: Any, id: str | None, text: columns.Names, title: str | None) -> pa.Table:  # noqa: A002
     where = tables.label(source)
     if _is_lines(source):
         return pa.table({"text": pa.chunked_array(list(read_texts(source)))})
@@ -410,23 +461,25 @@ def _documents(source: Any, id: str | None, text: str | None, title: str | None)
     return _as_documents(table, _picked(table.schema, (id, text, title), where), where)
 
 
-def _picked(
-    schema: pa.Schema, roles: tuple[str | None, str | None, str | None], where: str
-) -> tuple[str | None, str, str | None]:
+def _picked(schema: pa.Schema, roles: Roles, where: str) -> tuple[str | None, list[str], str | None]:
     """The columns of ids, texts and titles: those that a caller named, else guessed."""
     id, text, title = roles  # noqa: A001
     names = schema.names
-    text = _text_column(schema, text, where)
+    text = _text_columns(schema, text, where)
     id = columns.named(names, id, where) if id is not None else columns.usual(names, columns.IDS)  # noqa: A001
     title = columns.named(names, title, where) if title is not None else columns.usual(names, ["title"])
+    guessed = {"id": roles[0] or id, "title": roles[2] or (None if title in text else title)}
+    said = [f"the {role} is the column {name!r}" for role, name in guessed.items() if name and len(names) > 2]
+    if said and None in (roles[0], roles[2]):
+        tell(where, "; ".join(said))
     return id, text, title
 
 
-def _as_documents(table: pa.Table, roles: tuple[str | None, str, str | None], where: str) -> pa.Table:
+def _as_documents(table: pa.Table, roles: tuple[str | None, list[str], str | None], where: str) -> pa.Table:
     id, text, title = roles  # noqa: A001
     names = table.column_names
-    texts = columns.texts(table, text, where).fill_null("")
-    if title is not None and title != text and title in names:
+    texts = columns.joined_texts(table, text, where).fill_null("")
+    if title is not None and title not in text and title in names:
         texts = with_title(columns.texts(table, title, where), texts)
     kept = (
         {"text": texts}
@@ -434,12 +487,12 @@ def _as_documents(table: pa.Table, roles: tuple[str | None, str, str | None], wh
         else {"id": columns.texts(table, id, where, any_type=True), "text": texts}
     )
     for name in names:
-        if name not in (id, text):
+        if name != id and text != [name]:
             kept[_free(name, kept.keys() | {"id", "text"})] = table.column(columns.named(names, name, where))
     return pa.table(kept)
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
     return name

@@ -1,5 +1,6 @@
 """The columns of a table, by name or guessed from usual names, and their content as text or numbers."""
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -56,6 +57,9 @@ IDS = ("_id", "id", "doc_id", "docid", "document_id", "corpus-id", "corpus_id", 
 LABEL = ("label", "labels", "class", "category", "intent", "is_duplicate", "gold_label")
 SCORE = ("score", "similarity", "similarity_score", "relatedness_score", "label")
 
+Names = str | Sequence[str] | None  # of the columns of texts: one, or several that are joined
+BETWEEN = "\n"  # the texts of several columns
+
 UNFOLDED = 16 << 30  # bytes of a dictionary's texts, where all must be held
 NUMBER = r"^\s*[-+]?\d+(\.\d*)?\s*$"
 
@@ -64,6 +68,11 @@ def listed(names: Iterable[str]) -> str:
     """Column names for a message."""
     names = [name[:40] for name in names]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
+
+
+def spelt(names: Sequence[str]) -> str:
+    """One or several columns for a message."""
+    return " and ".join(map(repr, names))
 
 
 def named(names: Sequence[str], name: str, where: str) -> str:
@@ -101,6 +110,26 @@ def pick(names: Sequence[str], role: str, given: str | None, candidates: Sequenc
             f"its columns are: {listed(names)}"
         )
     return named(names, found, where)
+
+
+def pick_several(
+    names: Sequence[str], role: str, given: Names, candidates: Sequence[str], where: str
+) -> list[str]:
+    """As ``pick``, but perhaps several columns: a sequence, or names with commas between, like ``subject,body``.
+
+    Raises:
+        DataError: As for ``pick``; or a column is named twice.
+    """
+    if isinstance(given, str) and given not in names and "," in given:
+        given = [part.strip() for part in given.split(",")]
+    if given is None or isinstance(given, str):
+        return [pick(names, role, given, candidates, where)]
+    found = [named(names, name, where) for name in given]
+    if not found or len(set(found)) < len(found):
+        raise DataError(
+            f"{where}: the columns of the {role} are given as {listed(given)}; name one or more, each once"
+        )
+    return found
 
 
 def pick_pair(names: Sequence[str], anchor: str | None, positive: str | None, where: str) -> tuple[str, str]:
@@ -204,6 +233,33 @@ def texts(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> 
     if not any_type and _is_label(array):
         raise _label(name, where)
     return array
+
+
+def joined_texts(table: pa.Table, names: Sequence[str], where: str) -> pa.LargeStringArray:
+    """The texts of one column, or of several with BETWEEN between them, empty ones left out; null where all are missing.
+
+    Raises:
+        DataError: As for ``texts``; or none of the columns is there.
+    """
+    there = [name for name in names if name in table.column_names]
+    found = [texts(table, name, where) for name in there or [named(table.column_names, names[0], where)]]
+    return join_texts(found)
+
+
+def join_texts(found: Sequence[pa.LargeStringArray]) -> pa.LargeStringArray:
+    """The texts of several columns, row by row; see ``joined_texts``."""
+    if len(found) == 1:
+        return found[0]
+    joined = functools.reduce(_join, (one.fill_null("") for one in found))
+    missing = functools.reduce(pc.and_, [one.is_null() for one in found])
+    return pc.if_else(missing, pa.scalar(None, pa.large_string()), joined)
+
+
+def _join(one: pa.LargeStringArray, other: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Two texts with BETWEEN between them; where one is empty, the other."""
+    empty, no_more = (pc.equal(pc.utf8_trim_whitespace(part), "") for part in (one, other))
+    both = pc.binary_join_element_wise(one, other, pa.scalar(BETWEEN, pa.large_string()))
+    return pc.if_else(empty, pc.if_else(no_more, "", other), pc.if_else(no_more, one, both))
 
 
 def as_texts(array: pa.Array) -> pa.LargeStringArray:

@@ -1,5 +1,6 @@
 """JSON lines, and JSON files that hold one array."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim import threads as pool
 from statim.data.files import columns, file_types, json_array, rows
@@ -92,9 +94,14 @@ def _negatives(text: str) -> set[str]:
 
 
 def texts(
-    path: Path, compression: str | None, pick: Callable[[pa.Table], str], bad: BadRows = REFUSED
+    path: Path,
+    compression: str | None,
+    pick: Callable[[pa.Table], list[str]],
+    bad: BadRows = REFUSED,
+    *,
+    whole: bool = False,
 ) -> Iterator[pa.Table]:
-    """As ``tables``, but only a column that holds a text in every row.
+    """As ``tables``, but only the rows that hold a text in one of some columns, and only those columns.
 
     All parts but the first are read by Arrow's parser, several times as fast as Python's and free of the
     interpreter lock. What it does not read exactly as Python's would, Python's reads again and says what is
@@ -104,27 +111,31 @@ def texts(
     Args:
         path: A file as in ``tables``.
         compression: As in ``tables``.
-        pick: Names the column, given the rows of the first part.
+        pick: Names the columns, given the rows of the first part.
         bad: As in ``tables``; told of rows, too, that have something else there, or nothing.
+        whole: Give all columns of those rows.
 
     Raises:
         DataError: As in ``tables``.
     """
-    name: str | None = None
+    names: list[str] | None = None
     with file_types.opened(path, compression) as file:
         for number, part in _parts(file, path, bad):
-            array = None if name is None or not isinstance(part, str) else _arrow_texts(part, name)
-            if array is None:
+            quick = names is not None and not whole and isinstance(part, str)
+            table = _arrow_texts(part, names) if quick else None  # type: ignore[arg-type]
+            if table is None:
                 found = _rows(number, part, path, bad)
                 if not found:
                     continue
-                if name is None:
-                    table = rows.table([row for _, row in found], path)
-                    name = pick(table)
-                    columns.texts(table, name, str(path))  # says it better where no row has a text
+                if names is None:
+                    first = rows.table([row for _, row in found], path)
+                    names = pick(first)
+                    for name in names:
+                        columns.texts(first, name, str(path))  # says it better where no row has a text
                 unit = "line" if isinstance(part, str) else "item"
-                array = rows.column(_texts(found, name, path, bad, unit))
-            yield pa.table({name: array})
+                good = _with_texts(found, names, path, bad, unit)
+                table = rows.table(good, path) if whole and good else _of_texts(good, names)
+            yield table
 
 
 def _parts(file: Any, path: Path, bad: BadRows = REFUSED) -> Iterator[tuple[int, str | list[Any]]]:
@@ -187,24 +198,39 @@ def _by_arrow(text: str, schema: pa.Schema) -> pa.Table | None:
     return found if len(found) == len(ends) + 1 else None
 
 
-def _arrow_texts(text: str, name: str) -> pa.Array | None:
-    """The texts of that name, one in each line."""
-    found = _by_arrow(text, pa.schema([(name, pa.large_string())]))
-    return None if found is None or found.column(name).null_count else found.column(name)
+def _arrow_texts(text: str, names: list[str]) -> pa.Table | None:
+    """The texts of those names, one at least in each line; of a single name, in every one."""
+    found = _by_arrow(text, pa.schema([(name, pa.large_string()) for name in names]))
+    if found is None or len(names) == 1:
+        return None if found is None or found.column(0).null_count else found
+    some = functools.reduce(pc.or_, [column.is_valid() for column in found.columns])
+    return found if pc.all(some).as_py() else None
 
 
-def _texts(found: list[tuple[int, Any]], name: str, path: Path, bad: BadRows, unit: str) -> list[str]:
-    """The texts of that name in some rows."""
-    texts = []
+def _of_texts(good: list[Any], names: list[str]) -> pa.Table:
+    """The texts of those names in some rows."""
+    named = [rows.named(row) for row in good]
+    return pa.table([rows.column([row.get(name) for row in named]) for name in names], names=names)
+
+
+def _with_texts(
+    found: list[tuple[int, Any]], names: list[str], path: Path, bad: BadRows, unit: str
+) -> list[Any]:
+    """The rows that have a text of one of those names at least, and nothing but texts there."""
+    good = []
     for index, row in found:
-        value = rows.named(row).get(name)
-        if isinstance(value, str):
-            texts.append(value)
+        values = {name: rows.named(row).get(name) for name in names}
+        other = next((name for name, value in values.items() if not isinstance(value, str | None)), None)
+        if other is None and any(value is not None for value in values.values()):
+            good.append(row)
             continue
-        missing = f"{name!r} is missing; give every row a text, perhaps an empty one"
-        reason = missing if value is None else f"{name!r} is {json.dumps(value)[:40]}, not a text"
+        reason = (
+            f"{other!r} is {json.dumps(values[other])[:40]}, not a text"
+            if other is not None
+            else f"{columns.spelt(names)} is missing; give every row a text, perhaps an empty one"
+        )
         bad(path, index, reason, dumps(row), unit=unit)
-    return texts
+    return good
 
 
 def _is_array(text: str) -> bool:

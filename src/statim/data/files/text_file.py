@@ -87,9 +87,9 @@ def encoding_of(path: Path, head: bytes) -> str:
 
 
 @functools.lru_cache(1024)
-def tell(path: Path, what: str) -> None:
-    """Log what was detected about a file, once however often it is read."""
-    log.info("%s: %s", path, what)
+def tell(where: str | Path, what: str) -> None:
+    """Log what was detected about a source, once however often it is read."""
+    log.info("%s: %s", where, what)
 
 
 class Recoded:

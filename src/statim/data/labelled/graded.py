@@ -66,12 +66,13 @@ def read_scored(
     return ScoredPairs(first, second, scores, report)
 
 
-def read_classes(sources: Any, *, text: str | None = None, label: str | None = None) -> LabelledTexts:
+def read_classes(sources: Any, *, text: columns.Names = None, label: str | None = None) -> LabelledTexts:
     """Read texts with labels to train on.
 
     Args:
         sources: One or several sources, see ``reading.read_pairs``.
-        text: The column of texts; guessed by default (text, document, sentence, title …).
+        text: The column of texts; guessed by default (text, document, sentence, title …). Several, as a
+            sequence or with commas between, are joined by line ends.
         label: The column of labels; likewise (label, class, category, intent …).
 
     Returns:
@@ -88,12 +89,13 @@ def read_classes(sources: Any, *, text: str | None = None, label: str | None = N
     """
 
     def read(table: pa.Table, where: str) -> tuple[Columns, dict[str, str]]:
-        chosen = columns.pick(table.column_names, "text", text, columns.TEXT, where)
+        chosen = columns.pick_several(table.column_names, "text", text, columns.TEXT, where)
         name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
-        if chosen == name:
+        if name in chosen:
             raise DataError(f"{where}: text and label are both the column {name!r}; name two columns")
         labels = columns.texts(table, name, where, any_type=True)
-        return [columns.texts(table, chosen, where), labels], {"text": chosen, "label": name}
+        found = {"text": " + ".join(chosen), "label": name}
+        return [columns.joined_texts(table, chosen, where), labels], found
 
     (texts, labels), report = _usable(sources, read)
     codes = texts.dictionary_encode().indices.to_numpy()

@@ -154,7 +154,7 @@ def read_judged_pairs(
     return JudgedPairs(first, second, labels)
 
 
-def read_labelled(source: Any, *, text: str | None = None, label: str | None = None) -> LabelledTexts:
+def read_labelled(source: Any, *, text: columns.Names = None, label: str | None = None) -> LabelledTexts:
     """Read texts with labels; columns named or guessed (text, label …).
 
     Raises:
@@ -170,11 +170,14 @@ def read_labelled(source: Any, *, text: str | None = None, label: str | None = N
 
 
 def labelled_of(
-    table: pa.Table, where: str, *, text: str | None = None, label: str | None = None
+    table: pa.Table, where: str, *, text: columns.Names = None, label: str | None = None
 ) -> LabelledTexts:
     """``read_labelled`` of a table that was read already; ``where`` is what messages call it."""
     names = table.column_names
-    texts = _complete(table, columns.pick(names, "text", text, columns.TEXT, where), where)
+    chosen = columns.pick_several(names, "text", text, columns.TEXT, where)
+    texts = columns.joined_texts(table, chosen, where)
+    if texts.null_count:
+        raise bad(where, int(np.argmax(np.asarray(texts.is_null()))), ", ".join(chosen), None, "given")
     name = columns.pick(names, "label", label, columns.LABEL, where)
     labels = _complete(table, name, where, any_type=True)
     empty = np.asarray(pc.equal(pc.utf8_trim_whitespace(labels), ""))  # what a CSV file has for a missing one

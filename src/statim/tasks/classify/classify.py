@@ -77,7 +77,7 @@ class Classifier:
         strength: float | None = None,
         ngrams: bool = True,
         development: Any = None,
-        text: str | None = None,
+        text: str | Sequence[str] | None = None,
         label: str | None = None,
         separator: str | None = None,
         seed: int = 0,
@@ -101,7 +101,8 @@ class Classifier:
                 (TF-IDF): vectors know no order. See ``tasks.classify.ngrams``.
             development: Examples to choose and to calibrate probabilities on, of the kind of ``texts``
                 without ``labels``; or a pair of texts and labels. By default folds of the examples.
-            text: Of files, the column of texts; guessed by default.
+            text: Of files, the column of texts; guessed by default. Several are joined by line ends:
+                ``("subject", "body")``, or ``"subject,body"``.
             label: The column of labels; likewise.
             separator: With ``several``, what is between labels in columns that hold no lists; ``|`` by
                 default.
@@ -181,7 +182,7 @@ class Classifier:
         texts: Any,
         labels: Iterable[Any] | None = None,
         *,
-        text: str | None = None,
+        text: str | Sequence[str] | None = None,
         label: str | None = None,
         separator: str | None = None,
         threads: int | None = None,

@@ -1,11 +1,13 @@
 """Texts with one label each, or with several, as a head is fitted to and judged by."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim.data.files import columns, tables
 from statim.data.files.rows import as_text, clean
@@ -13,6 +15,8 @@ from statim.data.labelled.labelled import bad, labelled_of
 from statim.errors import DataError, InputError
 from statim.tasks.classify.heads import Targets
 from statim.texts import Texts
+
+log = logging.getLogger("statim")
 
 MOST_LABELS = 100_000
 
@@ -45,7 +49,7 @@ class Examples:
 def read_examples(
     source: Any,
     *,
-    text: str | None = None,
+    text: columns.Names = None,
     label: str | None = None,
     several: bool = False,
     separator: str | None = None,
@@ -54,15 +58,16 @@ def read_examples(
 
     Args:
         source: A file, a table or a data frame; see ``statim.data.files.tables.read_table``.
-        text: The column of texts; guessed by default.
+        text: The column of texts; guessed by default. Several, as a sequence or with commas between
+            (``subject,body``), are joined by line ends.
         label: The column of labels; guessed by default.
         several: Each text has any number of labels: the column holds lists, or texts that are cut at
             ``separator``.
         separator: See ``several``; ``|`` by default.
 
     Raises:
-        DataError: The source cannot be read, a column is not there, or a text or label is missing; the
-            message names the row.
+        DataError: The source cannot be read, a column is not there, or a text is missing; the message
+            names the row. Rows of files without a label are left out, and counted in the log.
     """
     if isinstance(source, Examples):
         if source.several != several:
@@ -73,6 +78,7 @@ def read_examples(
     table, where = tables.read_table(source), tables.label(source)
     if not several:
         name = columns.pick(table.column_names, "label", label, columns.LABEL, where)
+        table = _with_labels(table, name, where, blank=True)
         if pa.types.is_nested(table.schema.field(name).type):
             raise DataError(
                 f"{where}: the column {name!r} holds lists; say that texts have several labels "
@@ -81,12 +87,13 @@ def read_examples(
         read = labelled_of(table, where, text=text, label=label)
         return Examples(read.texts, [(name,) for name in read.labels.to_pylist()], False)
     names = table.column_names
-    chosen = columns.pick(names, "text", text, columns.TEXT, where)
     # the plural is the usual name of a column of lists
     name = columns.pick(names, "label", label, ("labels", "tags", *columns.LABEL), where)
-    texts = columns.texts(table, chosen, where)
+    table = _with_labels(table, name, where, blank=False)
+    chosen = columns.pick_several(names, "text", text, columns.TEXT, where)
+    texts = columns.joined_texts(table, chosen, where)
     if texts.null_count:
-        raise bad(where, int(np.argmax(np.asarray(texts.is_null()))), chosen, None, "given")
+        raise bad(where, int(np.argmax(np.asarray(texts.is_null()))), ", ".join(chosen), None, "given")
     array = columns.flat(table.column(name))
     if not pa.types.is_nested(array.type):
         array = columns.texts(table, name, where, any_type=True)
@@ -94,6 +101,23 @@ def read_examples(
         _several(value, separator or "|", where, row, name) for row, value in enumerate(array.to_pylist())
     ]
     return Examples(texts, given, True)
+
+
+def _with_labels(table: pa.Table, name: str, where: str, *, blank: bool) -> pa.Table:
+    """The rows with a label; how many have none is said. With ``blank``, an empty text is none."""
+    column = table.column(name)
+    there = column.is_valid()
+    if blank and columns.is_text(column.type):
+        filled = pc.not_equal(pc.utf8_trim_whitespace(columns.flat(column)), "")
+        there = pc.and_(there, filled.fill_null(False))
+    count = len(table) - (pc.sum(there).as_py() or 0)
+    if count == len(table):
+        raise DataError(f"{where}: the column {name!r} has no label in any row")
+    if count:
+        log.warning(
+            "%s: %s of %s rows have no label; they are left out", where, f"{count:,}", f"{len(table):,}"
+        )
+    return table.filter(there)
 
 
 def of_lists(texts: Any, labels: Iterable[Any], *, several: bool = False) -> Examples:

@@ -20,6 +20,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def cluster(
     clusters: int | None = None,
     threshold: float = 0.75,
     min_size: int = 10,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     seed: int = 0,
     threads: int | None = None,
     progress: bool = False,
@@ -72,7 +73,8 @@ def cluster(
         threshold: The least cosine with a community's centre, above 0, at most 1.
         min_size: The least size of a community, in texts; of a dense region, in different texts, or in copies
             of one.
-        column: The column of texts in files; guessed by default.
+        column: The column of texts in files; guessed by default. Several are joined by line ends:
+            ``("subject", "body")``, or ``"subject,body"``.
         seed: Of all random choices.
         threads: Threads to use.
         progress: Show progress bars on a terminal.

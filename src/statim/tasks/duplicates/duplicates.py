@@ -11,6 +11,7 @@ for a split that no pair may cross; how far their members are from one another i
 (linked.py).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def find_duplicates(
     linked: bool = False,
     exact: bool = False,
     every_pair: bool = False,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     skip_bad: str | Path | BadRows | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -69,7 +70,8 @@ def find_duplicates(
             similarity_join.py).
         every_pair: Refuse a set whose pairs are too many to keep, more than 30 million. Otherwise groups are
             made all the same, by comparing with representatives alone (see representatives.py).
-        column: The column of texts in files; guessed by default.
+        column: The column of texts in files; guessed by default. Several are joined by line ends:
+            ``("subject", "body")``, or ``"subject,body"``.
         skip_bad: A .jsonl file to write rows into that cannot be used; they are left out, and not counted as
             rows. None to refuse the first.
         seed: Of what is drawn at random: sample and cells.
@@ -138,7 +140,7 @@ def compare_thresholds(
     against: Any = None,
     vectors: Any = None,
     against_vectors: Any = None,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     skip_bad: str | Path | BadRows | None = None,
     seed: int = 0,
     threads: int | None = None,

@@ -1,6 +1,6 @@
 """A set of texts or vectors as items: each distinct vector once, at length 1, in releasable memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from statim import spilled_array
 from statim.data.documents.texts import STDIN, in_blocks, read_texts
@@ -91,7 +92,7 @@ def read_items(
     model: StaticModel | str | Path | None = None,
     vectors: Any = None,
     *,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     bad: BadRows = REFUSED,
     threads: int | None = None,
     progress: bool = False,
@@ -133,7 +134,10 @@ def read_items(
                 reading.add(given[position:end], np.arange(position, end))  # type: ignore[index]
             else:
                 fresh, places = reading.new_texts(block)
-                found = loaded.encode(fresh, threads=threads) if given is None else given[position + places]  # type: ignore[union-attr]
+                if given is None:
+                    found = loaded.encode(fresh, threads=threads)  # type: ignore[union-attr]
+                else:
+                    found = _without_empty(given[position + places], fresh)
                 reading.add(found, position + places)
             position = end
             bar.advance(len(block))
@@ -216,7 +220,13 @@ class _Reading:
         )  # fmt: skip
 
 
-def _arrays(texts: Any, column: str | None, bad: BadRows) -> Iterator[pa.LargeStringArray]:
+def _without_empty(vectors: npt.NDArray[Any], texts: pa.LargeStringArray) -> npt.NDArray[Any]:
+    """Given vectors, with 0 for empty texts: whatever a model makes of one, it says nothing of what the text is like."""
+    empty = np.asarray(pc.equal(pc.utf8_trim_whitespace(texts), ""))
+    return np.where(empty[:, None], 0, vectors).astype(vectors.dtype) if empty.any() else vectors
+
+
+def _arrays(texts: Any, column: str | Sequence[str] | None, bad: BadRows) -> Iterator[pa.LargeStringArray]:
     """Texts of any source, or of a plain iterable of str."""
     source = isinstance(texts, (str, Path, Mapping)) or tables.is_source(texts)
     if source and not is_column(texts):
