@@ -99,3 +99,34 @@ def test_empty_texts_are_no_negatives(statim, model_folder, pairs, tmp_path):
     code, _, err = statim(*given, "--relative-margin", "none")
     assert (code, "10 of 20 texts of the corpus are empty" in err) == (0, True), err
     assert not any(value == "" for row in rows(out) for value in row.values())
+
+
+def test_every_verb_reads_folders(statim, model_folder, tmp_path):
+    folder = tmp_path / "notes"
+    (folder / "more").mkdir(parents=True)
+    for number, (verb, thing) in enumerate(QUESTIONS):
+        place = folder / ("more" if number % 2 else "")
+        (place / f"{number:02}.md").write_text(f"# How to {verb}\n\nto {verb} the {thing} call {thing}\n")
+    (folder / "damaged.pdf").write_bytes(b"%PDF-1.4 no more")
+    code, _, err = statim("encode", model_folder, folder)
+    assert code == 2
+    assert "damaged.pdf cannot be read as a PDF file" in err
+    assert "--skip-bad" in err
+    out = tmp_path / "out.jsonl"
+    skip = ["--skip-bad", tmp_path / "bad.jsonl", "--overwrite", "-o"]
+    assert statim("encode", model_folder, folder, *skip, out)[0] == 0
+    assert len(rows(out)) == len(QUESTIONS)
+    assert (
+        rows(out)[0]["text"]
+        == f"How to {QUESTIONS[0][0]}\nto {QUESTIONS[0][0]} the {QUESTIONS[0][1]} call {QUESTIONS[0][1]}"
+    )
+    assert statim("duplicates", folder, "--model", model_folder, "--write", "kept", *skip, out)[0] == 0
+    (folder / "damaged.pdf").unlink()
+    assert statim("cluster", folder, "--model", model_folder, "-n", 2, "-o", out, "--overwrite")[0] == 0
+    assert len(rows(out)) == len(QUESTIONS)
+    code, _, err = statim("index", "build", model_folder, folder, "-o", tmp_path / "ix")
+    assert code == 0, err
+    verb, thing = QUESTIONS[7]
+    code, found, _ = statim("search", tmp_path / "ix", f"{verb} the {thing}", "--json", "-k", 1)
+    (hit,) = json.loads(found)["hits"]
+    assert (hit["id"], hit["metadata"]["title"]) == ("more/07.md", f"How to {verb}")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from statim.data.detect_task import read_supervision
 from statim.data.documents import markup
-from statim.data.documents.corpus import MOST_BYTES, is_corpus, read_corpus
+from statim.data.documents.corpus import is_corpus, read_corpus
+from statim.data.documents.files import MOST_BYTES
 from statim.data.documents.passages import LONGEST, paragraphs, passages, sentences
 from statim.errors import DataError
 

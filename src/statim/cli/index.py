@@ -30,7 +30,7 @@ Place = Annotated[
     ),
 ]
 Documents = Annotated[
-    list[str], typer.Argument(metavar="DOCS...", help="Files of documents (see statim encode).")
+    list[str], typer.Argument(metavar="DOCS...", help="Files or folders of documents (see statim encode).")
 ]
 Identifier = Annotated[
     str | None, typer.Option("--id", help="The column of ids; guessed by default, else row numbers.")

@@ -41,16 +41,16 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXTS...]",
-        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), or - for the "
-        "standard input.",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow), folders of documents "
+        "(.md, .html, .pdf, .docx …), or - for the standard input.",
     ),
 ]
 TextsOrInput = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXTS...]",
-        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default the "
-        "standard input.",
+        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow) or folders of documents "
+        "(.md, .html, .pdf, .docx …); by default the standard input.",
     ),
 ]
 Delimiter = Annotated[

@@ -4,7 +4,6 @@ What stands in no pairs can still be trained on: pairs_from_documents.py makes p
 """
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,15 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim.data.dedup.seen_rows import SeenRows
-from statim.data.documents import markup
+from statim.data.documents import files
 from statim.data.documents.texts import read_texts
 from statim.data.files import arrow, columns, file_types, tables
-from statim.data.files.text_file import encoding_of, how
 from statim.data.pairs.pairs import Report, Taken, hash_of
 from statim.data.text_column import TextColumn
 from statim.errors import DataError
 
-MOST_BYTES = 16 << 20  # of a file that is one document
 EMPTY_LINES = 0.05  # a text file with at least this share of them has its documents between them
 TITLES = ("title", "heading", "headline", "subject")
 
@@ -76,18 +73,16 @@ def is_corpus(source: Any) -> bool:
     if not isinstance(source, (str, Path)):
         return False
     path = Path(source)
-    if path.is_dir():
-        return not arrow.is_dataset(path)
-    return path.is_file() and (_suffix(path) in markup.READERS or _is_lines(path))
+    return files.is_folder(path) or (path.is_file() and (_suffix(path) in files.SUFFIXES or _is_lines(path)))
 
 
 def read_corpus(sources: Any, *, text: columns.Names = None, title: str | None = None) -> Corpus:
     """Read documents.
 
     Args:
-        sources: One or several of these. A folder: each .txt, .md, .rst and .html file in it, at any depth,
-            is a document; hidden files are passed over, other kinds and files that are not UTF-8 text are
-            left out and counted. A file of these kinds, likewise; but a .txt file (also .gz or .zst) that is
+        sources: One or several of these. A folder: each .txt, .md, .rst, .html, .pdf and .docx file in it, at
+            any depth, is a document; hidden files are passed over, other kinds and files that cannot be used
+            are left out and counted. A file of these kinds, likewise; but a .txt file (also .gz or .zst) that is
             named has a document on each line, or between empty lines where one line in twenty is empty. A
             table as in ``tables.read_table``: each row is a document.
         text: The column of texts in tables; guessed from the usual names by default, or the only column of
@@ -113,7 +108,7 @@ def read_corpus(sources: Any, *, text: columns.Names = None, title: str | None =
             _folder(path, found)
         elif path is not None and path.is_file() and _is_lines(path):
             _lines(path, found)
-        elif path is not None and path.is_file() and _suffix(path) in markup.READERS:
+        elif path is not None and path.is_file() and _suffix(path) in files.SUFFIXES:
             _file(path, found)
         else:
             _table(source, text, title, found)
@@ -168,88 +163,34 @@ def _is_lines(path: Path) -> bool:
 
 
 def _folder(folder: Path, found: _Documents) -> None:
-    kinds: Counter[str] = Counter()
-    skipped: Counter[str] = Counter()
-    titles: list[str | None] = []
-    bodies: list[str] = []
-    for path in _walk(folder):
-        if _suffix(path) not in markup.READERS:
-            skipped["of other kinds"] += 1
-            continue
-        try:
-            document = _read(path, how(folder)[1])
-        except DataError as reason:
-            skipped[_why(reason)] += 1
-            continue
-        kinds[_suffix(path)] += 1
-        titles.append(document.title)
-        bodies.append(document.body)
+    left_out: Counter[str] = Counter()
+    documents = list(files.each(folder, left_out, lambda _, reason: left_out.update([_why(reason)])))
+    if not documents:
+        raise files.nothing(folder, left_out)
+    kinds = Counter(_suffix(one.path) for one in documents)
     about = {"files": ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))}
-    if skipped:
-        about["left out"] = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items()))
-    if not bodies:
-        raise DataError(
-            f"{folder} holds no files of text ({', '.join(markup.READERS)})"
-            + (f"; left out were {about['left out']}" if skipped else "")
-            + "; name a folder that does, or a file"
-        )
-    found.taken.append(Taken(str(folder), len(bodies), about))
-    found.add(pa.array(titles, pa.large_string()), pa.array(bodies, pa.large_string()))
+    if left_out:
+        about["left out"] = files.listed(left_out)
+    found.taken.append(Taken(str(folder), len(documents), about))
+    _add(documents, found)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """The files in a folder at any depth, sorted; hidden ones and linked folders are passed over."""
-
-    def refuse(error: OSError) -> None:
-        raise DataError(
-            f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from None
-
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(files) if not name.startswith("."))
+def _add(documents: list[files.Found], found: _Documents) -> None:
+    titles = pa.array([one.document.title for one in documents], pa.large_string())
+    found.add(titles, pa.array([one.document.body for one in documents], pa.large_string()))
 
 
-def _why(reason: DataError) -> str:
-    words = str(reason)
-    known = ("empty", "larger", "UTF-8", "binary")
-    return {"empty": "empty", "larger": "too large", "UTF-8": "not UTF-8", "binary": "binary"}.get(
-        next((word for word in known if word in words), ""), "unreadable"
-    )
-
-
-def _read(path: Path, encoding: str | None = None) -> markup.Document:
-    """One file as one document; in UTF-8, or UTF-16 with a byte-order mark, unless an encoding is named.
-
-    Raises:
-        DataError: It cannot be read, is empty, too large, or not UTF-8 text.
-    """
-    encoding = encoding or how(path)[1]
-    with file_types.reading(path, "a text file"), path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise DataError(
-            f"{path} is larger than the {MOST_BYTES:,} bytes that a document may have; cut it into several"
-        )
-    if not data.strip():
-        raise DataError(f"{path} is empty")
-    encoding = encoding or encoding_of(path, data)
-    if b"\0" in data and not encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
-        raise DataError(f"{path} is a binary file, not text (it has a zero byte)")
-    try:
-        text = data.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        wanted = "UTF-8" if encoding in ("utf-8", "utf-16") else encoding
-        raise DataError(
-            f"{path} is not {wanted} text; save it as UTF-8, or name its encoding (--encoding)"
-        ) from None
-    return markup.READERS[_suffix(path)](text.replace("\r\n", "\n"))
+def _why(reason: str) -> str:
+    known = {"larger": "too large", "binary": "binary", "is not": "not UTF-8", "no text": "without text"}
+    return next((why for word, why in known.items() if word in reason), "unreadable")
 
 
 def _file(path: Path, found: _Documents) -> None:
-    document = _read(path)
+    def refuse(path: Path, reason: str) -> None:
+        raise DataError(f"{path} {reason}")
+
     found.taken.append(Taken(str(path), 1, {"text": "the whole file"}))
-    found.add(pa.array([document.title], pa.large_string()), pa.array([document.body], pa.large_string()))
+    _add(list(files.each(path, Counter(), refuse)), found)
 
 
 def _lines(path: Path, found: _Documents) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from statim.data.documents import files
 from statim.data.files import columns, file_types, json_lines, tables, unify
 from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.data.files.text_file import tell
@@ -150,6 +151,8 @@ def _with_columns(
     """The rows of a source, with the columns of texts at least."""
     if not isinstance(source, (str, Path)):
         return [tables.read_table(source)]
+    if files.is_documents(source):
+        return files.tables(source, bad)
     path = source if isinstance(source, Path) else Path(source)
     if not path.is_dir() and (kind := file_types.identify(path)).format == "json":
         return json_lines.texts(
@@ -247,6 +250,7 @@ def _is_plain(source: Any) -> bool:
     return (
         isinstance(source, (str, Path))
         and not Path(source).is_dir()
+        and not files.is_documents(source)
         and file_types.identify(Path(source)).format == "text"
     )
 
@@ -398,7 +402,12 @@ class _Part:
     """
 
     def __init__(self, source: Any, roles: Roles, bad: BadRows) -> None:
-        self._source, self._roles, self._where, self._bad = source, roles, tables.label(source), bad
+        self._source, self._roles, self._where, self._bad = (
+            source,
+            _roles(source, roles),
+            tables.label(source),
+            bad,
+        )
         self._schema: pa.Schema | None = None
 
     def settle(self) -> None:
@@ -436,9 +445,7 @@ class _Part:
     def _tables(self) -> Iterator[pa.Table]:
         """The rows that have an id, where there is a column of ids."""
         missing = _Missing(self._where, self._bad)
-        for table in (
-            tables.tables(self._source, self._bad) if self._is_file() else [tables.read_table(self._source)]
-        ):
+        for table in _all_columns(self._source, self._bad):
             name = self._roles[0] or columns.usual(table.column_names, columns.IDS)
             if name is None or table.column_names.count(name) != 1:
                 yield table
@@ -453,12 +460,28 @@ def _is_lines(source: Any) -> bool:
     return (isinstance(source, str) and source == STDIN) or _is_plain(source)
 
 
+def _all_columns(source: Any, bad: BadRows) -> Iterable[pa.Table]:
+    """The rows of one source that has columns."""
+    if files.is_documents(source):
+        return files.tables(source, bad)
+    return tables.tables(source, bad) if isinstance(source, (str, Path)) else [tables.read_table(source)]
+
+
+def _roles(source: Any, given: Roles) -> Roles:
+    """The columns that a caller named; files that are documents have their own, and titles in the texts already."""
+    own: Roles = ("id", "text", "text") if files.is_documents(source) else (None, None, None)
+    return tuple(one if one is not None else other for one, other in zip(given, own, strict=True))  # type: ignore[return-value]
+
+
 def _documents(source: Any, id: str | None, text: columns.Names, title: str | None) -> pa.Table:  # noqa: A002
     where = tables.label(source)
     if _is_lines(source):
         return pa.table({"text": pa.chunked_array(list(read_texts(source)))})
-    table = tables.read_table(source)
-    return _as_documents(table, _picked(table.schema, (id, text, title), where), where)
+    found = list(_all_columns(source, REFUSED))
+    table = unify.concatenate(found) if found else pa.table({})
+    if len(table) == 0:
+        raise no_rows(where)
+    return _as_documents(table, _picked(table.schema, _roles(source, (id, text, title)), where), where)
 
 
 def _picked(schema: pa.Schema, roles: Roles, where: str) -> tuple[str | None, list[str], str | None]:

@@ -9,7 +9,7 @@ from statim.errors import DataError
 from statim.files import atomic_file
 from statim.strict_json import dumps
 
-PLACES = {"line": "line {}", "row": "row {}", "item": "item {} of the array"}
+PLACES = {"line": "line {}", "row": "row {}", "item": "item {} of the array", "file": "the whole file"}
 
 
 class UnusableError(ValueError):
@@ -42,7 +42,7 @@ class BadRows:
 
         Args:
             where: The file.
-            number: The row's number in it, from 1.
+            number: The row's number in it, from 1; 0 for the whole file.
             reason: What is wrong, and how to mend it.
             row: The row itself, where it can be written.
             unit: What ``number`` counts, of PLACES.
@@ -51,7 +51,8 @@ class BadRows:
             DataError: Bad rows are refused.
         """
         if self._file is None:
-            raise DataError(f"{where}, {PLACES[unit].format(number)}: {reason}{self._hint}")
+            place = f" {reason}" if unit == "file" else f", {PLACES[unit].format(number)}: {reason}"
+            raise DataError(f"{where}{place}{self._hint}")
         self.told += 1
         if (str(where), number) in self._known:
             return
@@ -59,7 +60,7 @@ class BadRows:
         self.count += 1
         line = number if unit == "line" else None
         found = {
-            "file": str(where), "line": line, "row": number if line is None else None, "reason": reason,
+            "file": str(where), "line": line, "row": number if unit in ("row", "item") else None, "reason": reason,
             "text": row
         }  # fmt: skip
         self._file.write((dumps(found) + "\n").encode())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from statim.data.files import arrow, delimited, file_types, json_lines, rows, unify
 from statim.data.files.bad_rows import REFUSED, BadRows
-from statim.data.files.text_file import how
+from statim.data.files.text_file import TextFile, how
 from statim.errors import DataError
 from statim.texts import Texts, is_column
 
@@ -19,15 +20,31 @@ ROWS = 1 << 16  # of a table in memory at a time
 def sources(given: Any) -> list[Any]:
     """Several sources where several are given: a list of paths or tables. Lists of rows are one source.
 
+    A path with wildcards (``exports/*.csv``, ``docs/**/*.md``) that is no file itself stands for all files that
+    it matches, sorted.
+
     Raises:
-        DataError: Nothing is given.
+        DataError: Nothing is given, or nothing matches.
     """
     if isinstance(given, (list, tuple)):
         if not given:
             raise DataError("no data is given; name at least one file or table with rows")
         if all(is_source(item) for item in given):
-            return list(given)
-    return [given]
+            return [source for item in given for source in _matched(item)]
+    return _matched(given)
+
+
+def _matched(source: Any) -> list[Any]:
+    """The files that a path with wildcards matches; of anything else, itself."""
+    if not isinstance(source, (str, Path)) or not has_magic(str(source)) or Path(source).exists():
+        return [source]
+    named = dict(zip(("delimiter", "encoding"), how(source), strict=True))
+    found = [
+        TextFile(name, **named) for name in sorted(glob(str(source), recursive=True)) if Path(name).is_file()
+    ]
+    if not found:
+        raise DataError(f"{source} matches no file; give the name of a file, or another pattern")
+    return found
 
 
 def is_source(item: Any) -> bool:

@@ -5,6 +5,7 @@ import functools
 import logging
 import sys
 from collections.abc import Mapping
+from glob import has_magic
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +62,8 @@ def read_as(source: Any, delimiter: str | None, encoding: str | None) -> Any:
         return source
     if isinstance(source, (str, Path)):
         named = TextFile(source, delimiter=delimiter, encoding=encoding)
-        return named if named.exists() else source  # else a word such as python-docs
+        is_path = named.exists() or has_magic(str(source))  # else a word such as python-docs
+        return named if is_path else source
     if isinstance(source, Mapping):
         return {
             name: read_as(value, delimiter, encoding) if isinstance(value, (str, Path)) else value
