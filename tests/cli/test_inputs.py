@@ -3,6 +3,7 @@
 import csv
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from made_texts import THINGS, VERBS
@@ -130,3 +131,76 @@ def test_every_verb_reads_folders(statim, model_folder, tmp_path):
     code, found, _ = statim("search", tmp_path / "ix", f"{verb} the {thing}", "--json", "-k", 1)
     (hit,) = json.loads(found)["hits"]
     assert (hit["id"], hit["metadata"]["title"]) == ("more/07.md", f"How to {verb}")
+
+
+def table_of(path):
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    return pq.read_table(path).to_pylist() if path.suffix == ".parquet" else rows(path)
+
+
+def check_others(found, prefix=""):
+    """Every row has the id, agent and date of its ticket."""
+    assert found
+    for row in found:
+        verb, thing = QUESTIONS[number := int(row[f"{prefix}id"].removeprefix("T"))]
+        assert row[f"{prefix}agent"] == ("Müller", "Ann")[number % 2]
+        assert row[f"{prefix}date"] == f"2026-01-{number + 1:02}"
+        assert row[f"{prefix}text"] == f'{verb} {thing}\nHello;\nhow do I "{verb}" a {thing}?'
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_all_other_columns_go_through(statim, model_folder, tickets, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    given = [tickets, "--text", "subject,body", *AS, "--overwrite", "-o", out]
+    by = ["--model", model_folder]
+    for write in ("kept", "groups", "pairs"):
+        assert statim("duplicates", *given, *by, "--write", write, "-t", 0.7)[0] == 0
+        check_others(table_of(out))
+    check_others(table_of(out), "other_")
+    assert statim("cluster", *given, *by, "-n", 3)[0] == 0
+    assert [str(row["row"]) for row in table_of(out)] == [str(i) for i in range(len(QUESTIONS))]
+    check_others(table_of(out))
+    head = tmp_path / "head"
+    fit = ["classify", "fit", model_folder, tickets, "--text", "subject,body", "--label", "agent", *AS]
+    assert statim(*fit, "--head", "ridge", "-o", head)[0] == 0
+    assert statim("classify", "predict", model_folder, head, *given)[0] == 0
+    check_others(table_of(out))
+    assert {row["label"] for row in table_of(out)} <= {"Müller", "Ann"}
+    index = tmp_path / "ix"
+    assert statim("index", "build", model_folder, *given[:-1], index)[0] == 0
+    asked = tmp_path / "asked.txt"
+    asked.write_text("how do I\n")
+    assert statim("search", index, "--queries", asked, "-o", out, "-k", 30, "--overwrite")[0] == 0
+    found = table_of(out)
+    if suffix == ".jsonl":
+        found = [hit | hit["metadata"] for hit in found[0]["hits"]]
+    check_others(found)
+
+
+def test_columns_that_later_rows_have(statim, model_folder, tmp_path):
+    path, out, head = tmp_path / "a.jsonl", tmp_path / "out.parquet", tmp_path / "head"
+    lines = [{"text": f"how do i {i % 3}", "label": "ab"[i % 2], "n": i} for i in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    assert statim("classify", "fit", model_folder, path, "--head", "ridge", "-o", head)[0] == 0
+    late = tmp_path / "b.jsonl"
+    late.write_text('{"text": "how", "extra": ["x"], "n": "seven", "row": 1}\n')
+    assert statim("classify", "predict", model_folder, head, path, late, "-o", out)[0] == 0
+    found = table_of(out)
+    assert [row["n"] for row in found] == [*map(str, range(8)), "seven"]
+    assert (found[-1]["extra"], found[0]["extra"], found[0]["label_"]) == (["x"], None, "a")
+    assert statim("cluster", path, late, "--model", model_folder, "-n", 1, "-o", out, "--overwrite")[0] == 0
+    found = table_of(out)
+    assert (found[-1]["row"], found[-1]["row_"], found[0]["row_"]) == (8, 1, None)
+
+
+def test_sources_of_which_some_have_columns(statim, model_folder, tmp_path):
+    plain, table, out = tmp_path / "a.txt", tmp_path / "b.csv", tmp_path / "out.jsonl"
+    plain.write_text("how do i\nhow\n")
+    table.write_text("id,text\nx,do\n")
+    for sources in ([plain, table], [table, plain], [plain]):
+        assert statim("cluster", *sources, "--model", model_folder, "-n", 1, "-o", out, "--overwrite")[0] == 0
+        assert {(row["text"], row.get("id")) for row in rows(out)} == (
+            {("how do i", None), ("how", None)} | ({("do", "x")} if table in sources else set())
+        )

@@ -227,5 +227,5 @@ def test_which_columns_were_taken_is_said(tmp_path, caplog):
         read_documents(path)
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: the texts are the column 'body', of key, subject, body",
-        f"{path}: the id is the column 'key'",
+        f"{path}: the ids are the column 'key'",
     ]

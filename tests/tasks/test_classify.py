@@ -232,7 +232,7 @@ def test_what_the_command_line_refuses(files, statim):
     refused(statim("evaluate", files / "other", head, files / "test.jsonl"), "another model")
     refused(statim("predict", model, model, files / "texts.txt"), "not a head")
     refused(statim("predict", model, head, files / "gone.txt"), "gone.txt")
-    refused(statim("predict", model, head, files / "texts.txt", "--out", files / "x.csv"), ".csv")
+    refused(statim("predict", model, head, files / "texts.txt", "--out", files / "x.tsv"), ".tsv")
     refused(statim("predict", model, head, files / "texts.txt", "--top", "0"), "--top")
     assert (head / "head.json").read_bytes() == held
 

@@ -1,14 +1,19 @@
 """statim classify: fit a head to texts with labels, tell the labels of others, judge."""
 
 import contextlib
+import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statim.cli import options, terminal
 from statim.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = typer.Typer(help="Tell the labels of texts: fit, predict, evaluate.", no_args_is_help=True)
 
@@ -112,7 +117,9 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="A .parquet or .jsonl file; by default JSON lines on the standard output."
+            "--out",
+            "-o",
+            help="A .parquet, .jsonl or .csv file; by default JSON lines on the standard output.",
         ),
     ] = None,
     column: options.Column = None,
@@ -127,35 +134,55 @@ def predict(
     progress = options.begin(quiet)
     if top < 1:
         raise InputError(f"--top is {top}; it must be a whole number of at least 1")
-    from statim.data.documents.texts import STDIN, in_blocks, read_texts
-    from statim.data.files.writing import check_table_output, table_writer, write_lines
+    from statim.data.documents.texts import STDIN, read_rows
+    from statim.data.files import unify
+    from statim.data.files.writing import check_table_output
     from statim.model import StaticModel
-    from statim.progress import Progress
-    from statim.tasks.classify.answers import answers, schema
+    from statim.tasks.classify.answers import described
     from statim.tasks.classify.classify import Classifier
-    from statim.tasks.classify.inputs import BLOCK
-    from statim.threads import ahead
 
     if out is not None:
         check_table_output(out, overwrite=overwrite)
     classifier = Classifier.load(head, StaticModel.load(model))
     given = options.read_as(sources or [STDIN], delimiter, encoding)
-    blocks = ahead(in_blocks(read_texts(given, column), BLOCK))
-    count, printed = 0, terminal.output()
+
+    def written(schema: "pa.Schema | None" = None) -> int:
+        rows = read_rows(given, column)
+        return _write(described(classifier, rows, top, schema, threads=threads), out, progress)
+
+    try:
+        count = written()
+    except unify.MisfitError as error:
+        if sources is None or STDIN in sources:
+            raise
+        options.note(f"{error}; reading the texts once more, with columns that all of them fit", quiet)
+        count = written(unify.settled(lambda: read_rows(given, column)))
+    if out is not None:
+        options.note(f"{count:,} texts, written to {out}", quiet)
+
+
+def _write(tables: "Iterator[pa.Table]", out: Path | None, progress: bool) -> int:
+    """Write answers to a file, or print them; gives how many there are."""
+    from statim.data.files.writing import table_writer, write_lines
+    from statim.progress import Progress
+    from statim.threads import ahead
+
+    first = next(tables)
+    printed, count = terminal.output(), 0
     with Progress("classify", total=None, unit="texts", show=progress and out is not None) as bar:
         writing: Any = (
-            table_writer(out, schema(classifier, top))
+            table_writer(out, first.schema)
             if out is not None
             else contextlib.nullcontext(lambda table: write_lines(printed, table))
         )
+        blocks = ahead(itertools.chain([first], tables))
         with contextlib.closing(blocks), writing as write:
-            for texts in blocks:
-                write(answers(classifier, texts, top, threads=threads))
-                count += len(texts)
-                bar.advance(len(texts))
+            for table in blocks:
+                write(table)
+                count += len(table)
+                bar.advance(len(table))
     sys.stdout.flush()
-    if out is not None:
-        options.note(f"{count:,} texts, written to {out}", quiet)
+    return count
 
 
 @app.command("evaluate")

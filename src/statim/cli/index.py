@@ -204,6 +204,44 @@ def update(
         )
 
 
+@app.command("sync")
+def sync(
+    place: Place,
+    documents: Documents,
+    identifier: Identifier = None,
+    text: TextColumn = None,
+    title: Title = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
+    table: options.Table = "documents",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make an index hold these documents and no others: add, replace and delete what changed, encode nothing twice."""
+    progress = options.begin(quiet or json)
+    from statim.search.index import Index
+
+    started = time.perf_counter()
+    index = Index.load(place, table=table)
+    ways = {"id": identifier, "text": text, "title": title}
+    given = options.read_as(documents, delimiter, encoding)
+    with options.skipping(None, overwrite=False) as bad:
+        found = _settled(
+            lambda read: index.sync(read, threads=threads, progress=progress),
+            given, quiet, bad, numbers=False, **ways,
+        )  # fmt: skip
+    seconds = time.perf_counter() - started
+    figures = {
+        "path": index.info()["path"],
+        **found._asdict(),
+        "documents": len(index),
+        "seconds": round(seconds, 3),
+    }
+    told = ", ".join(f"{count:,} {name}" for name, count in found._asdict().items())
+    options.result(figures, f"{told}; {len(index):,} documents in all, in {seconds:.1f} s", json)
+
+
 @app.command("delete")
 def delete(
     place: Place,

@@ -58,11 +58,15 @@ def search(
     encoding: options.Encoding = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the answers to a .parquet, .jsonl, .tsv or .trec file."),
+        typer.Option(
+            "--out", "-o", help="Write the answers to a .parquet, .jsonl, .csv, .tsv or .trec file."
+        ),
     ] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", help="table, json, parquet or trec; by default as the file's name tells."),
+        typer.Option(
+            "--format", help="table, csv, json, parquet or trec; by default as the file's name tells."
+        ),
     ] = None,
     version: options.Version = None,
     table: options.Table = "documents",

@@ -25,6 +25,7 @@ from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.lexical.analyzer import AUTO, Wanted, check_language
 from statim.search.stores import registry
+from statim.search.sync import Difference, Synced
 from statim.texts import Texts
 from statim.texts import ids as read_ids
 
@@ -288,6 +289,51 @@ class Index:
     def update(self, documents: Any, *, ids: Any = None, **options: Any) -> int:
         """Add documents, replacing those with the same ids; as ``add(..., replace=True)``."""
         return self.add(documents, ids=ids, replace=True, **options)
+
+    def sync(self, documents: Any, *, threads: int | None = None, progress: bool = False) -> Synced:
+        """Make the index hold these documents and no others; what did not change is not encoded again.
+
+        Args:
+            documents: All documents that the index is to hold, as a table or a stream (see ``build``), with
+                ids. They are compared with those that are there by a hash of text and metadata.
+            threads: Threads to use.
+            progress: Show progress bars on a terminal.
+
+        Returns:
+            How many were added, updated, deleted, and unchanged.
+
+        Raises:
+            DataError: As for ``add``.
+            InputError: There are no documents; the vectors were given rather than made; or an older version
+                is open.
+            StorageError: As for ``build``. The index is as it was.
+        """
+        from statim.search.stores import documents as tables
+
+        if self._store.manifest.get("vectors") == "given":
+            raise InputError(
+                f"the vectors of {self._store.place} were given (--vectors), so it cannot be synced; use add, "
+                "update and delete, with vectors"
+            )
+        difference = Difference(self.schema, self._store.scan())
+        _, _, parts = tables.stream(documents, None, None, CHUNK, 0, numbers=False)
+        parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
+        encode, _ = encoder(
+            self.model,
+            self._store.manifest.get("documents_by"),
+            threads,
+            known=self._store.manifest.get("documents_hash"),
+        )
+        made = list(encoded(encode, self.model.dim, difference.of(parts), None, progress))
+        difference.check()
+        try:
+            if made:
+                self._store.write(made, replace=True, drop=difference.gone)
+            elif difference.gone:
+                self._store.delete(difference.gone)
+        finally:
+            self._changes += 1
+        return difference.counts
 
     def delete(self, ids: Any = None, *, where: str | None = None) -> int:
         """Delete documents by their ids, those that are there, or all that satisfy a condition.

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
     from statim.search.index import Hit
 
-FORMATS = ("json", "table", "parquet", "trec")
+FORMATS = ("json", "table", "csv", "parquet", "trec")
 SUFFIXES = {
     ".jsonl": "json",
     ".json": "json",
     ".tsv": "table",
+    ".csv": "csv",
     ".parquet": "parquet",
     ".trec": "trec",
     ".run": "trec",
 }
+DELIMITERS = {"table": "\t", "csv": ","}
 RUN = "statim"  # the name of a run
 
 Answers = Iterable[tuple[str, str, "list[Hit]"]]  # a query's id, the query, its hits
@@ -60,8 +62,9 @@ class Writer:
         self._file, self._kind = file, kind
         self._others = [field for field in schema if field.name not in ("id", "text")]
         self._parquet: Any = None
-        if kind == "table":
-            self._line(["query", "rank", "score", "id", "text"])
+        self._names = _free(self._others)
+        if kind in DELIMITERS:
+            self._line(["query", "rank", "score", "id", "text", *(name for name, _, _ in self._names)])
         elif kind == "parquet":
             self._begin_parquet()
 
@@ -78,8 +81,9 @@ class Writer:
             if self._kind == "json":
                 self._file.write((as_json(query, hits, name) + "\n").encode())
             for hit in hits:
-                if self._kind == "table":
-                    self._line([name, hit.rank, round(hit.score, 6), hit.id, hit.text])
+                if self._kind in DELIMITERS:
+                    others = [_cell(hit.metadata[key]) for _, key, _ in self._names]
+                    self._line([name, hit.rank, round(hit.score, 6), hit.id, hit.text, *others])
                 elif self._kind == "trec":
                     self._run(name, hit)
 
@@ -88,11 +92,14 @@ class Writer:
         if self._parquet is not None:
             self._parquet.close()
 
-    def _line(self, cells: Sequence[str | float]) -> None:
+    def _line(self, cells: Sequence[str | float | None]) -> None:
         # every text between quotes: bare, an empty one is missing to some readers, and a lone "\r" a line's
         # end
         line = io.StringIO()
-        csv.writer(line, delimiter="\t", quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(cells)
+        delimiter = DELIMITERS[self._kind]
+        csv.writer(line, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(
+            cells
+        )
         self._file.write(line.getvalue().encode())
 
     def _run(self, name: str, hit: "Hit") -> None:
@@ -114,14 +121,6 @@ class Writer:
             ("rank", pa.int32()),
             ("score", pa.float64()),
         ]
-        taken = {name for name, _ in first} | {"id", "text"}
-        self._names = []
-        for field in self._others:
-            name = field.name
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            self._names.append((name, field.name, field.type))
         last = [(name, kind) for name, _, kind in self._names]
         self._schema = pa.schema([*first, ("id", pa.string()), ("text", pa.large_string()), *last])
         self._parquet = parquet.ParquetWriter(pa.PythonFile(self._file, mode="w"), self._schema)
@@ -139,6 +138,26 @@ class Writer:
         self._parquet.write_table(
             pa.table([pa.array(columns[f.name], f.type) for f in self._schema], schema=self._schema)
         )
+
+
+def _free(fields: "list[pa.Field]") -> "list[tuple[str, str, pa.DataType]]":
+    """What the documents' other columns are called beside those of an answer; their own names, their types."""
+    taken = {"query_id", "query", "rank", "score", "id", "text"}
+    found = []
+    for field in fields:
+        name = field.name
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found.append((name, field.name, field.type))
+    return found
+
+
+def _cell(value: Any) -> str | float | None:
+    """A value of the metadata in a table: lists and mappings as JSON."""
+    if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool)):
+        return value
+    return dumps(value).strip('"') if isinstance(value, (bool, list, dict)) else str(value)
 
 
 def as_json(question: str, hits: "list[Hit]", name: str | None = None) -> str:

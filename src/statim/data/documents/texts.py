@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def _tables(
                 found = {"text": array}
                 for name in table.column_names if whole else ():
                     if names != [name]:
-                        found[_free(name, found.keys())] = table.column(
+                        found[columns.free(name, found.keys())] = table.column(
                             columns.named(table.column_names, name, where)
                         )
                 made = pa.table(found)
@@ -269,7 +269,8 @@ def _text_columns(schema: pa.Schema, column: columns.Names, where: str) -> list[
     if column is None and columns.usual(schema.names, columns.TEXT) is None and len(names) == 1:
         return [columns.named(schema.names, names[0], where)]
     found = columns.pick_several(schema.names, "text", column, columns.TEXT, where)
-    if column is None and len(names) > 1:
+    others = [name for name in names if name not in found and name.lower() not in columns.IDS]
+    if column is None and others:
         tell(where, f"the texts are the column {found[0]!r}, of {columns.listed(schema.names)}")
     return found
 
@@ -491,10 +492,10 @@ def _picked(schema: pa.Schema, roles: Roles, where: str) -> tuple[str | None, li
     text = _text_columns(schema, text, where)
     id = columns.named(names, id, where) if id is not None else columns.usual(names, columns.IDS)  # noqa: A001
     title = columns.named(names, title, where) if title is not None else columns.usual(names, ["title"])
-    guessed = {"id": roles[0] or id, "title": roles[2] or (None if title in text else title)}
-    said = [f"the {role} is the column {name!r}" for role, name in guessed.items() if name and len(names) > 2]
-    if said and None in (roles[0], roles[2]):
-        tell(where, "; ".join(said))
+    if roles[0] is None and id not in (None, "id", "_id"):
+        tell(where, f"the ids are the column {id!r}")
+    if roles[2] is None and title is not None and title not in text:
+        tell(where, f"the titles, put before the texts, are the column {title!r}")
     return id, text, title
 
 
@@ -511,11 +512,7 @@ def _as_documents(table: pa.Table, roles: tuple[str | None, list[str], str | Non
     )
     for name in names:
         if name != id and text != [name]:
-            kept[_free(name, kept.keys() | {"id", "text"})] = table.column(columns.named(names, name, where))
+            kept[columns.free(name, kept.keys() | {"id", "text"})] = table.column(
+                columns.named(names, name, where)
+            )
     return pa.table(kept)
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,13 @@ def listed(names: Iterable[str]) -> str:
     """Column names for a message."""
     names = [name[:40] for name in names]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """The name, with as many underscores behind it as it takes to be none of some."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def spelt(names: Sequence[str]) -> str:

@@ -60,20 +60,20 @@ def table_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.T
     """Write a table of this schema that comes in parts; it takes its place when the block ends well.
 
     Raises:
-        InputError: The path ends neither in .parquet nor in .jsonl.
+        InputError: The suffix is none of SUFFIXES.
         StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
     """
-    path = Path(path)
-    if path.suffix not in (".parquet", ".jsonl"):
-        raise InputError(
-            f"{path} ends with {path.suffix or 'nothing'}; a table that comes in parts goes into "
-            ".parquet or .jsonl"
-        )
+    path = check_table_output(path, overwrite=True)
     with atomic_file(path) as file:
         if path.suffix == ".parquet":
             whole = unify.storable(schema)
             with pq.ParquetWriter(file, whole) as writer:
                 yield lambda table: writer.write_table(unify.fitted(table, whole), row_group_size=ROWS * 4)
+        elif path.suffix == ".csv":
+            header = pa.table([pa.array([], pa.string())] * len(schema), names=schema.names)
+            csv.write_csv(header, file)
+            later = csv.WriteOptions(include_header=False)
+            yield lambda table: csv.write_csv(_flattened(unify.fitted(table, schema)), file, later)
         else:
             yield lambda table: write_lines(file, table)
 
@@ -87,6 +87,11 @@ def write_lines(file: IO[bytes], table: pa.Table) -> None:
 
 def _write_csv(file: IO[bytes], table: pa.Table) -> None:
     """A line for each row; lists are written as JSON."""
+    csv.write_csv(_flattened(table), file)
+
+
+def _flattened(table: pa.Table) -> pa.Table:
+    """Lists and structs as JSON."""
     for index, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
             texts = pa.array(
@@ -97,4 +102,4 @@ def _write_csv(file: IO[bytes], table: pa.Table) -> None:
                 pa.large_string(),
             )
             table = table.set_column(index, field.name, texts)
-    csv.write_csv(table, file)
+    return table

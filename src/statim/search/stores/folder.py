@@ -190,7 +190,11 @@ class Folder:
         ids = [name for table in self.documents.tables(["id"]) for name in table.column("id").to_pylist()]
         return {name: position for position, name in enumerate(ids) if self.living[position]}
 
-    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+    def scan(self) -> Iterator[pa.Table]:
+        """All documents; see Store."""
+        return _living(self.documents.tables(), self.living)
+
+    def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""
         blocks = list(blocks)  # encoded before others are kept out
         with self._changed() as (folder, fresh):
@@ -202,7 +206,7 @@ class Folder:
             positions = fresh._positions()
             if not replace:
                 check_new(ids, positions)
-            dead = [positions[name] for name in ids if name in positions]
+            dead = [positions[name] for name in (*ids, *dict.fromkeys(drop)) if name in positions]
             fresh._rewrite(folder, given, dead)
 
     def delete(self, ids: Sequence[str], where: str | None = None) -> int:

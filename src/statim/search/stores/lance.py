@@ -236,11 +236,16 @@ class Lance:
 
     def _satisfying(self, sql: str) -> Mask:
         allowed = np.zeros(self._words.end, np.bool_)
-        for part in self.scan([POSITION], sql):
+        for part in self.parts([POSITION], sql):
             allowed[part.column(POSITION).to_numpy()] = True
         return allowed
 
-    def scan(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
+    def scan(self) -> Iterator[pa.Table]:
+        """All documents; see Store."""
+        for part in self.parts(self._columns.stored.names):
+            yield self._columns.from_store(part)
+
+    def parts(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
         """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
         with errors(self.place):
             asked = self._table.search().select(list(columns))
@@ -280,12 +285,12 @@ class Lance:
         found = self._columns.from_store(self.take(order, self._columns.stored.names)).to_pylist()
         return [dict(found[i]) for i in inverse]
 
-    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+    def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""
         with self._changed() as table:
             there = Identities()
             if not replace:
-                for part in self.scan(["id"]):
+                for part in self.parts(["id"]):
                     there(keys(part.column("id")))
             rows = Rows(
                 blocks, self._columns, self.manifest["dimensions"], self.path / "words", self._words.end,
@@ -301,6 +306,7 @@ class Lance:
                         merging.execute(pa.Table.from_batches([batch]))
                 else:
                     table.add(rows.reader())
+                _delete(table, drop)
             incremental_bm25.merge(self.path / "words")
             self._commit(table, f"{'update' if replace else 'add'} {rows.count}")
 
@@ -311,8 +317,7 @@ class Lance:
             with errors(self.place), storage_errors(self.path):
                 if where is not None:
                     table.delete(self._sql(where))
-                for start in range(0, len(names), NAMES):
-                    table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))
+                _delete(table, names)
                 left = int(table.count_rows())
             if left == len(self):
                 return 0
@@ -455,7 +460,7 @@ class _Vectors:
                 places, found = self._store.nearest(asked[query], k, self._sql)
                 scores[query, : len(places)], positions[query, : len(places)] = found, places
             return scores, positions
-        for part in self._store.scan([POSITION, VECTOR], self._sql):
+        for part in self._store.parts([POSITION, VECTOR], self._sql):
             places, vectors = unpacked(part)
             there = vectors.any(axis=1)
             if there.any():
@@ -508,3 +513,9 @@ def _all(kind: pa.DataType) -> bool:
     """An index of an earlier statim has the documents' columns as they are."""
     del kind
     return True
+
+
+def _delete(table: Any, names: Sequence[str]) -> None:
+    """Delete the rows with these ids."""
+    for start in range(0, len(names), NAMES):
+        table.delete(to_sql(Among("id", tuple(names[start : start + NAMES]))))

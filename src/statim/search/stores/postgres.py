@@ -60,6 +60,7 @@ from statim.strict_json import loads
 
 log = logging.getLogger("statim")
 
+SCANNED = 4096  # rows read at a time
 LOCK = "30s"  # to wait for another process that changes the index
 
 
@@ -204,7 +205,14 @@ class Postgres:
         stored = None if condition is None else renamed(condition, self._layout.names)
         return composed(stored, self._sql.sql, values), values
 
-    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+    def scan(self) -> Iterator[pa.Table]:
+        """All documents; see Store."""
+        positions = np.array([row[0] for row in self.run("SELECT statim_position FROM {table}")], np.int64)
+        for start in range(0, len(positions), SCANNED):
+            rows = self._rows(positions[start : start + SCANNED])
+            yield pa.Table.from_pylist(rows, self.schema)
+
+    def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""
         with self._changed() as (connection, manifest):
             rows = Rows(self._layout, manifest["dimensions"], self.place, manifest["next"], self.analyzer)
@@ -225,14 +233,15 @@ class Postgres:
                 connection.execute(self._sql.fill("INSERT INTO {table} SELECT * FROM {new}", new=new))
             else:
                 rows.copy(connection, self._sql.table, blocks)
-            manifest["documents"] += rows.count - gone[0]
-            manifest["words"] += rows.words - gone[1]
+            dropped = self._gone("WHERE id = ANY(%s)", [_names(drop)]) if drop else (0, 0)
+            manifest["documents"] += rows.count - gone[0] - dropped[0]
+            manifest["words"] += rows.words - gone[1] - dropped[1]
             manifest["next"] += rows.count
-            manifest["dead"] += gone[0]
+            manifest["dead"] += gone[0] + dropped[0]
 
     def delete(self, ids: Sequence[str], where: str | None = None) -> int:
         """Delete documents; see Store."""
-        which, values = self._sql.sql.SQL("id = ANY(%s)"), [[name for name in ids if "\0" not in name]]
+        which, values = self._sql.sql.SQL("id = ANY(%s)"), [_names(ids)]
         if where is not None:
             which, values = self.condition(read(where, self.schema))
         with self._changed() as (_, manifest):
@@ -512,3 +521,8 @@ def _write_manifest(connection: Any, names: Names, manifest: Mapping[str, Any]) 
         "excluded.content"
     )
     connection.execute(names.fill(text), [MANIFEST, json.dumps(manifest).encode()])
+
+
+def _names(ids: Sequence[str]) -> list[str]:
+    """Ids that a database can hold."""
+    return [name for name in ids if "\0" not in name]

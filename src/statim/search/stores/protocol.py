@@ -104,12 +104,16 @@ class Store(Protocol):
             InputError: It is no condition, or not about these columns.
         """
 
-    def write(self, blocks: Iterable[Block], *, replace: bool) -> None:
+    def scan(self) -> Iterable["pa.Table"]:
+        """All documents with the columns of ``schema``, a bounded number at a time, in no known order."""
+
+    def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, all or none of them.
 
         Args:
-            blocks: Documents with the columns of ``schema``, and their vectors.
+            blocks: Documents with the columns of ``schema``, and their vectors; at least one.
             replace: Let them take the place of those that have the same id.
+            drop: Ids of other documents to delete in the same change.
 
         Raises:
             DataError: An id stands twice; without ``replace``, also one that is there already.

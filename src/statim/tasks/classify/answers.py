@@ -1,9 +1,14 @@
 """What a classifier says of texts, as an Arrow table."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pyarrow as pa
 
+from statim.data.documents.beside import behind
+from statim.data.files import columns, unify
 from statim.tasks.classify.classify import Classifier
+from statim.tasks.classify.inputs import BLOCK
 
 
 def schema(classifier: Classifier, top: int) -> pa.Schema:
@@ -41,3 +46,33 @@ def answers(
             row[: len(some)].tolist() for row, some in zip(falling, told, strict=True)
         ]
     return pa.table(columns, schema(classifier, top))
+
+
+def described(
+    classifier: Classifier,
+    rows: Iterable[pa.Table],
+    top: int,
+    schema: pa.Schema | None = None,
+    *,
+    threads: int | None = None,
+) -> Iterator[pa.Table]:
+    """Answers with all other columns of the rows behind them, BLOCK rows at a time at most.
+
+    Args:
+        classifier: Answers.
+        rows: Tables with a column ``text``, and others.
+        top: As in ``answers``.
+        schema: The columns of all rows; by default each table's own.
+        threads: Threads to use.
+
+    Raises:
+        MisfitError: A row does not fit ``schema``.
+    """
+    start = 0
+    for table in rows:
+        whole = table if schema is None else unify.fitted(table, schema, start)
+        start += len(table)
+        for first in range(0, len(whole), BLOCK):
+            some = whole.slice(first, BLOCK)
+            texts = columns.flat(some.column("text"))
+            yield behind(answers(classifier, texts, top, threads=threads), some.drop_columns(["text"]))

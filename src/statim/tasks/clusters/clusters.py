@@ -163,10 +163,10 @@ class Clusters:
         self.seconds: dict[str, float] = {}
 
     def table(self) -> pa.Table:
-        """Every row: row, cluster (-1 for none), score with the cluster's centre, text."""
+        """Every row: row, cluster (-1 for none), score with the cluster's centre, text, other columns."""
         rows = np.arange(self.items.rows)
         columns: dict[str, Any] = {"row": rows, "cluster": self.labels, "score": self.scores}
-        return pa.table(columns | ({} if self.items.texts is None else {"text": self.items.text(rows)}))
+        return self.items.described(pa.table(columns))
 
     def to_dict(self) -> dict[str, Any]:
         """Figures and descriptions: plain values for JSON."""

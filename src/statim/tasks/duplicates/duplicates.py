@@ -207,7 +207,7 @@ class Duplicates:
         """Groups of two or more rows: group, row, representative (is it kept?), score with it, text.
 
         Groups are numbered from 0 in the order of their representatives, whose row comes first; then the
-        closest.
+        closest. All other columns of the rows come last.
 
         Raises:
             InputError: There are two sets.
@@ -221,10 +221,12 @@ class Duplicates:
         rows, heads = rows[order], heads[order]
         _, numbers = np.unique(heads, return_inverse=True)
         columns = {"group": numbers.astype(np.int64), "row": rows, "representative": rows == heads}
-        return pa.table(columns | {"score": self.scores[rows]} | self._text(self.items, rows))
+        return self.items.described(pa.table(columns | {"score": self.scores[rows]}))
 
     def pair_table(self) -> pa.Table:
         """Pairs: row, other, score and both texts; a repeated row is paired only with its first copy.
+
+        All other columns of both rows come last, those of the second with ``other_`` before their names.
 
         Raises:
             InputError: There were too many to keep.
@@ -249,17 +251,11 @@ class Duplicates:
         order = np.lexsort((others, rows))
         rows, others = rows[order], others[order]
         columns: dict[str, Any] = {"row": rows, "other": others, "score": scores[order]}
-        if items.texts is not None and other.texts is not None:
-            columns |= {"text": items.text(rows), "other_text": other.text(others)}
-        return pa.table(columns)
+        return other.described(items.described(pa.table(columns)), "other", "other_")
 
     def kept(self) -> pa.Table:
-        """What stays: row and text."""
-        return pa.table({"row": self.stays} | self._text(self.items, self.stays))
-
-    @staticmethod
-    def _text(items: Items, rows: Longs) -> dict[str, Any]:
-        return {} if items.texts is None else {"text": items.text(rows)}
+        """What stays: row, text and all other columns."""
+        return self.items.described(pa.table({"row": self.stays}))
 
     def to_dict(self) -> dict[str, Any]:
         """Figures and examples: plain values for JSON."""

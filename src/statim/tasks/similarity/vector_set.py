@@ -1,7 +1,7 @@
 """A set of texts or vectors as items: each distinct vector once, at length 1, in releasable memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import spilled_array
+from statim.data.documents.beside import Beside, behind, reader
 from statim.data.documents.texts import STDIN, in_blocks, read_texts
 from statim.data.files import tables
 from statim.data.files.bad_rows import REFUSED, BadRows
@@ -49,6 +50,7 @@ class Items:
         rough: (n, d) the same in bfloat16 as int16, where products of those are faster; else ``vectors``.
         zero: (n,) bool, which vectors are 0: texts without tokens. They are close to nothing, their copies
             included.
+        beside: Gives the other columns of rows, where there are some; they are read again for that.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Items:
     vectors: Floats
     rough: npt.NDArray[Any]
     zero: npt.NDArray[np.bool_]
+    beside: Beside | None = None
 
     @property
     def rows(self) -> int:
@@ -80,6 +83,19 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def described(self, table: pa.Table, row: str = "row", prefix: str = "") -> pa.Table:
+        """A table of rows, with their texts and all their other columns behind its own.
+
+        Args:
+            table: Has a column of rows.
+            row: That column.
+            prefix: Put before the names of the columns behind.
+        """
+        rows = np.asarray(table.column(row), np.int64)
+        if self.texts is not None:
+            table = table.append_column(f"{prefix}text", self.text(rows))
+        return table if self.beside is None else behind(table, self.beside(rows), prefix)
 
     def text(self, rows: npt.ArrayLike) -> pa.LargeStringArray:
         """The texts of some rows."""
@@ -151,7 +167,8 @@ def read_items(
         )
     if position == 0:
         raise DataError(f"{name} has no rows")
-    return reading.finish(name, with_texts=texts is not None)
+    beside = None if texts is None else reader(texts, column, bad)
+    return replace(reading.finish(name, with_texts=texts is not None), beside=beside)
 
 
 class _Reading:
