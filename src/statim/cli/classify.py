@@ -87,7 +87,8 @@ def fit(
     check_output(out, overwrite=overwrite)
     classifier = Classifier.fit(
         StaticModel.load(model), options.read_as(examples, delimiter, encoding), head=head, several=several,
-        strength=strength, development=options.read_as(development, delimiter, encoding) if development else None,
+        strength=strength,
+        development=options.read_as(development, delimiter, encoding) if development else None,
         ngrams=ngrams, text=text, label=label, separator=separator, seed=seed, threads=threads,
     )  # fmt: skip
     classifier.save(out, overwrite=overwrite)

@@ -53,7 +53,8 @@ def cluster(
     if out is not None:
         check_table_output(out, overwrite=overwrite)
     found = library.cluster(
-        options.sources(sources, delimiter, encoding), model, vectors=vectors, method=method, clusters=clusters,
+        options.sources(sources, delimiter, encoding), model, vectors=vectors, method=method,
+        clusters=clusters,
         threshold=threshold,
         min_size=min_size, column=column, seed=seed, threads=threads, progress=progress,
     )  # fmt: skip

@@ -218,7 +218,7 @@ def sync(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make an index hold these documents and no others: add, replace and delete what changed, encode nothing twice."""
+    """Make an index hold these documents and no others; what did not change is not encoded again."""
     progress = options.begin(quiet or json)
     from statim.search.index import Index
 

@@ -79,8 +79,8 @@ def encoded(
             start = end
     if blank:
         log.info(
-            "%s of %s documents are empty, or have no token that the model knows; they are kept, and no search "
-            "by vectors finds them",
+            "%s of %s documents are empty, or have no token that the model knows; they are kept, and "
+            "no search by vectors finds them",
             f"{blank:,}", f"{start:,}",
         )  # fmt: skip
     if given is not None and start < len(given):

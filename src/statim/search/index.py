@@ -312,8 +312,8 @@ class Index:
 
         if self._store.manifest.get("vectors") == "given":
             raise InputError(
-                f"the vectors of {self._store.place} were given (--vectors), so it cannot be synced; use add, "
-                "update and delete, with vectors"
+                f"the vectors of {self._store.place} were given (--vectors), so it cannot be synced; use "
+                "add, update and delete, with vectors"
             )
         difference = Difference(self.schema, self._store.scan())
         _, _, parts = tables.stream(documents, None, None, CHUNK, 0, numbers=False)

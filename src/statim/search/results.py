@@ -141,7 +141,7 @@ class Writer:
 
 
 def _free(fields: "list[pa.Field]") -> "list[tuple[str, str, pa.DataType]]":
-    """What the documents' other columns are called beside those of an answer; their own names, their types."""
+    """The names of the documents' other columns beside those of an answer, their own names, their types."""
     taken = {"query_id", "query", "rank", "score", "id", "text"}
     found = []
     for field in fields:

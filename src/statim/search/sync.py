@@ -1,7 +1,7 @@
-"""An index brought to what its files hold now: what is new is added, what changed replaced, what is gone deleted.
+"""An index brought to what its files hold now: documents are added, replaced and deleted.
 
-Documents are told apart by their ids and compared by a hash of their texts and all other columns, so what stayed as
-it was is not encoded again. The change takes place whole or not at all, as every change of an index.
+They are told apart by their ids and compared by a hash of their texts and all other columns, so what stayed
+as it was is not encoded again. The change takes place whole or not at all, as every change of an index.
 """
 
 import hashlib

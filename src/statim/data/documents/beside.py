@@ -1,4 +1,7 @@
-"""The other columns of rows whose texts were read: read again where a result is written, so that they need no memory before."""
+"""The other columns of rows whose texts were read.
+
+They are read again where a result is written, so that they need no memory before.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +22,7 @@ Beside = Callable[[Longs], pa.Table]
 
 
 def reader(source: Any, column: columns.Names, bad: BadRows = REFUSED) -> Beside | None:
-    """What gives the other columns of rows, by their numbers; None for texts that have no columns or can be read only once.
+    """What gives the other columns of rows, by their numbers; None where there are none to read again.
 
     Args:
         source: As for ``read_texts``, read before.

@@ -76,7 +76,9 @@ def each(source: str | Path, left_out: Counter[str], bad: Callable[[Path, str], 
 
 
 def tables(source: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
-    """The documents at a path as tables: ``id`` (the path, below a folder), ``text`` (with its title on the first line) and ``title``.
+    """The documents at a path, as tables with the columns ``id``, ``text`` and ``title``.
+
+    The id is the file's path, in a folder that below it; the text has the title on its first line.
 
     Args:
         source: As for ``each``.
@@ -117,7 +119,8 @@ def listed(left_out: Counter[str]) -> str:
 def nothing(source: str | Path, left_out: Counter[str]) -> DataError:
     """What to say of a path without documents."""
     return DataError(
-        f"{source} holds no files of text ({', '.join(SUFFIXES)}){said(left_out)}; name a folder that does, or a file"
+        f"{source} holds no files of text ({', '.join(SUFFIXES)}){said(left_out)}; name a folder that does, "
+        "or a file"
     )
 
 

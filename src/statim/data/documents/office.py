@@ -35,7 +35,7 @@ def pdf(data: bytes) -> Document:
 
 
 def docx(data: bytes) -> Document:
-    """The paragraphs and the cells of tables; the title is the first paragraph of the style Title or Heading 1.
+    """The paragraphs and cells of tables; the title is the first paragraph styled Title or Heading 1.
 
     Raises:
         UnusableError: It is damaged.

@@ -469,7 +469,7 @@ def _all_columns(source: Any, bad: BadRows) -> Iterable[pa.Table]:
 
 
 def _roles(source: Any, given: Roles) -> Roles:
-    """The columns that a caller named; files that are documents have their own, and titles in the texts already."""
+    """The columns that a caller named; documents have their own, with titles in the texts already."""
     own: Roles = ("id", "text", "text") if files.is_documents(source) else (None, None, None)
     return tuple(one if one is not None else other for one, other in zip(given, own, strict=True))  # type: ignore[return-value]
 

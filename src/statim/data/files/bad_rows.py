@@ -60,7 +60,8 @@ class BadRows:
         self.count += 1
         line = number if unit == "line" else None
         found = {
-            "file": str(where), "line": line, "row": number if unit in ("row", "item") else None, "reason": reason,
+            "file": str(where), "line": line, "row": number if unit in ("row", "item") else None,
+            "reason": reason,
             "text": row
         }  # fmt: skip
         self._file.write((dumps(found) + "\n").encode())

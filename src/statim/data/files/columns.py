@@ -122,7 +122,7 @@ def pick(names: Sequence[str], role: str, given: str | None, candidates: Sequenc
 def pick_several(
     names: Sequence[str], role: str, given: Names, candidates: Sequence[str], where: str
 ) -> list[str]:
-    """As ``pick``, but perhaps several columns: a sequence, or names with commas between, like ``subject,body``.
+    """As ``pick``, perhaps several columns: a sequence, or names with commas between (``subject,body``).
 
     Raises:
         DataError: As for ``pick``; or a column is named twice.
@@ -243,7 +243,9 @@ def texts(table: pa.Table, name: str, where: str, *, any_type: bool = False) -> 
 
 
 def joined_texts(table: pa.Table, names: Sequence[str], where: str) -> pa.LargeStringArray:
-    """The texts of one column, or of several with BETWEEN between them, empty ones left out; null where all are missing.
+    """The texts of one column, or of several with BETWEEN between them.
+
+    Empty ones are left out; where all are missing, there is a null.
 
     Raises:
         DataError: As for ``texts``; or none of the columns is there.

@@ -16,7 +16,9 @@ AGREEING = 0.9  # of them have as many fields as the first, at least: a few rows
 
 
 def detect(text: str, *, whole: bool) -> str:
-    """The delimiter of a CSV file: of those that make two columns or more, the one by which most rows have the same number; else a comma.
+    """The delimiter of a CSV file.
+
+    Of those that make two columns or more it is the one by which most rows have as many; else a comma.
 
     Args:
         text: Its beginning.

@@ -105,7 +105,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(path: Path, compression: str | None) -> Iterator[Any]:
-    """A file's bytes, decompressed; those of a text in another encoding than UTF-8 in UTF-8 (see text_file.py)."""
+    """A file's bytes, decompressed; text in another encoding is recoded to UTF-8 (see text_file.py)."""
     with reading(path, f"a {compression} file" if compression else "a file"):
         head = b""
         if path.is_file():  # what is no file can be read only once

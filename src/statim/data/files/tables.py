@@ -20,8 +20,8 @@ ROWS = 1 << 16  # of a table in memory at a time
 def sources(given: Any) -> list[Any]:
     """Several sources where several are given: a list of paths or tables. Lists of rows are one source.
 
-    A path with wildcards (``exports/*.csv``, ``docs/**/*.md``) that is no file itself stands for all files that
-    it matches, sorted.
+    A path with wildcards (``exports/*.csv``, ``docs/**/*.md``) that is no file itself stands for all files
+    that it matches, sorted.
 
     Raises:
         DataError: Nothing is given, or nothing matches.

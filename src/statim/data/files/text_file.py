@@ -80,7 +80,7 @@ def how(path: str | Path) -> tuple[str | None, str | None]:
 
 
 def encoding_of(path: Path, head: bytes) -> str:
-    """The encoding of a file that begins with these bytes: the one named, that of its byte-order mark, or UTF-8."""
+    """The encoding of a file with this beginning: the one named, that of its byte-order mark, or UTF-8."""
     named = how(path)[1]
     found = named or next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
     if found != (named or "utf-8"):
@@ -122,8 +122,8 @@ class Recoded:
             except UnicodeDecodeError as error:
                 line = self._line + error.object[: error.start].decode(self._encoding, "ignore").count("\n")
                 raise DataError(
-                    f"{self._path}, line {line}: not {self._encoding} ({error.reason}); name the encoding that "
-                    "the file has (--encoding), or save it as UTF-8"
+                    f"{self._path}, line {line}: not {self._encoding} ({error.reason}); name the encoding "
+                    "that the file has (--encoding), or save it as UTF-8"
                 ) from None
             if not data:
                 break

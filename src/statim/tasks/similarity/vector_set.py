@@ -238,7 +238,7 @@ class _Reading:
 
 
 def _without_empty(vectors: npt.NDArray[Any], texts: pa.LargeStringArray) -> npt.NDArray[Any]:
-    """Given vectors, with 0 for empty texts: whatever a model makes of one, it says nothing of what the text is like."""
+    """Given vectors, with 0 for empty texts, which are like nothing whatever a model makes of them."""
     empty = np.asarray(pc.equal(pc.utf8_trim_whitespace(texts), ""))
     return np.where(empty[:, None], 0, vectors).astype(vectors.dtype) if empty.any() else vectors
 
