@@ -47,8 +47,6 @@ def mine(
     out: Path,
     model: str | None,
     teacher: str | None,
-    delimiter: str | None,
-    encoding: str | None,
     overwrite: bool,
     json: bool,
     quiet: bool,
@@ -69,11 +67,10 @@ def mine(
 
         from statim.data.documents.texts import read_texts
 
-        values["corpus"] = pa.concat_arrays(
-            list(read_texts(options.read_as(values["corpus"], delimiter, encoding), values["corpus_column"]))
-        )
+        given_corpus = options.read_as(values["corpus"], values["delimiter"], values["encoding"])
+        values["corpus"] = pa.concat_arrays(list(read_texts(given_corpus, values["corpus_column"])))
     mined = mine_hard_negatives(
-        options.read_as(options.one_or_several(sources), delimiter, encoding),
+        options.one_or_several(sources),
         model if teacher is None else Teacher.load(teacher),
         **values,
         progress=progress,
@@ -95,8 +92,6 @@ def add_options() -> None:
             from_record.parameter("out", options.Rows, from_record.REQUIRED),
             from_record.parameter("model", By),
             from_record.parameter("teacher", Teacher),
-            from_record.parameter("delimiter", options.Delimiter),
-            from_record.parameter("encoding", options.Encoding),
             from_record.parameter("overwrite", options.Overwrite, False),
             *from_record.parameters(MiningOptions, PANELS, WRITTEN),
         ],

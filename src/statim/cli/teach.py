@@ -19,23 +19,13 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to save the s
 Teacher = Annotated[str, typer.Option(help="The sentence transformer to begin with (path or hub name).")]
 
 
-def teach(
-    sources: list[str],
-    out: Path,
-    teacher: str,
-    delimiter: str | None,
-    encoding: str | None,
-    json: bool,
-    quiet: bool,
-    **given: Any,
-) -> None:
+def teach(sources: list[str], out: Path, teacher: str, json: bool, quiet: bool, **given: Any) -> None:
     """Fine-tune a sentence transformer on pairs with mined negatives, to start a static model from."""
     progress = options.begin(quiet or json)
     from statim.training.teach import teach as run
 
     values = from_record.values(given, WRITTEN)
-    data = options.read_as(options.one_or_several(sources), delimiter, encoding)
-    result = run(data, teacher, out=out, **values, progress=progress)
+    result = run(options.one_or_several(sources), teacher, out=out, **values, progress=progress)
     options.result(result.to_dict(), f"{result}\nsaved to {out}", json)
 
 
@@ -49,8 +39,6 @@ def add_options() -> None:
             from_record.parameter("sources", options.Pairs, from_record.REQUIRED),
             from_record.parameter("out", Out, from_record.REQUIRED),
             from_record.parameter("teacher", Teacher, "all-MiniLM-L6-v2"),
-            from_record.parameter("delimiter", options.Delimiter),
-            from_record.parameter("encoding", options.Encoding),
             *from_record.parameters(TeachOptions, PANELS, WRITTEN),
         ],
     )

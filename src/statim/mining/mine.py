@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from statim.data.documents.texts import read_texts
 from statim.data.files import tables
+from statim.data.files.text_file import read_as
 from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError
 from statim.evaluation.encoders import load_encoder
@@ -74,6 +75,8 @@ def mine_hard_negatives(data: Any, model: Any = None, **options: Unpack[MiningKe
             list of texts.
         anchor: The column of anchors; guessed by default.
         positive: The column of positives; guessed by default.
+        delimiter: The character between the fields of CSV files; detected by default.
+        encoding: The encoding of text files; by default UTF-8, or UTF-16 with a byte-order mark.
         corpus: Further documents that negatives may come from: a list of texts, a file, a table (see
             ``read_texts``).
         corpus_column: The column of texts in the corpus; guessed by default.
@@ -130,8 +133,9 @@ def mine_hard_negatives(data: Any, model: Any = None, **options: Unpack[MiningKe
         raise InputError("give a model that makes the vectors, or the vectors, and not both")
     _guards(asked, 1)  # before long work
     clock = Clock()
-    pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive)
-    texts = None if asked.corpus is None else _corpus(asked.corpus, asked.corpus_column)
+    files = (asked.delimiter, asked.encoding)
+    pairs = read_pairs(read_as(data, *files), anchor=asked.anchor, positive=asked.positive)
+    texts = None if asked.corpus is None else _corpus(read_as(asked.corpus, *files), asked.corpus_column)
     if texts is not None and asked.vectors is None:
         texts = _without_empty(texts)
     pool = Pool.of(pairs, texts)

@@ -20,6 +20,13 @@ class MiningOptions:
 
     anchor: str | None = option("Column of anchors; guessed by default.", "Data")
     positive: str | None = option("Column of positives; guessed by default.", "Data")
+    delimiter: str | None = option(
+        "Character between the fields of CSV files, such as ; or tab; detected by default.", "Data"
+    )
+    encoding: str | None = option(
+        "Encoding of text files, such as windows-1252; by default UTF-8, or UTF-16 with a byte-order mark.",
+        "Data",
+    )
     corpus: Any = option("A file of further texts that negatives may come from (repeatable).")
     corpus_column: str | None = option("Column of texts in the corpus; guessed by default.", "Data")
     vectors: Sequence[npt.ArrayLike] | None = option("", flag="")
@@ -65,6 +72,8 @@ class MiningKeywords(TypedDict, total=False):
 
     anchor: str | None
     positive: str | None
+    delimiter: str | None
+    encoding: str | None
     corpus: Any
     corpus_column: str | None
     vectors: Sequence[npt.ArrayLike] | None

@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads as executor
+from statim.data.files.text_file import read_as
 from statim.data.labelled.retrieval import from_pairs
 from statim.data.pairs.pairs import Pairs
 from statim.data.pairs.reading import read_pairs
@@ -123,6 +124,8 @@ def teach(
         out: The folder to save it into, in sentence-transformers' own layout, weights as safetensors.
         anchor: The column of anchors; guessed by default.
         positive: The column of positives; guessed by default.
+        delimiter: The character between the fields of CSV files; detected by default.
+        encoding: The encoding of text files; by default UTF-8, or UTF-16 with a byte-order mark.
         negative: The column or columns of negatives; guessed by default.
         hard_negatives: Negatives to mine for each pair; by default 1, or 0 where the pairs have some of their
             own.
@@ -169,10 +172,15 @@ def teach(
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         before = Teacher.load(teacher, device=str(target))
-        pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive, negative=asked.negative)
+        how = (asked.delimiter, asked.encoding)
+        pairs = read_pairs(
+            read_as(data, *how), anchor=asked.anchor, positive=asked.positive, negative=asked.negative
+        )
         log.info("%s", pairs.report)
         names = {"anchor": asked.anchor, "positive": asked.positive}
-        parts: Split[Pairs] = hold_out(pairs, asked.heldout, 0, seed=asked.seed, kind="pairs", names=names)
+        parts: Split[Pairs] = hold_out(
+            pairs, read_as(asked.heldout, *how), 0, seed=asked.seed, kind="pairs", names=names
+        )
     about = {
         "options": asked.numbers(teacher),
         "pairs": pairs.hash,

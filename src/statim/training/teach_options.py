@@ -19,6 +19,13 @@ class TeachOptions:
 
     anchor: str | None = option("Column of anchors; guessed by default.", "Data")
     positive: str | None = option("Column of positives; guessed by default.", "Data")
+    delimiter: str | None = option(
+        "Character between the fields of CSV files, such as ; or tab; detected by default.", "Data"
+    )
+    encoding: str | None = option(
+        "Encoding of text files, such as windows-1252; by default UTF-8, or UTF-16 with a byte-order mark.",
+        "Data",
+    )
     negative: str | list[str] | None = option(
         "Column of explicit negatives (repeatable); guessed by default.", "Data"
     )
@@ -66,6 +73,8 @@ class TeachKeywords(TypedDict, total=False):
 
     anchor: str | None
     positive: str | None
+    delimiter: str | None
+    encoding: str | None
     negative: str | list[str] | None
     hard_negatives: int | None
     batch: int
