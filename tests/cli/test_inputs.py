@@ -204,3 +204,29 @@ def test_sources_of_which_some_have_columns(statim, model_folder, tmp_path):
         assert {(row["text"], row.get("id")) for row in rows(out)} == (
             {("how do i", None), ("how", None)} | ({("do", "x")} if table in sources else set())
         )
+
+
+def test_a_folder_is_indexed_by_passages(statim, model_folder, tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number, (verb, thing) in enumerate(QUESTIONS[:4]):
+        filler = "how do i do how do i do " * 15
+        text = f"{filler}\n\nto {verb} the {thing} call {thing}.\n\n{filler}" * 4
+        (folder / f"{number}.txt").write_text(text)
+    index = tmp_path / "ix"
+    code, out, err = statim("index", "build", model_folder, folder, "-o", index)
+    assert (code, "passages indexed" in out, "--passages" in err) == (0, True, False), out + err
+    verb, thing = QUESTIONS[2]
+    code, out, _ = statim("search", index, f"{verb} {thing}", "--json", "-k", 2)
+    first, second = json.loads(out)["hits"]
+    assert first["id"] == "2.txt" != second["id"]
+    assert f"*{verb}* the *{thing}* call *{thing}*" in first["snippet"]
+    code, out, _ = statim("search", index, f"{verb} {thing}", "-k", 1)
+    assert f"*{verb}* the *{thing}*" in out
+    assert statim("search", index, f"{verb} {thing}", "-k", 2, "-o", tmp_path / "out.csv")[0] == 0
+    assert [row["id"] for row in table_of(tmp_path / "out.csv")] == ["2.txt", second["id"]]
+    code, out, _ = statim("index", "sync", index, folder, "--json")
+    assert (code, json.loads(out)["updated"]) == (0, 0)
+    code, out, err = statim("index", "build", model_folder, folder, "-o", tmp_path / "whole", "--whole")
+    assert (code, "4 of 4 documents have more than 3,000 characters" in err) == (0, True), err
+    assert "4 documents indexed" in out

@@ -88,6 +88,15 @@ def build(
             "auto to detect it."
         ),
     ] = "auto",
+    passages: Annotated[
+        bool | None,
+        typer.Option(
+            "--passages/--whole",
+            help="Cut documents into passages, and give each document with its best one; by default so for "
+            "folders and files of running text, PDF and Word.",
+            show_default=False,
+        ),
+    ] = None,
     documents_by: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +115,7 @@ def build(
     """Index documents for vector, BM25 and hybrid search. Other columns are kept as filters."""
     progress = options.begin(quiet or json)
     from statim.addresses import is_database
+    from statim.data.documents.files import is_documents
     from statim.model import StaticModel
     from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
@@ -120,6 +130,8 @@ def build(
         raise InputError(
             "there is no place for the index; name a folder with --out, or a database with --store"
         )
+    if passages is None:
+        passages = vectors is None and any(map(is_documents, documents))
     kind = None if database else store
     check_language(language)
     registry.check(place, kind, engine, table, overwrite=overwrite)
@@ -130,6 +142,7 @@ def build(
         return Index.build(
             loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight,
             store=kind, table=table, engine=engine, language=language, documents_by=documents_by,
+            passages=passages,
             threads=threads,
             progress=progress, overwrite=overwrite,
         )  # fmt: skip
@@ -148,7 +161,8 @@ def build(
     info = index.info()
     skipped, words = options.skipped(bad, skip_bad)
     found = f"; recall@10 {info['recall']:.1%}" if info.get("recall", 1.0) < 1 else ""
-    done = f"{len(index):,} documents indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
+    what = "passages" if passages else "documents"
+    done = f"{len(index):,} {what} indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
     options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
 
 

@@ -103,7 +103,7 @@ def search(
 
     def answer(question: str) -> None:
         hits = opened.search(question, k, **how)
-        terminal.say(as_json(question, hits) if json else as_text(hits))
+        terminal.say(as_json(question, hits) if json else as_text(hits, question))
 
     if query:
         answer(" ".join(query))
@@ -182,8 +182,10 @@ def prompt(index: "Index", answer: Callable[[str], None]) -> None:
         answer(question)
 
 
-def as_text(hits: "list[Hit]") -> str:
+def as_text(hits: "list[Hit]", question: str = "") -> str:
     """One question's hits for a person: two lines each."""
+    from statim.search.passages import NUMBER, PAGE, SNIPPET, snippet
+
     if not hits:
         return "nothing found"
     lines = []
@@ -193,8 +195,11 @@ def as_text(hits: "list[Hit]") -> str:
         )
         head = f"{hit.rank:2}. {hit.score:.3f}  {title or hit.id}"
         text = hit.text.removeprefix(f"{title}: ") if title else hit.text
+        if NUMBER in hit.metadata:
+            text = snippet(text, question)
+            head += f"  (page {page})" if (page := hit.metadata[PAGE]) else ""
         lines += [
             textwrap.shorten(head, 110, placeholder=" …"),
-            "    " + textwrap.shorten(text, 150, placeholder=" …"),
+            "    " + textwrap.shorten(text, 2 * SNIPPET if NUMBER in hit.metadata else 150, placeholder=" …"),
         ]
     return "\n".join(lines)

@@ -24,6 +24,7 @@ from statim.search.document_encoder import encoder
 from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.lexical.analyzer import AUTO, Wanted, check_language
+from statim.search.passages import KEY, PARENT, Lengths, best_passages, cut, of_parents, outdated, with_own
 from statim.search.stores import registry
 from statim.search.sync import Difference, Synced
 from statim.texts import Texts
@@ -92,6 +93,7 @@ class Index:
         engine: str | None = None,
         language: str = AUTO,
         documents_by: "str | Path | Teacher | None" = None,
+        passages: bool = False,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -125,6 +127,8 @@ class Index:
             documents_by: A teacher that makes the documents' vectors, for a model that is trained for queries
                 alone (see ``statim.train``); by default the one that such a model remembers, else the model
                 itself.
+            passages: Cut documents into passages of a few sentences; a search gives each document once, with
+                its best passage (see passages.py).
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it, or an index in the database.
@@ -150,9 +154,13 @@ class Index:
         }
         about |= {} if engine is None else {"engine": engine}
         encode, by = encoder(model, documents_by, threads)
-        about |= by
+        about |= by | ({KEY: True} if passages else {})
+        if passages and vectors is not None:
+            raise InputError("the vectors are those of whole documents; leave them or the passages out")
         place = registry.check(path, store, engine, table, overwrite=overwrite)
         large, schema, parts = tables.stream(documents, ids, metadata, CHUNK, registry.LARGE)
+        lengths = Lengths()
+        schema, parts = (with_own(schema), cut(parts)) if passages else (schema, lengths.seen(parts))
         parts = registry.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
         unknown, parts = with_unknown(model.tokenizer, parts)
         about |= unknown
@@ -160,6 +168,7 @@ class Index:
         opened = registry.create(
             place, store, table, schema, made, model, about, large=large, overwrite=overwrite
         )
+        lengths.warn()
         return Index(opened)
 
     @staticmethod
@@ -193,6 +202,10 @@ class Index:
     def path(self) -> "Path | str":
         """The folder; of a database, its address without the password."""
         return self._store.place if is_database(self._store.place) else Path(self._store.place)
+
+    @property
+    def _has_passages(self) -> bool:
+        return KEY in self._store.manifest
 
     @cached_property
     def model(self) -> StaticModel:
@@ -264,6 +277,7 @@ class Index:
         if model is not None:
             registry.check_model(model, self._store)
         _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
+        parts = cut(parts) if self._has_passages else parts
         parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
         encode, _ = encoder(
             self.model,
@@ -281,7 +295,12 @@ class Index:
                 count += len(part[0])
 
         try:
-            self._store.write(counted(), replace=replace)
+            if self._has_passages:
+                made = list(counted())
+                drop = outdated(self._store.scan(), [table for table, _ in made], replace=replace)
+                self._store.write(made, replace=replace, drop=drop)
+            else:
+                self._store.write(counted(), replace=replace)
         finally:
             self._changes += 1
         return count
@@ -317,6 +336,7 @@ class Index:
             )
         difference = Difference(self.schema, self._store.scan())
         _, _, parts = tables.stream(documents, None, None, CHUNK, 0, numbers=False)
+        parts = cut(parts) if self._has_passages else parts
         parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
         encode, _ = encoder(
             self.model,
@@ -352,7 +372,10 @@ class Index:
         if (ids is None) == (where is None):
             raise InputError("give either ids or a condition (where) of the documents to delete")
         try:
-            return self._store.delete(read_ids(ids) if where is None else [], where)
+            names = read_ids(ids) if where is None else []
+            if names and self._has_passages:
+                names = of_parents(self._store.scan(), names)
+            return self._store.delete(names, where)
         finally:
             self._changes += 1
 
@@ -426,6 +449,20 @@ class Index:
             InputError: An argument is none of the above.
             ModelError: The index is damaged.
         """
+        if not self._has_passages:
+            return self._hits(query, k, mode, weight, fusion, where, rerank, threads)
+
+        def find(depth: int) -> list[list[Hit]]:
+            return self._hits(_queries(query), depth, mode, weight, fusion, where, rerank, threads)  # type: ignore[return-value]
+
+        found = [[_of_passage(*one) for one in best] for best in best_passages(find, check_k(k))]
+        return found[0] if isinstance(query, str) else found
+
+    def _hits(
+        self, query: str | Iterable[str], k: int, mode: str, weight: float | None, fusion: str,
+        where: str | None, rerank: "Reranker | None", threads: int | None,
+    ) -> list[Hit] | list[list[Hit]]:  # fmt: skip
+        """The rows that are found: documents, or passages."""
         depth = k if rerank is None else max(check_k(k), rerank.depth)
         queries, view = _queries(query), self._view(where)
         scores, positions = self._ranked(view, queries, depth, mode, weight, fusion, threads)
@@ -519,6 +556,12 @@ class Index:
 def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:
     rest = {name: value for name, value in document.items() if name not in ("id", "text")}
     return Hit(rank, score, document["id"], document["text"], rest)
+
+
+def _of_passage(rank: int, hit: Hit) -> Hit:
+    """The hit of a document, of its best passage."""
+    rest = {name: value for name, value in hit.metadata.items() if name != PARENT}
+    return Hit(rank, hit.score, hit.metadata[PARENT], hit.text, rest)
 
 
 def _queries(query: str | Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from statim.errors import DataError, InputError
+from statim.search.passages import NUMBER, PARENT, snippet
 from statim.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Writer:
 
     def __init__(self, file: IO[bytes], kind: str, schema: "pa.Schema") -> None:
         self._file, self._kind = file, kind
-        self._others = [field for field in schema if field.name not in ("id", "text")]
+        self._others = [field for field in schema if field.name not in ("id", "text", PARENT)]
         self._parquet: Any = None
         self._names = _free(self._others)
         if kind in DELIMITERS:
@@ -169,6 +170,7 @@ def as_json(question: str, hits: "list[Hit]", name: str | None = None) -> str:
             "id": hit.id,
             "text": hit.text,
             "metadata": hit.metadata,
+            **({"snippet": snippet(hit.text, question)} if NUMBER in hit.metadata else {}),
         }
         for hit in hits
     ]

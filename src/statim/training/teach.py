@@ -172,15 +172,11 @@ def teach(
     seconds: Seconds = {}
     with _clock(seconds, "read"):
         before = Teacher.load(teacher, device=str(target))
-        how = (asked.delimiter, asked.encoding)
-        pairs = read_pairs(
-            read_as(data, *how), anchor=asked.anchor, positive=asked.positive, negative=asked.negative
-        )
+        data, heldout = (read_as(one, asked.delimiter, asked.encoding) for one in (data, asked.heldout))
+        pairs = read_pairs(data, anchor=asked.anchor, positive=asked.positive, negative=asked.negative)
         log.info("%s", pairs.report)
         names = {"anchor": asked.anchor, "positive": asked.positive}
-        parts: Split[Pairs] = hold_out(
-            pairs, read_as(asked.heldout, *how), 0, seed=asked.seed, kind="pairs", names=names
-        )
+        parts: Split[Pairs] = hold_out(pairs, heldout, 0, seed=asked.seed, kind="pairs", names=names)
     about = {
         "options": asked.numbers(teacher),
         "pairs": pairs.hash,

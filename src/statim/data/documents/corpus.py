@@ -83,8 +83,8 @@ def read_corpus(sources: Any, *, text: columns.Names = None, title: str | None =
         sources: One or several of these. A folder: each .txt, .md, .rst, .html, .pdf and .docx file in it, at
             any depth, is a document; hidden files are passed over, other kinds and files that cannot be used
             are left out and counted. A file of these kinds, likewise; but a .txt file (also .gz or .zst)
-            that is named has a document on each line, or between empty lines where one line in twenty is empty. A
-            table as in ``tables.read_table``: each row is a document.
+            that is named has a document on each line, or between empty lines where one line in twenty is
+            empty. A table as in ``tables.read_table``: each row is a document.
         text: The column of texts in tables; guessed from the usual names by default, or the only column of
             text. Several, as a sequence or with commas between, are joined by line ends.
         title: The column of titles; guessed likewise.

@@ -298,7 +298,7 @@ def origin(about: Mapping[str, Any]) -> dict[str, Any]:
 
     See document_encoder.py.
     """
-    names = ("vectors", "documents_by", "documents_hash", "unknown")
+    names = ("vectors", "documents_by", "documents_hash", "unknown", "passages")
     return {"vectors": "model"} | {name: about[name] for name in names if name in about}
 
 
