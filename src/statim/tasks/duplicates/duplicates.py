@@ -25,8 +25,9 @@ from statim.model import StaticModel
 from statim.progress import Clock
 from statim.tasks.duplicates.linked import giants
 from statim.tasks.duplicates.representatives import with_representatives
+from statim.tasks.similarity.differences import differences
 from statim.tasks.similarity.similarity_join import CrowdedError, Pairs, Sample, large, pairs_above
-from statim.tasks.similarity.thresholds import THRESHOLDS, Thresholds, example, short
+from statim.tasks.similarity.thresholds import THRESHOLDS, Thresholds, example
 from statim.tasks.similarity.vector_set import Floats, Ints, Items, Longs, read_items
 
 THRESHOLD = 0.9
@@ -332,9 +333,8 @@ class Duplicates:
         lines = ["\n".join(parts)]
         for found in figures["examples"]:
             if "text" in found:
-                lines.append(
-                    f"{found['score']:.3f}  {short(found['text'])}\n       {short(found['other_text'])}"
-                )
+                first, second = differences(found["text"], found["other_text"])
+                lines.append(f"{found['score']:.3f}  {first}\n       {second}")
         return "\n\n".join(lines)
 
 
@@ -351,7 +351,7 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
         link = group["weakest_link"]
         between = f"rows {link['row']} and {link['other']}"
         if "text" in link:
-            between += f" ({short(link['text'])} | {short(link['other_text'])})"
+            between += f" ({' | '.join(differences(link['text'], link['other_text']))})"
         parts.append(
             f"the group of row {group['representative']} has {group['rows']:,} rows, "
             f"{group['rows'] / figures['rows']:.0%} of all; its weakest link is {link['score']:.3f}, "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from statim.evaluation import table as tables
+from statim.tasks.similarity.differences import differences
 from statim.tasks.similarity.similarity_join import Sample
 from statim.tasks.similarity.vector_set import Items
 
@@ -87,8 +88,9 @@ class Thresholds:
         ]
         for level in self.levels:
             for found in level["examples"]:
-                first = f"row {found['row']}" if "text" not in found else short(found["text"])
-                second = f"row {found['other']}" if "text" not in found else short(found["other_text"])
+                first, second = f"row {found['row']}", f"row {found['other']}"
+                if "text" in found:
+                    first, second = differences(found["text"], found["other_text"])
                 parts.append(f"{found['score']:.3f}  {first}\n       {second}")
         return "\n\n".join(parts)
 
