@@ -209,20 +209,23 @@ def _arrow_texts(text: str, names: list[str]) -> pa.Table | None:
 
 def _of_texts(good: list[Any], names: list[str]) -> pa.Table:
     """The texts of those names in some rows."""
-    named = [rows.named(row) for row in good]
-    return pa.table([rows.column([row.get(name) for row in named]) for name in names], names=names)
+    return pa.table([rows.column([row.get(name) for row in good]) for name in names], names=names)
 
 
 def _with_texts(
     found: list[tuple[int, Any]], names: list[str], path: Path, bad: BadRows, unit: str
 ) -> list[Any]:
-    """The rows that have a text of one of those names at least, and nothing but texts there."""
+    """The rows, as mappings, that have a text of one of those names at least, and only texts there."""
     good = []
     for index, row in found:
-        values = {name: rows.named(row).get(name) for name in names}
+        named = rows.named(row)
+        if len(names) == 1 and type(named.get(names[0])) is str:  # the usual case, quickly
+            good.append(named)
+            continue
+        values = {name: named.get(name) for name in names}
         other = next((name for name, value in values.items() if not isinstance(value, str | None)), None)
         if other is None and any(value is not None for value in values.values()):
-            good.append(row)
+            good.append(named)
             continue
         reason = (
             f"{other!r} is {json.dumps(values[other])[:40]}, not a text"
