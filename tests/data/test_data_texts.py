@@ -146,7 +146,7 @@ def test_bad_texts(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"ok\n\xff\xff")
     with pytest.raises(DataError, match="line 2: not UTF-8"):
         texts(tmp_path / "a.txt")
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="not UTF-8 text"):
         texts(tmp_path)
     (tmp_path / "a.csv").write_text("text\n")
     with pytest.raises(DataError, match="has no rows"):
