@@ -33,7 +33,7 @@ from statim.tokenizer.tokenizer import Tokenizer
 from statim.tokenizer.tokens import Tokens
 
 CHUNK = 2048  # texts encoded at a time by one thread: its vectors stay in cache until they are written
-ABOUT = ("language", "base_model")  # settings that change no vector
+ABOUT = ("language", "base_model", "search")  # settings that change no vector
 FEW = 256  # for up to this many texts plain numpy answers sooner than compiled code loads
 
 Vectors = npt.NDArray[Any]

@@ -80,6 +80,27 @@ def test_the_life_of_an_index(statim, refuses, tmp_path, model_folder, docs, sto
     refuses("index", "info", out, "--version", 99, words=["version"])
 
 
+def test_an_index_is_tuned(statim, refuses, tmp_path, model_folder, docs):
+    statim("index", "build", model_folder, docs, "--out", tmp_path / "i")
+    first = json.loads(statim("search", tmp_path / "i", "sort a list", "-k", 3, "--json")[1])["hits"]
+    questions = tmp_path / "questions.jsonl"
+    rows = [{"question": f"{hit['text']} ?", "answer": hit["id"]} for hit in first]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = statim("index", "tune", tmp_path / "i", questions)[1]
+    assert "3 questions; weight of the vectors" in shown
+    assert "chance decides" in shown
+    found = json.loads(statim("index", "tune", tmp_path / "i", questions, "--json")[1])
+    assert found["modes"].keys() == {"hybrid", "vector", "bm25"}
+    told = json.loads(statim("index", "info", tmp_path / "i", "--json")[1])
+    assert (told["mode"], told["weight"]) == (found["mode"], found["weight"])
+    assert "95% " in statim("index", "info", tmp_path / "i")[1]
+    kept = statim("search", tmp_path / "i", f"{first[0]['text']} ?", "--min-score", "95%", "--json")[1]
+    least = found["thresholds"][found["mode"]]["95"]
+    assert all(hit["score"] >= least - 1e-6 for hit in json.loads(kept)["hits"])
+    assert json.loads(statim("search", tmp_path / "i", "sort", "--min-score", "2", "--json")[1])["hits"] == []
+    refuses("search", tmp_path / "i", "sort", "--min-score", "much", words=["min_score is 'much'"])
+
+
 def test_bad_places(refuses, tmp_path, model_folder, docs):
     build = ("index", "build", model_folder, docs)
     refuses(*build, words=["--out", "--store"])

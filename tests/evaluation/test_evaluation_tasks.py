@@ -180,14 +180,16 @@ def test_every_task_equals_the_same_by_hand(tmp_path, model, sts, labelled):
 def test_retrieval_beside_bm25_and_another_model(tmp_path, model, beir):
     model.save(tmp_path / "saved")
     report = evaluate(model, beir, against=["BM25", str(tmp_path / "saved")])
-    assert [row.model for row in report.rows] == ["model", str(tmp_path / "saved"), "bm25"]
-    ours, saved, bm25 = report.rows
+    assert [row.model for row in report.rows] == ["model", str(tmp_path / "saved"), "bm25", "hybrid"]
+    ours, saved, bm25, hybrid = report.rows
+    assert hybrid.metrics["recall@100"] >= bm25.metrics["recall@100"]
     assert ours.metrics == saved.metrics
     assert set(ours.metrics) == {"ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "map"}
     assert ours.difference is None
     assert saved.difference == (0, 0, 0, 1)
     assert bm25.difference.difference == pytest.approx(bm25.metrics["ndcg@10"] - ours.metrics["ndcg@10"])
-    assert len(report.remarks) == 1
+    assert len(report.remarks) == 2
+    assert "whose weight is 0.5 (the default, since none was tuned)" in report.remarks[0]
     assert json.loads(json.dumps(report.to_dict()))["rows"][0]["set"] == "beir"
     alone = evaluate("bm25", beir)
     assert [(row.model, row.metrics) for row in alone.rows] == [("bm25", bm25.metrics)]

@@ -15,6 +15,6 @@ def test_the_page(model, address, tmp_path, monkeypatch, capfd):
     assert text.count(f"={ADDRESS}\n") == 1
     page.write_text(text.replace(f"={ADDRESS}\n", f"={address}\n"), encoding="utf-8")
     ran = run_page(page, monkeypatch, capfd)
-    assert len(ran.commands) == 23
+    assert len(ran.commands) == 26
     assert ran.printed[0].startswith("set ")
     assert Path("answers.trec").read_text().startswith("q1 Q0 ")

@@ -33,15 +33,31 @@ def everything(sides, n):
     return engine.score(vectors, everywhere), bm25.score(QUERIES, everywhere)
 
 
+def full_match(bm25, texts):
+    """The oracle: each word of a query once, in a document of mean length, by BM25's formula."""
+    held = [set(bm25.analyzer.terms(text)) for text in texts]
+    found = []
+    for query in QUERIES:
+        dfs = [sum(word in words for words in held) for word in bm25.analyzer.query_terms(query)]
+        found.append(sum(np.log(1 + (len(texts) - df + 0.5) / (df + 0.5)) for df in dfs) / (1 + 1.5))
+    np.testing.assert_allclose(bm25.full_match(QUERIES), found, rtol=1e-12)
+    return found
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 def test_sum_over_all_documents(sides, texts, weight):
     vector, lexical = everything(sides, len(texts))
     expected = np.zeros(vector.shape)
+    whole = full_match(sides[1], texts)
     for row in range(len(QUERIES)):
         if vector[row].max() > 0:
             expected[row] += weight * vector[row] / vector[row].max()
         if lexical[row].max() > 0:
             expected[row] += (1 - weight) * lexical[row] / lexical[row].max()
+        matched = min(1, lexical[row].max() / whole[row]) if whole[row] else 0
+        cosine = min(1, max(0, vector[row].max()))
+        sides_with_any = weight * (cosine > 0) + (1 - weight) * (matched > 0)
+        expected[row] *= (weight * cosine + (1 - weight) * matched) / (sides_with_any or 1)
     found = hybrid.candidates(*sides[:2], sides[2], QUERIES, 10)
     scores, positions = hybrid.fuse_scores(found, 10, weight=weight)
     for row in range(len(QUERIES)):
@@ -105,7 +121,7 @@ def test_order_and_shape(data, n, k, weight):
     vector = np.array([data.draw(numbers)], np.float32)
     lexical = np.abs(np.array([data.draw(numbers)], np.float32))
     ranks = np.arange(n)[None]
-    found = hybrid.Candidates(np.arange(n)[None] * 3, vector, ranks, lexical, ranks)
+    found = hybrid.Candidates(np.arange(n)[None] * 3, vector, ranks, lexical, ranks, np.array([3.0]))
     scores, positions = hybrid.fuse_scores(found, k, weight=weight)
     assert scores.shape == positions.shape == (1, min(k, n))
     pairs = list(zip(-scores[0], positions[0], strict=True))
@@ -119,6 +135,30 @@ def test_weights_out_of_range(sides, weight):
     found = hybrid.candidates(*sides[:2], sides[2], QUERIES, 3)
     with pytest.raises(InputError, match="between 0"):
         hybrid.fuse_scores(found, 3, weight=weight)
+
+
+def test_scores_are_on_one_scale(sides):
+    engine, bm25, vectors = sides
+    found = hybrid.candidates(engine, bm25, vectors, QUERIES, 10)
+    scores, positions = hybrid.fuse_scores(found, 10)
+    full, nonsense = QUERIES.index("zip archive"), QUERIES.index("zzzz")
+    assert scores[full, 0] > 0.7
+    # without a word of it anywhere, half of the cosine is left
+    cosines = engine.search(vectors, 10)[0]
+    np.testing.assert_allclose(scores[nonsense], cosines[nonsense] / 2, rtol=1e-6)
+    rows = np.arange(len(QUERIES))[:, None]
+    there = positions >= 0
+    places = np.where(there, positions, 0)
+    again = hybrid.fused(found, engine.score(vectors, places), bm25.score(QUERIES, places), 0.5)
+    np.testing.assert_allclose(again[rows, np.arange(10)][there], scores[there], rtol=1e-6)
+
+
+def test_a_weight_that_is_good_by_chance_does_not_win():
+    weights = [step / 10 for step in range(11)]
+    worth = [0.3, 0.3, 0.9, 0.3, 0.3, 0.5, 0.6, 0.7, 0.7, 0.6, 0.5]
+    assert hybrid.best_weight(weights, worth) == 0.7
+    assert hybrid.best_weight(weights, [step / 10 for step in range(11)]) == 1.0
+    assert hybrid.best_weight(weights, [0.4] * 11) == 0.5
 
 
 def test_tuning_takes_the_best_weight(sides):

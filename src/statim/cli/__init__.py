@@ -33,6 +33,7 @@ from statim.cli import (
     teach,
     terminal,
     train,
+    tune,
 )
 from statim.cli import evaluate as evaluate
 from statim.cli.panels import Panelled
@@ -69,6 +70,7 @@ app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
+index.app.command("tune")(tune.tune)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("duplicates")(duplicates.duplicates)

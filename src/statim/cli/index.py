@@ -73,7 +73,10 @@ def build(
     encoding: options.Encoding = None,
     vectors: Vectors = None,
     weight: Annotated[
-        float | None, typer.Option(help="The part of the vectors in hybrid search, 0 to 1 (default 0.5).")
+        float | None,
+        typer.Option(
+            help="The part of the vectors in hybrid search, 0 to 1; by default the model's, else 0.5."
+        ),
     ] = None,
     engine: Annotated[
         str | None,
@@ -117,7 +120,6 @@ def build(
     from statim.addresses import is_database
     from statim.data.documents.files import is_documents
     from statim.model import StaticModel
-    from statim.search.hybrid import WEIGHT
     from statim.search.index import Index
     from statim.search.lexical.analyzer import check_language
     from statim.search.stores import registry
@@ -140,7 +142,7 @@ def build(
 
     def built(read: "pa.Table | pa.RecordBatchReader") -> Index:
         return Index.build(
-            loaded, read, place, vectors=_vectors(vectors), weight=WEIGHT if weight is None else weight,
+            loaded, read, place, vectors=_vectors(vectors), weight=weight,
             store=kind, table=table, engine=engine, language=language, documents_by=documents_by,
             passages=passages,
             threads=threads,
@@ -318,6 +320,8 @@ def _told(name: str, value: Any) -> Any:
     """A value for a person."""
     if name == "unknown":
         return f"{value:.1%} of the tokens, measured on a sample when the index was built"
+    if name == "thresholds":
+        return options.thresholds(value)
     what = {"recall": "of the ten nearest documents are found", "recall_at_1": "of the nearest are found"}
     return f"{value:.1%} {what[name]}, measured on a sample" if name in what and value < 1 else value
 

@@ -1,8 +1,12 @@
 """statim info: what a model is."""
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from statim.cli import options
+
+if TYPE_CHECKING:
+    from statim.settings import SearchSettings
 
 
 def info(
@@ -29,6 +33,7 @@ def info(
         "unknown_tokens": "dropped" if settings.drop_unknown else "counted",
         "prompts": dict(settings.prompts),
         "base_model": settings.base_model,
+        "search": None if settings.search is None else dataclasses.asdict(settings.search),
     }
     shown = found | {
         "table_bytes": options.size(found["table_bytes"]),
@@ -37,7 +42,15 @@ def info(
         "max_tokens": settings.max_tokens or "none (texts are never cut)",
         "prompts": ", ".join(f"{name}: {text!r}" for name, text in settings.prompts.items()) or "none",
         "base_model": settings.base_model or "none",
+        "search": "not tuned (hybrid, weight 0.5)" if settings.search is None else _searched(settings.search),
     }
     options.result(
         found, "\n".join(f"{name.replace('_', ' '):16} {value}" for name, value in shown.items()), json
     )
+
+
+def _searched(tuned: "SearchSettings") -> str:
+    """How an index made with the model is searched, for a person."""
+    reached = tuned.thresholds.get(tuned.mode, {}).get("95")
+    said = "" if reached is None else f"; 95 % of the right answers score {reached:.3f} or more"
+    return f"{tuned.mode}, weight of the vectors {tuned.weight:g}{said}"

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -242,6 +242,15 @@ def lines(path: Path | None, name: str) -> list[str] | None:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise InputError(f"{name} {path} cannot be read: {reason}") from None
     return [stripped for line in text.split("\n") if (stripped := line.rstrip("\r"))]
+
+
+def thresholds(found: Mapping[str, Mapping[str, float]]) -> str:
+    """The scores that shares of the right answers reach, for a person."""
+    said = (
+        f"{mode}: " + ", ".join(f"{share}% {score:.3f}" for share, score in scores.items())
+        for mode, scores in found.items()
+    )
+    return "; ".join(said) or "none"
 
 
 def size(count: float) -> str:

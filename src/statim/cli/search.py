@@ -30,12 +30,23 @@ def search(
         ),
     ] = None,
     k: Annotated[int, typer.Option("--top", "-k", help="Answers per question.")] = 5,
-    mode: Annotated[str, typer.Option(help="hybrid, vector or bm25.")] = "hybrid",
+    mode: Annotated[
+        str | None,
+        typer.Option(help="hybrid, vector or bm25; by default the index's (see statim index info)."),
+    ] = None,
     weight: Annotated[
         float | None,
         typer.Option(help="The part of the vectors in hybrid search, 0 to 1; by default the index's."),
     ] = None,
     fusion: Annotated[str, typer.Option(help="scores or rrf, how hybrid search joins both.")] = "scores",
+    min_score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Leave out answers of a lower score: a number, or 95% for the score that this share of the "
+            "right answers reached (50%, 75%, 90%, 95% or 99%).",
+        ),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(help="Find only documents that satisfy this: \"year > 2020 and source = 'faq'\"."),
@@ -91,6 +102,7 @@ def search(
         "mode": mode,
         "weight": weight,
         "fusion": fusion,
+        "min_score": _score(min_score),
         "where": where,
         "threads": threads,
     }
@@ -113,6 +125,14 @@ def search(
         for line in sys.stdin:
             if line.strip():
                 answer(line.strip())
+
+
+def _score(given: str | None) -> float | str | None:
+    """A threshold: a number, or as it is for the library to read."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
 
 
 def _asked(queries: str | None, column: str | None, query: list[str] | None) -> tuple[list[str], list[str]]:

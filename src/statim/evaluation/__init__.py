@@ -12,14 +12,19 @@ from statim.data.labelled.retrieval import RetrievalSet, from_pairs, read_beir
 from statim.data.pairs.reading import read_pairs
 from statim.evaluation.classification import evaluate_classification
 from statim.evaluation.clustering import evaluate_clustering
-from statim.evaluation.comparison import BM25, Clock, Comparison, compare
+from statim.evaluation.comparison import BM25, Clock, Comparison, Hybrid, compare
 from statim.evaluation.encoders import Encoder, load_encoder
 from statim.evaluation.pairs import evaluate_pairs
 from statim.evaluation.report import Report, Row
+from statim.evaluation.search_modes import Tuning, tune
 from statim.evaluation.sts import evaluate_sts
 from statim.evaluation.tasks import TASKS, Task, find_tasks, stem
+from statim.model import StaticModel
 
-__all__ = ["TASKS", "Comparison", "Encoder", "Report", "Row", "compare", "evaluate", "load_encoder"]
+__all__ = [
+    "TASKS", "Comparison", "Encoder", "Hybrid", "Report", "Row", "Tuning", "compare", "evaluate",
+    "load_encoder", "tune",
+]  # fmt: skip
 
 
 def evaluate(
@@ -48,7 +53,7 @@ def evaluate(
         model: A model, or the path or name of one: static, or a sentence transformer.
         paths: One or several files or folders.
         against: Paths or names of models to put into the same table; ``bm25`` is the lexical search, for
-            retrieval only.
+            retrieval only, and brings a row ``hybrid`` with it: the model together with BM25.
         task: One of TASKS, where a file could mean several things.
         progress: Show progress bars on a terminal.
         threads: Threads to search with; see statim.threads.
@@ -62,7 +67,7 @@ def evaluate(
     Examples:
         >>> report = evaluate("model", "pairs.jsonl", task="retrieval", against="bm25")
         >>> [row.model for row in report.rows]
-        ['model', 'bm25']
+        ['model', 'bm25', 'hybrid']
     """
     tasks = find_tasks([paths] if isinstance(paths, (str, Path)) else paths, task)
     others = [against] if isinstance(against, (str, Path)) else list(against)
@@ -75,7 +80,10 @@ def evaluate(
     for one in tasks:
         if one.kind == "retrieval":
             data = _retrieval_set(one)
-            compared = compare(encoders, data, bm25=bm25, reference=first, progress=progress, threads=threads)
+            compared = compare(
+                encoders, data, bm25=bm25, hybrid=_hybrid(encoders[first]) if bm25 and first in encoders else None,
+                reference=first, progress=progress, threads=threads,
+            )  # fmt: skip
             rows += [
                 Row(r.name, one.name, one.kind, r.metrics, r.seconds, r.difference) for r in compared.rows
             ]
@@ -95,6 +103,12 @@ def _name(model: str | Path | Encoder) -> str:
 
 def _encoder(model: str | Path | Encoder) -> Encoder:
     return load_encoder(model) if isinstance(model, (str, Path)) else model
+
+
+def _hybrid(encoder: Encoder) -> Hybrid:
+    """Hybrid search with a model, with the weight that its training chose."""
+    tuned = encoder.settings.search if isinstance(encoder, StaticModel) else None
+    return Hybrid(encoder) if tuned is None else Hybrid(encoder, tuned.weight, tuned=True)
 
 
 def _retrieval_set(task: Task) -> RetrievalSet:

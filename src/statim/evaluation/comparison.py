@@ -5,15 +5,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from statim.data.labelled.retrieval import RetrievalSet
 from statim.errors import InputError
 from statim.evaluation import table
 from statim.evaluation.bootstrap import Difference, paired_bootstrap
 from statim.evaluation.encoders import Encoder
 from statim.evaluation.metrics import RANKING, RankingScores
-from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
+from statim.evaluation.retrieval import bm25_scores, evaluate_retrieval
+from statim.evaluation.search_modes import JudgedSearch
+from statim.search.engines.exact import Exact
+from statim.search.lexical import bm25 as lexical
+from statim.settings import WEIGHT
 
-BM25 = "bm25"
+BM25, HYBRID = "bm25", "hybrid"
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Which model is searched together with BM25, in a row of its own, and with which weight.
+
+    Attributes:
+        encoder: The model.
+        weight: The part of the vector score; it must not have been chosen on what is compared.
+        tuned: Did development pairs choose it?
+    """
+
+    encoder: Encoder
+    weight: float = WEIGHT
+    tuned: bool = False
+
+    def remark(self) -> str:
+        """What a reader of the row should know."""
+        chosen = "chosen on development pairs" if self.tuned else "the default, since none was tuned"
+        return f"hybrid: BM25 and vectors, whose weight is {self.weight:g} ({chosen})."
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +73,7 @@ class Comparison:
         documents: How many documents were searched.
         left_out: How many queries have no relevant document.
         name: The retrieval set's.
+        said: What else a reader should not overlook.
     """
 
     rows: tuple[Standing, ...]
@@ -55,6 +82,7 @@ class Comparison:
     documents: int
     left_out: int = 0
     name: str = ""
+    said: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Standing:
         """The standing of one model.
@@ -74,6 +102,7 @@ class Comparison:
             "documents": self.documents,
             "left_out": self.left_out,
             "reference": self.reference,
+            "remarks": list(self.said),
             "rows": [
                 {
                     "model": row.name,
@@ -106,6 +135,7 @@ class Comparison:
         said = [f"{self.queries:,} queries, {self.documents:,} documents."]
         if self.left_out:
             said.append(f"{self.left_out:,} queries have no relevant document and are left out.")
+        said += self.said
         if BM25 in self and self.reference is not None and self.reference != BM25:
             said.append(verdict(self.reference, self[self.reference].metrics, self[BM25]))
         return said
@@ -139,18 +169,22 @@ def compare(
     data: RetrievalSet,
     *,
     bm25: bool = True,
+    hybrid: Hybrid | None = None,
     reference: str | None = None,
+    beside: Comparison | None = None,
     metrics: Sequence[str] = RANKING,
     progress: bool = False,
     threads: int | None = None,
 ) -> Comparison:
-    """Evaluate several models, and BM25, on the same queries and documents.
+    """Evaluate several models, BM25 and hybrid search on the same queries and documents.
 
     Args:
         encoders: Name -> model.
         data: The retrieval set.
         bm25: Put BM25 into the table.
+        hybrid: Put hybrid search with this model into the table; needs ``bm25``.
         reference: The model that the others are compared with by a paired bootstrap on the first metric.
+        beside: A table of the same data, to which rows are added; the reference may be one of its rows.
         metrics: See ``ranking_metrics``.
         progress: Show progress bars on a terminal.
         threads: Threads to use.
@@ -165,22 +199,21 @@ def compare(
         >>> [row.name for row in comparison.rows]
         ['mine', 'bm25']
     """
-    names = [*encoders, *([BM25] if bm25 else [])]
+    before = () if beside is None else beside.rows
+    names = [*(row.name for row in before), *encoders, *([BM25] if bm25 else [])]
     if not names or reference not in (None, *names):
         raise InputError(
             f"the reference is {reference!r}; it must be one of the models: "
             f"{', '.join(names) or 'none is given'}"
         )
-    timed: list[tuple[str, RankingScores, float]] = []
+    timed = {row.name: (row.scores, row.seconds) for row in before}
     for name, encoder in encoders.items():
         clock = Clock(encoder)
         scores = evaluate_retrieval(encoder, data, metrics=metrics, progress=progress, threads=threads)
-        timed.append((name, scores, clock.seconds()))
+        timed[name] = scores, clock.seconds()
     if bm25:
-        clock = Clock(None)
-        scores = evaluate_bm25(data, metrics=metrics, progress=progress, threads=threads)
-        timed.append((BM25, scores, clock.seconds()))
-    base = next((scores.per_query[metrics[0]] for name, scores, _ in timed if name == reference), None)
+        timed |= _lexical(data, hybrid, metrics, progress, threads)
+    base = None if reference is None else timed[reference][0].per_query[metrics[0]]
     rows = tuple(
         Standing(
             name,
@@ -191,10 +224,48 @@ def compare(
             else paired_bootstrap(base, scores.per_query[metrics[0]]),
             scores,
         )
-        for name, scores, seconds in timed
+        for name, (scores, seconds) in timed.items()
     )
-    first = timed[0][1]
-    return Comparison(rows, reference, len(first.queries), len(data.documents), first.left_out, data.name)
+    first = rows[0].scores
+    said = () if beside is None else beside.said
+    said += (hybrid.remark(),) if bm25 and hybrid is not None else ()
+    counts = len(first.queries), len(data.documents), first.left_out
+    return Comparison(rows, reference, *counts, data.name, said)
+
+
+def _lexical(
+    data: RetrievalSet,
+    hybrid: Hybrid | None,
+    metrics: Sequence[str],
+    progress: bool,
+    threads: int | None,
+) -> dict[str, tuple[RankingScores, float]]:
+    """BM25, and hybrid search over the same BM25: metrics and seconds."""
+    clock = Clock(None)
+    index = lexical.BM25.build(data.documents.to_pylist(), progress=progress)
+    found = {BM25: (bm25_scores(index, data, metrics=metrics, threads=threads), clock.seconds())}
+    if hybrid is not None:
+        clock = Clock(hybrid.encoder)
+        search = judged_search(hybrid.encoder, data, index, progress=progress, threads=threads)
+        scores = search.scores(hybrid.weight, metrics)
+        found[HYBRID] = scores, found[BM25][1] + clock.seconds()
+    return found
+
+
+def judged_search(
+    encoder: Encoder,
+    data: RetrievalSet,
+    words: lexical.BM25,
+    *,
+    progress: bool = False,
+    threads: int | None = None,
+) -> JudgedSearch:
+    """The queries of a retrieval set, searched by the vectors of a model and by BM25."""
+    documents = encoder.encode_document(data.documents, progress=progress)
+    engine = Exact(documents.shape[1])
+    engine.add(documents)
+    queries = np.asarray(encoder.encode_query(data.queries, progress=progress), np.float32)
+    return JudgedSearch(engine, words, data.queries.to_pylist(), queries, data, threads=threads)
 
 
 class Clock:

@@ -44,6 +44,10 @@ class Report:
     rows: tuple[Row, ...]
     remarks: tuple[str, ...] = ()
 
+    def joined(self, before: object) -> "Report":
+        """This report behind the rows of another one of the same sets, if there is one."""
+        return Report((*before.rows, *self.rows), self.remarks) if isinstance(before, Report) else self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         rows = [

@@ -88,6 +88,13 @@ def evaluate_bm25(
     Documents without any of a query's words are not found.
     """
     index = BM25.build(data.documents.to_pylist(), language=language, progress=progress)
+    return bm25_scores(index, data, metrics=metrics, threads=threads)
+
+
+def bm25_scores(
+    index: BM25, data: RetrievalSet, *, metrics: Sequence[str] = RANKING, threads: int | None = None
+) -> RankingScores:
+    """Ranking metrics of a BM25 index of a retrieval set's documents."""
     scores, positions = index.search(data.queries.to_pylist(), DEPTH, threads=threads)
     ranks = ranks_in_lists(
         scores, positions, len(data.documents), data.judged_queries, data.judged_documents, data.grades

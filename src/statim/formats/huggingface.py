@@ -33,7 +33,7 @@ from statim.formats import card as cards
 from statim.formats import from_model2vec, from_sentence_transformers
 from statim.formats import table as tables
 from statim.formats.parts import Parts
-from statim.settings import Settings
+from statim.settings import SearchSettings, Settings
 from statim.tensors import Array, map_file, mapped_file, save_tensors
 from statim.tokenizer.tokenizer import Tokenizer
 
@@ -408,6 +408,7 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "base_model": lambda value: value is None or isinstance(value, str),
     "documents_by": lambda value: value is None or isinstance(value, str),
     "documents_hash": lambda value: value is None or isinstance(value, str),
+    "search": lambda value: SearchSettings.read(value) is not None,
 }
 
 
@@ -417,7 +418,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if value is not None or not name.startswith("documents_")
+        if value is not None or not name.startswith(("documents_", "search"))
     }
 
 
@@ -433,4 +434,6 @@ def _settings(folder: Path, own: dict[str, Any]) -> Settings:
             )
     if "language" in values:
         values["language"] = tuple(values["language"])
+    if "search" in values:
+        values["search"] = SearchSettings.read(values["search"])
     return Settings(**values)

@@ -1,6 +1,11 @@
 """Hybrid search: one ranking from vectors and BM25.
 
-The default is a weighted sum of the two scores, each divided by the query's highest. Candidates are the best
+The default ranks by a weighted sum of the two scores, each divided by the query's highest. The score that is
+given is that sum times how good the query's best are on a scale that all queries share: the cosine, and the
+share of a full match (each of the query's words once, in a document of mean length) that BM25 found. So 1
+means as good as can be on both sides, for every query, and an answer to nonsense scores low.
+
+Candidates are the best
 documents of either side, and *both* true scores of each are looked up: a document that only one side put
 forward has not got 0 from the other, it stands somewhat lower there. This costs a few hundred dot products
 and binary searches a query. On six collections it ranked as well as the sum over all documents, with 50
@@ -18,11 +23,11 @@ import numpy.typing as npt
 from statim.errors import InputError
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.stores.protocol import VectorSide, WordSide
+from statim.settings import WEIGHT
 
 DEPTH = 100  # candidates taken from either side, at least
-WEIGHT = 0.5
 RANK_CONSTANT = 60
-GRID = tuple(step / 20 for step in range(21))
+GRID = tuple(step / 10 for step in range(11))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,7 @@ class Candidates:
         vector_ranks: (m, c) int64, from 0; -1 if the document is not among the best vectors.
         bm25_scores: (m, c) float32, true scores; 0 for a document without a word of the query.
         bm25_ranks: (m, c) int64, likewise.
+        full_match: (m,) float64, the BM25 score of a full match (see WordSide); 0 for a query without words.
     """
 
     positions: Positions
@@ -42,6 +48,7 @@ class Candidates:
     vector_ranks: Positions
     bm25_scores: Floats
     bm25_ranks: Positions
+    full_match: npt.NDArray[np.float64]
 
 
 def candidates(
@@ -67,6 +74,7 @@ def candidates(
         InputError: k is below 1, or the vectors are not such as the engine has.
     """
     depth = max(k, DEPTH)
+    bm25 = bm25.asked(texts)
     _, nearest = engine.search(vectors, depth, threads=threads)
     _, lexical = bm25.search(texts, depth, threads=threads)
     both = np.sort(np.concatenate([nearest, lexical], axis=1), axis=1)
@@ -77,11 +85,14 @@ def candidates(
         _ranks(both, nearest),
         bm25.score(texts, both),
         _ranks(both, lexical),
+        bm25.full_match(texts),
     )
 
 
 def fuse_scores(found: Candidates, k: int, *, weight: float = WEIGHT) -> tuple[Floats, Positions]:
     """Rank by ``weight`` times the vector score plus ``1 - weight`` times BM25, each over its highest.
+
+    The scores given are that sum times ``strength``, which changes no query's order.
 
     Args:
         found: The candidates of m queries.
@@ -96,9 +107,36 @@ def fuse_scores(found: Candidates, k: int, *, weight: float = WEIGHT) -> tuple[F
     """
     if not 0 <= weight <= 1:
         raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
-    total = weight * _over_highest(found.vector_scores) + (1 - weight) * _over_highest(found.bm25_scores)
+    total = weight * _over(found.vector_scores, found.vector_scores)
+    total += (1 - weight) * _over(found.bm25_scores, found.bm25_scores)
     forward = ((weight > 0) & (found.vector_ranks >= 0)) | ((weight < 1) & (found.bm25_ranks >= 0))
-    return _best(total, np.where(forward, found.positions, -1), k)
+    scores, positions = _best(total, np.where(forward, found.positions, -1), k)
+    scaled = np.where(positions >= 0, scores, 0) * strength(found, weight)[:, None]
+    return np.where(positions >= 0, scaled, -np.inf).astype(np.float32), positions
+
+
+def fused(
+    found: Candidates, vector_scores: Floats, bm25_scores: Floats, weight: float
+) -> npt.NDArray[np.float64]:
+    """The hybrid scores of other documents, (m, c), from their true scores, (m, c) each."""
+    total = weight * _over(vector_scores, found.vector_scores)
+    total += (1 - weight) * _over(bm25_scores, found.bm25_scores)
+    scaled: npt.NDArray[np.float64] = total * strength(found, weight)[:, None]
+    return scaled
+
+
+def strength(found: Candidates, weight: float) -> npt.NDArray[np.float64]:
+    """What m queries' weighted sums are multiplied by, (m,).
+
+    The sum of a document that is the best on each side that has any then becomes how good that is, from 0 to
+    1, on a scale that all queries share.
+    """
+    cosine = np.minimum(found.vector_scores.max(axis=1, initial=0).astype(np.float64), 1)
+    best = found.bm25_scores.max(axis=1, initial=0).astype(np.float64)
+    matched = np.minimum(best / np.where(found.full_match > 0, found.full_match, 1), 1)
+    highest = weight * (cosine > 0) + (1 - weight) * (best > 0)
+    combined: npt.NDArray[np.float64] = weight * cosine + (1 - weight) * matched
+    return combined / np.where(highest > 0, highest, 1)
 
 
 def fuse_ranks(found: Candidates, k: int) -> tuple[Floats, Positions]:
@@ -130,13 +168,25 @@ def tune_weight(
         grid: The weights to try.
 
     Returns:
-        The weight and its worth. Of equals the one nearest to 0.5 is taken.
+        The weight and its worth; see ``best_weight``.
     """
-    tried = [
-        (measure(fuse_scores(found, k, weight=weight)[1]), -abs(weight - WEIGHT), weight) for weight in grid
+    weights = list(grid)
+    worth = [measure(fuse_scores(found, k, weight=weight)[1]) for weight in weights]
+    weight = best_weight(weights, worth)
+    return weight, worth[weights.index(weight)]
+
+
+def best_weight(weights: Sequence[float], worth: Sequence[float]) -> float:
+    """The weight whose worth, averaged with its neighbours', is highest; of equals the one nearest to 0.5.
+
+    A single weight that is good by chance, as happens with few queries, does not win so.
+    """
+    levels = [float(np.mean(worth[max(0, i - 1) : i + 2])) for i in range(len(weights))]
+    ranked = [
+        (round(level, 9), -abs(weight - WEIGHT), weight)
+        for level, weight in zip(levels, weights, strict=True)
     ]
-    worth, _, weight = max(tried)
-    return weight, worth
+    return max(ranked)[2]
 
 
 def _ranks(positions: Positions, ranked: Positions) -> Positions:
@@ -152,9 +202,9 @@ def _ranks(positions: Positions, ranked: Positions) -> Positions:
     return ranks
 
 
-def _over_highest(scores: Floats) -> npt.NDArray[np.float64]:
-    """Scores over the highest of their row; a row without any above 0 says nothing, and counts 0."""
-    highest = scores.max(axis=1, keepdims=True, initial=0).astype(np.float64)
+def _over(scores: Floats, candidates: Floats) -> npt.NDArray[np.float64]:
+    """Scores over the highest of their row's candidates; a row without any above 0 says nothing, and counts 0."""
+    highest = candidates.max(axis=1, keepdims=True, initial=0).astype(np.float64)
     return np.where(highest > 0, scores / np.where(highest > 0, highest, 1), 0)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.lexical.analyzer import AUTO, Wanted, check_language
 from statim.search.passages import KEY, PARENT, Lengths, best_passages, cut, of_parents, outdated, with_own
 from statim.search.stores import registry
+from statim.search.stores.protocol import settings_of
 from statim.search.sync import Difference, Synced
+from statim.settings import MODES, SHARES, SearchSettings
 from statim.texts import Texts
 from statim.texts import ids as read_ids
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from statim.teacher import Teacher
 
 CHUNK = 16384  # documents encoded between two steps of the progress bar
-MODES = ("hybrid", "vector", "bm25")
 FUSIONS = ("scores", "rrf")
 
 
@@ -48,8 +49,8 @@ class Hit:
 
     Attributes:
         rank: 1 is the best.
-        score: A cosine in mode vector; BM25's in mode bm25; fused in mode hybrid (see hybrid.py): 1 is the
-            best on either side at once, scores of reciprocal rank fusion are below 1/30.
+        score: A cosine in mode vector; BM25's in mode bm25; in mode hybrid from 0 to 1, the same scale for
+            every query (see hybrid.py); scores of reciprocal rank fusion are below 1/30.
         id: The document's id.
         text: Its text.
         metadata: Its other columns.
@@ -87,7 +88,7 @@ class Index:
         ids: Any = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         vectors: Any = None,
-        weight: float = hybrid.WEIGHT,
+        weight: float | None = None,
         store: str | None = None,
         table: str = registry.TABLE,
         engine: str | None = None,
@@ -115,8 +116,9 @@ class Index:
             metadata: With texts: one mapping each.
             vectors: (n, d) numbers, the documents' vectors if ``model`` has made them already; some are
                 compared with what it makes. May be a memory map.
-            weight: The part of the vector score in hybrid search, unless a search says otherwise; see
-                ``tune_weight``.
+            weight: The part of the vector score in hybrid search, unless a search says otherwise; by default
+                the model's, which training has tuned together with the default mode, else 0.5. See
+                ``statim.evaluation.tune``.
             store: ``folder`` or ``lancedb``; by default ``folder`` for up to 200,000 documents or with
                 ``engine``, else ``lancedb``.
             table: In a database: the name of the index's tables.
@@ -144,11 +146,10 @@ class Index:
         """
         from statim.search.stores import documents as tables
 
-        if not 0 <= weight <= 1:
-            raise InputError(f"weight is {weight!r}; it must be between 0 (BM25 alone) and 1 (vectors alone)")
+        usual = model.settings.search if weight is None else SearchSettings(float(weight))
         check_language(language)
         about: dict[str, Any] = {
-            "weight": float(weight),
+            **_said(usual or SearchSettings()),
             "vectors": "model" if vectors is None else "given",
             "language": Wanted(language, accents=not model.tokenizer.strips_accents),
         }
@@ -401,16 +402,16 @@ class Index:
 
     @overload
     def search(  # type: ignore[overload-overlap]
-        self, query: str, k: int = 10, *, mode: str = "hybrid", weight: float | None = None,
-        fusion: str = "scores",
+        self, query: str, k: int = 10, *, mode: str | None = None, weight: float | None = None,
+        fusion: str = "scores", min_score: float | str | None = None,
         where: str | None = None, rerank: "Reranker | None" = None, threads: int | None = None,
     ) -> list[Hit]: ...  # fmt: skip
 
     @overload
     def search(
-        self, query: Iterable[str], k: int = 10, *, mode: str = "hybrid", weight: float | None = None,
-        fusion: str = "scores", where: str | None = None, rerank: "Reranker | None" = None,
-        threads: int | None = None,
+        self, query: Iterable[str], k: int = 10, *, mode: str | None = None, weight: float | None = None,
+        fusion: str = "scores", min_score: float | str | None = None, where: str | None = None,
+        rerank: "Reranker | None" = None, threads: int | None = None,
     ) -> list[list[Hit]]: ...  # fmt: skip
 
     def search(
@@ -418,9 +419,10 @@ class Index:
         query: str | Iterable[str],
         k: int = 10,
         *,
-        mode: str = "hybrid",
+        mode: str | None = None,
         weight: float | None = None,
         fusion: str = "scores",
+        min_score: float | str | None = None,
         where: str | None = None,
         rerank: "Reranker | None" = None,
         threads: int | None = None,
@@ -432,11 +434,15 @@ class Index:
             k: The most hits to return for each. There are fewer where fewer documents have anything to do
                 with the query: in mode bm25 those without any of its words are left out, in mode vector those
                     without known tokens.
-            mode: ``hybrid``, ``vector`` or ``bm25``.
+            mode: ``hybrid``, ``vector`` or ``bm25``; by default the index's, or ``hybrid`` with a ``weight``
+                or the fusion rrf.
             weight: In mode hybrid with fusion scores, the part of the vector score, from 0 to 1; None takes
                 the index's.
             fusion: In mode hybrid, ``scores`` (the weighted sum of both scores) or ``rrf`` (reciprocal rank
                 fusion).
+            min_score: Leave out hits of a lower score (those of ``rerank``, where it is given); or ``"95%"``:
+                the score that this share of the right answers to development queries reached (50, 75, 90, 95
+                or 99; see ``info``).
             where: Find only documents that satisfy this condition on their columns: "year > 2020 and source =
                 'faq'" (see filters/where.py).
             rerank: Scores the best documents once more (see rerank.py); the hits have its scores.
@@ -449,23 +455,23 @@ class Index:
             InputError: An argument is none of the above.
             ModelError: The index is damaged.
         """
-        if not self._has_passages:
-            return self._hits(query, k, mode, weight, fusion, where, rerank, threads)
-
-        def find(depth: int) -> list[list[Hit]]:
-            return self._hits(_queries(query), depth, mode, weight, fusion, where, rerank, threads)  # type: ignore[return-value]
-
-        found = [[_of_passage(*one) for one in best] for best in best_passages(find, check_k(k))]
+        mode = self._mode(mode, weight, fusion)
+        least = self._least(min_score, mode, weight, fusion, reranked=rerank is not None)
+        how, queries = _How(mode, weight, fusion, where, rerank, least, threads), _queries(query)
+        if self._has_passages:
+            best = best_passages(lambda depth: self._hits(queries, depth, how), check_k(k))
+            found = [[_of_passage(*one) for one in hits] for hits in best]
+        else:
+            found = self._hits(queries, k, how)
         return found[0] if isinstance(query, str) else found
 
-    def _hits(
-        self, query: str | Iterable[str], k: int, mode: str, weight: float | None, fusion: str,
-        where: str | None, rerank: "Reranker | None", threads: int | None,
-    ) -> list[Hit] | list[list[Hit]]:  # fmt: skip
+    def _hits(self, queries: list[str], k: int, how: "_How") -> list[list[Hit]]:
         """The rows that are found: documents, or passages."""
+        rerank, least, view = how.rerank, how.least, self.view(how.where)
         depth = k if rerank is None else max(check_k(k), rerank.depth)
-        queries, view = _queries(query), self._view(where)
-        scores, positions = self._ranked(view, queries, depth, mode, weight, fusion, threads)
+        scores, positions = self._ranked(view, queries, depth, how.mode, how.weight, how.fusion, how.threads)
+        if rerank is None:
+            positions = np.where(scores >= least, positions, -1)
         there = np.unique(positions[positions >= 0])
         documents = dict(zip(there.tolist(), view.rows(there), strict=True))
         hits = []
@@ -474,32 +480,62 @@ class Index:
                 (score, documents[place]) for score, place in zip(row, places, strict=True) if place >= 0
             ]
             if rerank is not None:
-                found = rerank(question, found)[:k]
+                found = [pair for pair in rerank(question, found)[:k] if pair[0] >= least]
             hits.append([_hit(rank, score, document) for rank, (score, document) in enumerate(found, 1)])
-        return hits[0] if isinstance(query, str) else hits
+        return hits
 
     def rank(
         self,
         query: str | Iterable[str],
         k: int = 10,
         *,
-        mode: str = "hybrid",
+        mode: str | None = None,
         weight: float | None = None,
         fusion: str = "scores",
         where: str | None = None,
         threads: int | None = None,
     ) -> tuple[Floats, Positions]:
         """As ``search``, without documents: scores (m, at most k) and positions; -inf and -1 for none."""
-        view = self._view(where)
+        view, mode = self.view(where), self._mode(mode, weight, fusion)
         return self._ranked(view, _queries(query), k, mode, weight, fusion, threads)
+
+    def _mode(self, mode: str | None, weight: float | None, fusion: str) -> str:
+        """The mode of a search: by default the index's, or hybrid if something is asked that only it has."""
+        if mode is None:
+            own = self.settings.mode
+            return own if weight is None and fusion == "scores" else MODES[0]
+        if mode not in MODES:
+            raise InputError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+        return mode
+
+    def _least(
+        self, least: float | str | None, mode: str, weight: float | None, fusion: str, *, reranked: bool
+    ) -> float:
+        """The lowest score that a hit may have."""
+        if not isinstance(least, str):
+            number = -np.inf if least is None else least
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or np.isnan(number):
+                raise InputError(f"min_score is {least!r}; it must be a number, or a share such as '95%'")
+            return number
+        known = self.settings.thresholds.get(mode, {})
+        other = mode == MODES[0] and (fusion != "scores" or weight not in (None, self.settings.weight))
+        share = least.removesuffix("%")
+        if share == least or share not in map(str, SHARES):
+            allowed = ", ".join(f"{one}%" for one in SHARES)
+            raise InputError(f"min_score is {least!r}; it must be a number, or one of {allowed}")
+        if reranked or other or share not in known:
+            raise InputError(
+                f"min_score is {least!r}, but what share of the right answers reaches which score is not "
+                f"known for this search (mode {mode}); tune the index with judged questions (statim index "
+                "tune), use its own weight, no other fusion and no reranking, or give a number"
+            )
+        return known[share]
 
     def _ranked(
         self, view: "View", queries: list[str], k: int, mode: str, weight: float | None, fusion: str,
         threads: int | None
     ) -> tuple[Floats, Positions]:  # fmt: skip
         k = check_k(k)
-        if mode not in MODES:
-            raise InputError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
         if fusion not in FUSIONS:
             raise InputError(f"fusion is {fusion!r}; it must be one of {', '.join(FUSIONS)}")
         if mode == "bm25":
@@ -510,9 +546,20 @@ class Index:
         found = hybrid.candidates(view.vectors, view.words, vectors, queries, k, threads=threads)
         if fusion == "rrf":
             return hybrid.fuse_ranks(found, k)
-        return hybrid.fuse_scores(
-            found, k, weight=self._store.manifest["weight"] if weight is None else weight
-        )
+        return hybrid.fuse_scores(found, k, weight=self.settings.weight if weight is None else weight)
+
+    @property
+    def settings(self) -> SearchSettings:
+        """How the index is searched unless a search says otherwise."""
+        return settings_of(self._store.manifest) or SearchSettings()
+
+    @settings.setter
+    def settings(self, wanted: SearchSettings) -> None:
+        self._store.describe(_said(wanted))
+
+    def texts(self) -> "Iterator[tuple[Positions, pa.Array, pa.Array]]":
+        """The documents, in parts: their positions, ids and texts."""
+        return self._store.texts()
 
     def tune_weight(
         self, queries: Iterable[str], measure: Callable[[list[list[str]]], float], *, k: int = 10
@@ -526,7 +573,7 @@ class Index:
             k: How many ids each list has.
 
         Returns:
-            The weight, to be given to ``search`` or ``build``, and its worth.
+            The weight, to be given to ``search`` or ``build``, and its worth; see hybrid.best_weight.
 
         Raises:
             InputError: There are no queries.
@@ -535,7 +582,7 @@ class Index:
         if not queries:
             raise InputError("there are no development queries; give at least one")
         vectors = self.model.encode_query(queries, normalize=True)
-        view = self._view(None)
+        view = self.view()
         found = hybrid.candidates(view.vectors, view.words, vectors, queries, k)
         there = np.unique(found.positions[found.positions >= 0])
         names = {p: str(row["id"]) for p, row in zip(there.tolist(), view.rows(there), strict=True)}
@@ -545,12 +592,27 @@ class Index:
 
         return hybrid.tune_weight(found, worth, k=k)
 
-    def _view(self, where: str | None) -> "View":
-        """The documents that satisfy a condition; that of the last search is kept for the next."""
+    def view(self, where: str | None = None) -> "View":
+        """The documents that satisfy a condition, or all, as they are now.
+
+        That of the last search is kept for the next.
+        """
         held, changes = self._views, self._changes
         if held is None or held[:2] != (changes, where):
             held = self._views = (changes, where, self._store.view(where))
         return held[2]
+
+
+class _How(NamedTuple):
+    """What a search is asked for beside the queries; see ``Index.search``."""
+
+    mode: str
+    weight: float | None
+    fusion: str
+    where: str | None
+    rerank: "Reranker | None"
+    least: float
+    threads: int | None
 
 
 def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:
@@ -562,6 +624,14 @@ def _of_passage(rank: int, hit: Hit) -> Hit:
     """The hit of a document, of its best passage."""
     rest = {name: value for name, value in hit.metadata.items() if name != PARENT}
     return Hit(rank, hit.score, hit.metadata[PARENT], hit.text, rest)
+
+
+def _said(settings: SearchSettings) -> dict[str, Any]:
+    """The settings for a manifest; what was never tuned is left out."""
+    thresholds = {mode: dict(scores) for mode, scores in settings.thresholds.items()}
+    return {"weight": settings.weight, "mode": settings.mode} | (
+        {"thresholds": thresholds} if thresholds else {}
+    )
 
 
 def _queries(query: str | Iterable[str]) -> list[str]:

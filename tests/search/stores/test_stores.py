@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_places import STORES, WORDS, Place, model_of, texts_of
 
+from statim.data.pairs.reading import read_pairs
 from statim.errors import DataError, InputError, ModelError, StorageError
+from statim.evaluation.search_modes import tune
 from statim.search.engines import registry as engines
 from statim.search.index import Index
 from statim.search.lexical.bm25 import BM25
@@ -50,6 +52,12 @@ def check(index, model, held):
                 for hit in hits:
                     assert abs(expected[row][ids.index(hit.id)] - hit.score) < 1e-5
                     assert (hit.text, hit.metadata["year"]) == held[hit.id]
+    whole = BM25.build(texts).full_match(queries)
+    np.testing.assert_allclose(index.view().words.full_match(queries), whole, rtol=1e-12)
+    np.testing.assert_allclose(index.view().words.asked(queries).full_match(queries), whole, rtol=1e-12)
+    listed = [(name, text) for _, some, more in index.texts() for name, text in zip(some, more, strict=True)]
+    assert {name.as_py(): text.as_py() for name, text in listed} == dict(zip(ids, texts, strict=True))
+    assert len(listed) == len(ids)
     best = index.search(texts[-1], 1)
     if model.encode_document([texts[-1]]).any():
         assert sorted(held[best[0].id][0].split()) == sorted(texts[-1].split())
@@ -226,6 +234,26 @@ def test_bad_changes(place, model):
     with pytest.raises(InputError, match="exist"):
         place.build(model, ["w03"])
     assert len(place.build(model, ["w03"], overwrite=True)) == len(place.load()) == 1
+
+
+def test_tuned_by_questions(place, model):
+    texts = texts_of(30)
+    index = place.build(model, texts, ids=[f"n{i}" for i in range(30)])
+    before = index.search(texts[:5], 5, mode="hybrid")
+    asked = [(f"{texts[i]} w29", texts[i] if i % 2 else f"n{i}") for i in range(20)]
+    found = tune(index, read_pairs([*asked, ("w01", "nowhere")]))
+    assert found.left_out == 1
+    assert found.settings == index.settings == place.load().settings
+    assert index.info()["mode"] == found.settings.mode
+    assert index.info()["thresholds"] == found.settings.thresholds
+    with_own_weight = index.search(texts[:5], 5, mode="hybrid", weight=0.5)
+    assert with_own_weight == before
+    index.add(["w01 w02 w03"], ids=["later"])
+    index.delete("n3")
+    again = place.load()
+    assert again.settings == found.settings
+    for hits in again.search(texts[:5], 30, min_score="75%"):
+        assert all(hit.score >= found.settings.thresholds[found.settings.mode]["75"] for hit in hits)
 
 
 def test_given_vectors(place, model):

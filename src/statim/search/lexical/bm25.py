@@ -8,6 +8,7 @@ ties go to the lower position.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from statim.strict_json import loads
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-bm25-1"
+K1 = 1.5
 FEW = 1 << 24  # queries times documents that plain numpy sums before compiled code would be loaded
 
 
@@ -34,7 +36,13 @@ class BM25:
     A document without any of a query's words is never found by it.
     """
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]], documents: int, analyzer: Analyzer) -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        documents: int,
+        analyzer: Analyzer,
+        living: int | None = None,
+    ) -> None:
         self._weights, self._documents, self._offsets = (
             arrays["weights"],
             arrays["documents"],
@@ -42,6 +50,7 @@ class BM25:
         )
         self._words = arrays["words"]  # UTF-8, one word a line, in the order of their columns
         self._count = documents
+        self._living = documents if living is None else living  # of whose positions hold a document
         self.analyzer = analyzer
 
     def __len__(self) -> int:
@@ -147,6 +156,24 @@ class BM25:
                 out += np.where(documents[place] == row, weights[place], np.float32(0))
         return scores
 
+    def full_match(self, queries: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The score of a document of mean length that holds each word of a query once, (m,); 0 without words.
+
+        Words that no document holds count, too, so a share of it says how much of a query was found.
+        """
+        found = np.zeros(len(queries))
+        for row, query in enumerate(queries):
+            for word in self.analyzer.query_terms(query):
+                column = self.vocabulary.get(word)
+                held = 0 if column is None else int(self._offsets[column + 1] - self._offsets[column])
+                found[row] += idf(self._living, held)
+        return found / (1 + K1)
+
+    def asked(self, queries: Sequence[str]) -> "BM25":
+        """Itself; see WordSide."""
+        del queries
+        return self
+
     def among(self, queries: Sequence[str], allowed: npt.NDArray[np.bool_]) -> "BM25":
         """The queries' words alone, finding only the documents ``allowed`` (n,), with the same scores."""
         columns: dict[str, tuple[npt.NDArray[np.int32], Floats]] = {}
@@ -155,7 +182,7 @@ class BM25:
                 documents, weights = self._posting(self.vocabulary[word])
                 if (kept := allowed[documents]).any():
                     columns[word] = documents[kept], weights[kept]
-        return BM25(joined(columns), len(self), self.analyzer)
+        return BM25(joined(columns), len(self), self.analyzer, self._living)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file, atomically.
@@ -256,6 +283,11 @@ class BM25:
             raise ModelError(
                 "the BM25 index is damaged: it names documents that it does not have; build the index again"
             )
+
+
+def idf(documents: int, held: int) -> float:
+    """What a word is worth that ``held`` of all documents hold."""
+    return math.log(1 + (documents - held + 0.5) / (held + 0.5))
 
 
 def joined(columns: Mapping[str, tuple[npt.NDArray[np.int32], Floats]]) -> dict[str, npt.NDArray[Any]]:

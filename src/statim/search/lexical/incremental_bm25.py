@@ -16,7 +16,6 @@ range is not read.
 
 import bisect
 import json
-import math
 import re
 from array import array
 from collections.abc import Iterable, Sequence
@@ -29,12 +28,12 @@ import numpy.typing as npt
 
 from statim.errors import ModelError
 from statim.search.lexical.analyzer import Analyzer
-from statim.search.lexical.bm25 import BM25, joined
+from statim.search.lexical.bm25 import BM25, K1, idf, joined
 from statim.strict_json import loads
 from statim.tensors import load_tensors, save_tensors
 
 FORMAT = "statim-words-1"
-K1, B = 1.5, 0.75
+B = 0.75
 SMALL = 1 << 18  # texts of a file that is not merged any more
 MOST = 8  # small files beside each other, before they are merged
 
@@ -160,7 +159,7 @@ class Words:
         asked = dict.fromkeys(word for query in queries if isinstance(query, str) for word in terms(query))
         columns = {word: self._column(word, allowed) for word in asked}
         columns = {word: column for word, column in columns.items() if len(column[0])}
-        return BM25(joined(columns), self.end, self.analyzer)
+        return BM25(joined(columns), self.end, self.analyzer, self._mean[0])
 
     def _column(
         self, word: str, allowed: Mask | None
@@ -174,9 +173,9 @@ class Words:
             found.append((positions[there], frequencies[there], segment.lengths[documents[there]]))
         positions, frequencies, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
         count, mean = self._mean
-        idf = np.float32(math.log(1 + (count - len(positions) + 0.5) / (len(positions) + 0.5)))
+        worth = np.float32(idf(count, len(positions)))
         tf = frequencies.astype(np.float32)
-        weights = (idf * (tf / (K1 * ((1 - B) + B * lengths / mean) + tf))).astype(np.float32)
+        weights = (worth * (tf / (K1 * ((1 - B) + B * lengths / mean) + tf))).astype(np.float32)
         if allowed is not None:
             kept = allowed[positions]
             positions, weights = positions[kept], weights[kept]

@@ -32,6 +32,7 @@ from statim.digests import Verify, files_in
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, write_json
 from statim.model import StaticModel
+from statim.partial import alone
 from statim.search.engines import registry
 from statim.search.engines.array_files import read_array, write_array
 from statim.search.engines.exact import Exact
@@ -61,6 +62,7 @@ from statim.search.stores.protocol import (
     model_hash,
     origin,
     read_manifest,
+    searched,
 )
 
 SPARE = 1000  # dead positions that never matter
@@ -276,6 +278,23 @@ class Folder:
         about = {**self.manifest, "generation": generation}
         _finish(folder, engine, tables, np.flatnonzero(~living), about, linked)
 
+    def describe(self, said: Mapping[str, Any]) -> None:
+        """Store how the index is searched by default; see Store."""
+        with alone(self.path.resolve(), wait=False):
+            fresh = read_manifest(self.path)
+            check_same(self.manifest, fresh, self.place)
+            write_json(self.path / MANIFEST, digests.seal({**fresh, **said}))
+        self.manifest = {**self.manifest, **said}
+
+    def texts(self) -> Iterator[tuple[Positions, pa.Array, pa.Array]]:
+        """The documents, in parts; see Store."""
+        start = 0
+        for table in self.documents.tables(["id", "text"]):
+            there = np.flatnonzero(self.living[start : start + len(table)])
+            kept = table.take(pa.array(there))
+            yield there + start, kept.column("id"), kept.column("text")
+            start += len(table)
+
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
         del keep
@@ -397,7 +416,7 @@ def _finish(
         "documents": len(engine) - len(dead),
         "dimensions": about["dimensions"],
         "columns": schema.names,
-        "weight": float(about["weight"]),
+        **searched(about),
         **({"language": about["language"]} if "language" in about else {}),
         **origin(about),
         "model_hash": about["model_hash"],

@@ -65,6 +65,7 @@ from statim.search.stores.protocol import (
     model_hash,
     origin,
     read_manifest,
+    searched,
 )
 
 log = logging.getLogger("statim")
@@ -201,7 +202,7 @@ class Lance:
                 "dimensions": model.dim,
                 "columns": schema.names,
                 **({} if columns.alike else columns.said()),
-                "weight": float(about["weight"]),
+                **searched(about),
                 "language": rows.analyzer.language,
                 **origin(about),
                 "model_hash": model_hash(folder / "model"),
@@ -372,6 +373,18 @@ class Lance:
         fresh = _read_back(self.path, manifest)
         write_json(self.path / MANIFEST, seal(manifest))
         self.__dict__ = fresh.__dict__  # who still searches keeps what was open
+
+    def describe(self, said: Mapping[str, Any]) -> None:
+        """Store how the index is searched by default; see Store."""
+        with self._changed():
+            manifest = {**self._manifest, **said}
+            write_json(self.path / MANIFEST, seal(manifest))
+            self._manifest, self.manifest = manifest, {**self.manifest, **said}
+
+    def texts(self) -> Iterator[tuple[Positions, pa.Array, pa.Array]]:
+        """The documents, in parts; see Store."""
+        for part in self.parts([POSITION, "id", "text"]):
+            yield part.column(POSITION).to_numpy(), part.column("id"), part.column("text")
 
     def compact(self, keep: int) -> None:
         """Merge the table's files, complete its index, and remove what only versions before ``keep`` need.

@@ -17,6 +17,7 @@ store.
 import contextlib
 import json
 import logging
+import operator
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,8 @@ from statim.search.filters.conditions import Condition, renamed
 from statim.search.filters.postgres import composed
 from statim.search.filters.where import read
 from statim.search.lexical.analyzer import Analyzer
-from statim.search.lexical.incremental_bm25 import K1, B
+from statim.search.lexical.bm25 import K1, idf
+from statim.search.lexical.incremental_bm25 import B
 from statim.search.stores import postgres_index, postgres_model
 from statim.search.stores.columns import KEY
 from statim.search.stores.postgres_marks import drop, made_before, mark, temporary
@@ -55,11 +57,15 @@ from statim.search.stores.protocol import (
     load_model,
     model_hash,
     origin,
+    searched,
 )
 from statim.strict_json import loads
 
 log = logging.getLogger("statim")
 
+Counts = tuple[tuple[int, ...], int, float]
+
+LISTED = 10_000  # documents read at a time
 SCANNED = 4096  # rows read at a time
 LOCK = "30s"  # to wait for another process that changes the index
 
@@ -129,7 +135,7 @@ class Postgres:
                 "dimensions": model.dim,
                 "columns": schema.names,
                 **layout.said(),
-                "weight": float(about["weight"]),
+                **searched(about),
                 **origin(about),
                 "model_hash": hashed,
                 "hnsw": False,
@@ -340,6 +346,23 @@ class Postgres:
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
 
+    def describe(self, said: Mapping[str, Any]) -> None:
+        """Store how the index is searched by default; see Store."""
+        with self._server.held() as connection, errors_of(self.place), self._locked(connection) as manifest:
+            manifest |= said
+
+    def texts(self) -> Iterator[tuple[Positions, pa.Array, pa.Array]]:
+        """The documents, in parts; see Store."""
+        after = -1
+        text = (
+            "SELECT statim_position, id, text FROM {table} WHERE statim_position > %s ORDER BY "
+            "statim_position LIMIT %s"
+        )
+        while found := self.run(text, [after, LISTED]):
+            positions, ids, texts = zip(*found, strict=True)
+            yield np.array(positions, np.int64), pa.array(ids), pa.array(texts)
+            after = positions[-1]
+
     def compact(self, keep: int) -> None:
         """It has no versions; see Store."""
         del keep
@@ -417,8 +440,13 @@ class _Vectors:
 class _WordsOf:
     """The words of an index, or of the documents that satisfy a condition (see store.WordSide)."""
 
-    def __init__(self, store: Postgres, condition: Condition | None) -> None:
-        self._store, self._condition = store, condition
+    def __init__(
+        self,
+        store: Postgres,
+        condition: Condition | None,
+        held: "dict[tuple[str, ...], Counts] | None" = None,
+    ) -> None:
+        self._store, self._condition, self._held = store, condition, held
 
     def search(
         self, queries: Sequence[str], k: int, *, threads: int | None = None
@@ -443,6 +471,35 @@ class _WordsOf:
             scores[i] = [found.get(place, 0) for place in row.tolist()]
         return scores
 
+    def full_match(self, queries: Sequence[str]) -> npt.NDArray[np.float64]:
+        found = np.zeros(len(queries))
+        for i, query in enumerate(queries):
+            words = Counter(self._store.analyzer.query_terms(query))
+            if words:
+                having, documents, _ = self._counted(tuple(term(word) for word in words))
+                worth = (idf(documents, df) for df in having)
+                found[i] = sum(map(operator.mul, worth, words.values())) / (1 + K1)
+        return found
+
+    def asked(self, queries: Sequence[str]) -> "_WordsOf":
+        del queries
+        return _WordsOf(self._store, self._condition, {})
+
+    def _counted(self, terms: tuple[str, ...]) -> Counts:
+        """How many documents hold each term; how many there are, and their mean length."""
+        held = None if self._held is None else self._held.get(terms)
+        if held is not None:
+            return held
+        counted = ", ".join(
+            ["(SELECT count(*) FROM {table} WHERE statim_words @> ARRAY[%s]::text[])"] * len(terms)
+        )
+        (having,) = self._store.run(f"SELECT {counted}", list(terms))
+        documents, mean = self._store.refresh()
+        found = having, documents, mean
+        if self._held is not None:
+            self._held[terms] = found
+        return found
+
     def _found(
         self, query: str, index: int, where: Any, values: list[Any], ending: str, last: list[Any]
     ) -> list[tuple[Any, ...]]:
@@ -453,11 +510,7 @@ class _WordsOf:
         terms = {term(word): count for word, count in words.items()}
         if not terms:
             return []
-        counted = ", ".join(
-            ["(SELECT count(*) FROM {table} WHERE statim_words @> ARRAY[%s]::text[])"] * len(terms)
-        )
-        (having,) = self._store.run(f"SELECT {counted}", list(terms))
-        documents, mean = self._store.refresh()
+        having, documents, mean = self._counted(tuple(terms))
         parts, numbers = [], []
         for (word, count), df in zip(terms.items(), having, strict=True):
             often = "cardinality(array_positions(words, %s::text))::float8"

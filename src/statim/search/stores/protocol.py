@@ -6,7 +6,7 @@ Vectors, words and texts are found by position, so one ranking can be made from 
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from statim.files import hash_file, is_plain_name, read_json
 from statim.model import Held, StaticModel
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.lexical.bm25 import BM25
+from statim.settings import MODES, SearchSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +29,7 @@ FORMAT_VERSION = 2
 MANIFEST = "index.json"
 REMEDY = "build the index again"
 HASH = re.compile("[0-9a-f]{64}")
+SEARCHED = ("weight", "mode", "thresholds")  # what a manifest says of how the index is searched by default
 HASHED = ("model.safetensors", "tokenizer.json")  # what decides a model's vectors
 
 Mask = npt.NDArray[np.bool_]
@@ -56,6 +58,12 @@ class WordSide(Protocol):
 
     def score(self, queries: Sequence[str], positions: Positions) -> Floats:
         """The scores of given positions (m, c); 0 where a position is -1."""
+
+    def full_match(self, queries: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The score of a document of mean length that holds each word of a query once, (m,)."""
+
+    def asked(self, queries: Sequence[str]) -> "WordSide":
+        """The same documents for these queries alone, whose words are then looked up once."""
 
 
 class View(NamedTuple):
@@ -127,6 +135,17 @@ class Store(Protocol):
             InputError: It is no condition, or not about these columns.
         """
 
+    def describe(self, said: Mapping[str, Any]) -> None:
+        """Store how the index is searched by default (``weight``, ``mode``, ``thresholds``) in its manifest, atomically.
+
+        Raises:
+            InputError: An older version is open, or the index was built again meanwhile.
+            StorageError: The disk is full, read-only, or not permitted.
+        """
+
+    def texts(self) -> "Iterator[tuple[Positions, pa.Array, pa.Array]]":
+        """The documents, in parts: their positions, ids and texts."""
+
     def compact(self, keep: int) -> None:
         """Tidy the files, and remove all but the last ``keep`` versions.
 
@@ -160,6 +179,27 @@ class WordView:
     def score(self, queries: Sequence[str], positions: Positions) -> Floats:
         """The scores of given positions."""
         return self._words.bm25(queries).score(queries, positions)
+
+    def full_match(self, queries: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The score of a document that holds each word of a query."""
+        return self._words.bm25(queries).full_match(queries)
+
+    def asked(self, queries: Sequence[str]) -> WordSide:
+        """The same for these queries alone."""
+        whole = self._words.bm25(queries)
+        return whole if self._allowed is None else _Asked(whole, whole.among(queries, self._allowed))
+
+
+class _Asked:
+    """The words of some queries (see WordSide): those of all documents weigh, those of some are found."""
+
+    def __init__(self, whole: BM25, some: BM25) -> None:
+        self._whole, self.search = whole, some.search
+        self.score, self.full_match = whole.score, whole.full_match
+
+    def asked(self, queries: Sequence[str]) -> "_Asked":
+        del queries
+        return self
 
 
 def model_hash(folder: Path) -> str:
@@ -244,9 +284,17 @@ def check_manifest(manifest: Any, where: str | Path) -> dict[str, Any]:
     wrong = [name for name, kind in kinds.items() if type(whole.get(name)) is not kind]
     if wrong or whole["format_version"] < 1 or not 0 <= whole["weight"] <= 1:
         raise ModelError(f"{where} is damaged at {', '.join(wrong) or 'a number'}; build the index again")
+    if settings_of(whole) is None:
+        raise ModelError(f"{where} is damaged at mode or thresholds; build the index again")
     if not HASH.fullmatch(whole["model_hash"]):
         raise ModelError(f"{where} is damaged at model_hash, which is no SHA-256; build the index again")
     return whole
+
+
+def settings_of(manifest: Mapping[str, Any]) -> SearchSettings | None:
+    """How an index is searched by default; None if its manifest is damaged there."""
+    usual = {"mode": MODES[0], "thresholds": {}}
+    return SearchSettings.read(usual | {name: manifest[name] for name in SEARCHED if name in manifest})
 
 
 def check_inside(folder: Path, names: Collection[str]) -> None:
@@ -300,6 +348,11 @@ def origin(about: Mapping[str, Any]) -> dict[str, Any]:
     """
     names = ("vectors", "documents_by", "documents_hash", "unknown", "passages")
     return {"vectors": "model"} | {name: about[name] for name in names if name in about}
+
+
+def searched(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of how the index is searched by default; what was never tuned is left out."""
+    return {name: about[name] for name in SEARCHED if name in about}
 
 
 def check_new(given: Sequence[str], there: Iterable[str]) -> None:
