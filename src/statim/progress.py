@@ -74,6 +74,10 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
+    def skip(self) -> None:
+        """What has passed since the last part counts for none."""
+        self._last = time.perf_counter()
+
     def __call__(self, name: str) -> None:
         """End this part and begin the next; a name that comes again adds to its seconds."""
         now = time.perf_counter()

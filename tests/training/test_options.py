@@ -100,7 +100,7 @@ def test_unknown_keywords_are_refused():
 
 
 def test_the_command_line_has_the_same_options():
-    found = {param.name for param in flags().values()} - {"help", "json", "quiet"}
+    found = {param.name for param in flags().values()} - {"help", "json", "quiet", "no_baselines"}
     assert found == FIELDS.keys() - PYTHON_ONLY
     for name, one in FIELDS.items():
         flag = one.flag if one.flag is not None else name.replace("_", "-")

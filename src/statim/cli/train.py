@@ -55,7 +55,7 @@ WRITTEN = {
     "documents_by": Text(str | None, metavar="TEACHER"),
     "heldout": Text(str | None, options.count_or_file),
     "development": Text(str | None, options.count_or_file),
-    "baselines": Text(bool, lambda left_out: False if left_out else None),
+    "baselines": TEXT,
     "tensorboard": FILE,
 }
 
@@ -65,6 +65,8 @@ def train(sources: list[str] | None, json: bool, quiet: bool, **given: Any) -> N
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
     progress = options.begin(quiet or json or not first)
     out, resume = given["out"], given["resume"]
+    if given.pop("no_baselines"):
+        given["baselines"] = given["baselines"] or "none"
     if not sources and not given["distil"] and resume is None:
         raise InputError(
             "no pairs were given; name a file of pairs, or python-docs (statim train PAIRS --out DIR)"
@@ -94,6 +96,9 @@ def add_options() -> None:
         train,
         [
             from_record.parameter("sources", Sources),
+            from_record.parameter(
+                "no_baselines", Annotated[bool, typer.Option("--no-baselines", hidden=True)], False
+            ),
             *from_record.parameters(TrainOptions, PANELS, WRITTEN),
         ],
     )

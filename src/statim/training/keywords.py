@@ -75,7 +75,7 @@ class TrainKeywords(RecipeKeywords, total=False):
     evaluate_every: int | None
     keep: str | None
     patience: int | None
-    baselines: bool | None
+    baselines: bool | str | None
     checkpoint_every: int | None
     keep_checkpoints: int | None
     tensorboard: str | Path | None

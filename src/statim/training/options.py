@@ -156,8 +156,10 @@ class EvaluationOptions:
     patience: int | None = option(
         "Stop after N evaluations without improvement; by default never.", "Evaluation", least=1, whole=True
     )
-    baselines: bool | None = option(
-        "Leave BM25 and the teacher out of the table.", "Evaluation", flag="no-baselines"
+    baselines: bool | str | None = option(
+        "Baselines of the final table, measured once the model is saved: bm25 (with hybrid search), teacher, "
+        "both with a comma (default), or none.",
+        "Evaluation",
     )
 
 

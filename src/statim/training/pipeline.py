@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,9 @@ import numpy.typing as npt
 
 from statim.data.detect_task import Supervision
 from statim.data.documents.corpus import Corpus
-from statim.data.documents.plain import PlainTexts
 from statim.data.pairs.pairs import Pairs
 from statim.data.split import Split
 from statim.errors import InputError
-from statim.evaluation.comparison import Comparison
-from statim.evaluation.report import Report
 from statim.files import atomic_file
 from statim.model import StaticModel
 from statim.progress import Clock
@@ -33,10 +31,12 @@ from statim.training.distillation.teacher_targets import (
     teacher_targets,
 )
 from statim.training.initial_tables import with_lengths
+from statim.training.judge import Judge
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.run import checkpoint, curves, heldout
+from statim.training.run import checkpoint, curves
+from statim.training.run.baselines import baselines_of
 from statim.training.run.checks import taught_by
 from statim.training.run.launch import launch
 from statim.training.run.load import Loaded, load
@@ -54,8 +54,12 @@ OWN_RATE, OWN_EPOCHS = 0.03, 3
 Floats = npt.NDArray[np.float32]
 
 
-def run_pipeline(options: TrainOptions, this: Run) -> TrainingResult:
-    """Train as the options say; the first of several processes writes to their ``out``."""
+def run_pipeline(options: TrainOptions, this: Run) -> tuple[TrainingResult, Callable[[], None]]:
+    """Train as the options say; the first of several processes writes to their ``out``.
+
+    Returns:
+        What training gave, already saved, and what measures the baselines and adds them to its table.
+    """
     workers, clock = options.threads or this.threads, Clock()
     out = Path(options.out) if options.out is not None and distributed.is_first() else None
     loaded = load(options, clock)
@@ -98,24 +102,35 @@ def run_pipeline(options: TrainOptions, this: Run) -> TrainingResult:
     clock("train")
     history, best = callbacks.history, callbacks.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
-    comparison = _compare(options, loaded, begun, before, model, guides, taught, recipe)
-    others: dict[str, float] = {}
-    if development is not None and out is not None and options.baselines is not False:
-        others = heldout.references(development, comparison, begun.teacher, options.progress)
+    judge = Judge(
+        loaded, before, model, development, begun.teacher, guides, recipe.asymmetric,
+        baselines_of(options.baselines), options.progress,
+    )  # fmt: skip
+    searched = replace(begun.settings, search=judge.search_settings())
+    model = StaticModel(model.table, begun.tokenizer, searched)
+    comparison = judge.static_rows(taught)
     clock("evaluate")
     result = TrainingResult(
         model=model, recipe=recipe, comparison=comparison, pairs=loaded.sizes(), seconds=clock.seconds,
         start=begun.words, teacher=begun.teacher.name if begun.teacher else None,
         losses=np.array(history.losses), steps=steps,
         kept=len(history.losses) if best.table is None else best.step,
-        development=history.evaluations, references=others, changes=list(this.rates),
+        development=history.evaluations, references=judge.references, changes=list(this.rates),
         frozen=0 if row_rates is None else int((row_rates == 0).sum()),
     )  # fmt: skip
     if out is not None:
         checkpoint.write_run(out, replace(this, saving=True))
         _save(out, result, parts.train, options.overwrite)
         clock("save")
-    return result
+
+    def measure_baselines() -> None:
+        clock.skip()
+        result.comparison = judge.whole_table(comparison)
+        clock("baselines")
+        if out is not None and (result.comparison is not comparison or judge.names):
+            _write_table(out, result, parts.train)
+
+    return result, measure_baselines
 
 
 def _start(
@@ -188,29 +203,6 @@ def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None
     )  # fmt: skip
 
 
-def _compare(
-    options: TrainOptions,
-    loaded: Loaded,
-    begun: Start,
-    before: StaticModel,
-    model: StaticModel,
-    guides: tuple[Teacher, ...],
-    taught: TeacherTargets | None,
-    recipe: Recipe,
-) -> Comparison | Report | None:
-    """The table on what was held out, made by the first of several processes; None where there is none."""
-    test, baselines = loaded.parts.test, options.baselines is not False
-    if not len(test) or not distributed.is_first():
-        return None
-    if isinstance(test, PlainTexts) and isinstance(loaded.whole, PlainTexts) and taught and guides:
-        role = "query" if recipe.asymmetric else "text"
-        aims = taught.targets(guides, test.texts, loaded.whole.texts, role=role, progress=options.progress)
-        return heldout.closeness(test, before, model, aims)
-    documents = guides[0] if recipe.asymmetric else None
-    teacher = (documents or begun.teacher) if baselines else None
-    return heldout.standings(loaded.parts, before, model, teacher, baselines, options.progress, documents)
-
-
 def _development(options: TrainOptions, parts: Split[Any], begun: Start, threads: int) -> Validation | None:
     """What is evaluated during training, if anything.
 
@@ -264,8 +256,15 @@ def _refuse_changed(
 def _save(out: Path, result: TrainingResult, pairs: Supervision, overwrite: bool) -> None:
     """The model, and beside it the log and its picture."""
     result.model.save(out, card=card(result, pairs), overwrite=overwrite)
-    with atomic_file(out / "training.html") as file:
-        file.write(curves.page(result).encode("utf-8", "backslashreplace"))
+    _write_table(out, result, pairs)
     source = checkpoint.folder(out) / checkpoint.LOG
     with source.open("rb") as written, atomic_file(out / checkpoint.LOG) as file:
         shutil.copyfileobj(written, file)
+
+
+def _write_table(out: Path, result: TrainingResult, pairs: Supervision) -> None:
+    """The card and the picture, with the table as far as it was measured."""
+    with atomic_file(out / "README.md") as file:
+        file.write(card(result, pairs).encode("utf-8", "backslashreplace"))
+    with atomic_file(out / "training.html") as file:
+        file.write(curves.page(result).encode("utf-8", "backslashreplace"))

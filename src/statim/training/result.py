@@ -1,7 +1,7 @@
 """What a training gave, for a person, for machines and for the model card."""
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from statim.data.detect_task import Supervision
 from statim.evaluation.comparison import Comparison
 from statim.evaluation.report import Report
 from statim.model import StaticModel
+from statim.settings import SearchSettings
 from statim.training.recipe import Recipe
 
 
@@ -22,11 +23,12 @@ class TrainingResult:
     Attributes:
         model: The trained model.
         recipe: How it was trained.
-        comparison: The held-out table (the start, the model, BM25, the teacher), or None where nothing was
-            held out.
+        comparison: The held-out table (the start, the model, the teacher, BM25, hybrid search), or None where
+            nothing was held out.
         pairs: Counts of pairs (or labelled texts): read, trained on, development, test, moved because of
             near-duplicates.
-        seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save.
+        seconds: Wall time of each part: read, split, start, tokenize, train, evaluate, save,
+            baselines.
         start: What training started from, in words.
         teacher: The teacher's name, if there was one.
         losses: (steps taken,) the loss of each step.
@@ -73,9 +75,18 @@ class TrainingResult:
         lines = [first, f"seconds: {spent}"]
         if self.choice():
             lines.insert(1, self.choice())
+        if self.model.settings.search is not None:
+            lines.append(f"search: {self.searched()}")
         if self.comparison:
             lines += ["", str(self.comparison)]
         return "\n".join(lines)
+
+    def searched(self) -> str:
+        """How an index made with the model is searched by default."""
+        search = self.model.settings.search or SearchSettings()
+        reached = search.thresholds.get(search.mode, {}).get("95")
+        said = "" if reached is None else f"; 95 % of the right answers score {reached:.3f} or more"
+        return f"mode {search.mode}, weight of the vectors {search.weight:g}{said} (on the development pairs)"
 
     def choice(self) -> str:
         """Which step's table it is, if not the last planned one's."""
@@ -96,6 +107,7 @@ class TrainingResult:
             "steps": {"planned": self.steps, "taken": len(self.losses), "kept": self.kept},
             "development": {"ndcg@10": self.development, "references": self.references},
             "heldout": self.comparison.to_dict() if self.comparison else None,
+            "search": asdict(self.model.settings.search) if self.model.settings.search else None,
         }
 
 
@@ -141,6 +153,8 @@ Trained on {counts["train"]:,} {pairs.unit}. Held out were {counts["development"
     text += f"- frozen rows: {result.frozen:,}\n" if result.frozen else ""
     if result.choice():
         text += f"\nTraining {result.choice()}.\n"
+    if result.model.settings.search is not None:
+        text += f"\nAn index made with it is searched so: {result.searched()}.\n"
     if result.comparison:
         text += f"\n## On held-out {pairs.unit}\n\n{result.comparison.markdown()}\n"
     return text

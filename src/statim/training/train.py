@@ -143,7 +143,9 @@ def train(
             earliest of equals). By default ``last``, since a falling learning rate makes the end the best and
             choosing is optimistic; with ``patience`` ``best``.
         patience: Stop after N evaluations without improvement.
-        baselines: Include BM25 and the teacher in the table; True by default.
+        baselines: What the table compares the model with, once it is saved: ``bm25`` (with hybrid search),
+            ``teacher``, both (``"bm25,teacher"``, True, the default) or ``"none"`` (False). With baselines
+            the table is of a sample of at most 2,000 of the held-out queries.
         checkpoint_every: Steps between checkpoints (needs ``out``). By default at least 10 s apart, within
             about 2 % of the time.
         keep_checkpoints: Keep the N newest checkpoints, 2 by default; 0 writes none.
@@ -179,7 +181,9 @@ def train(
     check(given)
     if out is None or not distributed.is_first():
         this = checkpoint.read_run(out) if given.resume and out is not None else Run.begun(given, workers)
-        return run_pipeline(this.resumed(given) if given.resume else given, this)
+        result, measure_baselines = run_pipeline(this.resumed(given) if given.resume else given, this)
+        measure_baselines()
+        return result
     if not given.resume:
         check_output(out, overwrite=given.overwrite)
     with checkpoint.opened(out, resume=given.resume):
@@ -192,11 +196,16 @@ def train(
         else:
             checkpoint.write_run(out, this)
         try:
-            result = run_pipeline(given, this)
+            result, measure_baselines = run_pipeline(given, this)
         except BaseException as error:
             _leave(out, given.resume, error)
             raise
         checkpoint.finish(out)
+    try:
+        measure_baselines()
+    except BaseException:
+        log.info("the model is saved in %s; its table is without baselines", out)
+        raise
     return result
 
 

@@ -16,6 +16,7 @@ from statim.training.device.fit import choose
 from statim.training.hyperparameters import DISTIL_WEIGHT, TAUGHT
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
+from statim.training.run.baselines import baselines_of
 from statim.training.run.load import OWN, SENTENCES, is_word
 from statim.vocabulary import check_rows
 
@@ -41,6 +42,7 @@ def check(options: TrainOptions) -> None:
         )
     if options.make_pairs is not None:
         check_kinds(options.make_pairs)
+    baselines_of(options.baselines)
     check_rows(options.grow_words or 0, options.grow_pairs or 0)
     check_values(options)
     choose(options.device or "auto")

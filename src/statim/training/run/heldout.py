@@ -13,19 +13,16 @@ import numpy as np
 from statim.data.detect_task import Supervision, read_supervision
 from statim.data.documents.plain import PlainTexts
 from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
-from statim.data.labelled.retrieval import from_pairs
+from statim.data.labelled.retrieval import RetrievalSet, from_pairs
 from statim.data.split import Split, split
 from statim.errors import InputError
 from statim.evaluation.classification import evaluate_classification, no_sklearn
-from statim.evaluation.comparison import BM25, Clock, Comparison, compare
+from statim.evaluation.comparison import Clock, Comparison, Hybrid, compare
 from statim.evaluation.encoders import Encoder, QueriesOnly
 from statim.evaluation.report import Report, Row
-from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
 from statim.teacher import Teacher
-from statim.training.run.history import NDCG
-from statim.training.run.validation import Validation
 
 log = logging.getLogger("statim")
 
@@ -35,7 +32,6 @@ PROBED = (
     1 << 20
 )  # training texts times labels that a probe is fitted to; of more, it takes longer than the training
 FEW = 1 << 13  # texts that it is fitted to in any case
-PATIENT = 10.0  # seconds that the teacher may take on the development pairs
 
 Asked = int | str | Path | None
 
@@ -98,7 +94,15 @@ def check(test: Supervision) -> None:
 
 
 def measure(
-    parts: Split[Any], encoders: Mapping[str, Encoder], *, bm25: bool = True, progress: bool = False
+    parts: Split[Any],
+    encoders: Mapping[str, Encoder],
+    *,
+    task: RetrievalSet | None = None,
+    bm25: bool = True,
+    hybrid: Hybrid | None = None,
+    beside: Comparison | Report | None = None,
+    said: tuple[str, ...] = (),
+    progress: bool = False,
 ) -> Comparison | Report | None:
     """How good models are on what was held out.
 
@@ -109,7 +113,11 @@ def measure(
     Args:
         parts: What was trained on, and what was held out.
         encoders: Name -> model; ``trained`` is the one that the others are compared with.
+        task: Of pairs: the retrieval set; by default of all that were held out.
         bm25: Put BM25 into the table, where it has a place.
+        hybrid: Put hybrid search into the table, where BM25 is.
+        beside: The table to which rows are added.
+        said: What a reader of the table of pairs should know.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -120,7 +128,9 @@ def measure(
         if (test.scores == test.scores[0]).all():
             log.info("all %d held-out scores are the same, so there is nothing to correlate with", len(test))
             return None
-        return _report(encoders, "sts", len(test), lambda one: evaluate_sts(one, test, progress=progress))
+        return _report(
+            encoders, "sts", len(test), lambda one: evaluate_sts(one, test, progress=progress)
+        ).joined(beside)
     if isinstance(test, LabelledTexts):
         known = probed(parts.train)
         remark: tuple[str, ...] = ()
@@ -129,8 +139,12 @@ def measure(
         return _report(
             encoders, "classification", len(test),
             lambda one: evaluate_classification(one, known, test, progress=progress), remark,
-        )  # fmt: skip
-    return compare(encoders, from_pairs(test), bm25=bm25, reference="trained", progress=progress)
+        ).joined(beside)  # fmt: skip
+    found = compare(
+        encoders, from_pairs(test) if task is None else task, bm25=bm25, hybrid=hybrid, reference="trained",
+        beside=beside if isinstance(beside, Comparison) else None, progress=progress,
+    )  # fmt: skip
+    return replace(found, said=(*said, *found.said))
 
 
 def probed(train: LabelledTexts) -> LabelledTexts:
@@ -157,29 +171,17 @@ def _report(
     return Report(tuple(rows), (f"{size:,} {unit}.", *remarks))
 
 
-def standings(
-    parts: Split[Any],
-    before: StaticModel,
-    model: StaticModel,
-    teacher: Teacher | None,
-    bm25: bool,
-    progress: bool,
-    documents: Teacher | None = None,
-) -> Comparison | Report | None:
-    """The table on the test pairs: start, trained model, half its dimensions, teacher and BM25.
+def contestants(before: StaticModel, model: StaticModel, documents: Teacher | None) -> dict[str, Encoder]:
+    """The static rows of the table: the start, the trained model, half of its dimensions.
 
     With ``documents`` a teacher encodes these for the start and the trained model too.
     """
     encoders: dict[str, Encoder] = {"start": before, "trained": model}
     if documents is not None:
-        encoders = {
-            name: QueriesOnly(one, documents) for name, one in (("start", before), ("trained", model))
-        }
-    elif model.dim >= 64:
+        return {name: QueriesOnly(one, documents) for name, one in (("start", before), ("trained", model))}
+    if model.dim >= 64:
         encoders[f"trained, {model.dim // 2} of {model.dim} dimensions"] = _Truncated(model, model.dim // 2)
-    if teacher is not None:
-        encoders["teacher"] = teacher
-    return measure(parts, encoders, bm25=bm25, progress=progress)
+    return encoders
 
 
 @dataclass
@@ -213,18 +215,3 @@ def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets
         cosine = float(np.mean(np.einsum("nd,nd->n", vectors, aims) / lengths))
         rows.append(Row(name, "held out", "distillation", {"cosine": cosine}, time.perf_counter() - started))
     return Report(tuple(rows), (f"{len(test):,} texts.",))
-
-
-def references(
-    development: Validation, table: Comparison | Report | None, teacher: Teacher | None, progress: bool
-) -> dict[str, float]:
-    """NDCG@10 of others on development pairs: BM25, and the teacher if the test showed it is quick."""
-    found = {BM25: evaluate_bm25(development.task, metrics=(NDCG,)).metrics[NDCG]}
-    if teacher is not None and isinstance(table, Comparison):
-        share = (len(development.task.queries) + len(development.task.documents)) / (
-            table.queries + table.documents
-        )
-        if table["teacher"].seconds * share <= PATIENT:
-            scores = evaluate_retrieval(teacher, development.task, metrics=(NDCG,), progress=progress)
-            found["teacher"] = scores.metrics[NDCG]
-    return found
