@@ -66,7 +66,7 @@ def test_the_command_line_has_the_same_options(verb):
     command = typer.main.get_command(app).commands[verb]
     found = {one.name: one for one in command.params if one.param_type_name == "option"}
     expected = {field.name: one for field, one in options_of(record) if one.flag != ""}
-    assert found.keys() - {"json", "quiet", "no_baselines"} == expected.keys() | own
+    assert found.keys() - {"json", "quiet"} == expected.keys() | own
     for name, one in expected.items():
         assert f"--{one.flag or name.replace('_', '-')}" in found[name].opts
         assert found[name].help == one.line()

@@ -79,7 +79,7 @@ def fit(
     quiet: options.Quiet = False,
 ) -> None:
     """Fit a head to texts with labels."""
-    options.begin(quiet or json)
+    progress = options.begin(quiet or json)
     from statim.files import check_output
     from statim.model import StaticModel
     from statim.tasks.classify.classify import Classifier
@@ -90,6 +90,7 @@ def fit(
         strength=strength,
         development=options.read_as(development, delimiter, encoding) if development else None,
         ngrams=ngrams, text=text, label=label, separator=separator, seed=seed, threads=threads,
+        progress=progress,
     )  # fmt: skip
     classifier.save(out, overwrite=overwrite)
     fitted = classifier.fitted

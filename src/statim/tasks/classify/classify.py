@@ -82,6 +82,7 @@ class Classifier:
         separator: str | None = None,
         seed: int = 0,
         threads: int | None = None,
+        progress: bool = False,
     ) -> "Classifier":
         """Fit a head to texts with labels.
 
@@ -108,6 +109,7 @@ class Classifier:
                 default.
             seed: Decides the folds.
             threads: Threads to use.
+            progress: Show a progress bar on a terminal.
 
         Raises:
             DataError: A file cannot be read, a label is missing, or there are fewer than two labels.
@@ -139,7 +141,7 @@ class Classifier:
         inputs = joined(blocks(model, examples.texts, counted, threads=threads), model.dim)
         fitted = fit_head(
             head, inputs, examples.targets(known), several=several, strength=strength, development=pair,
-            seed=seed, threads=threads,
+            seed=seed, threads=threads, progress=progress,
         )  # fmt: skip
         return Classifier(model, head, known, several, fitted, counted)
 

@@ -33,7 +33,13 @@ Doubles = npt.NDArray[np.float64]
 
 
 def path(
-    kind: str, inputs: Inputs, targets: Targets, values: Sequence[float], *, several: bool
+    kind: str,
+    inputs: Inputs,
+    targets: Targets,
+    values: Sequence[float],
+    *,
+    several: bool,
+    begin: Head | None = None,
 ) -> Iterator[Head]:
     """Heads of each strength in ``values``, in their order.
 
@@ -43,13 +49,14 @@ def path(
         targets: (n, c) bool; without ``several`` one in each row.
         values: C, alpha, or neighbours, in the order of GRIDS: each fit begins where the last ended.
         several: Whether examples may have any number of labels.
+        begin: Of logistic regression: a head of the same shape to begin with, near the one that is sought.
 
     Raises:
         DependencyError: Logistic regression needs SciPy, which comes with scikit-learn, and it is not
             installed.
     """
     if kind == "logistic":
-        yield from _logistic(inputs, targets, values, several)
+        yield from _logistic(inputs, targets, values, several, begin if isinstance(begin, Linear) else None)
     elif kind == "ridge":
         yield from _ridge(inputs.vectors, targets, values)
     elif kind == "centroid":
@@ -95,7 +102,9 @@ def check_value(kind: str, value: float | None) -> float | None:
     )
 
 
-def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several: bool) -> Iterator[Linear]:
+def _logistic(
+    inputs: Inputs, targets: Targets, values: Sequence[float], several: bool, begin: Linear | None = None
+) -> Iterator[Linear]:
     """Cross-entropy plus |W|²/2C, biases free, by L-BFGS (Liu and Nocedal, 1989), warm-started."""
     try:
         from scipy.optimize import minimize
@@ -136,6 +145,8 @@ def _logistic(inputs: Inputs, targets: Targets, values: Sequence[float], several
     # at the beginning, as a measure of what is small; with biases of zero, rare labels would make it far too
     # large
     steep = float(np.abs(objective(at, 1.0)[1]).max())
+    if begin is not None:
+        at = np.concatenate([begin.weights.ravel(), begin.bias]).astype(np.float64)
     options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:
         # threads that share small products wait for each other longer than they work

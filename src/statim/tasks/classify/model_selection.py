@@ -1,15 +1,16 @@
 """Model selection: a head's strength and honest probabilities, from examples it was not fitted to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
+from statim.progress import Progress
 from statim.tasks.classify.calibration import UNCALIBRATED, Calibration, calibrate, log_loss
 from statim.tasks.classify.fitting import GRIDS, KINDS, along, check_value, path
-from statim.tasks.classify.heads import Head, Targets
+from statim.tasks.classify.heads import Floats, Head, Targets
 from statim.tasks.classify.inputs import Inputs
 
 FOLDS = 5
@@ -48,6 +49,7 @@ def fit_head(
     development: tuple[Inputs, Targets] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    progress: bool = False,
 ) -> Fitted:
     """Fit a head, its strength that of the least log loss after calibration on examples it has not seen.
 
@@ -62,6 +64,7 @@ def fit_head(
             calibrated.
         seed: Decides the folds.
         threads: Threads to use.
+        progress: Show a progress bar on a terminal.
 
     Raises:
         InputError: ``kind`` or ``strength`` is none that there is.
@@ -88,21 +91,36 @@ def fit_head(
         along(kind, some, labels, others, values, several=several, threads=threads)
         for some, labels, others, _ in parts
     ]
+    with Progress("fit", total=len(values) + 1, unit="heads", show=progress) as bar:
+        value, calibration, head, tried = _chosen(values, ways, known, several, bar)
+        if development is not None:
+            return Fitted(head, calibration, value, tried, "development")
+        # from the head of the part on, which is near: half of the work where examples are many
+        (head,) = path(kind, inputs, targets, [value], several=several, begin=head)
+        bar.advance(1)
+    return Fitted(head, calibration, value, tried, "a fifth" if len(parts) == 1 else f"{len(parts)} folds")
+
+
+def _chosen(
+    values: Sequence[float],
+    ways: Sequence[Iterator[tuple[Head, Floats]]],
+    known: Targets,
+    several: bool,
+    bar: Progress,
+) -> tuple[float, Calibration, Head, dict[float, float]]:
+    """The strength of the least log loss, its calibration, a head of it, and the losses of those tried."""
     tried: dict[float, float] = {}
     best: tuple[float, Calibration, Head] | None = None
     for value, found in zip(values, zip(*ways, strict=True), strict=False):
         scores = np.concatenate([given for _, given in found])
         calibration = calibrate(scores, known, several)
         tried[float(value)] = log_loss(calibration(scores, several), known, several)
+        bar.advance(1, note=f"strength {value:g}, log loss {tried[float(value)]:.4f}")
         if best is not None and tried[float(value)] >= tried[best[0]]:
             break  # it falls and then rises; of equals the first is regularised the most
         best = float(value), calibration, found[0][0]
     assert best is not None
-    value, calibration, head = best
-    if development is not None:
-        return Fitted(head, calibration, value, tried, "development")
-    (head,) = path(kind, inputs, targets, [value], several=several)
-    return Fitted(head, calibration, value, tried, "a fifth" if len(parts) == 1 else f"{len(parts)} folds")
+    return *best, tried
 
 
 def _parts(targets: Targets, several: bool, seed: int) -> Iterator[tuple[Positions, Positions]]:
