@@ -81,7 +81,7 @@ def evaluate(
         if one.kind == "retrieval":
             data = _retrieval_set(one)
             compared = compare(
-                encoders, data, bm25=bm25, hybrid=_hybrid(encoders[first]) if bm25 and first in encoders else None,
+                encoders, data, bm25=bm25, hybrid=_hybrid(encoders.get(first)),
                 reference=first, progress=progress, threads=threads,
             )  # fmt: skip
             rows += [
@@ -105,8 +105,10 @@ def _encoder(model: str | Path | Encoder) -> Encoder:
     return load_encoder(model) if isinstance(model, (str, Path)) else model
 
 
-def _hybrid(encoder: Encoder) -> Hybrid:
+def _hybrid(encoder: Encoder | None) -> Hybrid | None:
     """Hybrid search with a model, with the weight that its training chose."""
+    if encoder is None:
+        return None
     tuned = encoder.settings.search if isinstance(encoder, StaticModel) else None
     return Hybrid(encoder) if tuned is None else Hybrid(encoder, tuned.weight, tuned=True)
 

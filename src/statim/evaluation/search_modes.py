@@ -1,4 +1,4 @@
-"""Vector, BM25 and hybrid search judged side by side, and the weight and the default that development queries choose.
+"""Vector, BM25 and hybrid search judged side by side, and tuned by development queries.
 
 Queries are searched once; every weight is measured on the same candidates.
 """
@@ -80,7 +80,7 @@ class JudgedSearch:
         return SearchSettings(weight, mode, self.thresholds(weight))
 
     def thresholds(self, weight: float) -> dict[str, dict[str, float]]:
-        """Mode -> percent -> the score that the best answer of that share of the queries reaches, rounded down."""
+        """Mode -> percent -> the score that the best answers of that share of the queries reach."""
         cosines, bm25 = self._scores
         found: dict[str, Floats | Doubles] = {"vector": cosines, "bm25": bm25, "hybrid": self._fused(weight)}
         return {mode: _reached(self._best(found[mode][:, 0])) for mode in MODES}

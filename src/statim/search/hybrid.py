@@ -203,7 +203,7 @@ def _ranks(positions: Positions, ranked: Positions) -> Positions:
 
 
 def _over(scores: Floats, candidates: Floats) -> npt.NDArray[np.float64]:
-    """Scores over the highest of their row's candidates; a row without any above 0 says nothing, and counts 0."""
+    """Scores over the highest of their row's candidates; 0 for a row without any above 0."""
     highest = candidates.max(axis=1, keepdims=True, initial=0).astype(np.float64)
     return np.where(highest > 0, scores / np.where(highest > 0, highest, 1), 0)
 

@@ -500,7 +500,7 @@ class Index:
         return self._ranked(view, _queries(query), k, mode, weight, fusion, threads)
 
     def _mode(self, mode: str | None, weight: float | None, fusion: str) -> str:
-        """The mode of a search: by default the index's, or hybrid if something is asked that only it has."""
+        """The mode of a search: by default the index's, or hybrid where only that has what is asked."""
         if mode is None:
             own = self.settings.mode
             return own if weight is None and fusion == "scores" else MODES[0]
@@ -593,10 +593,7 @@ class Index:
         return hybrid.tune_weight(found, worth, k=k)
 
     def view(self, where: str | None = None) -> "View":
-        """The documents that satisfy a condition, or all, as they are now.
-
-        That of the last search is kept for the next.
-        """
+        """The documents that satisfy a condition, or all; that of the last search is kept for the next."""
         held, changes = self._views, self._changes
         if held is None or held[:2] != (changes, where):
             held = self._views = (changes, where, self._store.view(where))

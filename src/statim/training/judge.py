@@ -1,4 +1,4 @@
-"""Judging a trained model: how to search with it, its row in the held-out table, and later those of the baselines."""
+"""Judging a trained model: how to search with it, and its held-out table beside baselines."""
 
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ class Judge:
         return self._search
 
     def static_rows(self, taught: TeacherTargets | None) -> Comparison | Report | None:
-        """The table without baselines, which takes no time; None where nothing was held out, or a teacher is needed."""
+        """The table without baselines; None where nothing was held out, or where a teacher is needed."""
         test, whole = self.loaded.parts.test, self.loaded.whole
         if not len(test) or not distributed.is_first():
             return None

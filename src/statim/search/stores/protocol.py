@@ -136,7 +136,7 @@ class Store(Protocol):
         """
 
     def describe(self, said: Mapping[str, Any]) -> None:
-        """Store how the index is searched by default (``weight``, ``mode``, ``thresholds``) in its manifest, atomically.
+        """Store how the index is searched by default (``weight``, ``mode``, ``thresholds``), atomically.
 
         Raises:
             InputError: An older version is open, or the index was built again meanwhile.

@@ -51,7 +51,7 @@ def baselines_of(asked: bool | str | None) -> tuple[str, ...]:
 
 
 def sample(data: RetrievalSet, queries: int = QUERIES, documents: int = DOCUMENTS) -> RetrievalSet:
-    """Some queries of a retrieval set, all of their answers, and other documents at random; a small set as it is."""
+    """Some queries of a set, all of their answers, and other documents at random; a small set as it is."""
     if len(data.queries) <= queries and len(data.documents) <= documents:
         return data
     rng = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def sample(data: RetrievalSet, queries: int = QUERIES, documents: int = DOCUMENT
 
 
 def test_set(test: Any, baselines: tuple[str, ...]) -> tuple[RetrievalSet | None, tuple[str, ...]]:
-    """The retrieval set of held-out pairs that all rows of the table are measured on, and what is to be said of it."""
+    """The retrieval set that all rows of the table are measured on, and what is to be said of it."""
     if not isinstance(test, Pairs) or not len(test):
         return None, ()
     whole = from_pairs(test)
@@ -147,7 +147,7 @@ def _announce(task: RetrievalSet, teacher: Any, bm25: bool) -> None:
 def teacher_on_development(
     development: RetrievalSet, table: Comparison | Report | None, teacher: Teacher | None, progress: bool
 ) -> dict[str, float]:
-    """NDCG@10 of the teacher on the development pairs, where the table has shown that it does not take long."""
+    """NDCG@10 of the teacher on development pairs, where the table has shown that it is quick."""
     if teacher is None or not isinstance(table, Comparison) or TEACHER not in table:
         return {}
     share = (len(development.queries) + len(development.documents)) / (table.queries + table.documents)
