@@ -5,6 +5,7 @@ against the rest; where they have several, every label is a yes or no of its own
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from statim.search.engines.blas import limited
 from statim.search.engines.exact import Exact
 from statim.tasks.classify.heads import Floats, Head, Linear, Neighbours, Targets, votes
 from statim.tasks.classify.inputs import Inputs
+from statim.tasks.classify.lbfgs import minimize
 
 KINDS = ("logistic", "ridge", "centroid", "neighbours")
 # What is tried where nothing is given: logistic regression's C, ridge's alpha (both as scikit-learn means
@@ -107,7 +109,6 @@ def _logistic(
 ) -> Iterator[Linear]:
     """Cross-entropy plus |W|²/2C, biases free, by L-BFGS (Liu and Nocedal, 1989), warm-started."""
     try:
-        from scipy.optimize import minimize
         from scipy.sparse import csr_array
     except ImportError:
         raise DependencyError(
@@ -147,11 +148,12 @@ def _logistic(
     steep = float(np.abs(objective(at, 1.0)[1]).max())
     if begin is not None:
         at = np.concatenate([begin.weights.ravel(), begin.bias]).astype(np.float64)
-    options = {"maxiter": ITERATIONS, "gtol": TOLERANCE * steep, "ftol": 0.0}
     for value in values:
         # threads that share small products wait for each other longer than they work
         with limited(1 if n * d * c < MUCH else None):
-            at = minimize(objective, at, args=(value,), jac=True, method="L-BFGS-B", options=options).x
+            at = minimize(
+                partial(objective, strength=value), at, flat=TOLERANCE * steep, iterations=ITERATIONS
+            )
         weights = at.reshape(width + 1, c).astype(np.float32)
         yield Linear(weights[:width].copy(), weights[width].copy())
 
