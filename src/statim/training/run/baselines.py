@@ -29,7 +29,7 @@ log = logging.getLogger("statim")
 
 TEACHER, NONE = "teacher", "none"
 ALL = (BM25, TEACHER)
-QUERIES, DOCUMENTS = 2000, 2000  # of a sample at most, more documents only where so many are answers
+QUERIES, DOCUMENTS = 2000, 2000  # of a sample at most; more documents only where all are answers
 PATIENT = 10.0  # seconds that the teacher may take on the development pairs
 TIMED = 24  # texts by which its time is estimated
 
