@@ -13,7 +13,6 @@ import pytest
 from statim import StaticModel
 from statim.digests import seal, stamps
 from statim.errors import DataError, InputError, ModelError
-from statim.model import StaticModel
 from statim.search import index as module
 from statim.search.index import Hit, Index
 from statim.search.lexical import incremental_bm25
