@@ -113,7 +113,9 @@ def _model(path: Path) -> Checked:
 
     started, stamps = time.perf_counter(), stamps_of(path)
     verify(path, stamps, "always", REMEDY)
-    found = _told(path, "model", stamps, started)
+    files = (path / name for name in ("model.safetensors", "tokenizer.json"))
+    sizes = {file.name: {"size": file.stat().st_size} for file in files if file.is_file()}
+    found = _told(path, "model", stamps or sizes, started)
     StaticModel.load(path, verify="size")
     return found
 
