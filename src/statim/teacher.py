@@ -23,6 +23,7 @@ import tokenizers
 from statim import addresses
 from statim import cache as caches
 from statim import threads as pool
+from statim.digests import check_seal, seal
 from statim.errors import DependencyError, InputError, ModelError
 from statim.files import hash_file, read_json, write_json
 from statim.formats import hub
@@ -142,7 +143,7 @@ class Teacher:
         self.dim = int(self._about["dim"])
         if model is None and known is None:
             with caches.writing():
-                write_json(self._about_path, self._about)
+                write_json(self._about_path, seal(self._about))
 
     @staticmethod
     def load(name: str | Path = DEFAULT_TEACHER, *, device: str = "cpu") -> "Teacher":
@@ -201,15 +202,16 @@ class Teacher:
         kept = caches.folder("teachers") / f"{seen.hexdigest()[:32]}.sha256"
         with contextlib.suppress(ModelError):  # it is not there, or damaged
             found = read_json(kept)
-            if isinstance(found, str) and len(found) == 2 * seen.digest_size:
-                return found
+            if isinstance(found, dict) and isinstance(found.get("hash"), str):
+                check_seal(found, kept, "delete it")
+                return str(found["hash"])
         digest = hashlib.sha256()
         for path in files:
             name = path.relative_to(self.folder).as_posix()
             digest.update(f"{name}\0{hash_file(path)}\0".encode("utf-8", "surrogateescape"))
         if time.time_ns() - newest > SETTLED:
             with caches.writing():
-                write_json(kept, digest.hexdigest())
+                write_json(kept, seal({"hash": digest.hexdigest()}))
         return digest.hexdigest()
 
     @functools.cached_property
@@ -234,6 +236,8 @@ class Teacher:
         """What was learned of this teacher before, if it was."""
         try:
             about = read_json(self._about_path)
+            if isinstance(about, dict):
+                check_seal(about, self._about_path, "delete it")
         except ModelError:
             return None  # a damaged cache is no error
         whole = isinstance(about, dict) and all(

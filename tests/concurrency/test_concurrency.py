@@ -84,7 +84,7 @@ def test_two_first_runs_on_one_cache(tmp_path, monkeypatch):
     assert [(code, err) for code, _, err in found] == [(0, "")] * 2
     assert found[0][1] == found[1][1] != ""
     kept = [path for path in cache.folder("python-docs").iterdir() if not path.name.endswith(".lock")]
-    assert [path.suffix for path in kept] == [".arrow"]
+    assert [path.suffix for path in kept] == [".safetensors"]
 
 
 def test_two_writers_of_an_index(tmp_path):

@@ -123,7 +123,7 @@ class Tokens:
         Raises:
             StorageError: The disk is full, read-only, or not permitted.
         """
-        save_tensors(path, {"ids": self.ids, "offsets": self.offsets}, {"format": FORMAT})
+        save_tensors(path, {"ids": self.ids, "offsets": self.offsets}, {"format": FORMAT}, sealed=True)
 
     @staticmethod
     def load(path: str | Path) -> "Tokens":

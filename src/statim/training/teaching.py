@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from statim.digests import check_seal, seal, stamp, verify
 from statim.errors import InputError, ModelError
 from statim.files import atomic_file, locked, read_json, storage_errors, write_json
 from statim.partial import MARKER
 
 log = logging.getLogger("statim")
 
-RUN, PAIRS, CHECKPOINT = "run.json", "pairs.parquet", "checkpoint-"
+RUN, PAIRS, MANIFEST, CHECKPOINT = "run.json", "pairs.parquet", "pairs.json", "checkpoint-"
 VERSION = 1
 # of the trainer's files in a checkpoint, the one that it writes last
 LAST = "trainer_state.json"
@@ -36,14 +37,19 @@ class Run:
 
     def pairs(self, make: Callable[[], tuple[pa.Table, int]]) -> tuple[pa.Table, int]:
         """What is trained on, and a count that goes with it: made once, then kept."""
-        path = self.folder / PAIRS
+        path, manifest = self.folder / PAIRS, self.folder / MANIFEST
         if path.is_file():
-            with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+            with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError, TypeError, ModelError):
+                if manifest.exists():  # an earlier statim wrote none
+                    said = read_json(manifest)
+                    check_seal(said, manifest, "delete it")
+                    verify(self.folder, said["stamps"], "always", "delete it")
                 table = pq.read_table(pa.OSFile(os.fsencode(path)))
                 return table, int((table.schema.metadata or {})[b"mined"])
         table, count = make()
         with atomic_file(path) as file:
             pq.write_table(table.replace_schema_metadata({"mined": str(count)}), file)
+        write_json(manifest, seal({"stamps": {PAIRS: stamp(path)}}))
         return table, count
 
     def checkpoints(self) -> list[Path]:
@@ -98,7 +104,7 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
             with storage_errors(place):
                 for path in place.iterdir():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-            write_json(place / RUN, {"version": VERSION, **about})
+            write_json(place / RUN, seal({"version": VERSION, **about}))
         run = Run(place)
         try:
             with storage_errors(place):
@@ -114,7 +120,7 @@ def opened(out: Path, about: Mapping[str, Any], *, resume: bool) -> Iterator[Run
 
 
 def _ours(path: Path) -> bool:
-    known = (RUN, PAIRS, "README.md", "runs", "training_args.bin")
+    known = (RUN, PAIRS, MANIFEST, "README.md", "runs", "training_args.bin")
     return (
         path.name in known
         or path.name.startswith(CHECKPOINT)
@@ -127,6 +133,7 @@ def _refuse_changed(place: Path, about: Mapping[str, Any]) -> None:
     found = read_json(place / RUN)
     if not isinstance(found, dict) or found.get("version") != VERSION:
         raise ModelError(f"{place} was written by another version of statim; start the teaching again")
+    check_seal(found, place / RUN, "start the teaching again")
     for name, value in about.items():
         if found.get(name) == value:
             continue

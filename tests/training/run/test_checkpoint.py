@@ -17,9 +17,10 @@ RECIPE = Recipe.make(1000, 8, clip=0.5, precision="fp32", row_wise=True)
 
 def optimizer(step: int = 0) -> SparseAdam:
     table = np.random.default_rng(step).standard_normal((50, 8)).astype(np.float32)
-    moments = table * 2, np.square(table), np.arange(50, dtype=np.int32)
+    moments = table * 2, np.square(table[:, :1]), np.arange(50, dtype=np.int32)
     first, second, last = moments
-    return SparseAdam(table, np.linspace(0, 1, 101), step=step, first=first, second=second, last=last)
+    rates = np.linspace(0, 1, 101)
+    return SparseAdam(table, rates, step=step, row_wise=True, first=first, second=second, last=last)
 
 
 @pytest.fixture
@@ -139,3 +140,23 @@ def test_damage_is_named(out):
     (checkpoint.folder(out) / checkpoint.RUN).write_text('{"version": 1}')
     with pytest.raises(ModelError, match="another version"):
         checkpoint.read_run(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [
+        ("first", (50, 4), np.float32),
+        ("first", (50, 8), np.uint8),
+        ("second", (50, 8), np.float32),  # that is for one number a row
+        ("second", (1,), np.float32),
+        ("last", (49,), np.int32),
+        ("table", (50,), np.float32),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(out, name, shape, dtype):
+    checkpoints, state = Checkpoints(out, SIZE, every=1), optimizer(3)
+    setattr(state, name, np.zeros(shape, dtype))
+    checkpoints.save(state, {})
+    checkpoints.close()
+    with pytest.raises(ModelError, match=r"step-00000003 is not a checkpoint of statim: its .*; delete it"):
+        checkpoint.load(out, state.rates, 1, RECIPE)

@@ -17,10 +17,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from statim.digests import check_seal, seal
 from statim.errors import InputError, ModelError, StorageError
 from statim.files import locked, read_json, storage_errors, sync_directory, write_json
 from statim.partial import MARKER, kept_mode, plain_mode, set_mode
 
+AGAIN = "start again without --resume"
 SECONDS = 10.0  # between saves: each waits for the disk, and a kill loses no more than this
 DATA, RUN, PROGRESS = "data", "run.json", "progress.json"
 
@@ -50,7 +52,7 @@ class Unfinished:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.progress = {**progress, "bytes": self.file.tell()}
-        write_json(self.folder / PROGRESS, self.progress)
+        write_json(self.folder / PROGRESS, seal(self.progress))
         self._saved = time.monotonic()
 
 
@@ -155,11 +157,13 @@ def _begin(place: Path, run: Mapping[str, Any]) -> None:
         log.info("discarding what an interrupted run left in %s (--resume would have gone on with it)", place)
     _empty(place)
     (place / DATA).touch()
-    write_json(place / RUN, run)
+    write_json(place / RUN, seal(run))
 
 
 def _refuse_changed(place: Path, out: Path, run: Mapping[str, Any]) -> None:
     old = read_json(place / RUN)
+    if isinstance(old, dict):
+        check_seal(old, place / RUN, AGAIN)
     changed = [name for name in run if not isinstance(old, dict) or old.get(name) != run[name]]
     if changed:
         raise InputError(
@@ -174,8 +178,9 @@ def _progress(place: Path) -> dict[str, Any] | None:
         return None
     found = read_json(place / PROGRESS)
     if not isinstance(found, dict) or not isinstance(found.get("bytes"), int) or found["bytes"] < 0:
-        raise ModelError(f"{place / PROGRESS} is damaged; start again without --resume")
-    return found
+        raise ModelError(f"{place / PROGRESS} is damaged; {AGAIN}")
+    check_seal(found, place / PROGRESS, AGAIN)
+    return {name: value for name, value in found.items() if name != "digest"}
 
 
 @contextlib.contextmanager
@@ -184,7 +189,7 @@ def _opened(place: Path, progress: Mapping[str, Any] | None) -> Iterator[IO[byte
     size = 0 if progress is None else progress["bytes"]
     with (place / DATA).open("r+b") as file:
         if file.seek(0, os.SEEK_END) < size:
-            raise ModelError(f"{place} is damaged (data is too short); start again without --resume")
+            raise ModelError(f"{place} is damaged (data is too short); {AGAIN}")
         file.seek(size)
         file.truncate()
         yield file

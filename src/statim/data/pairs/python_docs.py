@@ -5,7 +5,6 @@ Anchor: an object's dotted name and the first paragraph of its docstring; positi
 
 import hashlib
 import json
-import os
 import platform
 import re
 import subprocess
@@ -22,8 +21,9 @@ from statim import cache
 from statim import threads as pool
 from statim.data.pairs import docstrings
 from statim.data.pairs.pairs import PYTHON_DOCS, Pairs, Report, Taken
-from statim.errors import DataError
-from statim.files import atomic_file
+from statim.data.text_column import buffers
+from statim.errors import DataError, ModelError
+from statim.tensors import Array, load_tensors, save_tensors
 
 FORMAT = 1  # grows whenever the same packages would give other pairs
 STDLIB = "stdlib"
@@ -42,6 +42,8 @@ LEFT_OUT_OF_STDLIB = LEFT_OUT | {
     "ensurepip",
     "pydoc_data",
 }
+
+COLUMNS = ["anchor", "positive"]
 
 File = tuple[str, str]  # path, module
 
@@ -75,23 +77,16 @@ def python_docs(packages: Sequence[str] | None = None, *, threads: int | None = 
     key = hashlib.sha256(
         json.dumps([FORMAT, platform.python_implementation(), *installed]).encode()
     ).hexdigest()[:32]
-    path = cache.folder(PYTHON_DOCS) / f"{key}.arrow"
+    path = cache.folder(PYTHON_DOCS) / f"{key}.safetensors"
     table = _cached(path)
     if table is None:
         files = sorted({file for name, d in chosen.items() for file in (_files(d) if d else _stdlib_files())})
         rows = _pairs(_parse(files, threads))
         table = pa.table(
-            {
-                name: pa.array(column, pa.large_string())
-                for name, column in zip(("anchor", "positive"), rows, strict=True)
-            }
+            {name: pa.array(column, pa.large_string()) for name, column in zip(COLUMNS, rows, strict=True)}
         )
-        with (
-            cache.writing(),
-            atomic_file(path) as file,
-            pa.ipc.new_file(file, table.schema) as writer,
-        ):
-            writer.write_table(table)
+        with cache.writing():
+            save_tensors(path, _arrays(table), sealed=True)
     if len(table) < 2:
         raise DataError(
             f"fewer than 2 pairs are in the documentation of {', '.join(chosen)}; name more packages"
@@ -135,19 +130,31 @@ def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def _arrays(table: pa.Table) -> dict[str, Array]:
+    """The bytes and offsets of both columns."""
+    found: dict[str, Array] = {}
+    for name in COLUMNS:
+        texts = pa.concat_arrays(table.column(name).chunks) if len(table) else pa.array([], pa.large_string())
+        found[f"{name}_bytes"], found[f"{name}_offsets"] = buffers(texts)
+    return found
+
+
 def _cached(path: Path) -> pa.Table | None:
     """What an earlier call wrote; None if it is not there or damaged."""
     try:
-        with pa.OSFile(os.fsencode(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-            table.validate(full=True)
-    except (OSError, pa.ArrowException):
+        found, _ = load_tensors(path)
+        columns = [
+            pa.LargeStringArray.from_buffers(
+                len(found[f"{name}_offsets"]) - 1,
+                *(pa.py_buffer(found[f"{name}_{part}"]) for part in ("offsets", "bytes")),
+            )
+            for name in COLUMNS
+        ]
+        table = pa.table(columns, COLUMNS)
+        table.validate(full=True)
+    except (ModelError, KeyError, pa.ArrowException):
         return None
-    return (
-        table
-        if table.column_names == ["anchor", "positive"] and not any(c.null_count for c in table.columns)
-        else None
-    )
+    return table
 
 
 def _files(distribution: metadata.Distribution) -> list[File]:

@@ -27,10 +27,11 @@ from statim.kernels.training.batch import known_texts
 from statim.kernels.training.dropout import drop
 from statim.kernels.training.rows import bag, pool_bags
 from statim.spilled_array import Growing, release
-from statim.tensors import load_tensors, save_tensors
+from statim.tensors import save_tensors
 from statim.texts import Texts
 from statim.tokenizer.tokenizer import CHUNK, FEW, Tokenizer
 from statim.tokenizer.tokens import Tokens
+from statim.training.datasets import cached_arrays
 from statim.training.datasets.views import Views
 
 FORMAT = "training-set-3"
@@ -228,12 +229,12 @@ class TrainingSet:
             return TrainingSet._of(pairs, tokenizer, threads)
         key = hashlib.sha256(f"{FORMAT} {pairs.hash} {tokenizer.hash}".encode()).hexdigest()[:32]
         path = cache.folder("tokens") / f"{key}.safetensors"
-        with contextlib.suppress(ModelError, KeyError):
-            return TrainingSet._load(path, pairs)
+        with contextlib.suppress(ModelError):
+            return TrainingSet._load(path, pairs, tokenizer.vocabulary_size)
         made = TrainingSet._of(pairs, tokenizer, threads)
-        with contextlib.suppress(ModelError, KeyError), cache.writing():
+        with contextlib.suppress(ModelError), cache.writing():
             save_tensors(path, made._arrays(), {"same": str(made.same)}, sealed=True)
-            return TrainingSet._load(path, pairs)
+            return TrainingSet._load(path, pairs, tokenizer.vocabulary_size)
         return made
 
     @staticmethod
@@ -267,13 +268,12 @@ class TrainingSet:
         return own | {name: getattr(self.bags, name) for name in ("ids", "counts", "offsets", "totals")}
 
     @staticmethod
-    def _load(path: Path, pairs: Pairs) -> "TrainingSet":
-        arrays, about = load_tensors(path)
-        found: dict[str, Any] = arrays
+    def _load(path: Path, pairs: Pairs, vocabulary: int) -> "TrainingSet":
+        found, same = cached_arrays.read(path, len(pairs), 1 + len(pairs.negatives), vocabulary)
         bags = Bags(found["ids"], found["counts"], found["offsets"], found["totals"])
         return TrainingSet(
             bags, found["anchors"], found["candidates"], found["known"], found["known_offsets"],
-            pairs.names, pairs.sets, same=int(about["same"]),
+            pairs.names, pairs.sets, same=same,
         )  # fmt: skip
 
 

@@ -258,6 +258,7 @@ def load(
         table = np.array(arrays.pop("table"), np.float32)
         first, second = (np.array(arrays.pop(name)) for name in ("first", "second"))
         last = np.array(arrays.pop("last"), np.int32)
+        _check_shapes(table, first, second, last, recipe.row_wise)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{found[-1]} is not a checkpoint of statim: {error}; delete it to go on from an earlier one"
@@ -267,3 +268,23 @@ def load(
         recipe.weight_decay, row_rates,
     )  # fmt: skip
     return optimizer, state, {name: np.array(array) for name, array in arrays.items()}
+
+
+def _check_shapes(
+    table: Floats,
+    first: npt.NDArray[Any],
+    second: npt.NDArray[Any],
+    last: npt.NDArray[np.int32],
+    row_wise: bool,
+) -> None:
+    """Refuse arrays that do not fit together, before compiled loops follow them.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if table.ndim != 2 or first.shape != table.shape or last.shape != table.shape[:1]:
+        raise ValueError("its arrays have other shapes than its table")
+    if second.shape != ((len(table), 1) if row_wise else table.shape):
+        raise ValueError("its second moments have another shape than its table")
+    if {first.dtype, second.dtype} - {np.dtype(np.float32), np.dtype(np.int16)}:
+        raise ValueError("its moments have another type")
