@@ -93,6 +93,32 @@ def alone(threads: int) -> bool:
     return threads == 1 or getattr(_here, "inside", False)
 
 
+def submit(pool: ThreadPoolExecutor, function: Callable[..., R], *given: object) -> Future[R]:
+    """As ``pool.submit``; but when the interpreter is ending and pools take nothing more, it is done here.
+
+    Raises:
+        SystemExit: This is a daemon thread, which nobody waits for: so it ends without a word.
+    """
+    try:
+        return pool.submit(function, *given)
+    except RuntimeError as error:
+        _check_ending(error)
+    done: Future[R] = Future()
+    try:
+        done.set_result(function(*given))
+    except BaseException as error:
+        done.set_exception(error)
+    return done
+
+
+def _check_ending(error: RuntimeError) -> None:
+    """Raise the error unless it is Python's refusal of new work and new threads at the interpreter's end."""
+    if "shutdown" not in str(error):
+        raise error
+    if threading.current_thread().daemon:
+        raise SystemExit
+
+
 def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
     """Run ``tasks`` on at most ``threads`` threads, this one included; results keep the tasks' order.
 
@@ -115,7 +141,7 @@ def run(tasks: Sequence[Callable[[], R]], threads: int) -> list[R]:
             failed.set()
             raise
 
-    futures = [_pool(threads).submit(work) for _ in range(1, min(threads, len(tasks)))]
+    futures = [submit(_pool(threads), work) for _ in range(1, min(threads, len(tasks)))]
     try:
         work()
     finally:
@@ -139,7 +165,7 @@ def stream(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iter
         for item in items:
             if len(waiting) >= 2 * threads:
                 yield waiting.popleft().result()
-            waiting.append(_pool(threads).submit(function, item))
+            waiting.append(submit(_pool(threads), function, item))
         while waiting:
             yield waiting.popleft().result()
     finally:
@@ -179,7 +205,12 @@ def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
                 iterator.close()
 
     thread = threading.Thread(target=work, name="statim-ahead", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        _check_ending(error)
+        yield from items
+        return
     try:
         while True:
             item, error = ready.get()

@@ -95,21 +95,40 @@ def start_processes(folder: Path, method: str) -> None:
     sys.stdout.write("same" if not wrong else "; ".join(wrong))  # fmt: skip
 
 
-def leave(folder: Path, way: str) -> None:
-    """End the interpreter in the middle of encoding."""
+def leave(folder: Path, way: str, what: str) -> None:
+    """End the interpreter in the middle of encoding, searching or training."""
     used, given, begun = model(), texts(), threading.Event()
+    index = Index.build(used, given[:300], folder / "index") if what == "search" else None
+    pairs = [{"anchor": text, "positive": text[::-1]} for text in given]
+
+    def once() -> None:
+        if what == "encode":
+            used.encode(given, threads=2)
+        elif index is not None:
+            index.search(given[:300], 5, threads=2)
+        else:
+            from statim.training.train import train
+
+            threading.Timer(0.2, begun.set).start()
+            train(pairs, out=folder / "out", start=used, heldout=0, epochs=500, batch=16, threads=2,
+                  checkpoint_every=5)  # fmt: skip
+        begun.set()
 
     def work() -> None:
-        for _ in range(20 if way == "pool" else 10**9):
-            used.encode(given, threads=2)
-            begun.set()
+        for _ in range(20 if way != "daemon" else 10**9):
+            once()
+        sys.stdout.write(", done")
+        sys.stdout.flush()
 
+    if what == "train":
+        import statim.training.pipeline  # noqa: F401  (imports are not what is to be interrupted)
     if way == "pool":
         ThreadPoolExecutor(2).submit(work)
     else:
-        threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=work, daemon=way == "daemon").start()
     begun.wait(PATIENCE)
     sys.stdout.write("leaving")
+    sys.stdout.flush()
     sys.exit(0)
 
 

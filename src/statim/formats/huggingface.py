@@ -35,6 +35,7 @@ from statim.formats import table as tables
 from statim.formats.parts import Parts
 from statim.settings import SearchSettings, Settings
 from statim.tensors import Array, map_file, mapped_file, save_tensors
+from statim.threads import submit
 from statim.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
@@ -177,7 +178,7 @@ def read(folder: Path, level: Verify | None = None) -> Parts:
     """
     held = opened(folder, level)
     with ThreadPoolExecutor(1) as beside:  # hashing and the tokenizer's parser leave each other alone
-        checking = beside.submit(verify, folder, held.stamps, level, REMEDY)
+        checking = submit(beside, verify, folder, held.stamps, level, REMEDY)
         try:
             parts = held.parts()
         except ModelError:

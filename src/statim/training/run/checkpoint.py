@@ -30,6 +30,7 @@ from statim.files import atomic_directory, locked, read_json, storage_errors, wr
 from statim.partial import MARKER
 from statim.strict_json import loads
 from statim.tensors import load_tensors, write_tensors
+from statim.threads import submit
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.options import KEEP_CHECKPOINTS
 from statim.training.recipe import Recipe
@@ -189,7 +190,7 @@ class Checkpoints:
             )
             with storage_errors(target), (target / TABLE).open("wb") as file:
                 write_tensors(file, arrays, {"state": json.dumps({"step": optimizer.step, **state})})
-            self._pending = self._writer.submit(self._complete, target, stack.pop_all())
+            self._pending = submit(self._writer, self._complete, target, stack.pop_all())
         self._last = time.monotonic()
         self.seconds += self._last - started
         self._cost = self._last - started
