@@ -36,6 +36,29 @@ def test_a_change_refuses_them_and_leaves_the_index_as_it_was(place, tmp_path, l
     assert "new" in [hit.id for hit in index.search("a text", 3)]
 
 
+@pytest.mark.parametrize("link", ["documents.lance", "documents.lance/data", "documents.lance/_versions/x.manifest",
+    "documents.lance/data/more", "words", "model"])  # fmt: skip
+def test_links_in_lancedb_are_refused(model, tmp_path, link):
+    pytest.importorskip("lancedb")
+    place = tmp_path / "docs.index"
+    index = Index.build(model, ["a text", "another"], place, store="lancedb")
+    outside, inside = tmp_path / "outside", place / link
+    if inside.exists():
+        inside.rename(outside)
+    inside.symlink_to(outside)
+    with pytest.raises(
+        ModelError, match=rf"^{inside} is a symbolic link, .*; put the file itself in its place$"
+    ):
+        Index.load(place)
+    if inside.parent.name != "docs.index" or link == "documents.lance":
+        with pytest.raises(ModelError, match="is a symbolic link"):
+            index.add(["a third"], ids=["new"])
+    inside.unlink()
+    if outside.exists():
+        outside.rename(inside)
+    assert len(Index.load(place)) == 2
+
+
 def test_an_index_keeps_its_permissions(place):
     for part in place.rglob("*"):
         part.chmod(0o700 if part.is_dir() else 0o600)

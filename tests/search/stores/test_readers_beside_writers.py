@@ -201,6 +201,39 @@ def test_loaded_then_built_again_with_another_model(where):
     assert answers(held) == before
 
 
+@pytest.mark.parametrize("mode", ["bm25", "vector", "hybrid"])
+def test_a_held_reader_of_lancedb_says_that_the_index_was_built_again(where, mode):
+    """LanceDB opens files when it reads them; a folder's reader keeps its own."""
+    pytest.importorskip("lancedb")
+    Index.build(model_of(0), texts_of(30), where, store="lancedb")
+    held = Index.load(where)
+    Index.build(model_of(0), texts_of(20), where, store="lancedb", overwrite=True)
+    with pytest.raises(InputError, match=r"index was built again since it was opened; open it again$"):
+        held.search("w01 w02", 5, mode=mode)
+    assert len(Index.load(where).search("w01 w02", 50, mode="vector")) == 20
+
+
+def test_a_held_reader_of_lancedb_says_that_its_version_was_removed(where):
+    pytest.importorskip("lancedb")
+    held = Index.build(model_of(0), texts_of(30), where, store="lancedb")
+    changing = Index.load(where)
+    changing.add(["w01"], ids=["new"])
+    changing.compact(keep=1)
+    for path in (where / "documents.lance" / "data").iterdir():
+        path.unlink()  # LanceDB keeps files for some time
+    with pytest.raises(InputError, match=r"was compacted, which removed the version that is open, since"):
+        held.search("w01 w02", 5, mode="vector")
+
+
+def test_a_held_reader_of_lancedb_still_tells_damage(where):
+    pytest.importorskip("lancedb")
+    held = Index.build(model_of(0), texts_of(30), where, store="lancedb")
+    for path in (where / "documents.lance" / "data").iterdir():
+        path.unlink()
+    with pytest.raises(ModelError, match=r"is damaged: LanceDB says .*; build the index again$"):
+        held.search("w01 w02", 5, mode="vector")
+
+
 @pytest.mark.parametrize("change", ["add", "update", "delete", "delete where"])
 def test_a_change_gives_up_when_another_model_made_the_index(place, change):
     place.build(model_of(0), texts_of(30), metadata=[{"year": i} for i in range(30)])

@@ -248,16 +248,32 @@ class Lance:
 
     def parts(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
         """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
-        with errors(self.place):
+        with self._reading():
             asked = self._table.search().select(list(columns))
             if sql is not None:
                 asked = asked.where(sql)
             for batch in asked.to_batches(BLOCK):
                 yield pa.Table.from_batches([batch])
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """LanceDB's errors as one sentence, which says so where the files are gone since others replaced them.
+
+        Raises:
+            InputError: The index was built again, or its older versions were removed.
+        """
+        try:
+            with errors(self.place):
+                yield
+        except ModelError:
+            found = lance_files.replaced(self.path, self._manifest, self._version)
+            if found is None:
+                raise
+            raise InputError(f"{self.place} {found} since it was opened; open it again") from None
+
     def nearest(self, query: Floats, k: int, sql: str | None) -> tuple[Positions, Floats]:
         """The k nearest rows of one query; see lance_index.nearest."""
-        with errors(self.place):
+        with self._reading():
             return lance_index.nearest(self._table, self._built, query, k, sql)
 
     def take(self, positions: Positions, columns: Sequence[str]) -> pa.Table:
@@ -273,7 +289,7 @@ class Lance:
             raise ModelError(
                 f"{self.place} is damaged: words and documents do not agree; build the index again"
             )
-        with errors(self.place):
+        with self._reading():
             found = (
                 self._table.take_row_ids(self._rows[places].tolist()).select([*columns, POSITION]).to_arrow()
             )

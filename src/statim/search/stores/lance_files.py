@@ -4,6 +4,7 @@
 version the files that it added. So a version does not depend on what later ones have written.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from statim.digests import Verify, files_in, stamp, verify
 from statim.errors import ModelError
 from statim.files import storage_errors, sync_directory, sync_file
 from statim.search.stores.lance_connection import TABLE, VERSIONS, versions
-from statim.search.stores.protocol import MANIFEST, REMEDY
+from statim.search.stores.protocol import MANIFEST, REMEDY, check_inside, check_no_link, read_manifest
 
 ROOT = f"{TABLE}.lance"
 READ = ("data", "_deletions", "_indices", VERSIONS)  # the table's folders of files that are written once
@@ -83,8 +84,13 @@ def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | Non
     """Refuse a version of which files are not as they were written, before LanceDB reads them.
 
     Raises:
-        ModelError: One is not whole; the message names it.
+        ModelError: One is not whole, or a symbolic link; the message names it.
     """
+    check_no_link(path / ROOT)
+    for folder, folders, names in os.walk(path / ROOT):
+        for name in (*folders, *names):
+            check_no_link(Path(folder, name))
+    check_inside(path, said(manifest, path / MANIFEST))
     later = (other for other in manifest["versions"] if other["version"] > version["version"])
     unneeded = {name for other in later for name in _new(other) if _in_table(name)}
     unneeded |= {
@@ -92,6 +98,18 @@ def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | Non
     }
     asked = {name: value for name, value in kept(path, manifest).items() if name not in unneeded}
     verify(path, asked, level, REMEDY)
+
+
+def replaced(path: Path, manifest: Manifest, version: Manifest) -> str | None:
+    """What became of a version since its manifest was read, for a message; None where it is still there."""
+    try:
+        now = read_manifest(path)
+    except ModelError:
+        return None
+    if now.get("generation") != manifest.get("generation"):
+        return "was built again"
+    numbers = [other.get("version") for other in now.get("versions", ())]
+    return None if version["version"] in numbers else "was compacted, which removed the version that is open,"
 
 
 def _new(version: Manifest) -> list[str]:
