@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from statim.data.documents.texts import read_texts, stream_documents
-from statim.data.files import arrow, columns, delimited, file_types, json_array, json_lines
+from statim.data.files import arrow, arrow_bodies, columns, delimited, file_types, json_array, json_lines
 from statim.data.files.bad_rows import skipping
 from statim.data.files.tables import read_table, tables
 from statim.errors import DataError, InputError, ModelError
@@ -289,6 +289,81 @@ def test_columns_of_arrow_files_are_bounded(name, tmp_path):
             writer.write_table(table)
     with pytest.raises(DataError, match="more than 1,000 columns"):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd", "snappy"])
+def test_pages_of_parquet_that_unfold_far(codec, monkeypatch, tmp_path):
+    monkeypatch.setattr(arrow, "UNFOLDED", 100_000)
+    path, column = tmp_path / "a.parquet", pa.array(["x" * 300 + str(i) for i in range(3000)])
+    parquet.write_table(pa.table({"text": column}), path, compression=codec, use_dictionary=False)
+    assert read_table(path).num_rows == 3000
+    monkeypatch.setattr(arrow, "RATIO", 2)
+    with pytest.raises(
+        DataError, match=r"group of rows that unfolds to 9\d\d,\d\d\d bytes, more than 2 times"
+    ):
+        read_table(path)
+    parquet.write_table(
+        pa.table({"text": column}), path, compression=codec, use_dictionary=False, row_group_size=300
+    )
+    assert read_table(path).num_rows == 3000
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("kind", ["file", "stream"])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_buffers_of_arrow_that_unfold_far(kind, codec, dictionary, monkeypatch, tmp_path):
+    monkeypatch.setattr(arrow, "UNFOLDED", 100_000)
+    path = tmp_path / "a.arrow"
+    column = pa.array(["x" * 300 + str(i) for i in range(3000)])
+    table = pa.table({"text": column.dictionary_encode() if dictionary else column})
+    new = pa.ipc.new_file if kind == "file" else pa.ipc.new_stream
+    with new(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(table, max_chunksize=2000)
+    assert read_table(path).num_rows == 3000
+    with path.open("rb") as file:
+        told = arrow_bodies.largest(file)
+    batch = table.to_batches(max_chunksize=2000)[0]
+    size = batch.column(0).dictionary.nbytes if dictionary else batch.nbytes
+    assert told == 0 if codec is None else abs(told - size) < 1000
+    monkeypatch.setattr(arrow, "RATIO", 2)
+    if codec is None:
+        assert read_table(path).num_rows == 3000
+    else:
+        with pytest.raises(
+            DataError, match=r"record batch that unfolds to \d\d\d,\d\d\d bytes, more than 2 times"
+        ):
+            read_table(path)
+
+
+def test_arrow_files_without_rows(tmp_path):
+    schema = pa.schema([("text", pa.string())])
+    for new in (pa.ipc.new_file, pa.ipc.new_stream):
+        with new(str(tmp_path / "a.arrow"), schema):
+            pass
+        with (tmp_path / "a.arrow").open("rb") as file:
+            assert arrow_bodies.largest(file) == 0
+
+
+@pytest.mark.parametrize("nested", [lambda row: row, lambda row: [row], lambda row: {"a": {"b": row}}])
+def test_names_that_differ_from_row_to_row_become_text(nested, tmp_path):
+    """A field each, empty in all other rows, would take memory by the square of their number."""
+    lines = [{"text": "t", "about": nested({f"key {i}": i})} for i in range(1001)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_table(path).column("about")
+    assert pa.types.is_large_string(found.type)
+    assert json.loads(found[1000].as_py()) == nested({"key 1000": 1000})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines[:900]))
+    assert pa.types.is_nested(read_table(path).column("about").type)
+
+
+def test_names_that_differ_from_block_to_block_become_text(small, tmp_path):
+    lines = [{"text": "t" * 50, "about": {f"key {i}": i}} for i in range(1100)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(list(tables(tmp_path / "a.jsonl"))) > 10
+    found = read_table(tmp_path / "a.jsonl").column("about")
+    assert pa.types.is_large_string(found.type)
+    assert [json.loads(text) for text in found.to_pylist()] == [line["about"] for line in lines]
 
 
 def test_word_vectors_among_blank_lines(monkeypatch, tmp_path):

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from statim.data.files import columns, file_types, rows
+from statim.data.files import arrow_bodies, columns, file_types, rows
 from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.errors import DataError
 from statim.files import is_plain_name
 
 ROWS = 1 << 16  # rows per table
+RATIO = 200  # of unfolded bytes to those of a file; texts reach 20
 UNFOLDED = 256 << 20  # bytes that the texts of one batch may have when they come from a dictionary
 
 
@@ -34,7 +35,26 @@ def parquet(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
         ParquetFile(source) as file,
     ):
         rows.check_width(file.metadata.num_columns, path)
+        _check_sizes(file.metadata, path)
         yield from _checked(file.iter_batches(_rows_at_once(file, path)), path, bad)
+
+
+def _check_sizes(about: Any, path: Path) -> None:
+    """Refuse compressed pages that would fill the memory, before Arrow unfolds one.
+
+    Raises:
+        DataError: A group of rows has more than UNFOLDED bytes and RATIO times those of the file.
+    """
+    for group in range(about.num_row_groups):
+        _check_unfolded(about.row_group(group).total_byte_size, path, "group of rows")
+
+
+def _check_unfolded(unfolded: int, path: Path, what: str) -> None:
+    if unfolded > max(UNFOLDED, RATIO * path.stat().st_size):
+        raise DataError(
+            f"{path} has a {what} that unfolds to {unfolded:,} bytes, more than {RATIO} times its "
+            f"size; write it again with a smaller {what}, or without compression"
+        )
 
 
 def _rows_at_once(file: Any, path: Path) -> int:
@@ -123,6 +143,8 @@ def ipc(path: Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
         else:
             batches = reader = pa.ipc.open_stream(file)
         rows.check_width(len(reader.schema), path)
+        with path.open("rb") as messages:
+            _check_unfolded(arrow_bodies.largest(messages), path, "record batch")
         yield from _checked(batches, path, bad)
 
 

@@ -62,8 +62,12 @@ def check_width(count: int, where: str | Path) -> None:
 
 
 def column(values: list[Any]) -> pa.Array:
-    """An Arrow array of any values; where their types do not go together, each is written as text."""
+    """An Arrow array of any values.
+
+    Where their types do not go together, or have more than MOST_COLUMNS fields, each is written as text.
+    """
     try:
+        _check_fields(values)
         array = pa.array(values)
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
         if not _changed(array, values):
@@ -71,6 +75,30 @@ def column(values: list[Any]) -> pa.Array:
     except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError, ValueError):
         pass
     return pa.array([as_text(value) for value in values], pa.large_string())
+
+
+def _check_fields(values: Iterable[Any]) -> None:
+    """Refuse mappings whose names differ from row to row: each would be a field, empty in all other rows.
+
+    Raises:
+        OverflowError: They have more than MOST_COLUMNS names.
+    """
+    fields: dict[str, Any] = {}
+    waiting = [(value, fields) for value in values if isinstance(value, (Mapping, list, tuple))]
+    count = 0
+    while waiting:
+        value, known = waiting.pop()
+        if not isinstance(value, Mapping):
+            waiting += [(item, known) for item in value if isinstance(item, (Mapping, list, tuple))]
+            continue
+        for name, item in value.items():
+            if name not in known:
+                known[name] = {}
+                count += 1
+            if isinstance(item, (Mapping, list, tuple)):
+                waiting.append((item, known[name]))
+        if count > MOST_COLUMNS:
+            raise OverflowError
 
 
 def _changed(array: pa.Array, values: Iterable[Any]) -> bool:

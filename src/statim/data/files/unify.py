@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim.data.files import columns
+from statim.data.files.rows import MOST_COLUMNS
 from statim.errors import DataError
 
 TEXT = pa.large_string()
@@ -101,7 +102,8 @@ def joined(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         for field in other:
             known = fields.get(field.name)
             fields[field.name] = field.type if known is None else joined(known, field.type)
-        return None if None in fields.values() else pa.struct(list(fields.items()))
+        wide = len(fields) > MOST_COLUMNS  # names that differ from row to row
+        return None if wide or None in fields.values() else pa.struct(list(fields.items()))
     if is_list(one) and is_list(other):
         value = joined(one.value_type, other.value_type)
         return None if value is None else pa.list_(value)

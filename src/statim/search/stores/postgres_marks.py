@@ -4,13 +4,13 @@ Tables and HNSW indexes bear the mark. Those of earlier versions do not: their t
 in ``NAME_statim`` that names NAME, and by the columns that only statim makes.
 """
 
-import json
 import secrets
 from typing import Any
 
 from statim.errors import InputError
 from statim.search.stores.postgres_server import Names
 from statim.search.stores.protocol import FORMAT, MANIFEST
+from statim.strict_json import loads
 
 MARK = "statim index"
 DOCUMENTS = {"statim_position bigint", "statim_words text[]"}
@@ -72,7 +72,7 @@ def made_before(connection: Any, names: Names, place: str, *, overwrite: bool) -
 
 def _is_manifest(row: tuple[bytes] | None) -> bool:
     try:
-        said = json.loads(row[0]) if row else None
+        said = loads(row[0]) if row else None
     except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and said.get("format") == FORMAT and said.get("store") == "postgresql"
