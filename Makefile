@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.statim-stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-long check docs release-check bench clean
+.PHONY: help setup demo test test-long check docs audit release-check bench clean
 
 help:
 	@echo "make demo       train on this machine's Python documentation, compare, search"
@@ -14,7 +14,8 @@ help:
 	@echo "make test-long  the long tests, with coverage"
 	@echo "make check      lint, format, types, the site"
 	@echo "make docs       the documentation site, into site/"
-	@echo "make release-check  build, install and try a wheel"
+	@echo "make audit      known vulnerabilities of the packages, and a bill of materials"
+	@echo "make release-check  build, install and try a wheel, after an audit"
 	@echo "make bench      the quick benchmarks"
 	@echo "make setup      the environment alone ($(VENV))"
 	@echo "make clean      remove the environment and what tools leave"
@@ -47,8 +48,12 @@ check: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+audit: $(STAMP)
+	$(PYTHON) .ci/audit.py $(BIN)/python dist
+
 release-check: $(STAMP)
 	rm -rf build dist
+	$(PYTHON) .ci/audit.py $(BIN)/python dist
 	$(BIN)/python -m build --outdir dist
 	$(PYTHON) .ci/release_check.py dist
 
