@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from statim.tasks.recommend.baskets import read_baskets
 from statim.tensors import load_tensors, map_array, save_tensors
 from statim.training import teaching
 from statim.training.distillation import teacher_vectors
+from statim.training.loop.optimizer import SparseAdam
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run import checkpoint
@@ -154,12 +156,12 @@ def only(load: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda folder: load(next(path for path in folder.iterdir() if path.is_file()))
 
 
-def index(engine: str) -> Callable[[Path], None]:
+def index(engine: str, store: str = "folder") -> Callable[[Path], None]:
+    asked = {"engine": engine} if store == "folder" else {"store": store}
+
     def make(folder: Path) -> None:
         metadata = [{"year": 2000 + i, "tags": ["a", "b"][:i], "note": None} for i in range(4)]
-        Index.build(
-            model(), TEXTS, folder, ids=list("abcd"), metadata=metadata, engine=engine, overwrite=True
-        )
+        Index.build(model(), TEXTS, folder, ids=list("abcd"), metadata=metadata, overwrite=True, **asked)
         loaded = Index.load(folder)
         loaded.add(["open the list"], ids=["e"], metadata=[{"year": 1}])
         loaded.delete(["b"])
@@ -167,13 +169,44 @@ def index(engine: str) -> Callable[[Path], None]:
     return make
 
 
+def as_earlier(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    """As an earlier statim has written it, which knew no digests: so damage comes as far as it can."""
+
+    def made(folder: Path) -> None:
+        make(folder)
+        for path in folder.rglob("*.json"):
+            said = json.loads(path.read_bytes())
+            if isinstance(said, dict) and "digest" in said:
+                del said["digest"]
+                for stamp in said.get("stamps", {}).values():
+                    del stamp["digest"]
+                path.unlink()
+                path.write_text(json.dumps(said))
+        config = folder / "model" / "config.json"
+        said = json.loads(config.read_bytes())
+        said["statim"].pop("stamps")
+        said["statim"].pop("digest")
+        config.unlink()
+        config.write_text(json.dumps(said))
+        said = json.loads((folder / "index.json").read_bytes())
+        for name in ("files", "stamps"):
+            for file in said.get(name, {}):
+                size = (folder / file).stat().st_size
+                said[name][file] = size if name == "files" else {"size": size}
+        (folder / "index.json").unlink()
+        (folder / "index.json").write_text(json.dumps(said))
+
+    return made
+
+
 def fit_sizes(folder: Path, name: str) -> None:
-    """Let the manifest say the sizes that are there."""
+    """Let the manifest of an earlier statim say the sizes that are there."""
     if name == "index.json":
         return
     said = json.loads((folder / "index.json").read_bytes())
     size = (folder / name).stat().st_size
     said["files"][name] = size
+    said["stamps"][name] = {"size": size}
     (folder / "index.json").unlink()
     (folder / "index.json").write_text(json.dumps(said))
 
@@ -188,6 +221,23 @@ def load_index(path: Path) -> object:
     loaded.search("sort", 2, where="year > 1")
     loaded.info()
     return loaded
+
+
+ANSWERS: dict[str, object] = {}
+
+
+def same_answers(path: Path) -> object:
+    """Digests leave no other answer than that of the first time, when nothing was damaged."""
+    loaded = load_index(path)
+    hits = [(hit.id, hit.text, hit.metadata, hit.score) for hit in loaded.search("sort the list", 5)]
+    assert hits == ANSWERS.setdefault(str(path), hits)
+    return loaded
+
+
+# packages whose files are theirs: statim compares a hash before they read one
+ENGINES = [engine for engine, package in (("faiss-flat", "faiss"), ("usearch-f16", "usearch"), ("scann", "scann"))
+           if find_spec(package)]  # fmt: skip
+STORES = ["lancedb"] if find_spec("lancedb") else []
 
 
 def head(kind: str, *, ngrams: bool) -> Callable[[Path], None]:
@@ -404,6 +454,43 @@ def load_training_run(folder: Path) -> object:
     return checkpoint.read_run(folder / "out").resumed(TrainOptions(out="out"))
 
 
+RECIPE = Recipe.make(100, 4)
+
+
+def optimizer() -> SparseAdam:
+    table = np.random.default_rng(0).standard_normal((11, 4)).astype(np.float32)
+    return SparseAdam(table, np.linspace(0, 1, 101), step=7, precision=RECIPE.precision)
+
+
+def checkpointed(folder: Path) -> None:
+    checkpoint.folder(folder / "out").mkdir()
+    made = checkpoint.Checkpoints(folder / "out", 1000, every=7)
+    made.save(optimizer(), {"best": {"step": 4, "score": 0.5}}, {"best": np.ones((11, 4), np.float32)})
+    made.close()
+
+
+def earlier_checkpoint(folder: Path) -> None:
+    checkpointed(folder)
+    (checkpoint.steps(folder / "out")[0] / checkpoint.MANIFEST).unlink()
+
+
+def load_earlier_checkpoint(folder: Path) -> object:
+    found = checkpoint.load(folder / "out", optimizer().rates, 1, RECIPE)
+    assert found is not None
+    state, about, _ = found
+    assert state.table.ndim == 2
+    assert state.first.shape == state.table.shape
+    assert isinstance(about, dict)
+    return found
+
+
+def load_checkpoint(folder: Path) -> object:
+    state, about, extra = load_earlier_checkpoint(folder)
+    np.testing.assert_array_equal(state.table, optimizer().table)
+    assert (state.step, about["best"], extra["best"].sum()) == (7, {"step": 4, "score": 0.5}, 44)
+    return state
+
+
 ABOUT = {"options": {"epochs": 1, "learning_rate": 0.1}, "teacher": "a" * 64, "pairs": "b" * 64}
 
 
@@ -531,9 +618,11 @@ LOADERS = [
     Loader("model2vec", save_model("WordLevel", as_model2vec), load_model, quick=150),
     Loader("sentence-transformers", save_model("WordLevel", as_sentence_transformers), load_model, quick=150),
     *(Loader(name, words(name), only(load_model)) for name in ("glove.txt", "w.vec", "w.vec.gz")),
-    Loader("index", index("exact"), load_index, quick=200, mend=fit_sizes),
-    Loader("index of two stages", index("binary"), load_index, quick=100, mend=fit_sizes),
-    Loader("index of bytes", index("exact-int8"), load_index, quick=100, mend=fit_sizes),
+    Loader("index", index("exact"), same_answers, quick=100),
+    Loader("earlier index", as_earlier(index("exact")), load_index, quick=150, mend=fit_sizes),
+    *(Loader(f"earlier index, {engine}", as_earlier(index(engine)), load_index, quick=50, mend=fit_sizes)
+        for engine in ("binary", "exact-int8", *ENGINES)),
+    *(Loader("lancedb", index("exact", store="lancedb"), load_index, quick=15, long=2) for _ in STORES),
     Loader("head", head("logistic", ngrams=True), load_head, quick=150),
     Loader("head of neighbours", head("neighbours", ngrams=False), load_head),
     *(Loader(f"table {name}", table(name, FLAT if "sv" in name else ROWS), only(read_all_ways),
@@ -548,6 +637,8 @@ LOADERS = [
     Loader("unfinished encoding", stopped_encoding, go_on_encoding,
            ("v.parquet.encoding/run.json", "v.parquet.encoding/progress.json"), quick=60),
     Loader("unfinished training", training_run, load_training_run),
+    Loader("checkpoint", checkpointed, load_checkpoint),
+    Loader("earlier checkpoint", earlier_checkpoint, load_earlier_checkpoint),
     Loader("unfinished teaching", teaching_run, load_teaching_run, quick=60),
     Loader("log of a training", history, only(load_history)),
     Loader("vectors .npy", vectors_npy, only(map_array)),
@@ -561,6 +652,8 @@ QUICK = {
     "unfinished training": 60,
     "unfinished teaching": 30,
     "log of a training": 60,
+    "checkpoint": 40,
+    "earlier checkpoint": 40,
     "vectors .npy": 60,
     "safetensors": 80,
     "cached vectors": 60,

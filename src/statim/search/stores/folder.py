@@ -474,7 +474,8 @@ def stamps_of(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     found = manifest.get("stamps")
     if found is None and isinstance(sizes, dict):
         found = {name: {"size": size} for name, size in sizes.items()}
-    if not isinstance(found, dict) or not isinstance(sizes, dict):
+    known = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
+    if not isinstance(found, dict) or not isinstance(sizes, dict) or not known:
         raise ModelError(f"{path / MANIFEST} is damaged at files or stamps; {REMEDY}")
     words = "bm25.safetensors" if manifest["format_version"] == 1 else "words/"
     needed = ("documents.arrow", "model/model.safetensors", "model/tokenizer.json", "vectors/", words)
