@@ -125,3 +125,12 @@ def test_links_are_told(folder, kind):
         files_in(folder)
     with pytest.raises(ModelError, match=f"^{path} is"):
         stamps(folder)
+
+
+def test_what_a_writer_has_left_is_none_of_the_files(folder):
+    """Else it would be missing once it is swept."""
+    said = stamps(folder)
+    for name in (".a.0123.lock.statim-partial", "deep/.c.4567.statim-partial"):
+        (folder / name).write_text("left")
+    assert stamps(folder) == said
+    assert [path.name for path in files_in(folder)] == ["a", "b", "c", "d"]

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from statim.errors import InputError, ModelError
 from statim.files import is_plain_name, read_errors
+from statim.partial import MARKER
 
 BLOCK = 1 << 18  # bytes read at a time: fits into a core's own cache
 SMALL = 64 << 20  # bytes that are always read to check them, in some ten milliseconds
@@ -33,7 +34,7 @@ def digest(path: str | Path) -> str:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted by name.
+    """Every file below a folder, sorted by name, without what a writer that was killed or refused has left.
 
     Raises:
         ModelError: There is a symbolic link, or something that is no file.
@@ -47,7 +48,7 @@ def files_in(folder: Path) -> list[Path]:
                     f"{part} is a symbolic link or no file, which does not belong there; "
                     "put the file itself in its place"
                 )
-            if name in names:
+            if name in names and not name.endswith(MARKER):
                 found.append(part)
     return sorted(found)
 
