@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.statim-stamp
 WORKERS ?= 2
+# seconds of the soak test, which leaves most of the processors to the others
+SOAK ?= 1800
 
 .PHONY: help setup demo test test-long check docs audit release-check bench clean
 
@@ -37,7 +39,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests tests/faults
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup --cov=statim --cov-report=term:skip-covered tests tests/faults
+	STATIM_SOAK=$(SOAK) $(BIN)/python -m pytest -q -m long -n $$(($(WORKERS) + 1)) --dist loadgroup --cov=statim --cov-report=term:skip-covered tests tests/faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -225,7 +225,7 @@ def encoding(suffix: str, *, resume: bool) -> Case:
     return Case(
         texts, file(f"v.{suffix}"), again=([*texts, "--resume"],) if resume else (texts,
             [*texts, "--overwrite"]),
-        patches=SLOW_STREAM, spare=(f"v.{suffix}.encoding",),
+        patches=SLOW_STREAM, spare=(f"v.{suffix}.encoding",), stride=3,
     )  # fmt: skip
 
 
@@ -270,9 +270,11 @@ def write(path: Path, text: str) -> None:
 
 
 CASES: dict[str, Case] = {
-    "save": Case(save("model", overwrite=False), model("model"), again=(save("model", overwrite=True),)),
+    "save": Case(
+        save("model", overwrite=False), model("model"), again=(save("model", overwrite=True),), stride=2
+    ),
     "save --overwrite": Case(
-        save("model", overwrite=True), model("model"), before=(save("other", overwrite=False),)
+        save("model", overwrite=True), model("model"), before=(save("other", overwrite=False),), stride=2
     ),
     "quantize": Case(["quantize", "IN/model", "-o", "HERE/model"], model("model"), stride=4),
     "quantize --overwrite": Case(
@@ -281,18 +283,18 @@ CASES: dict[str, Case] = {
         before=(save("other", overwrite=False),),
         stride=4,
     ),
-    "build": Case(BUILD, index, then=UPDATE, stride=2),
-    "build --overwrite": Case([*BUILD, "--overwrite"], index, before=(OTHERS,), then=UPDATE, stride=2),
+    "build": Case(BUILD, index, then=UPDATE, stride=3),
+    "build --overwrite": Case([*BUILD, "--overwrite"], index, before=(OTHERS,), then=UPDATE, stride=3),
     **{
         f"build {engine}": Case([*BUILD, "--engine", engine], index, then=ADD, stride=5)
         for engine in ("int8", "binary", "faiss-hnsw", "usearch-f16")
     },
-    "add": Case(ADD, index, before=(BUILD,), then=DELETE),
+    "add": Case(ADD, index, before=(BUILD,), then=DELETE, stride=2),
     "add faiss": Case(ADD, index, before=([*BUILD, "--engine", "faiss-flat"],), then=DELETE, stride=5),
     "update": Case(
         UPDATE, index, before=(BUILD,), then=["index", "add", "HERE/index", "IN/others.jsonl", "-q"], stride=2
     ),
-    "delete": Case(DELETE, index, before=(BUILD,), then=ADD),
+    "delete": Case(DELETE, index, before=(BUILD,), then=ADD, stride=2),
     "lance build": Case([*BUILD, *LANCE], index, then=UPDATE, heavy=("lancedb",), stride=4),
     "lance build --overwrite": Case(
         [*BUILD, *LANCE, "--overwrite"], index, before=([*OTHERS, *LANCE],), heavy=("lancedb",), stride=5

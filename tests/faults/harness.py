@@ -370,8 +370,9 @@ class Walk:
     def points(self, kind: str, stride: int) -> Iterator[tuple[int, int, int, str]]:
         """The faults: a call, what happens there, which error, and what the call was."""
         for place, (action, error, where) in enumerate(KINDS[kind]):
-            # dead after a call is as good as dead before the next one, unless threads write beside each other
-            every = 4 * stride if action == KILL_AFTER else stride
+            # dead after a call is as good as dead before the next one, unless threads write beside each
+            # other; a disk that stays full is much like one that is full once
+            every = stride * {KILL_AFTER: 4, FULL: 2}.get(action, 1)
             calls = [call for call, operation in self.operations.items() if operation in where]
             for call in calls[place % min(every, len(calls) or 1) :: every]:
                 yield call, action, error, OPERATIONS[self.operations[call]]

@@ -6,7 +6,7 @@ import pytest
 from cases import CASES, quick
 from harness import KINDS
 
-TIRELESS = 25  # of the calls of a case, the quick part walks over one in so many
+TIRELESS = 20  # of the calls of a case, the quick part walks over one in so many
 
 
 def judged(figures, record_property):
