@@ -95,6 +95,19 @@ def test_versions_are_whole_whatever_later_ones_wrote(path, caplog):
     assert len(Index.load(path)) == 19
 
 
+def test_a_damaged_newest_version_is_not_read_by_lancedb(path, monkeypatch):
+    """Of some damage it would write a report of its own to the standard error."""
+    (newest,) = [file for file in of_version(path, 3) if file.suffix == ".manifest"]
+    content = bytearray(newest.read_bytes())
+    content[100] ^= 4
+    newest.write_bytes(content)
+    connect, asked = lance_connection.connect, []
+    monkeypatch.setattr(lance_connection, "connect", lambda place: asked.append(place) or connect(place))
+    assert len(Index.load(path)) == 19
+    assert asked
+    assert path not in asked
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_to_what_all_versions_need_names_the_file(path, damage):
     later = {file for number in (2, 3) for file in of_version(path, number)}

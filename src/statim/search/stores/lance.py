@@ -145,7 +145,7 @@ class Lance:
         self.manifest: Mapping[str, Any] = {**manifest, "documents": found["documents"]}
         lance_files.check(path, manifest, found, verify)
         with errors(self.place):
-            self._table = opened(path, found["lance"])
+            self._table = opened(path, found["lance"], torn=lance_files.newest_is_torn(path, manifest))
             schema = self._table.schema
             hidden = [name for name in (POSITION, VECTOR) if name in schema.names]
             stored = pa.schema([field for field in schema if field.name not in hidden])

@@ -83,13 +83,21 @@ def _refusal(place: str, error: BaseException) -> StatimError:
     return ModelError(f"{place} is damaged: LanceDB says {said[:160]}; build the index again")
 
 
-def opened(path: Path, version: int) -> Any:
+def opened(path: Path, version: int, *, torn: bool = False) -> Any:
     """The table of the database in ``path`` as it was at one of LanceDB's versions.
 
     LanceDB opens the newest version first, whatever is asked for. Where a power failure has torn that one's
     file, the table is opened by way of a temporary folder, which holds the file of the wanted version and
     links to the others.
+
+    Args:
+        path: The folder.
+        version: The version.
+        torn: The newest version's file is known to be damaged.
     """
+    file = next((file for number, file in versions(path) if number == version), None)
+    if torn and file is not None:
+        return _viewed(file)
     try:
         table = connect(path).open_table(TABLE)
         table.checkout(version)
@@ -97,19 +105,23 @@ def opened(path: Path, version: int) -> Any:
     except StatimError:
         raise
     except Exception:
-        found = next((file for number, file in versions(path) if number == version), None)
-        if found is None:
+        if file is None:
             raise
-        view = tempfile.mkdtemp(prefix="statim-")
-        inside = Path(view, f"{TABLE}.lance")
-        (inside / VERSIONS).mkdir(parents=True)
-        for part in found.parent.parent.iterdir():
-            if part.name != VERSIONS:
-                (inside / part.name).symlink_to(part.resolve())
-        shutil.copyfile(found, inside / VERSIONS / found.name)
-        table = connect(Path(view)).open_table(TABLE)
-        weakref.finalize(table, shutil.rmtree, view, ignore_errors=True)
-        return table
+        return _viewed(file)
+
+
+def _viewed(file: Path) -> Any:
+    """The table with the version of one file alone."""
+    view = tempfile.mkdtemp(prefix="statim-")
+    inside = Path(view, f"{TABLE}.lance")
+    (inside / VERSIONS).mkdir(parents=True)
+    for part in file.parent.parent.iterdir():
+        if part.name != VERSIONS:
+            (inside / part.name).symlink_to(part.resolve())
+    shutil.copyfile(file, inside / VERSIONS / file.name)
+    table = connect(Path(view)).open_table(TABLE)
+    weakref.finalize(table, shutil.rmtree, view, ignore_errors=True)
+    return table
 
 
 def versions(path: Path) -> Iterator[tuple[int, Path]]:

@@ -4,6 +4,7 @@
 version the files that it added. So a version does not depend on what later ones have written.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -98,6 +99,17 @@ def check(path: Path, manifest: Manifest, version: Manifest, level: Verify | Non
     }
     asked = {name: value for name, value in kept(path, manifest).items() if name not in unneeded}
     verify(path, asked, level, REMEDY)
+
+
+def newest_is_torn(path: Path, manifest: Manifest) -> bool:
+    """Is the file of the newest version damaged, which LanceDB would read first, and may not survive?"""
+    _, file = max(versions(path), default=(0, None))
+    known = None if file is None else said(manifest, path).get(file.relative_to(path).as_posix())
+    if file is None or not isinstance(known, dict) or "digest" not in known:
+        return False
+    with contextlib.suppress(ModelError):
+        return stamp(file) != known
+    return True
 
 
 def replaced(path: Path, manifest: Manifest, version: Manifest) -> str | None:
