@@ -40,7 +40,8 @@ def verdict(output: str, code: int) -> tuple[str, int]:
     ]
     if not known:
         return f"vulnerabilities: not looked up, the service knows none of {len(found)} packages", 0
-    told = f"vulnerabilities: {len(bad)} of {len(known)} packages have some, {len(found) - len(known)} are unknown"
+    unknown = len(found) - len(known)
+    told = f"vulnerabilities: {len(bad)} of {len(known)} packages have some, {unknown} are unknown"
     return "\n  ".join([told, *bad]), int(bool(bad))
 
 

@@ -1,4 +1,4 @@
-"""What it costs to check an index and a model against their digests when they are opened. The last line is JSON.
+"""What it costs to check digests when an index or a model is opened. The last line is JSON.
 
 python benchmarks/verify.py [--gigabytes 1.5] [--rounds 7]
 """

@@ -207,8 +207,8 @@ def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
     thread = threading.Thread(target=work, name="statim-ahead", daemon=True)
     try:
         thread.start()
-    except RuntimeError as error:
-        _check_ending(error)
+    except RuntimeError as refused:
+        _check_ending(refused)
         yield from items
         return
     try:

@@ -235,8 +235,8 @@ def same_answers(path: Path) -> object:
 
 
 # packages whose files are theirs: statim compares a hash before they read one
-ENGINES = [engine for engine, package in (("faiss-flat", "faiss"), ("usearch-f16", "usearch"), ("scann", "scann"))
-           if find_spec(package)]  # fmt: skip
+PACKAGES = {"faiss-flat": "faiss", "usearch-f16": "usearch", "scann": "scann"}
+ENGINES = [engine for engine, package in PACKAGES.items() if find_spec(package)]
 STORES = ["lancedb"] if find_spec("lancedb") else []
 
 

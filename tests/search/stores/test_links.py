@@ -36,8 +36,13 @@ def test_a_change_refuses_them_and_leaves_the_index_as_it_was(place, tmp_path, l
     assert "new" in [hit.id for hit in index.search("a text", 3)]
 
 
-@pytest.mark.parametrize("link", ["documents.lance", "documents.lance/data", "documents.lance/_versions/x.manifest",
-    "documents.lance/data/more", "words", "model"])  # fmt: skip
+@pytest.mark.parametrize(
+    "link",
+    [
+        "documents.lance", "documents.lance/data", "documents.lance/_versions/x.manifest",
+        "documents.lance/data/more", "words", "model",
+    ],
+)  # fmt: skip
 def test_links_in_lancedb_are_refused(model, tmp_path, link):
     pytest.importorskip("lancedb")
     place = tmp_path / "docs.index"

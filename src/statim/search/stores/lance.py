@@ -257,7 +257,7 @@ class Lance:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """LanceDB's errors as one sentence, which says so where the files are gone since others replaced them.
+        """LanceDB's errors as one sentence, which says so where others have replaced the files.
 
         Raises:
             InputError: The index was built again, or its older versions were removed.

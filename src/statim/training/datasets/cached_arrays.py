@@ -10,8 +10,8 @@ from statim.errors import ModelError
 from statim.tensors import load_tensors
 
 KINDS = {
-    "ids": ("<i4", 1), "counts": ("<u2", 1), "offsets": ("<i8", 1), "totals": ("<i4", 1), "anchors": ("<i4", 1),
-    "candidates": ("<i4", 2), "known": ("<i4", 1), "known_offsets": ("<i8", 1),
+    "ids": ("<i4", 1), "counts": ("<u2", 1), "offsets": ("<i8", 1), "totals": ("<i4", 1),
+    "anchors": ("<i4", 1), "candidates": ("<i4", 2), "known": ("<i4", 1), "known_offsets": ("<i8", 1),
 }  # fmt: skip
 
 
