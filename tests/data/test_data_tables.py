@@ -2,6 +2,7 @@ import gzip
 import json
 import subprocess
 import sys
+from types import ModuleType
 
 import pandas as pd
 import polars as pl
@@ -286,3 +287,9 @@ def test_reading_loads_neither_numba_nor_torch(tmp_path):
 )
 def test_any_values_make_a_column(values):
     assert len(rows_module.column(values)) == len(values)
+
+
+@pytest.mark.parametrize("library", ["datasets", "pandas"])
+def test_a_library_that_another_thread_is_importing(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, ModuleType(library))  # it has no classes yet
+    assert read_table([{"id": "a", "text": "b"}]).to_pylist() == [{"id": "a", "text": "b"}]

@@ -23,7 +23,7 @@ from statim.search import hybrid
 from statim.search.document_encoder import encoder
 from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
-from statim.search.lexical.analyzer import AUTO, Wanted, check_language
+from statim.search.lexical.analyzer import AUTO, Analyzer, Wanted, check_language
 from statim.search.passages import KEY, PARENT, Lengths, best_passages, cut, of_parents, outdated, with_own
 from statim.search.stores import registry
 from statim.search.stores.protocol import settings_of
@@ -228,6 +228,31 @@ class Index:
     def schema(self) -> "pa.Schema":
         """The documents' columns: ``id``, ``text`` and others."""
         return self._store.schema
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """How BM25 cuts and stems words of documents and queries."""
+        return self._store.analyzer
+
+    def get(self, ids: Any) -> list[dict[str, Any]]:
+        """Documents by their ids, those that are there, in the order of the ids.
+
+        Args:
+            ids: One id or several, str or numbers.
+
+        Returns:
+            A mapping for each, of ``id``, ``text`` and other columns; of an index of passages, one for each
+            passage of these documents.
+
+        Raises:
+            InputError: An id is neither str nor number.
+            ModelError: The index is damaged.
+        """
+        names = list(dict.fromkeys(read_ids(ids)))
+        if self._has_passages:
+            names = list(of_parents(self._store.scan(), names))
+        found = {str(document["id"]): document for document in self._store.documents_of(names)}
+        return [found[name] for name in names if name in found]
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, the model's hash, bytes, and more.

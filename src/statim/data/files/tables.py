@@ -190,13 +190,16 @@ def _in_memory(source: Any, where: str) -> pa.Table:
 
 def _is_dataset(item: Any) -> bool:
     """A Dataset of the library ``datasets``, which is not imported for this."""
-    module = sys.modules.get("datasets")
-    return module is not None and isinstance(item, module.Dataset)
+    return isinstance(item, _class_of("datasets", "Dataset"))
 
 
 def _is_pandas(item: Any) -> bool:
-    module = sys.modules.get("pandas")
-    return module is not None and isinstance(item, module.DataFrame)
+    return isinstance(item, _class_of("pandas", "DataFrame"))
+
+
+def _class_of(library: str, name: str) -> Any:
+    """A class of a library if that is imported; one that another thread is importing may lack it still."""
+    return getattr(sys.modules.get(library), name, ())
 
 
 def _pandas(frame: Any) -> pa.Table:

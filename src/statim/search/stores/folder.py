@@ -192,6 +192,17 @@ class Folder:
         ids = [name for table in self.documents.tables(["id"]) for name in table.column("id").to_pylist()]
         return {name: position for position, name in enumerate(ids) if self.living[position]}
 
+    @property
+    def analyzer(self) -> Analyzer:
+        """How words are cut and stemmed; see Store."""
+        return self._words.analyzer
+
+    def documents_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The documents of these ids; see Store."""
+        now = copy.copy(self)
+        positions = now._positions()
+        return [now.documents.row(positions[name]) for name in ids if name in positions]
+
     def scan(self) -> Iterator[pa.Table]:
         """All documents; see Store."""
         return _living(self.documents.tables(), self.living)

@@ -44,6 +44,7 @@ from statim.search.filters.conditions import Among
 from statim.search.filters.lance import to_sql
 from statim.search.filters.where import read
 from statim.search.lexical import incremental_bm25
+from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.incremental_bm25 import Words
 from statim.search.stores import lance_files, lance_index
 from statim.search.stores.columns import KEY, Columns, safe_names, told
@@ -301,6 +302,21 @@ class Lance:
             return []
         found = self._columns.from_store(self.take(order, self._columns.stored.names)).to_pylist()
         return [dict(found[i]) for i in inverse]
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """How words are cut and stemmed; see Store."""
+        return self._words.analyzer
+
+    def documents_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The documents of these ids; see Store."""
+        now = copy.copy(self)
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(ids), NAMES):
+            named = to_sql(Among("id", tuple(ids[start : start + NAMES])))
+            for part in now.parts(now._columns.stored.names, named):
+                found += now._columns.from_store(part).to_pylist()
+        return found
 
     def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""

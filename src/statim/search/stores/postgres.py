@@ -205,6 +205,15 @@ class Postgres:
             raise ModelError(f"{self.place} was changed meanwhile; search again")
         return [dict(by_position[position]) for position in positions.tolist()]
 
+    def documents_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The documents of these ids; see Store."""
+        sql = self._sql.sql
+        columns = sql.SQL(", ").join(map(sql.Identifier, self._layout.names.values()))
+        named = [[name for name in ids if "\0" not in name]]
+        return self._layout.documents(
+            self.run("SELECT {columns} FROM {table} WHERE id = ANY(%s)", named, columns=columns)
+        )
+
     def condition(self, condition: Condition | None) -> tuple[Any, list[Any]]:
         """A condition as SQL with the values apart."""
         values: list[Any] = []

@@ -18,6 +18,7 @@ from statim.errors import DataError, InputError, ModelError
 from statim.files import hash_file, is_plain_name, read_json
 from statim.model import Held, StaticModel
 from statim.search.engines.protocol import Floats, Positions
+from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.bm25 import BM25
 from statim.settings import MODES, SearchSettings
 
@@ -110,6 +111,17 @@ class Store(Protocol):
 
         Raises:
             InputError: It is no condition, or not about these columns.
+        """
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """How words of documents and queries are cut and stemmed."""
+
+    def documents_of(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The documents of these ids that are there, in any order.
+
+        Raises:
+            ModelError: They are damaged.
         """
 
     def scan(self) -> Iterable["pa.Table"]:
