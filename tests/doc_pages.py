@@ -2,8 +2,10 @@
 
 Of a page's fenced blocks,
 
-- ``sh`` holds commands of statim, which are run, and ``export NAME=value``;
-- ``python`` is run in one scope for the whole page, and what it prints is kept;
+- ``sh`` holds commands of statim, which are run, and ``export NAME=value``; one that ends with ``&`` is a
+  server, which runs on until the page ends; ``curl`` is run where there is one;
+- ``python`` is run in one scope for the whole page, and what it prints is kept; a block that begins with
+  ``# pip install NAME`` is left out where that package is not installed;
 - any kind with ``title="NAME"`` is a file, which is written;
 - ``console`` holds commands for other programs (pip, make, git), each behind ``$``, which are not run;
 - ``text`` shows what a command prints, or how a thing is laid out.
@@ -13,14 +15,18 @@ A comment ``<!-- needs: model pairs.jsonl -->`` names what must be there before 
 """
 
 import ast
+import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import sysconfig
 import warnings
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +94,54 @@ def run_command(
     return out, err
 
 
+def is_installed(code: str) -> bool:
+    """Whether the package is there that a block of Python says it needs."""
+    needed = re.match(r"# pip install (\S+)\n", code)
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return not needed or bool(metadata.version(needed[1]))
+    return False
+
+
+def start(line: str) -> "subprocess.Popen[str]":
+    """Start a server, and wait until it says where it is."""
+    words = shlex.split(line.removesuffix("&"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("serving at "), line
+    return process
+
+
+def run_curl(line: str) -> None:
+    """Ask a server; it must not refuse."""
+    if shutil.which("curl"):
+        done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (line, done.stderr)
+        assert done.stdout, line
+        assert not done.stdout.startswith('{"error"'), (line, done.stdout)
+
+
 def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ran:
     """Run all of a page in the present folder."""
+    with contextlib.ExitStack() as servers:
+        return _run_page(page, monkeypatch, capfd, servers)
+
+
+def _run_page(
+    page: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    servers: contextlib.ExitStack,
+) -> Ran:
     ran = Ran()
     for kind, name, content in blocks(page):
         if name:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_text(content, encoding="utf-8")
-        elif kind == "python":
+        elif kind == "python" and is_installed(content):
             exec(compile(content, str(page), "exec"), ran.scope)
             ran.printed.append(capfd.readouterr().out)
         elif kind == "console":
@@ -108,6 +154,12 @@ def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
                 export = re.fullmatch(r"export (\w+)=(\S+)", line)
                 if export:
                     monkeypatch.setenv(export[1], export[2])
+                elif line.endswith("&"):
+                    process = start(line)
+                    servers.enter_context(process)
+                    servers.callback(process.kill)
+                elif line.startswith("curl "):
+                    run_curl(line)
                 elif line and not line.startswith("#"):
                     assert line.startswith("statim "), f"{page.name}: {line}"
                     ran.commands.append((line, *run_command(line, monkeypatch, capfd)))

@@ -26,10 +26,12 @@ from statim.cli import (
     features,
     index,
     info,
+    mcp,
     mine,
     quantize,
     recommend,
     search,
+    serve,
     teach,
     terminal,
     train,
@@ -73,6 +75,8 @@ app.command("quantize")(quantize.quantize)
 index.app.command("tune")(tune.tune)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
 app.command("duplicates")(duplicates.duplicates)
 app.command("cluster")(cluster.cluster)
 app.add_typer(classify.app, name="classify")
