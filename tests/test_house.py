@@ -39,7 +39,8 @@ FLOORS = [
     ["training"],
     ["tasks", "insight", "scale"],
     ["checking"],
-    ["server", "integrations", "cli"],
+    ["server", "integrations"],
+    ["cli"],
     ["__main__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
