@@ -16,7 +16,7 @@ from statim import threads as pool
 from statim.digests import Verify
 from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
-from statim.kernels.pooling.pool_numpy import pool_few
+from statim.kernels.pooling.pool_numpy import int8_factors, pool_few
 from statim.progress import Progress
 from statim.quantize import (
     VECTORS,
@@ -321,6 +321,33 @@ class StaticModel:
         self._pool_into(out, tokens, normalize, compiled=compiled)
         return out
 
+    def weighted_rows(self, text: str, *, dim: int | None = None) -> "WeightedRows":
+        """What a text's vector is the sum of: a row for each distinct token that counts, times its count.
+
+        The sum of the rows points where ``encode`` points, in float64.
+
+        Args:
+            text: One text.
+            dim: Keep only the first ``dim`` dimensions.
+
+        Raises:
+            InputError: ``text`` is not a str, or ``dim`` is larger than the model's.
+        """
+        dim = self._check_dim(dim)
+        tokens = self.tokenize(text).ids
+        if self._parts.dropped is not None:
+            tokens = tokens[tokens != self._parts.dropped]
+        ids, first, counts = np.unique(tokens, return_index=True, return_counts=True)
+        order = np.argsort(first)
+        ids, counts = ids[order], counts[order]
+        rows = self._parts.table[ids, :dim].astype(np.float64)
+        if self._parts.scales is None:
+            rows *= counts[:, None]
+        else:
+            factors, unit = int8_factors(counts.astype(np.float32) * self._parts.scales[ids])
+            rows *= (factors * unit)[:, None]
+        return WeightedRows(ids, counts, rows)
+
     def encode_query(
         self, texts: str | Iterable[str], *, prompt: str | None = None, **options: Any
     ) -> Vectors:
@@ -382,6 +409,21 @@ class StaticModel:
         if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)) or not 1 <= dim <= self.dim:
             raise InputError(f"dim is {dim!r}; this model has vectors of 1 to {self.dim} dimensions")
         return int(dim)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WeightedRows:
+    """The parts of a text's vector.
+
+    Attributes:
+        ids: (m,) int32, the distinct tokens that count, in the order of their first occurrence.
+        counts: (m,) int64, how often each occurs.
+        rows: (m, d) float64, each token's row times its count.
+    """
+
+    ids: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.float64]
 
 
 class Held:

@@ -23,11 +23,13 @@ from statim.cli import (
     demo,
     duplicates,
     encode,
+    explain,
     features,
     index,
     info,
     mcp,
     mine,
+    neighbors,
     quantize,
     recommend,
     search,
@@ -77,6 +79,8 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("serve")(serve.serve)
 app.command("mcp")(mcp.mcp)
+app.command("explain")(explain.explain)
+app.command("neighbors")(neighbors.neighbors)
 app.command("duplicates")(duplicates.duplicates)
 app.command("cluster")(cluster.cluster)
 app.add_typer(classify.app, name="classify")

@@ -586,6 +586,25 @@ class Index:
         """The documents, in parts: their positions, ids and texts."""
         return self._store.texts()
 
+    def word_scores(self, query: str, document: str | int) -> list[tuple[str, float]]:
+        """What each word of a query adds to a document's BM25 score; they sum to the score.
+
+        Args:
+            query: The query.
+            document: The id of the document.
+
+        Returns:
+            The words of the query in order, stop words left out as in a search, each with its part; none
+            where the document has no word of the query, or there is no such document.
+        """
+        name = read_ids(document)[0].replace("'", "''")
+        words = self.view(f"id = '{name}'").words
+        _, position = words.search([query], 1)
+        if position.size == 0 or position[0, 0] < 0:
+            return []
+        parts = self.analyzer.query_words(query)
+        return [(word, float(words.score([word], position)[0, 0])) for word in parts]
+
     def tune_weight(
         self, queries: Iterable[str], measure: Callable[[list[list[str]]], float], *, k: int = 10
     ) -> tuple[float, float]:

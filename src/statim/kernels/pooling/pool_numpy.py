@@ -55,12 +55,25 @@ def _add_int8(
 ) -> tuple[Floats, float]:
     """The sums in units of 1/32767 of the largest weight, and that unit."""
     total = np.zeros(dim, np.float32)
-    top = weights.max(initial=np.float32(0))
-    if top == 0.0:
-        return total, 0.0
-    factors = np.floor(weights * (np.float32(TOP) / top) + np.float32(0.5)).astype(np.float64)
+    factors, unit = int8_factors(weights)
     for start in range(0, len(rows), MOST):
         # integers below 2**31, of which float64 loses nothing, in whatever order they are added
         values = table[rows[start : start + MOST], :dim].astype(np.float64)
         total += (factors[start : start + MOST] @ values).astype(np.float32)
-    return total, float(top) / TOP
+    return total, unit
+
+
+def int8_factors(weights: Floats) -> tuple[npt.NDArray[np.float64], float]:
+    """What rows of int8 are multiplied by: whole numbers, in units of 1/32767 of the largest weight.
+
+    Args:
+        weights: (m,) each row's scale times its count, not negative.
+
+    Returns:
+        The whole numbers (m,), and the unit; both 0 where all weights are.
+    """
+    top = weights.max(initial=np.float32(0))
+    if top == 0.0:
+        return np.zeros(len(weights)), 0.0
+    factors = np.floor(weights * (np.float32(TOP) / top) + np.float32(0.5)).astype(np.float64)
+    return factors, float(top) / TOP

@@ -115,6 +115,14 @@ class Analyzer:
         kept = [word for word in words if not word.stops] or words
         return [term for word in kept for term in word.terms]
 
+    def query_words(self, text: str) -> list[str]:
+        """The words of a query as they are written, of which ``query_terms`` makes its terms."""
+        if self.language == CLASSIC:
+            return self.terms(text)
+        words = self._words(text, single=False)
+        stopped = all(word.stops for word in words)
+        return [found for found, word in zip(_cut(text), words, strict=True) if stopped or not word.stops]
+
     def _words(self, text: str, *, single: bool) -> "list[_Word]":
         """What becomes of each word and run of a text; ``single`` as in ``_pairs``."""
         known = self._known

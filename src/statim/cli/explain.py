@@ -1,0 +1,146 @@
+"""statim explain: why two texts are similar, or why an index finds a document."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from statim import addresses
+from statim.cli import options, terminal
+from statim.errors import InputError
+
+if TYPE_CHECKING:
+    from statim.insight.contributions import Explanation, Token
+    from statim.insight.hits import HitExplanation
+
+SHADES = (195, 159, 123, 87, 51)  # of 256 colours, from faint to strong: what adds to the score
+WARM = (230, 223, 222, 215, 208)  # what subtracts from it
+
+
+def explain(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|INDEX",
+            help="A model, to compare two texts; or an index, to explain an answer to one.",
+            callback=options.address,
+        ),
+    ],
+    texts: Annotated[list[str], typer.Argument(help="Two texts; for an index, the question.")],
+    hit: Annotated[str | None, typer.Option(help="Id of the document to explain (an index).")] = None,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the answer to explain (an index).")] = 1,
+    against: Annotated[
+        str | None, typer.Option(metavar="ID", help="Id of another document, to see why not that one.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="hybrid, vector or bm25: whose rank and score to show.")
+    ] = "hybrid",
+    where: Annotated[
+        str | None, typer.Option(help="Search only documents that satisfy this condition.")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Show this many pairs of tokens.")] = 12,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
+    ] = None,
+    table: options.Table = "documents",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Explain a similarity token by token: the parts add up to the cosine exactly."""
+    options.begin(json)
+    from statim.insight.explain_page import page as html
+
+    if page is not None and page.exists() and not overwrite:
+        raise InputError(f"{page} exists; choose another name, or allow overwriting (--overwrite)")
+    found: Explanation | HitExplanation
+    if _is_index(place):
+        from statim.insight.hits import explain_hit
+        from statim.search.index import Index
+
+        if len(texts) != 1:
+            raise InputError(f"{len(texts)} texts are given; for an index, give one question (in quotes)")
+        index = Index.load(place, table=table)
+        found = explain_hit(index, texts[0], hit=hit, rank=rank, against=against, mode=mode, where=where)
+        text = _hit_text(found, pairs)
+    else:
+        from statim.insight.contributions import explain as compare
+        from statim.model import StaticModel
+
+        if hit is not None or against is not None:
+            raise InputError(f"--hit and --against are for an index, and {place} is none; give two texts")
+        if len(texts) != 2:
+            raise InputError(f"{len(texts)} text is given; give two texts, each in quotes, to compare them")
+        found = compare(StaticModel.load(place), texts[0], texts[1])
+        text = _text(found, ("first", "second"), pairs)
+    if page is not None:
+        from statim.files import atomic_file
+
+        with atomic_file(page) as file:
+            file.write(html(found).encode("utf-8", "backslashreplace"))
+        text += f"\n\npage written to {page}"
+    if json:
+        options.result(found.to_dict(pairs), "", as_json=True)
+    else:
+        sys.stdout.write(text + "\n")
+
+
+def _is_index(place: str) -> bool:
+    return addresses.is_database(place) or (Path(place) / "index.json").is_file()
+
+
+def _hit_text(found: "HitExplanation", pairs: int) -> str:
+    rank = f"rank {found.hit.rank} ({found.mode}, {found.hit.score:.3f})" if found.hit.rank else "not found"
+    lines = [
+        f"{terminal.shown(found.hit.id)}: {rank}; cosine {found.vector.score:.3f}, BM25 {found.bm25:.2f}",
+        "",
+        _text(found.vector, ("question", "document"), pairs),
+    ]
+    if found.words:
+        words = ", ".join(f"{terminal.shown(w.word)} {w.contribution:+.2f}" for w in found.words)
+        lines += ["", f"words of BM25: {words}"]
+    if found.against is not None:
+        other = terminal.shown(found.against.hit.id)
+        lines += [
+            "",
+            f"why not {other}: cosine {found.against.vector.score:.3f}, BM25 {found.against.bm25:.2f}",
+        ]
+        lines += [f"  {part:+.4f}  {terminal.shown(token)}" for token, part in found.contrast()[:pairs]]
+    return "\n".join(lines)
+
+
+def _text(found: "Explanation", names: tuple[str, str], pairs: int) -> str:
+    """Both texts, coloured on a terminal, and the strongest pairs."""
+    width = max(map(len, names))
+    lines = [f"cosine {found.score:.4f}"]
+    for name, text, tokens in zip(names, (found.a, found.b), (found.tokens_a, found.tokens_b), strict=True):
+        lines.append(f"{name:>{width}}: {_coloured(text, tokens)}")
+    strongest = found.pairs(pairs)
+    if not strongest:
+        return "\n".join([*lines, "a text has no token that the model knows, so nothing can be compared"])
+    lines += ["", f"{'adds':>8}  pair of tokens"]
+    lines += [
+        f"{pair.contribution:+8.4f}  {terminal.shown(pair.a)} · {terminal.shown(pair.b)}"
+        for pair in strongest
+    ]
+    rest = found.score - sum(pair.contribution for pair in strongest)
+    lines.append(f"{rest:+8.4f}  all other pairs")
+    return "\n".join(lines)
+
+
+def _coloured(text: str, tokens: "tuple[Token, ...]") -> str:
+    """A text with the tokens' backgrounds coloured; plain where the output is no terminal."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return terminal.shown(text)
+    most = max((abs(token.contribution) / token.count for token in tokens), default=0.0) or 1.0
+    spans = sorted((span, token.contribution / token.count) for token in tokens for span in token.spans)
+    parts, end = [], 0
+    for (start, stop), share in spans:
+        if start < end or stop <= start:
+            continue
+        shade = (SHADES if share >= 0 else WARM)[min(4, int(5 * abs(share) / most))]
+        parts.append(terminal.shown(text[end:start]))
+        parts.append(f"\x1b[38;5;16;48;5;{shade}m{terminal.shown(text[start:stop])}\x1b[0m")
+        end = stop
+    return "".join(parts) + terminal.shown(text[end:])

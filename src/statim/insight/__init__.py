@@ -1,0 +1,7 @@
+"""What a static model's vectors and scores are made of.
+
+contributions.py    the cosine of two texts as a sum over pairs of their tokens
+hits.py             why an index found a document: the tokens, and the words of BM25
+neighbors.py        the tokens nearest to a word, and what training changed about them
+explain_page.py     an explanation as an HTML page
+"""

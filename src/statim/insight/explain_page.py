@@ -1,0 +1,97 @@
+"""An explanation as one HTML page that needs no network: both texts with coloured tokens, and the pairs."""
+
+import html
+from collections.abc import Sequence
+
+from statim.insight.contributions import Explanation, Token
+from statim.insight.hits import HitExplanation
+
+PAIRS = 30
+
+_STYLE = """
+:root { color-scheme: light dark; --ground: #fff; --text: #222; --faint: #666; --grid: #ddd;
+  --plus: 0, 114, 178; --minus: 213, 94, 0; }
+@media (prefers-color-scheme: dark) { :root { --ground: #16181c; --text: #e6e6e6; --faint: #a5a5a5;
+  --grid: #34383f; --plus: 86, 180, 233; --minus: 230, 159, 0; } }
+body { background: var(--ground); color: var(--text); font: 16px/1.7 system-ui, sans-serif; max-width: 860px;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1rem; color: var(--faint); margin: 1.6rem 0 .2rem; }
+p.text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+mark { color: inherit; border-radius: .2em; padding: .05em 0; }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .15rem .6rem .15rem 0;
+  border-bottom: 1px solid var(--grid); } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+.bar { display: inline-block; height: .7em; border-radius: .15em; }
+.note { color: var(--faint); font-size: .9rem; }
+"""
+
+
+def page(found: Explanation | HitExplanation) -> str:
+    """The page.
+
+    Args:
+        found: What ``explain`` or ``explain_hit`` gave.
+
+    Returns:
+        HTML.
+    """
+    if isinstance(found, Explanation):
+        title, body = f"Cosine {found.score:.3f}", _texts(found, ("First text", "Second text"))
+    else:
+        title = f"Document {found.hit.id}: cosine {found.vector.score:.3f}, BM25 {found.bm25:.2f}"
+        body = _texts(found.vector, ("Query", f"Document {found.hit.id}"))
+        body += _table("Words of BM25", ("word",), [((w.word,), w.contribution) for w in found.words])
+        if found.against is not None:
+            body += _texts(found.against.vector, ("Query", f"Document {found.against.hit.id}"))
+            differences = [((token,), part) for token, part in found.contrast()]
+            name = f"Why {found.hit.id} rather than {found.against.hit.id}, by tokens of the query"
+            body += _table(name, ("token",), differences)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
+        f'<body><h1>{html.escape(title)}</h1><p class="note">Blue tokens add to the score, orange ones '
+        f"subtract from it; their parts sum to the cosine.</p>{body}</body></html>\n"
+    )
+
+
+def _texts(found: Explanation, names: tuple[str, str]) -> str:
+    shown = zip(names, (found.a, found.b), (found.tokens_a, found.tokens_b), strict=True)
+    parts = [f"<h2>{html.escape(n)}</h2>{_text(text, tokens)}" for n, text, tokens in shown]
+    pairs = [((pair.a, pair.b), pair.contribution) for pair in found.pairs(PAIRS)]
+    return "".join(parts) + _table("Strongest pairs of tokens", ("first", "second"), pairs)
+
+
+def _text(text: str, tokens: Sequence[Token]) -> str:
+    """A text with each token's background as strong as what it adds, per occurrence."""
+    spans = sorted((span, token) for token in tokens for span in token.spans)
+    most = max((abs(token.contribution) / token.count for token in tokens), default=0.0) or 1.0
+    parts, end = [], 0
+    for (start, stop), token in spans:
+        if start < end or stop <= start:
+            continue
+        share = token.contribution / token.count
+        colour = f"rgba(var(--{'plus' if share >= 0 else 'minus'}), {min(1, abs(share) / most) * 0.75:.3f})"
+        parts.append(html.escape(text[end:start]))
+        parts.append(
+            f'<mark style="background: {colour}" title="{html.escape(token.text)}: {token.contribution:+.4f}">'
+            f"{html.escape(text[start:stop])}</mark>"
+        )
+        end = stop
+    return f'<p class="text">{"".join(parts)}{html.escape(text[end:])}</p>'
+
+
+def _table(name: str, heads: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], float]]) -> str:
+    if not rows:
+        return ""
+    most = max(abs(part) for _, part in rows) or 1.0
+    lines = [
+        "<tr>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + f'<td class="n">{part:+.4f}</td><td><span class="bar" style="width: {120 * abs(part) / most:.0f}px; '
+        + f'background: rgb(var(--{"plus" if part >= 0 else "minus"}))"></span></td></tr>'
+        for cells, part in rows
+    ]
+    head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
+    return (
+        f'<h2>{html.escape(name)}</h2><table><tr>{head}<th class="n">adds</th><th></th></tr>'
+        f"{''.join(lines)}</table>"
+    )
