@@ -20,6 +20,7 @@ from statim.cli import (
     check,
     classify,
     cluster,
+    compare,
     demo,
     duplicates,
     encode,
@@ -72,6 +73,7 @@ app.command("train", cls=Panelled)(train.train)
 app.command("mine", cls=Panelled)(mine.mine)
 app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
 index.app.command("tune")(tune.tune)

@@ -3,5 +3,6 @@
 contributions.py    the cosine of two texts as a sum over pairs of their tokens
 hits.py             why an index found a document: the tokens, and the words of BM25
 neighbors.py        the tokens nearest to a word, and what training changed about them
+spaces.py           two models on the same texts
 explain_page.py     an explanation as an HTML page
 """
