@@ -22,6 +22,7 @@ from statim.cli import (
     cluster,
     compare,
     demo,
+    drift,
     duplicates,
     encode,
     explain,
@@ -74,6 +75,7 @@ app.command("mine", cls=Panelled)(mine.mine)
 app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("drift")(drift.drift)
 app.command("encode")(encode.encode)
 app.command("quantize")(quantize.quantize)
 index.app.command("tune")(tune.tune)

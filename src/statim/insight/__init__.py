@@ -4,5 +4,7 @@ contributions.py    the cosine of two texts as a sum over pairs of their tokens
 hits.py             why an index found a document: the tokens, and the words of BM25
 neighbors.py        the tokens nearest to a word, and what training changed about them
 spaces.py           two models on the same texts
+drift.py            new texts against those a model was made for
+any_texts.py        the texts of any data
 explain_page.py     an explanation as an HTML page
 """

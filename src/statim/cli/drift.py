@@ -1,0 +1,31 @@
+"""statim drift: has the language moved since a model was trained?"""
+
+from typing import Annotated
+
+import typer
+
+from statim.cli import options
+
+MOVED = 3  # the exit code of every verdict but "fine"
+
+
+def drift(
+    model: options.Model,
+    old: Annotated[
+        str, typer.Argument(help="Texts like those the model was trained on: a file or folder of any kind.")
+    ],
+    new: Annotated[str, typer.Argument(help="The new texts.")],
+    sample: Annotated[int, typer.Option(help="Look at no more texts of either side.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the sample and the permutations.")] = 0,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Tell whether new texts differ from old ones; exit code 0 for fine, 3 for anything else."""
+    options.begin(json)
+    from statim.insight.drift import FINE
+    from statim.insight.drift import drift as measure
+
+    found = measure(model, old, new, sample=sample, seed=seed, threads=threads)
+    options.result(found.to_dict(), str(found), json)
+    if found.verdict != FINE:
+        raise typer.Exit(MOVED)

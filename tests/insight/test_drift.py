@@ -1,0 +1,87 @@
+"""Halves of one corpus are fine; another domain, and words that the vocabulary lacks, are told."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import binomtest
+
+from statim.errors import InputError
+from statim.insight.drift import Share, drift
+from statim.model import StaticModel
+
+KITCHEN = ["pot", "pan", "salt", "soup", "oven", "bread", "knife", "spoon", "onion", "butter", "flour", "sugar", "boil", "fry", "bake", "cut", "stir"]
+HARBOUR = ["ship", "sail", "rope", "mast", "storm", "wave", "anchor", "port", "tide", "crew", "fog", "hull", "deck", "cargo", "pier", "gull", "row"]
+
+
+@pytest.fixture(scope="module")
+def model(minilm):
+    rows = np.random.default_rng(0).normal(size=(minilm.get_vocab_size(), 16)).astype(np.float32)
+    return StaticModel(rows, minilm)
+
+
+def texts(words, count, seed):
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(words, 8)) for _ in range(count)]
+
+
+def test_halves_of_one_corpus_are_fine(model):
+    verdicts = Counter(
+        drift(model, texts(KITCHEN, 150, seed), texts(KITCHEN, 150, 1000 + seed), seed=seed).verdict
+        for seed in range(20)
+    )
+    assert verdicts == {"fine": 20}
+
+
+def test_another_domain_is_told(model):
+    for old, new in ((KITCHEN, HARBOUR), (HARBOUR, KITCHEN)):
+        found = drift(model, texts(old, 60, 0), texts(new, 60, 1))
+        assert found.verdict == "retrain"
+        assert found.area > 0.95
+        assert found.p == pytest.approx(0.001)
+        assert "of another domain" in found.reason
+
+
+def test_new_words_are_told(model):
+    """One word in eight is a new one that the tokenizer cuts into pieces."""
+    new = list({text.replace("spoon", "xyloquagglor") for text in texts(KITCHEN, 300, 5)})
+    found = drift(model, texts(KITCHEN, 300, 6), new)
+    assert found.verdict == "extend the vocabulary"
+    assert found.new_words[0][0] == "xyloquagglor"
+    assert found.new_words[0][1] == sum(text.count("xyloquagglor") for text in new)
+    assert found.new.in_pieces.share == pytest.approx(found.new_words[0][1] / (len(new) * 8))
+    assert found.old.in_pieces.share == 0.0
+
+
+def test_figures_by_other_means(model):
+    old, new = texts(KITCHEN, 80, 1), [*texts(HARBOUR, 60, 2), *texts(KITCHEN, 20, 3)]
+    found = drift(model, old, new)
+    counts = [
+        np.bincount(model.tokenize(side).ids, minlength=model.tokenizer.vocabulary_size)
+        for side in (old, new)
+    ]
+    assert found.divergence == pytest.approx(jensenshannon(*counts, base=2) ** 2)
+    assert found.usual_divergence < found.divergence
+    again = drift(model, old, [*new, old[0].upper()])
+    assert again.repeated == pytest.approx(1 / 81)
+    assert drift(model, old, new).to_dict() == found.to_dict()
+    json.dumps(found.to_dict())
+
+
+def test_a_share_of_texts_that_are_alike_is_less_certain():
+    """Ten texts that are wholly in pieces beside 90 that are not tell less than 100 words drawn alone."""
+    apart = Share.of(np.r_[np.ones(100), np.zeros(900)], np.ones(1000))
+    together = Share.of(np.r_[np.full(10, 10.0), np.zeros(90)], np.full(100, 10.0))
+    assert apart.share == together.share == 0.1
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+    wilson = binomtest(100, 1000).proportion_ci(0.99, method="wilson")
+    assert (apart.low, apart.high) == pytest.approx((wilson.low, wilson.high), abs=1e-5)
+
+
+def test_refusals(model):
+    with pytest.raises(InputError, match="the new side has 3 different texts; give at least 50"):
+        drift(model, texts(KITCHEN, 60, 0), ["a", "b", "c", "a"])
+    with pytest.raises(InputError, match="sample is 10"):
+        drift(model, texts(KITCHEN, 60, 0), texts(KITCHEN, 60, 1), sample=10)
