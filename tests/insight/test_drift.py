@@ -12,8 +12,14 @@ from statim.errors import InputError
 from statim.insight.drift import Share, drift
 from statim.model import StaticModel
 
-KITCHEN = ["pot", "pan", "salt", "soup", "oven", "bread", "knife", "spoon", "onion", "butter", "flour", "sugar", "boil", "fry", "bake", "cut", "stir"]
-HARBOUR = ["ship", "sail", "rope", "mast", "storm", "wave", "anchor", "port", "tide", "crew", "fog", "hull", "deck", "cargo", "pier", "gull", "row"]
+KITCHEN = (
+    "pot pan salt soup oven bread knife spoon onion "
+    "butter flour sugar boil fry grill cut stir"
+).split()
+HARBOUR = (
+    "ship sail rope mast storm wave anchor port tide "
+    "crew fog hull deck cargo pier gull row"
+).split()
 
 
 @pytest.fixture(scope="module")
