@@ -1,4 +1,4 @@
-"""How often ``statim drift`` errs: halves of one corpus that it does not call fine, other domains that it does.
+"""How often ``statim drift`` errs: halves of one corpus it calls moved, other domains it calls fine.
 
 python benchmarks/drift.py DATA --model MODEL [--splits 40] [--samples 50,200,1000]
 

@@ -49,7 +49,8 @@ def main() -> None:
         "cold_seconds": round(statistics.median(cold), 3),
     }
     print(
-        f"two texts of {result['tokens']} tokens in {result['milliseconds']} ms; cold {result['cold_seconds']} s"
+        f"two texts of {result['tokens']} tokens in {result['milliseconds']} ms; "
+        f"cold {result['cold_seconds']} s"
     )
     print(json.dumps(result))
 

@@ -12,14 +12,44 @@ from statim.errors import InputError
 from statim.insight.drift import Share, drift
 from statim.model import StaticModel
 
-KITCHEN = (
-    "pot pan salt soup oven bread knife spoon onion "
-    "butter flour sugar boil fry grill cut stir"
-).split()
-HARBOUR = (
-    "ship sail rope mast storm wave anchor port tide "
-    "crew fog hull deck cargo pier gull row"
-).split()
+KITCHEN = [
+    "pot",
+    "pan",
+    "salt",
+    "soup",
+    "oven",
+    "bread",
+    "knife",
+    "spoon",
+    "onion",
+    "butter",
+    "flour",
+    "sugar",
+    "boil",
+    "fry",
+    "grill",
+    "cut",
+    "stir",
+]
+HARBOUR = [
+    "ship",
+    "sail",
+    "rope",
+    "mast",
+    "storm",
+    "wave",
+    "anchor",
+    "port",
+    "tide",
+    "crew",
+    "fog",
+    "hull",
+    "deck",
+    "cargo",
+    "pier",
+    "gull",
+    "row",
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ Three questions, each with its own uncertainty:
   al., 2012, with a linear kernel) says whether anything has moved, and the area under the ROC curve says how
   far: how often a new text lies further along the difference than an old one. The direction comes from one
   half of the texts and the area from the other, both ways, so that it is not optimistic.
-- Are there words that the vocabulary lacks? Words that are cut into pieces, and unknown tokens, as shares with
-  intervals.
+- Are there words that the vocabulary lacks? Words that are cut into pieces, and unknown tokens, as shares
+  with intervals.
 - Which tokens have become more or less frequent? The Jensen-Shannon divergence of both token distributions,
   beside that of two halves of the old texts.
 """
@@ -134,7 +134,7 @@ class Drift:
             line("words in pieces, new", self.new.in_pieces),
             line("unknown tokens, old", self.old.unknown),
             line("unknown tokens, new", self.new.unknown),
-            f"{'token divergence':24} {self.divergence:6.3f} bits ({self.usual_divergence:.3f} within the old)",
+            f"{'token divergence':24} {self.divergence:6.3f} bits (within the old {self.usual_divergence:.3f})",
             f"{'new texts seen before':24} {100 * self.repeated:6.2f} %",
             f"{'moved (0.5 no, 1 far)':24} {self.area:6.3f}, p {self.p:.3f}",
         ]

@@ -19,7 +19,8 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1rem; color: var(--faint); margin: 1.6
 p.text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 mark { color: inherit; border-radius: .2em; padding: .05em 0; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .15rem .6rem .15rem 0;
-  border-bottom: 1px solid var(--grid); } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+  border-bottom: 1px solid var(--grid); }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: .7em; border-radius: .15em; }
 .note { color: var(--faint); font-size: .9rem; }
 """
@@ -72,7 +73,8 @@ def _text(text: str, tokens: Sequence[Token]) -> str:
         colour = f"rgba(var(--{'plus' if share >= 0 else 'minus'}), {min(1, abs(share) / most) * 0.75:.3f})"
         parts.append(html.escape(text[end:start]))
         parts.append(
-            f'<mark style="background: {colour}" title="{html.escape(token.text)}: {token.contribution:+.4f}">'
+            f'<mark style="background: {colour}" '
+            f'title="{html.escape(token.text)}: {token.contribution:+.4f}">'
             f"{html.escape(text[start:stop])}</mark>"
         )
         end = stop
@@ -86,8 +88,8 @@ def _table(name: str, heads: tuple[str, ...], rows: Sequence[tuple[tuple[str, ..
     lines = [
         "<tr>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + f'<td class="n">{part:+.4f}</td><td><span class="bar" style="width: {120 * abs(part) / most:.0f}px; '
-        + f'background: rgb(var(--{"plus" if part >= 0 else "minus"}))"></span></td></tr>'
+        + f'<td class="n">{part:+.4f}</td><td><span class="bar" '
+        + f'style="width: {120 * abs(part) / most:.0f}px; background: rgb(var(--{"plus" if part >= 0 else "minus"}))"></span></td></tr>'
         for cells, part in rows
     ]
     head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
