@@ -134,7 +134,7 @@ class Drift:
             line("words in pieces, new", self.new.in_pieces),
             line("unknown tokens, old", self.old.unknown),
             line("unknown tokens, new", self.new.unknown),
-            f"{'token divergence':24} {self.divergence:6.3f} bits (within the old {self.usual_divergence:.3f})",
+            f"{'token divergence':24} {self.divergence:6.3f} bits (old {self.usual_divergence:.3f})",
             f"{'new texts seen before':24} {100 * self.repeated:6.2f} %",
             f"{'moved (0.5 no, 1 far)':24} {self.area:6.3f}, p {self.p:.3f}",
         ]

@@ -85,13 +85,12 @@ def _table(name: str, heads: tuple[str, ...], rows: Sequence[tuple[tuple[str, ..
     if not rows:
         return ""
     most = max(abs(part) for _, part in rows) or 1.0
-    lines = [
-        "<tr>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + f'<td class="n">{part:+.4f}</td><td><span class="bar" '
-        + f'style="width: {120 * abs(part) / most:.0f}px; background: rgb(var(--{"plus" if part >= 0 else "minus"}))"></span></td></tr>'
-        for cells, part in rows
-    ]
+    lines = []
+    for cells, part in rows:
+        named = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        colour, width = "plus" if part >= 0 else "minus", 120 * abs(part) / most
+        bar = f'<span class="bar" style="width: {width:.0f}px; background: rgb(var(--{colour}))"></span>'
+        lines.append(f'<tr>{named}<td class="n">{part:+.4f}</td><td>{bar}</td></tr>')
     head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
     return (
         f'<h2>{html.escape(name)}</h2><table><tr>{head}<th class="n">adds</th><th></th></tr>'
