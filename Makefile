@@ -8,10 +8,11 @@ WORKERS ?= 2
 # seconds of the soak test, which leaves most of the processors to the others
 SOAK ?= 1800
 
-.PHONY: help setup demo test test-long check docs audit release-check bench clean
+.PHONY: help setup demo english test test-long check docs audit release-check bench clean
 
 help:
 	@echo "make demo       train on this machine's Python documentation, compare, search"
+	@echo "make english    the bundled model again, from the sets in DATA"
 	@echo "make test       every test but the long ones"
 	@echo "make test-long  the long tests, with coverage"
 	@echo "make check      lint, format, types, the site"
@@ -33,6 +34,17 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/statim demo
+
+# DATA holds train/ and eval/; TEACHER is paraphrase-MiniLM-L3-v2, by hub name or path
+TEACHER ?= paraphrase-MiniLM-L3-v2
+english: $(STAMP)
+	$(BIN)/python benchmarks/english.py $(DATA)/train --eval $(DATA)/eval --out out/english \
+		--teacher all-MiniLM-L6-v2 --teacher $(TEACHER):0.5
+	$(BIN)/python benchmarks/league.py $(DATA)/eval --models english=out/english/english --peers \
+		--out out/league > out/english/league.txt
+	$(BIN)/python benchmarks/english.py --card out/english/english --scores out/english/league.txt
+	rm -rf src/statim/models/english
+	cp -r out/english/english src/statim/models/english
 
 # tests/faults is named, so that its summary of figures is printed where the tests run on several workers
 test: $(STAMP)

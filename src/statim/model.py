@@ -17,6 +17,7 @@ from statim.digests import Verify
 from statim.errors import InputError, ModelError
 from statim.formats.parts import Parts
 from statim.kernels.pooling.pool_numpy import int8_factors, pool_few
+from statim.models import ENGLISH
 from statim.progress import Progress
 from statim.quantize import (
     VECTORS,
@@ -53,7 +54,7 @@ class StaticModel:
         ModelError: The table and the tokenizer do not fit together, or the table holds NaN or infinities.
 
     Examples:
-        >>> model = StaticModel.load("model")
+        >>> model = StaticModel.load("english")
         >>> vectors = model.encode(["sort a list", "open a file"])
         >>> vectors.shape == (2, model.dim), vectors.dtype
         (True, dtype('float32'))
@@ -77,10 +78,11 @@ class StaticModel:
         """Load a model.
 
         Args:
-            source: A folder saved by statim, sentence-transformers (StaticEmbedding) or model2vec; a text
-                file of GloVe, word2vec or fastText vectors (plain or .gz); or a name on the Hugging Face hub
-                (looked up in its cache first, and only there when HF_HUB_OFFLINE is set). The table is
-                memory-mapped where its type allows.
+            source: ``"english"``, the model that comes with statim; a folder saved by statim,
+                sentence-transformers (StaticEmbedding) or model2vec; a text file of GloVe, word2vec or
+                fastText vectors (plain or .gz); or a name on the Hugging Face hub (looked up in its cache
+                first, and only there when HF_HUB_OFFLINE is set). The table is memory-mapped where its type
+                allows. A folder that is called english is ``"./english"``.
             verify: How the files of a model saved by statim are checked against their digests: ``always``
                 reads every byte, ``size`` compares lengths only, ``never`` does nothing. By default they are
                 read where they add up to at most 64 MiB.
@@ -424,6 +426,15 @@ class WeightedRows:
     ids: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
     rows: npt.NDArray[np.float64]
+
+
+def as_model(given: StaticModel | str | Path | None) -> StaticModel:
+    """The model that is given, itself or by what ``StaticModel.load`` takes; None is the bundled one.
+
+    Raises:
+        ModelError: As ``StaticModel.load``.
+    """
+    return given if isinstance(given, StaticModel) else StaticModel.load(ENGLISH if given is None else given)
 
 
 class Held:

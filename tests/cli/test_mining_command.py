@@ -114,7 +114,6 @@ def test_it_can_be_trained_on(statim, files):
 
 
 REFUSED = {
-    "no model": ([], ["--model", "--teacher"]),
     "both": (["--model", "MODEL", "--teacher", "x"], ["--model", "--teacher"]),
     "nothing left": (["--model", "MODEL", "--max-score", "-2"], ["left no negative", "max score"]),
     "no room": (["--model", "MODEL", "--range-min", "5", "--range-max", "6"], ["range_min 5", "range_max 6"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statim.cli import options, terminal
+from statim.cli import model_first, options, terminal
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Tell the labels of texts: fit, predict, evaluate.", no_args_is_help=True)
 
-HeadFolder = Annotated[Path, typer.Argument(metavar="HEAD", help="The folder of a fitted head.")]
 Label = Annotated[str | None, typer.Option(help="The column of labels; guessed by default.")]
 Separator = Annotated[
     str | None,
@@ -29,11 +28,16 @@ Separator = Annotated[
 
 @app.command("fit")
 def fit(
-    model: options.Model,
-    examples: Annotated[
-        str, typer.Argument(help="Texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow).")
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] EXAMPLES",
+            help="EXAMPLES is a file of texts with labels (.jsonl, .csv, .tsv, .parquet, .arrow). "
+            f"{model_first.COUNTED}",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write the head into.")],
+    model: model_first.Option = None,
     head: Annotated[
         str,
         typer.Option(
@@ -80,6 +84,7 @@ def fit(
 ) -> None:
     """Fit a head to texts with labels."""
     progress = options.begin(quiet or json)
+    model, (examples,) = model_first.divided(arguments, model, "EXAMPLES")
     from statim.files import check_output
     from statim.model import StaticModel
     from statim.tasks.classify.classify import Classifier
@@ -113,9 +118,15 @@ def fit(
 
 @app.command("predict")
 def predict(
-    model: options.Model,
-    head: HeadFolder,
-    sources: options.TextsOrInput = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] HEAD [TEXTS...]",
+            help="HEAD is the folder of a fitted head; TEXTS are files (see statim encode), by default the "
+            f"standard input. {model_first.GUESSED}",
+        ),
+    ],
+    model: model_first.Option = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -136,6 +147,7 @@ def predict(
     progress = options.begin(quiet)
     if top < 1:
         raise InputError(f"--top is {top}; it must be a whole number of at least 1")
+    model, (head, *sources) = model_first.divided(arguments, model, "HEAD", more=True)
     from statim.data.documents.texts import STDIN, read_rows
     from statim.data.files import unify
     from statim.data.files.writing import check_table_output
@@ -189,9 +201,15 @@ def _write(tables: "Iterator[pa.Table]", out: Path | None, progress: bool) -> in
 
 @app.command("evaluate")
 def evaluate(
-    model: options.Model,
-    head: HeadFolder,
-    examples: Annotated[str, typer.Argument(help="Texts with labels that the head was not fitted to.")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] HEAD EXAMPLES",
+            help="HEAD is the folder of a fitted head; EXAMPLES is a file of texts with labels that it was not "
+            f"fitted to. {model_first.COUNTED}",
+        ),
+    ],
+    model: model_first.Option = None,
     text: options.Column = None,
     label: Label = None,
     separator: Separator = None,
@@ -203,6 +221,7 @@ def evaluate(
 ) -> None:
     """Measure a head on texts with labels."""
     progress = options.begin(quiet or json)
+    model, (head, examples) = model_first.divided(arguments, model, "HEAD", "EXAMPLES")
     from statim.model import StaticModel
     from statim.tasks.classify.classify import Classifier
 

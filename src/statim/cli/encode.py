@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim import __version__
-from statim.cli import options, terminal
+from statim.cli import model_first, options, terminal
 from statim.errors import DataError, InputError
 from statim.threads import ahead
 
@@ -31,8 +31,15 @@ REMEMBERED = 1 << 17
 
 
 def encode(
-    model: options.Model,
-    sources: options.TextsOrInput = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL] [TEXTS...]",
+            help="TEXTS are files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default "
+            f"the standard input. {model_first.GUESSED}",
+        ),
+    ] = None,
+    model: model_first.Option = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +79,7 @@ def encode(
 ) -> None:
     """Turn texts into vectors."""
     progress = options.begin(quiet or json)
+    model, sources = model_first.divided(arguments or [], model, more=True)
     import nanotoken
     import pyarrow as pa
 

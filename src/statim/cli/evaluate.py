@@ -4,22 +4,20 @@ from typing import Annotated
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="A model: folder, word vectors, or hub name; also a sentence transformer.")
-    ],
-    paths: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="SETS...",
-            help="BEIR folders; files with text1,text2,score or text1,text2,label; NAME_train and "
-            "NAME_test files with text,label; "
-            "or folders of these.",
+            metavar="[MODEL] SETS...",
+            help="SETS are BEIR folders; files with text1,text2,score or text1,text2,label; NAME_train and "
+            "NAME_test files with text,label; or folders of these. "
+            f"{model_first.GUESSED} It may be a sentence transformer.",
         ),
     ],
+    model: model_first.Option = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model, or bm25 (repeatable).")] = None,
     task: Annotated[
         str | None,
@@ -35,6 +33,7 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled sets."""
     progress = options.begin(quiet or json)
+    model, paths = model_first.divided(arguments, model, "SETS", more=True)
     from statim.evaluation import evaluate as run
 
     report = run(

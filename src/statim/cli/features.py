@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 
 def features(
-    model: options.Model,
-    source: Annotated[str, typer.Argument(help="A table (.jsonl, .csv, .tsv, .parquet, .arrow).")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] TABLE",
+            help=f"TABLE is a .jsonl, .csv, .tsv, .parquet or .arrow file. {model_first.COUNTED}",
+        ),
+    ],
     out: options.Rows,
+    model: model_first.Option = None,
     column: options.Column = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
@@ -33,6 +39,7 @@ def features(
 ) -> None:
     """Put a column of vectors beside the columns of a table."""
     progress = options.begin(quiet)
+    model, (source,) = model_first.divided(arguments, model, "TABLE")
     from statim.data.files import tables, unify
     from statim.data.files.writing import check_table_output
     from statim.model import StaticModel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,9 +53,15 @@ Model = Annotated[
 
 @app.command("build")
 def build(
-    model: options.Model,
-    documents: Documents,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] DOCS...",
+            help=f"DOCS are files of documents (see statim encode). {model_first.GUESSED}",
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to write.")] = None,
+    model: model_first.Option = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +123,7 @@ def build(
 ) -> None:
     """Index documents for vector, BM25 and hybrid search. Other columns are kept as filters."""
     progress = options.begin(quiet or json)
+    model, documents = model_first.divided(arguments, model, "DOCS", more=True)
     from statim.addresses import is_database
     from statim.data.documents.files import is_documents
     from statim.model import StaticModel

@@ -1,19 +1,25 @@
 """statim info: what a model is."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from statim.cli import options
+import typer
+
+from statim.cli import model_first, options
 
 if TYPE_CHECKING:
     from statim.settings import SearchSettings
 
 
 def info(
-    model: options.Model,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]", help=model_first.COUNTED)
+    ] = None,
+    model: model_first.Option = None,
     json: options.Json = False,
 ) -> None:
     """What a model is: size, tokenizer, settings."""
+    model, _ = model_first.divided(arguments or [], model)
     from statim.model import StaticModel
 
     loaded = StaticModel.load(model)

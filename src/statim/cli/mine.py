@@ -8,6 +8,7 @@ import typer
 from statim.cli import from_record, options
 from statim.cli.from_record import SEVERAL, TEXT, Text
 from statim.errors import InputError
+from statim.models import ENGLISH
 
 
 def _margin(given: str | None) -> float | None:
@@ -35,7 +36,8 @@ WRITTEN = {
     "output_scores": Text(bool),
 }
 By = Annotated[
-    str | None, typer.Option(help="The model that finds negatives: folder, word vectors, or hub name.")
+    str | None,
+    typer.Option(help="The model that finds negatives: folder, word vectors, or hub name (default english)."),
 ]
 Teacher = Annotated[
     str | None, typer.Option(help="Instead of a model: a sentence transformer (path or hub name).")
@@ -54,8 +56,8 @@ def mine(
 ) -> None:
     """Find hard negatives: texts that are close to anchors and do not belong to them."""
     progress = options.begin(quiet or json)
-    if (model is None) == (teacher is None):
-        raise InputError("name the model that finds negatives, either --model or --teacher")
+    if model is not None and teacher is not None:
+        raise InputError("both --model and --teacher are given; name one of them to find negatives")
     from statim.data.files.writing import check_table_output, write_table
     from statim.mining.mine import mine_hard_negatives
     from statim.teacher import Teacher
@@ -71,7 +73,7 @@ def mine(
         values["corpus"] = pa.concat_arrays(list(read_texts(given_corpus, values["corpus_column"])))
     mined = mine_hard_negatives(
         options.one_or_several(sources),
-        model if teacher is None else Teacher.load(teacher),
+        (model or ENGLISH) if teacher is None else Teacher.load(teacher),
         **values,
         progress=progress,
     )

@@ -36,7 +36,6 @@ SkipBad = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
-Model = Annotated[str, typer.Argument(help="A model: folder, word vectors, or hub name.")]
 Texts = Annotated[
     list[str] | None,
     typer.Argument(
@@ -76,7 +75,8 @@ Negative = Annotated[
     list[str] | None, typer.Option(help="A column of explicit negatives (repeatable); guessed by default.")
 ]
 VectorsBy = Annotated[
-    str | None, typer.Option(help="The model that makes vectors: folder, word vectors, or hub name.")
+    str | None,
+    typer.Option(help="The model that makes vectors: folder, word vectors, or hub name (default english)."),
 ]
 Vectors = Annotated[
     Path | None, typer.Option(help="Instead of a model: a .npy file with a vector for each text.")
@@ -211,6 +211,23 @@ def weights(given: list[str], name: str) -> dict[str, float]:
             )
         found[key] = value
     return found
+
+
+def teachers(given: list[str] | None) -> Any:
+    """``A`` or ``A`` and ``B`` as they are; ``A`` and ``B:0.5`` as a mapping to weights, of those without one 1."""
+    found: dict[str, float] = {}
+    for item in given or ():
+        name, mark, number = item.rpartition(":")
+        try:
+            weight = float(number) if mark and name and not Path(item).exists() else None
+        except ValueError:
+            weight = None
+        key = item if weight is None else name
+        if key in found:
+            return given  # the library says that one is named twice
+        found[key] = 1.0 if weight is None else weight
+    weighted = any(name not in (given or ()) for name in found)
+    return found if weighted else one_or_several(given)
 
 
 def limits(given: list[str], name: str) -> dict[str, int]:

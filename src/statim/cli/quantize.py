@@ -5,17 +5,21 @@ from typing import Annotated
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 
 
 def quantize(
-    model: options.Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]", help=model_first.COUNTED)
+    ] = None,
+    model: model_first.Option = None,
     dtype: Annotated[str, typer.Option(help="int8, float16 or float32.")] = "int8",
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
     """Write a model with its table in fewer bits: smaller, and faster at many dimensions."""
+    model, _ = model_first.divided(arguments or [], model)
     from statim.model import StaticModel
 
     loaded = StaticModel.load(model)

@@ -5,18 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 from statim.errors import InputError
 
 app = typer.Typer(help="Items like these: train, like, users, evaluate.", no_args_is_help=True)
 
-Items = Annotated[str, typer.Argument(help="The catalogue: a file of ids and texts.")]
-BasketFile = Annotated[
-    str,
+CATALOGUE = "ITEMS is the catalogue, a file of ids and texts."
+WithBaskets = Annotated[
+    list[str],
     typer.Argument(
-        metavar="BASKETS",
-        help="A row for each basket, with a list of ids (items), or a row for each of its items (user, "
-        "item, perhaps weight).",
+        metavar="[MODEL] ITEMS BASKETS",
+        help=f"{CATALOGUE} BASKETS is a file with a row for each basket, with a list of ids (items), or a row "
+        f"for each of its items (user, item, perhaps weight). {model_first.COUNTED}",
     ),
 ]
 Id = Annotated[str | None, typer.Option(help="The catalogue's column of ids; guessed by default.")]
@@ -62,10 +62,9 @@ def _count(catalogue: Any, learned: str | None) -> None:
 
 @app.command("train")
 def train(
-    model: options.Model,
-    items: Items,
-    baskets: BasketFile,
+    arguments: WithBaskets,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to save the model into.")],
+    model: model_first.Option = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pairs of baskets.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs per step.")] = None,
@@ -86,6 +85,7 @@ def train(
 ) -> None:
     """Train a model on what people took together."""
     progress = options.begin(quiet or json)
+    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
     from statim.files import check_output
     from statim.tasks.recommend.basket_training import train_on_baskets
     from statim.tasks.recommend.baskets import read_baskets
@@ -111,9 +111,14 @@ def train(
 
 @app.command("like")
 def like(
-    model: options.Model,
-    items: Items,
-    liked: Annotated[list[str], typer.Argument(metavar="IDS...", help="Ids of items; ID=2 counts double.")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] ITEMS IDS...",
+            help=f"{CATALOGUE} IDS are of items; ID=2 counts double. {model_first.GUESSED}",
+        ),
+    ],
+    model: model_first.Option = None,
     k: Count = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
@@ -128,6 +133,7 @@ def like(
 ) -> None:
     """Recommend items like these."""
     progress = options.begin(quiet or json)
+    model, (items, *liked) = model_first.divided(arguments, model, "ITEMS", "IDS", more=True)
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
     _count(catalogue, learned)
     known = set(catalogue.ids.to_pylist())
@@ -151,10 +157,9 @@ def like(
 
 @app.command("users")
 def users(
-    model: options.Model,
-    items: Items,
-    baskets: BasketFile,
+    arguments: WithBaskets,
     out: options.Rows,
+    model: model_first.Option = None,
     k: Count = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
@@ -172,6 +177,7 @@ def users(
 ) -> None:
     """Recommend to the owners of baskets, without what is in them."""
     progress = options.begin(quiet)
+    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
     import pyarrow as pa
 
     from statim.data.files.writing import check_table_output, table_writer
@@ -205,9 +211,8 @@ def users(
 
 @app.command("evaluate")
 def evaluate(
-    model: options.Model,
-    items: Items,
-    baskets: BasketFile,
+    arguments: WithBaskets,
+    model: model_first.Option = None,
     learned: LearnedFile = None,
     against: Annotated[list[str] | None, typer.Option(help="Another model (repeatable).")] = None,
     k: Count = 10,
@@ -223,6 +228,7 @@ def evaluate(
 ) -> None:
     """Show half of each basket, and see who finds the rest; the baskets must be ones not learned from."""
     progress = options.begin(quiet or json)
+    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
     from statim.model import StaticModel
     from statim.tasks.recommend.basket_judging import judge_baskets
     from statim.tasks.recommend.baskets import read_baskets

@@ -16,7 +16,7 @@ Sources = Annotated[
         metavar="PAIRS...",
         help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, "
         ".parquet, .arrow; text files "
-        "also .gz or .zst), a datasets folder, or the word python-docs: the documentation inside this "
+        "also .gz or .zst), a folder of sets (NAME/train.jsonl.gz), a datasets folder, or the word python-docs: the documentation inside this "
         "Python installation. Or "
         "documents without pairs: a folder of text files, a .txt file, or a file with one column of text.",
     ),
@@ -51,7 +51,7 @@ WRITTEN = {
     "both_directions": FLAG,
     "row_wise": FLAG,
     "distil": Text(SEVERAL, options.one_or_several, "TEXTS"),
-    "teacher": Text(SEVERAL, options.one_or_several),
+    "teacher": Text(SEVERAL, options.teachers, "NAME[:WEIGHT]"),
     "documents_by": Text(str | None, metavar="TEACHER"),
     "heldout": Text(str | None, options.count_or_file),
     "development": Text(str | None, options.count_or_file),

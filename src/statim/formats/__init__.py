@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from statim import addresses
+from statim import addresses, models
 from statim.consistent import read_whole
 from statim.digests import Verify
 from statim.errors import InputError, ModelError
@@ -23,7 +23,7 @@ MISTAKEN = {
 
 
 def read(source: str | Path, verify: Verify | None = None) -> Parts:
-    """Read a model from a folder, a file of word vectors, or the Hugging Face hub.
+    """Read a bundled model, a folder, a file of word vectors, or one from the Hugging Face hub.
 
     ``verify`` is as in StaticModel.load.
 
@@ -31,6 +31,8 @@ def read(source: str | Path, verify: Verify | None = None) -> Parts:
         InputError: ``source`` is neither text nor a path.
         ModelError: There is no model there, not a whole one, or one that is not static.
     """
+    if models.is_bundled(source):
+        return _bundled(str(source), verify)
     if not isinstance(source, (str, Path)) or not str(source):
         raise InputError(
             f"the model is {source!r}; give a folder, a file of word vectors, or a name on the Hugging "
@@ -49,6 +51,17 @@ def read(source: str | Path, verify: Verify | None = None) -> Parts:
     folder = path if is_folder else hub.resolve(str(source))
     with read_errors(folder):
         return read_whole(folder, lambda: huggingface.read(folder, verify))
+
+
+def _bundled(name: str, verify: Verify | None) -> Parts:
+    folder = models.folder_of(name)
+    try:
+        with read_errors(folder):
+            return huggingface.read(folder, verify)
+    except ModelError as error:
+        raise ModelError(
+            f"the model {name!r}, which comes with statim, is not whole: {error}; so {models.REINSTALL}"
+        ) from None
 
 
 def write(path: str | Path, parts: Parts, *, card: str | None = None, overwrite: bool = False) -> None:

@@ -378,7 +378,9 @@ def _make_tokenizer(folder: Path, text: str, rows: int) -> Tokenizer:
                 f"{folder}: the table has {rows:,} rows but the tokenizer gives ids up to {largest:,}; "
                 "the two belong to different models"
             )
-        return Tokenizer(backend, copied=False)
+        found = Tokenizer(backend, copied=False)
+        found.vocabulary_size = largest + 1  # which takes a while to find again
+        return found
     except ModelError:
         raise
     except BaseException as error:

@@ -54,6 +54,17 @@ def read(path: Path) -> Parts:
     return Parts(table[: len(vocabulary)], Tokenizer(backend), Settings(normalize=False, drop_unknown=True))
 
 
+def begins_here(path: Path) -> bool:
+    """Whether the first two lines of a file are of word vectors; a single line may be of anything, so it is not."""
+    try:
+        first, second, *_ = next(_chunks(path))
+        announced, dim = _layout(path, first)
+        _parse_line(path, second, dim, 2)
+    except (ModelError, StopIteration, ValueError):
+        return False
+    return announced is not None or _layout(path, second)[1] == dim
+
+
 def _read_table(path: Path) -> tuple[dict[str, int], Floats]:
     """The words with their rows, and their vectors with a zero row or more at the end, (more than n, d)."""
     vocabulary: dict[str, int] = {}

@@ -18,7 +18,7 @@ import numpy as np
 from statim.addresses import is_database
 from statim.digests import Verify
 from statim.errors import InputError
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 from statim.search import hybrid
 from statim.search.document_encoder import encoder
 from statim.search.encoded_documents import encoded, with_unknown
@@ -81,7 +81,7 @@ class Index:
 
     @staticmethod
     def build(
-        model: StaticModel,
+        model: StaticModel | str | Path | None,
         documents: Any,
         path: str | Path,
         *,
@@ -102,7 +102,8 @@ class Index:
         """Index n documents.
 
         Args:
-            model: Makes the vectors; a copy is kept in the index.
+            model: Makes the vectors: a model, or where one is (see ``StaticModel.load``); None takes the
+                bundled ``"english"``. A copy is kept in the index.
             documents: Texts, as ``StaticModel.encode`` takes them (a list, a column of numpy, Arrow, pandas
                 or Polars …); or a table (Arrow, pandas, Polars, DuckDB, a mapping of columns, a list of
                 dicts) with the columns ``id``, ``text`` and any others, where those two may have other usual
@@ -146,6 +147,7 @@ class Index:
         """
         from statim.search.stores import documents as tables
 
+        model = as_model(model)
         usual = model.settings.search if weight is None else SearchSettings(float(weight))
         check_language(language)
         about: dict[str, Any] = {

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.errors import DependencyError, InputError
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -25,7 +25,8 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     beside this one carry the path, not the table.
 
     Args:
-        model: A model's path or name on the hub (see ``StaticModel.load``), or a StaticModel.
+        model: A model's path or name (see ``StaticModel.load``), or a StaticModel; None takes the bundled
+            ``"english"``.
         dim: Keep only the first dimensions.
         normalize: Scale vectors to length 1; None does as the model's settings say.
         threads: Threads to use; see statim.threads.
@@ -61,7 +62,7 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             y: Not looked at.
 
         Raises:
-            InputError: No model was given, ``dim`` is larger than the model's, or X is no column of texts.
+            InputError: ``dim`` is larger than the model's, or X is no column of texts.
             ModelError: There is no model there.
         """
         _check(X)
@@ -85,11 +86,9 @@ class StaticEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """The model, loaded once for each path."""
         if isinstance(self.model, StaticModel):
             return self.model
-        if self.model is None:
-            raise InputError("StaticEmbedder was given no model; name one, like StaticEmbedder('model')")
         held: tuple[Any, StaticModel] | None = self.__dict__.get("_loaded")
         if held is None or held[0] != self.model:
-            held = self._loaded = (self.model, StaticModel.load(self.model))
+            held = self._loaded = (self.model, as_model(self.model))
         return held[1]
 
     @property

@@ -16,7 +16,7 @@ import pyarrow as pa
 from statim.data.files import columns, tables, unify
 from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import InputError
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 
 NAME = "vector"
 ROWS = 1 << 14  # texts encoded together
@@ -78,12 +78,12 @@ def to_numpy(column: Any) -> Vectors:
 
 
 def encode_column(
-    model: StaticModel, texts: Any, *, threads: int | None = None, **ways: Any
+    model: StaticModel | str | Path | None, texts: Any, *, threads: int | None = None, **ways: Any
 ) -> pa.FixedSizeListArray:
     """A column of texts as a column of vectors; a missing text has none.
 
     Args:
-        model: Makes the vectors.
+        model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``.
         texts: An Arrow array, a column of pandas or Polars, or a list of str and None.
         threads: Threads to use.
         ways: As for ``StaticModel.encode``: dim, normalize, dtype.
@@ -91,7 +91,7 @@ def encode_column(
     Raises:
         InputError: It is no column of texts, or an option is out of range.
     """
-    array = _arrow(texts)
+    array, model = _arrow(texts), as_model(model)
     if not columns.is_text(array.type):
         raise InputError(f"the column holds {array.type}; it must hold texts")
     missing = np.asarray(array.is_null()) if array.null_count else None
@@ -107,7 +107,7 @@ def encode_column(
 
 def add_vectors(
     frame: Any,
-    model: StaticModel,
+    model: StaticModel | str | Path | None,
     column: str | None = None,
     *,
     name: str = NAME,
@@ -119,7 +119,7 @@ def add_vectors(
     Args:
         frame: A pandas or Polars data frame, an Arrow table, or a DuckDB relation (which becomes an Arrow
             table).
-        model: Makes the vectors.
+        model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``.
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
         threads: Threads to use.
@@ -133,7 +133,7 @@ def add_vectors(
         DataError: The column is not there, or it cannot be told which it is.
         InputError: It is no frame, no column of texts, or an option is out of range.
     """
-    kind = type(frame).__module__.split(".")[0]
+    model, kind = as_model(model), type(frame).__module__.split(".")[0]
     if kind == "pandas":
         import pandas as pd  # type: ignore[import-untyped]
 
@@ -160,23 +160,24 @@ def add_vectors(
     return kept.append_column(name, found)
 
 
-def polars_expression(model: StaticModel, column: str, **ways: Any) -> Any:
+def polars_expression(model: StaticModel | str | Path | None, column: str, **ways: Any) -> Any:
     """An expression for Polars that turns a column of texts into vectors, in lazy frames too."""
     import polars as pl
 
-    width = model.encode([], **ways).shape[1]
-    inner = pl.Series(model.encode([""], **ways)[0]).dtype
+    loaded = as_model(model)
+    width = loaded.encode([], **ways).shape[1]
+    inner = pl.Series(loaded.encode([""], **ways)[0]).dtype
 
     def encode(series: Any) -> Any:
         return pl.Series(
-            series.name, pl.from_arrow(encode_column(model, series, **ways)), pl.Array(inner, width)
+            series.name, pl.from_arrow(encode_column(loaded, series, **ways)), pl.Array(inner, width)
         )
 
     return pl.col(column).map_batches(encode, return_dtype=pl.Array(inner, width))
 
 
 def register_duckdb(
-    connection: Any, model: StaticModel, name: str = "embed", *, dim: int | None = None
+    connection: Any, model: StaticModel | str | Path | None, name: str = "embed", *, dim: int | None = None
 ) -> None:
     """Register a function from texts to vectors, ``FLOAT[d]``, in DuckDB; it gets whole Arrow columns.
 
@@ -185,7 +186,8 @@ def register_duckdb(
 
     Args:
         connection: A DuckDB connection.
-        model: Makes the vectors; without a text (NULL) there is none.
+        model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``. Without a
+            text (NULL) there is none.
         name: What the function is called in SQL; one of that name, made here, is replaced.
         dim: Keep only the first dimensions.
 
@@ -194,10 +196,11 @@ def register_duckdb(
     """
     import duckdb
 
-    width = model.encode([], dim=dim).shape[1]
+    loaded = as_model(model)
+    width = loaded.encode([], dim=dim).shape[1]
 
     def embed(texts: Any) -> Any:
-        return encode_column(model, texts, dim=dim)
+        return encode_column(loaded, texts, dim=dim)
 
     with contextlib.suppress(duckdb.Error):  # there is none of that name
         connection.remove_function(name)
@@ -207,7 +210,7 @@ def register_duckdb(
 
 
 def with_vectors(
-    model: StaticModel,
+    model: StaticModel | str | Path | None,
     source: Any,
     column: str | None = None,
     *,
@@ -220,7 +223,7 @@ def with_vectors(
     """The rows of a file, all columns and one of vectors, a bounded number at a time.
 
     Args:
-        model: Makes the vectors.
+        model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``.
         source: A file.
         column: The column of texts; guessed by default.
         name: What the new column is called; one of that name is replaced.
@@ -235,7 +238,7 @@ def with_vectors(
         DataError: The file cannot be read, or the column is not there.
         InputError: The column holds no texts.
     """
-    chosen, row = None, 0
+    loaded, chosen, row = as_model(model), None, 0
     with skipping(skip_bad) as bad:
         for table in tables.tables(source, bad):
             schema = schema or table.schema
@@ -243,7 +246,9 @@ def with_vectors(
             whole = unify.fitted(table, schema, row)
             row += len(table)
             for start in range(0, len(whole), ROWS):
-                yield add_vectors(whole.slice(start, ROWS), model, chosen, name=name, threads=threads, **ways)
+                yield add_vectors(
+                    whole.slice(start, ROWS), loaded, chosen, name=name, threads=threads, **ways
+                )
 
 
 def _arrow(column: Any) -> pa.Array:

@@ -36,6 +36,7 @@ PROCESS = (
     os.getpid()
 )  # the threads of tokenizers do not survive a fork, and a child that waits for them waits for ever
 CHUNK = 2048  # texts tokenized at a time by one thread
+SPECIAL = 64  # added tokens that a vocabulary has at most that is not grown
 FEW = 256  # up to this many texts at a time are tokenized without compiled code, which takes a while to load
 
 # Accents composed and decomposed, scripts with and without spaces, emoji sequences, control and zero-width
@@ -94,7 +95,9 @@ class Tokenizer:
         self._backend = tokenizers.Tokenizer.from_str(backend.to_str()) if copied else backend
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._fast, self._process = self._proven_fast(), os.getpid()
+        self._process = os.getpid()
+        if not self._is_grown:  # of others this takes a while, and a few texts do not need it
+            self._fast  # noqa: B018
 
     @staticmethod
     def from_json(text: str | bytes) -> "Tokenizer":
@@ -133,6 +136,17 @@ class Tokenizer:
     def is_fast(self) -> bool:
         """Whether nanotoken does the work."""
         return self._fast is not None or self._has_phrases
+
+    @cached_property
+    def _fast(self) -> Any:
+        self._process = os.getpid()
+        return self._proven_fast()
+
+    @cached_property
+    def _is_grown(self) -> bool:
+        """Has it more added tokens than special ones come to, as a grown vocabulary has?"""
+        sizes = (self._backend.get_vocab_size(with_added_tokens=added) for added in (True, False))
+        return next(sizes) - next(sizes) > SPECIAL
 
     @cached_property
     def is_remembering(self) -> bool:
@@ -216,7 +230,7 @@ class Tokenizer:
 
     def forget(self) -> None:
         """Free the memory of cached words, tens of megabytes a thread; for after many texts."""
-        if self._fast is not None:
+        if self.__dict__.get("_fast") is not None:
             self._fast.clear_cache()
         if "_phrases" in self.__dict__ and self._phrases is not None:
             self._phrases.forget()
@@ -246,6 +260,8 @@ class Tokenizer:
             return self._cut([_mend(text) for text in texts], max_tokens, threads)
 
     def _cut(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
+        if len(texts) <= FEW and self._is_grown:
+            return self._flat(texts, max_tokens, threads)
         if self._fast is not None:
             if (
                 self._process != os.getpid()

@@ -67,7 +67,7 @@ class TrainKeywords(RecipeKeywords, total=False):
     freeze: Sequence[str] | None
     matryoshka: Sequence[int] | None
     distil: Any
-    teacher: str | Path | Sequence[str | Path] | None
+    teacher: str | Path | Sequence[str | Path] | Mapping[str, float] | None
     documents_by: str | Path | None
     recipe: str | None
     heldout: int | str | Path | None

@@ -116,10 +116,11 @@ class DistillationOptions:
         "pairs: the pairs' own texts; or sentences: 350,000 of their sentences and passages.",
         "Distillation",
     )
-    teacher: str | Path | Sequence[str | Path] | None = option(
+    teacher: str | Path | Sequence[str | Path] | Mapping[str, float] | None = option(
         "Teacher for --distil and the losses margin-mse and kl; by default the start's teacher, else "
         "all-MiniLM-L6-v2. "
-        "For --distil repeatable: the cosines are averaged.",
+        "For --distil repeatable: the cosines are averaged, with weights where these follow the names, "
+        "such as NAME:0.5.",
         "Distillation",
     )
     documents_by: str | Path | None = option(

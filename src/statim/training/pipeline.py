@@ -29,6 +29,7 @@ from statim.training.distillation.teacher_targets import (
     find_teachers,
     hash_of,
     teacher_targets,
+    weights_of,
 )
 from statim.training.initial_tables import with_lengths
 from statim.training.judge import Judge
@@ -155,7 +156,7 @@ def _start(
         options, asymmetric = taught_by(options, begun.dim, guides)
         recipe = Recipe.of(
             options, len(train), begun.dim, set_weights=loaded.shares, set_limits=loaded.limits,
-            asymmetric=asymmetric,
+            asymmetric=asymmetric, teacher_weights=weights_of(options.teacher),
         )  # fmt: skip
     return _for_queries(begun, guides, recipe), guides, recipe
 

@@ -77,6 +77,7 @@ class Recipe:
             gradient, to it or to 0, right in the mean (contrastive and classes, not on a GPU); 0 rounds none.
             See kernels/training/sampled.py.
         asymmetric: Candidates are a teacher's vectors, which do not move: the model is for queries alone.
+        teacher_weights: How much the cosines of each of several teachers count; empty where all alike.
     """
 
     dim: int
@@ -109,6 +110,7 @@ class Recipe:
     length_power: float = USUAL["length_power"]
     asymmetric: bool = False
     least_share: float = 0.0
+    teacher_weights: tuple[float, ...] = ()
 
     @staticmethod
     def make(
@@ -142,6 +144,7 @@ class Recipe:
         set_limits: tuple[int, ...] = (),
         asymmetric: bool = False,
         least_share: float | None = None,
+        teacher_weights: tuple[float, ...] = (),
     ) -> "Recipe":
         """The recipe for the options that were chosen; the others follow from the size of the data.
 
@@ -153,6 +156,7 @@ class Recipe:
             set_limits: See Recipe.
             asymmetric: See Recipe.
             least_share: See Recipe; by default LEAST_SHARE with ``int8``, else 0.
+            teacher_weights: See Recipe.
 
         Raises:
             InputError: A value is out of range; the message names it.
@@ -211,6 +215,7 @@ class Recipe:
             length_power=_given(options.length_power, Recipe.length_power),
             asymmetric=asymmetric,
             least_share=share,
+            teacher_weights=teacher_weights,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,6 +225,7 @@ class Recipe:
             "weights": self.weights and list(self.weights),
             "set_weights": list(self.set_weights),
             "set_limits": list(self.set_limits),
+            "teacher_weights": list(self.teacher_weights),
         }
 
     @staticmethod
@@ -227,7 +233,7 @@ class Recipe:
         """What ``to_dict`` gave."""
         tuples: dict[str, Any] = {
             name: tuple(values[name])
-            for name in ("levels", "weights", "set_weights", "set_limits")
+            for name in ("levels", "weights", "set_weights", "set_limits", "teacher_weights")
             if values.get(name) is not None
         }
         return Recipe(**(values | tuples))

@@ -128,7 +128,7 @@ def train(
             teacher's embeddings.
         teacher: Teacher for ``distil`` and the losses ``margin-mse`` and ``kl``, by path or hub name; by
             default the start's teacher, else all-MiniLM-L6-v2. With several, for ``distil`` only, the target
-            cosines are the mean of theirs.
+            cosines are the mean of theirs; a mapping from names to weights makes it a weighted one.
         documents_by: Train a model for queries only, against this teacher's document embeddings, which stay
             fixed. It has the teacher's dimensions and is searched with ``Index.build(...,
             documents_by=teacher)``. It is also distilled (``distil``), by default on the pairs' own texts.

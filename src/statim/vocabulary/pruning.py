@@ -52,22 +52,53 @@ def prune(tokenizer: Tokenizer, columns: Sequence[pa.Array], *, threads: int | N
         InputError: The tokenizer is of another kind.
         DataError: The texts have no tokens.
     """
-    description = json.loads(tokenizer.to_json())
-    if tokenizer.kind not in KINDS:
-        raise InputError(
-            f"the tokenizer is {tokenizer.kind}, whose vocabulary cannot be pruned; give one of "
-            f"{', '.join(KINDS)}"
-        )
+    description = _prunable(tokenizer)
     used = np.zeros(tokenizer.vocabulary_size, np.bool_)
     for texts in blocks(columns, every=True):
         used[tokenizer(texts, threads=pool.count(threads)).ids] = True
     tokenizer.forget()
     if not used.any():
         raise DataError("the texts have no tokens, so nothing says which rows to keep; give texts")
+    # pairs too: one that is nearly found keeps others that overlap with it from being found
+    used[[token["id"] for token in description["added_tokens"]]] = True
+    return _kept(tokenizer, description, used)
+
+
+def prune_to(tokenizer: Tokenizer, wanted: npt.NDArray[np.integer]) -> Pruned:
+    """Leave out all tokens but those wanted, and those that spell other texts (see ``prune``).
+
+    Texts that have others are cut into more pieces.
+
+    Args:
+        tokenizer: WordPiece, Unigram or BPE.
+        wanted: Ids of tokens.
+
+    Raises:
+        InputError: The tokenizer is of another kind.
+    """
+    description = _prunable(tokenizer)
+    used = np.zeros(tokenizer.vocabulary_size, np.bool_)
+    used[wanted] = True
+    used[[token["id"] for token in description["added_tokens"] if token["special"]]] = True
+    return _kept(tokenizer, description, used)
+
+
+def _prunable(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The description of a tokenizer that can be pruned."""
+    if tokenizer.kind not in KINDS:
+        raise InputError(
+            f"the tokenizer is {tokenizer.kind}, whose vocabulary cannot be pruned; give one of "
+            f"{', '.join(KINDS)}"
+        )
+    description: dict[str, Any] = json.loads(tokenizer.to_json())
+    return description
+
+
+def _kept(tokenizer: Tokenizer, description: dict[str, Any], used: npt.NDArray[np.bool_]) -> Pruned:
+    """The tokenizer with the tokens that are used or needed."""
     used[_needed(description, tokenizer)] = True
-    merges = description["model"].get("merges", ())
     if tokenizer.kind == "BPE":
-        used = _with_parents(used, merges, tokenizer.vocabulary)
+        used = _with_parents(used, description["model"].get("merges", ()), tokenizer.vocabulary)
     kept = np.flatnonzero(used)
     made = Tokenizer(rebuilt(_renumbered(description, kept)), copied=False)
     return Pruned(made, kept, tokenizer.vocabulary_size)
@@ -89,16 +120,18 @@ def rebuilt(description: dict[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _needed(description: dict[str, Any], tokenizer: Tokenizer) -> list[int]:
-    """The ids that are kept whether they occur or not."""
+    """The ids that are kept whether they occur or not, but for added tokens."""
     model, vocabulary = description["model"], tokenizer.vocabulary
     prefix = model.get("continuing_subword_prefix") or ""
-    # pairs too: one that is nearly found keeps others that overlap with it from being found
-    needed = [token["id"] for token in description["added_tokens"]]
+    added = {token["content"] for token in description["added_tokens"]}
+    needed: list[int] = []
     if tokenizer.unknown_id is not None:
         needed.append(tokenizer.unknown_id)
     if isinstance(model["vocab"], list):  # unknown characters are scored by the least probable token
         needed.append(min(range(len(model["vocab"])), key=lambda number: model["vocab"][number][1]))
     for token, number in vocabulary.items():
+        if token in added:
+            continue
         body = token.removeprefix(prefix) if prefix else token
         spelled = [
             body[:1] if body == token else prefix + body[:1],
@@ -148,6 +181,6 @@ def _renumbered(description: dict[str, Any], kept: npt.NDArray[np.int64]) -> dic
             for first, second in map(_pair, model["merges"])
             if first in vocabulary and second in vocabulary and first + second in vocabulary
         ]
-    added = [token | {"id": new[token["id"]]} for token in description["added_tokens"]]
+    added = [token | {"id": new[token["id"]]} for token in description["added_tokens"] if token["id"] in new]
     # what it says of special tokens holds old ids; static models add none
     return description | {"model": model, "added_tokens": added, "post_processor": None}

@@ -4,11 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from statim.data.files import tables
+from statim.data.files import arrow, tables
+from statim.data.files.file_types import COMPRESSIONS, FORMATS, TEXT
 from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
 
 MOST = 1 << 16  # sets
+TRAIN = "train"  # the file of a set in a folder of sets, before its suffixes
+TABLES = tuple(  # and the suffixes
+    f"{suffix}{packed}"
+    for suffix, kind in FORMATS.items()
+    if kind != "text"
+    for packed in ("", *(COMPRESSIONS if kind in TEXT else ()))
+)
 
 
 def named(given: Any) -> list[tuple[str, Any]]:
@@ -16,7 +24,7 @@ def named(given: Any) -> list[tuple[str, Any]]:
 
     A mapping names its sets itself. A file is called by its name without suffixes, or by as much of its path
     as tells it from the others (a/train.jsonl and b/train.jsonl are ``a`` and ``b``); a table in memory by
-    its number, from 1.
+    its number, from 1. A folder of sets (see ``in_folder``) stands for these, each called by its folder.
 
     Raises:
         DataError: Nothing is given, or too many sets.
@@ -27,11 +35,32 @@ def named(given: Any) -> list[tuple[str, Any]]:
         found = [("pairs", given)]
     else:
         several = isinstance(given, (list, tuple)) and any(isinstance(item, Pairs) for item in given)
-        sources = list(given) if several else tables.sources(given)
-        found = list(zip(_names(sources), sources, strict=True))
+        sources, parts = [], []
+        for source in list(given) if several else tables.sources(given):
+            own = in_folder(source)
+            sources += own or [source]
+            parts += [_parts(path.parent) for path in own] or [_place(source, len(parts) + 1)]
+        found = list(zip(_names(parts), sources, strict=True))
     if len(found) > MOST:
         raise DataError(f"{len(found):,} data sets are given; at most {MOST:,} can be told apart")
     return found
+
+
+def in_folder(source: Any) -> list[Path]:
+    """The files of a folder of sets, NAME/train.jsonl.gz or another table; none of anything else.
+
+    Each of its sub-folders holds such a file, but for hidden ones.
+    """
+    if not isinstance(source, (str, Path)) or not Path(source).is_dir() or arrow.is_dataset(Path(source)):
+        return []
+    folders = sorted(
+        path for path in Path(source).iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    files = [
+        next((file for suffix in TABLES if (file := folder / f"{TRAIN}{suffix}").is_file()), None)
+        for folder in folders
+    ]
+    return [] if None in files else [file for file in files if file is not None]
 
 
 def own(choice: Any, name: str) -> Any:
@@ -53,12 +82,14 @@ def _is_set(value: Any) -> bool:
     return rows and all(isinstance(row, (Mapping, list, tuple)) for row in value)
 
 
-def _names(sources: Sequence[Any]) -> list[str]:
+def _place(source: Any, number: int) -> tuple[str, ...]:
+    """What a source may be called by: the parts of its path, or its number."""
+    return _parts(source) if isinstance(source, (str, Path)) else (str(number),)
+
+
+def _names(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """Different names for all; the same file given twice is told apart by numbers."""
-    parts = [
-        _parts(source) if isinstance(source, (str, Path)) else (str(number),)
-        for number, source in enumerate(sources, 1)
-    ]
+    parts = list(parts)
     while (
         len(parts) > 1
         and len({own[-1] for own in parts}) == 1

@@ -18,7 +18,7 @@ from statim.consistent import read_whole
 from statim.digests import check_seal, seal, stamps, verify
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 from statim.progress import Progress
 from statim.tasks.classify.calibration import LEAST, MOST, Calibration
 from statim.tasks.classify.fitting import KINDS
@@ -68,7 +68,7 @@ class Classifier:
 
     @staticmethod
     def fit(
-        model: StaticModel,
+        model: StaticModel | str | Path | None,
         texts: Any,
         labels: Iterable[Any] | None = None,
         *,
@@ -87,7 +87,8 @@ class Classifier:
         """Fit a head to texts with labels.
 
         Args:
-            model: Makes the vectors; it stays as it is.
+            model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``. It stays
+                as it is.
             texts: n texts; or, without ``labels``, a file or table of both (see
                 ``tasks.classify.labels.read_examples``).
             labels: n labels; with ``several`` n lists of labels.
@@ -117,6 +118,7 @@ class Classifier:
             DependencyError: Logistic regression needs SciPy, which is not installed.
         """
         names = {"text": text, "label": label, "separator": separator}
+        model = as_model(model)
         examples = _examples(texts, labels, several, names)
         known = examples.names()
         check_names(known)
@@ -237,14 +239,14 @@ class Classifier:
             }))  # fmt: skip
 
     @staticmethod
-    def load(path: str | Path, model: StaticModel) -> "Classifier":
-        """Open a head that was fitted to the vectors of this very model.
+    def load(path: str | Path, model: StaticModel | str | Path | None = None) -> "Classifier":
+        """Open a head that was fitted to the vectors of this very model, by default the bundled ``"english"``.
 
         Raises:
             ModelError: There is no head there, it is damaged, of another model, or of a newer version of
                 statim.
         """
-        path = Path(path)
+        path, model = Path(path), as_model(model)
         said, arrays = read_whole(path, lambda: (read_head(path), load_tensors(path / ARRAYS)[0]))
         if not model.matches_hash(said["model_hash"]):
             raise ModelError(

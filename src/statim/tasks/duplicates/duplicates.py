@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import InputError
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 from statim.progress import Clock
 from statim.tasks.duplicates.linked import giants
 from statim.tasks.duplicates.representatives import with_representatives
@@ -364,7 +364,7 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
 def _sets(
     texts: Any, model: Any, against: Any, vectors: Any, against_vectors: Any, *, skip_bad: Any, **options: Any
 ) -> tuple[Items, Items | None]:
-    loaded = StaticModel.load(model) if isinstance(model, (str, Path)) else model
+    loaded = as_model(model) if vectors is None and against_vectors is None else model
     two = against is not None or against_vectors is not None
     if two and (vectors is None) != (against_vectors is None):
         raise InputError("give the vectors of both sets, or of none")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 from statim.data.documents.texts import read_documents
 from statim.data.files import columns
 from statim.errors import InputError
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 from statim.progress import Progress
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import check_k
@@ -39,7 +40,7 @@ class Recommender:
     """A catalogue of n items and their vectors.
 
     Args:
-        model: Makes the vectors.
+        model: Makes the vectors: a model, or where one is; None takes the bundled ``"english"``.
         items: A file or table with ids and texts (see ``statim.data.documents.texts.read_documents``), or a
             mapping from ids to texts.
         id: The column of ids; guessed by default.
@@ -59,7 +60,7 @@ class Recommender:
 
     def __init__(
         self,
-        model: StaticModel,
+        model: StaticModel | str | Path | None,
         items: Any,
         *,
         id: str | None = None,  # noqa: A002
@@ -72,7 +73,7 @@ class Recommender:
             items = {"id": list(items), "text": list(items.values())}
         ready = isinstance(items, pa.Table) and {"id", "text"} <= set(items.column_names)
         table = items if ready else read_documents(items, id=id, text=text, title=title)
-        self.model = model
+        self.model = model = as_model(model)
         self.ids: pa.LargeStringArray = _column(table, "id")
         self.texts: pa.LargeStringArray = _column(table, "text")
         self.prior: Floats | None = None

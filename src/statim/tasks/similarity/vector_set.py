@@ -19,7 +19,7 @@ from statim.data.files.rows import clean
 from statim.data.text_column import TextColumn, buffers
 from statim.errors import DataError, InputError
 from statim.identity import Identities
-from statim.model import StaticModel
+from statim.model import StaticModel, as_model
 from statim.progress import Progress
 from statim.search.engines.exact import matrix, unit
 from statim.search.engines.products import halved, has_half
@@ -118,7 +118,8 @@ def read_items(
     Args:
         texts: A path, ``"-"``, a table or a column of texts, a list of Paths, or an iterable of str, which
             are the texts themselves; None for vectors alone.
-        model: Makes the vectors, where none are given: a model, or where one is.
+        model: Makes the vectors, where none are given: a model, or where one is; by default the bundled
+            ``"english"``.
         vectors: (r, d) numbers, or the path of a .npy file of them.
         column: The column of texts; guessed by default.
         bad: Told of rows of files that cannot be used; by default the first is refused.
@@ -126,16 +127,16 @@ def read_items(
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: Neither model nor vectors are given, or both; or vectors are not finite, or not as many as
+        InputError: Both model and vectors are given; or vectors are not finite, or not as many as
             the texts.
         DataError: A file cannot be used as it is.
     """
-    if (model is None) == (vectors is None):
+    if model is not None and vectors is not None:
         raise InputError("give either a model that makes the vectors (--model), or the vectors (--vectors)")
     if texts is None and vectors is None:
         raise InputError("there is nothing to compare; give texts, or vectors")
     given = None if vectors is None else _vectors(vectors)
-    loaded = StaticModel.load(model) if isinstance(model, (str, Path)) else model
+    loaded = None if given is not None else as_model(model)
     name = _name(texts, vectors)
     dim = given.shape[1] if given is not None else loaded.dim  # type: ignore[union-attr]
     reading = _Reading(dim, name if given is None else _name(None, vectors))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from statim.training.hyperparameters import TAUGHT
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import begin, fit
 from statim.training.losses.objectives import check_negatives
+from statim.training.option import check_number
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run.load import Loaded
@@ -47,12 +48,14 @@ class TeacherTargets:
             learned.
         mixed: Are these texts trained on beside ``data``?
         axes: (D, d) what the teacher's vectors are turned by to be targets; None where they stay as they are.
+        weights: Of the teachers; none where all count alike.
     """
 
     data: TrainingData
     taught: TextSet | None
     mixed: bool
     axes: Floats | None
+    weights: tuple[float, ...] = ()
 
     def start(self, table: Floats, threads: int) -> Floats:
         """The table with which a training from ``table`` begins: brought close to the targets."""
@@ -69,7 +72,7 @@ class TeacherTargets:
         **options: Any,
     ) -> Floats:
         """The targets of other texts, (n, d); see ``vectors_among``."""
-        vectors = _by_all(teachers, texts, read, **options)
+        vectors = _by_all(teachers, texts, read, self.weights, **options)
         return (vectors if self.axes is None else turned(vectors, self.axes)).astype(np.float32)
 
 
@@ -77,13 +80,14 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
     """The teachers of a training that needs any: those named, else the start's, else the default.
 
     Raises:
-        InputError: A teacher is named without anything to learn from it, twice, or beside others where only
-            one can teach.
+        InputError: A teacher is named without anything to learn from it, twice, with a weight that is none,
+            or beside others where only one can teach.
         ModelError: There is no such teacher.
         DependencyError: sentence-transformers is not installed.
     """
     given = options.teacher
     names = [given] if isinstance(given, (str, Path)) else list(given or ())
+    weights_of(given)
     if options.distil is None and options.loss not in TAUGHT and options.documents_by is None:
         if names:
             raise InputError(
@@ -113,6 +117,18 @@ def find_teachers(options: TrainOptions, own: Teacher | None) -> tuple[Teacher, 
     )
 
 
+def weights_of(given: object) -> tuple[float, ...]:
+    """How much each teacher's cosines count; none where all count alike.
+
+    Raises:
+        InputError: A weight is not above 0.
+    """
+    weights = list(given.values()) if isinstance(given, Mapping) else []
+    for name, weight in given.items() if isinstance(given, Mapping) else ():
+        check_number(f"the weight of the teacher {name}", weight, 1e-3, 1000)
+    return tuple(map(float, weights)) if len(set(weights)) > 1 else ()
+
+
 def teacher_targets(
     data: TrainingData,
     loaded: Loaded,
@@ -129,7 +145,7 @@ def teacher_targets(
         loaded: The same as texts, and texts to train on beside: where it has none, those of the pairs, if the
             recipe has a ``distil_weight``.
         teachers: One; or several, whose vectors of texts stand side by side, so that a cosine is the mean of
-            theirs.
+            theirs, weighted by the recipe's ``teacher_weights``.
         tokenizer: The model's.
         recipe: Its loss, ``distil_weight``, ``asymmetric`` and dimensions.
         threads: Threads to use.
@@ -142,7 +158,7 @@ def teacher_targets(
     given, plain, drawn = loaded.parts.train, loaded.plain, loaded.drawn
     mixed = recipe.distil_weight > 0 and not isinstance(data, TextSet)
     wants_pairs = recipe.loss in TAUGHT[:2] or (not isinstance(data, TextSet) and recipe.asymmetric)
-    views = None
+    weights, views = recipe.teacher_weights, None
     if wants_pairs or (mixed and plain is None):
         if not isinstance(data, TrainingSet) or not isinstance(given, Pairs):
             raise InputError(
@@ -152,16 +168,16 @@ def teacher_targets(
             )
         if recipe.loss in TAUGHT[:2] and recipe.hard_negatives == 0:
             check_negatives(data, recipe.loss)  # before the teacher reads them
-        views = _views(given, loaded.whole, data, teachers, options)
+        views = _views(given, loaded.whole, data, teachers, weights, options)
         data = dataclasses.replace(data, views=views if wants_pairs else None)
     taught, vectors = None, np.zeros((0, 0), np.float16)
     role = "query" if recipe.asymmetric else "text"
     if isinstance(data, TextSet):
         read = loaded.whole.texts if isinstance(loaded.whole, PlainTexts) else given.texts
-        taught, vectors = data, _by_all(teachers, given.texts, read, role=role, **options)
+        taught, vectors = data, _by_all(teachers, given.texts, read, weights, role=role, **options)
     elif mixed and plain is not None and drawn is not None:
         taught = TextSet.of(plain, tokenizer, threads=threads).behind(data.bags)
-        vectors = _by_all(teachers, plain.texts, drawn.texts, role=role, **options)
+        vectors = _by_all(teachers, plain.texts, drawn.texts, weights, role=role, **options)
     elif mixed and views is not None:
         numbers = np.concatenate(
             [np.flatnonzero(views.query_of >= 0), np.flatnonzero(views.document_of >= 0)]
@@ -172,7 +188,7 @@ def teacher_targets(
         return TeacherTargets(data, None, False, None)
     axes = None if recipe.asymmetric else axes_of(vectors, recipe.dim)
     taught = dataclasses.replace(taught, targets=vectors if axes is None else turned(vectors, axes))
-    return TeacherTargets(taught if isinstance(data, TextSet) else data, taught, mixed, axes)
+    return TeacherTargets(taught if isinstance(data, TextSet) else data, taught, mixed, axes, weights)
 
 
 def distilled_first(
@@ -223,7 +239,12 @@ def hash_of(teachers: Sequence[Teacher], plain: PlainTexts | None) -> str:
 
 
 def _views(
-    pairs: Pairs, whole: Supervision, data: TrainingSet, teachers: Sequence[Teacher], options: dict[str, Any]
+    pairs: Pairs,
+    whole: Supervision,
+    data: TrainingSet,
+    teachers: Sequence[Teacher],
+    weights: Sequence[float],
+    options: dict[str, Any],
 ) -> Views:
     texts, count = texts_of(pairs, data), len(data.bags.totals)
     read = whole if isinstance(whole, Pairs) else pairs  # of documents, pairs are made after the split
@@ -237,19 +258,29 @@ def _views(
         rows[own] = np.arange(len(own))
         of.append(rows)
         different = pc.unique(pa.chunked_array(there)).drop_null()
-        vectors.append(_by_all(teachers, texts.take(pa.array(own)), different, role=role, **options))
+        some = texts.take(pa.array(own))
+        vectors.append(_by_all(teachers, some, different, weights, role=role, **options))
     return Views(vectors[0], vectors[1], of[0], of[1])
 
 
 def _by_all(
-    teachers: Sequence[Teacher], texts: pa.LargeStringArray, read: pa.LargeStringArray, **options: Any
+    teachers: Sequence[Teacher],
+    texts: pa.LargeStringArray,
+    read: pa.LargeStringArray,
+    weights: Sequence[float],
+    **options: Any,
 ) -> Halves:
-    """Vectors of several teachers side by side: (n, sum of dimensions) float16; see ``vectors_among``."""
+    """Vectors of several teachers side by side: (n, sum of dimensions) float16; see ``vectors_among``.
+
+    Each teacher's vectors are as long as the root of its weight, so that cosines count by the weights.
+    """
     parts = [vectors_among(teacher, texts, read, **options) for teacher in teachers]
     if len(parts) == 1:
         return parts[0]
+    lengths = np.sqrt(weights or [1] * len(parts)).astype(np.float16)
     blocks = (
-        np.hstack([part[start : start + BLOCK] for part in parts]) for start in range(0, len(texts), BLOCK)
+        np.hstack([part[start : start + BLOCK] * size for part, size in zip(parts, lengths, strict=True)])
+        for start in range(0, len(texts), BLOCK)
     )
     return stacked(blocks, sum(teacher.dim for teacher in teachers))
 

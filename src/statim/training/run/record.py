@@ -220,7 +220,10 @@ def _plain(name: str, value: object) -> Json:
     if isinstance(value, (list, tuple)):
         return [_one(name, item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _one(name, item) for key, item in value.items()}
+        keys = {
+            key: _one(name, key) if name == "teacher" else key for key in value
+        }  # of others, names of sets
+        return {str(keys[key]): _one(name, item) for key, item in value.items()}
     return _one(name, value)
 
 
