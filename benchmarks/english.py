@@ -46,7 +46,7 @@ LICENCES = {  # of the sets that go in; CC0, CC BY and CC BY-SA
 }  # fmt: skip
 LIMITS = {"wordnet-glosses": 200_000, "arxiv": 100_000, "gene-ontology": 50_000, "msdocs": 60_000}  # pairs
 TEACHERS = ["all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2:0.5"]
-SENTENCES = 98_304  # of the draw, which the teachers read
+FIRST, SHORT, WORDS = 69_632, 131_072, 20  # texts that the teachers read; of so many words if they are short
 ROWS = 52_000  # with them the folder comes to 16 MB
 RECIPE: dict[str, Any] = {
     "dim": 256, "matryoshka": [32, 64, 128, 256], "weights": [0.5, 0.5, 0.75, 1.25], "grow_words": 20_000,
@@ -66,7 +66,6 @@ def main() -> None:
     parser.add_argument("--eval", type=Path, help="whose texts are left out")
     parser.add_argument("--out", type=Path, default=Path("out/english"))
     parser.add_argument("--teacher", action="append", help="NAME or NAME:WEIGHT, repeatable")
-    parser.add_argument("--sentences", type=int, default=SENTENCES, help="texts that the teachers read")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--card", type=Path, help="a model whose card is given scores; nothing else is done")
     parser.add_argument("--scores", type=Path, help="what league.py printed")
@@ -76,7 +75,7 @@ def main() -> None:
         return
     files = {name: str(asked.data / name / "train.jsonl.gz") for name in SETS if name in LICENCES}
     pairs = read_pairs(files)
-    texts = sentences(pairs, asked.eval, asked.sentences)
+    texts = sentences(pairs, asked.eval)
     made = statim.train(
         pairs, recipe="general", out=asked.out / "whole", distil={"text": texts}, set_limits=LIMITS,
         teacher=teachers(asked.teacher or TEACHERS), **RECIPE,
@@ -96,11 +95,12 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def sentences(pairs: Any, judged: Path, most: int) -> list[str]:
-    """The first of the sentences and passages that are drawn from pairs, without those that judge models."""
+def sentences(pairs: Any, judged: Path) -> list[str]:
+    """Sentences and passages that are drawn from pairs, without those that judge models: the first, then short ones."""
     drawn = own_sentences(pairs, MOST_SENTENCES, seed=0).texts.to_pylist()
     known = set(map(normalised, texts_of(judged)))
-    return [text for text in drawn if normalised(text) not in known][:most]
+    kept = [text for text in drawn if normalised(text) not in known]
+    return kept[:FIRST] + [text for text in kept[FIRST:] if len(text.split()) <= WORDS][:SHORT]
 
 
 def pruned(model: StaticModel, columns: Sequence[pa.Array], rows: int) -> StaticModel:

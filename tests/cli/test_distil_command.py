@@ -4,6 +4,8 @@ written.
 
 import pytest
 
+from statim.cli.options import teachers
+
 
 @pytest.mark.parametrize(
     ("options", "words"),
@@ -50,3 +52,14 @@ def test_index_build_refuses_a_teacher_that_is_not_there(statim, tmp_path, model
     assert len(err.splitlines()) == 1
     assert "no-teacher" in err
     assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, None), (["a"], "a"), (["a", "b"], ["a", "b"]), (["a", "b:0.5"], {"a": 1.0, "b": 0.5}),
+        (["a:1", "b:1"], {"a": 1.0, "b": 1.0}), (["C:/teachers/a"], "C:/teachers/a"), (["a", "a"], ["a", "a"]),
+    ],
+)  # fmt: skip
+def test_weights_on_the_command_line(given, found):
+    assert teachers(given) == found

@@ -37,6 +37,44 @@ def test_files_are_named_by_what_tells_them_apart(paths, names):
     assert [name for name, _ in sets.named(paths)] == names
 
 
+def write_set(folder, name, rows, suffix=".jsonl"):
+    (folder / name).mkdir(parents=True)
+    content = "".join(json.dumps({"anchor": a, "positive": b}) + "\n" for a, b in rows).encode()
+    (folder / name / f"train{suffix}").write_bytes(
+        gzip.compress(content) if suffix.endswith(".gz") else content
+    )
+
+
+def test_a_folder_of_sets(tmp_path):
+    write_set(tmp_path / "sets", "forum", [("a", "b"), ("c", "d")], ".jsonl.gz")
+    write_set(tmp_path / "sets", "faq", [("e", "f")])
+    (tmp_path / "sets" / "README.md").write_text("what these are")
+    (tmp_path / "sets" / ".hidden").mkdir()
+    (tmp_path / "other.jsonl").write_text(json.dumps({"anchor": "g", "positive": "h"}) + "\n")
+    pairs = read_pairs(tmp_path / "sets")
+    assert pairs.names == ("faq", "forum")
+    assert pairs.anchors.to_pylist() == ["e", "a", "c"]
+    more = read_pairs([str(tmp_path / "other.jsonl"), str(tmp_path / "sets")])
+    assert more.names == ("other", "faq", "forum")
+    assert more.sets.tolist() == [0, 1, 2, 2]
+    assert [name for name, _ in sets.named(tmp_path / "sets")] == ["faq", "forum"]
+
+
+def test_a_folder_of_one_set_is_called_by_it(tmp_path):
+    write_set(tmp_path / "sets", "faq", [("a", "b"), ("c", "d")])
+    assert read_pairs(tmp_path / "sets").names == ("faq",)
+
+
+@pytest.mark.parametrize(
+    "names", [["faq/train.jsonl", "docs/a.txt"], ["faq/test.jsonl"], ["train.jsonl"], []]
+)
+def test_other_folders_are_no_folders_of_sets(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}\n")
+    assert sets.in_folder(tmp_path) == []
+
+
 def test_mappings_name_sets_but_columns_stay_columns():
     rows = [{"anchor": "a", "positive": "b"}, {"anchor": "c", "positive": "d"}]
     columns = {"anchor": ["a", "c"], "positive": ["b", "d"]}

@@ -8,7 +8,7 @@ from tokenizers import models, pre_tokenizers
 
 from statim.errors import DataError, InputError
 from statim.tokenizer.tokenizer import Tokenizer
-from statim.vocabulary import grow, prune
+from statim.vocabulary import grow, prune, prune_to
 
 KINDS = ("WordPiece", "Unigram", "BPE")
 
@@ -84,3 +84,26 @@ def test_nothing_to_go_by(backends, docstrings):
     for texts in ([], ["", None, " "]):
         with pytest.raises(DataError, match="have no tokens"):
             prune(Tokenizer(backends["WordPiece"]), [column(texts)])
+
+
+def test_to_chosen_tokens(minilm):
+    texts = column(["how many dogs bark", "how many cats sleep"] * 5)
+    grown = grow(Tokenizer(minilm), [texts], pairs=4).tokenizer
+    wanted = [grown.vocabulary["how many"], grown.vocabulary["dogs"], grown.vocabulary["sleep"]]
+    pruned = prune_to(grown, np.array(wanted))
+    assert pruned.before == grown.vocabulary_size
+    assert len(pruned.kept) < 5_000
+    assert set(wanted) < set(pruned.kept.tolist())
+    old = {number: token for token, number in grown.vocabulary.items()}
+    cut_again = [old[pruned.kept[number]] for number in pruned.tokenizer(["how many dogs bark?"]).ids]
+    assert cut_again[:2] == ["how many", "dogs"]
+    assert "".join(token.removeprefix("##") for token in cut_again[2:]) == "bark?"
+    assert cut_again[2] != "bark"
+    again = [old[pruned.kept[number]] for number in pruned.tokenizer(["many cats"]).ids]
+    assert "".join(token.removeprefix("##") for token in again) == "manycats"
+
+
+def test_to_chosen_tokens_of_another_kind():
+    words = Tokenizer(tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")))
+    with pytest.raises(InputError, match="WordLevel"):
+        prune_to(words, np.array([1]))

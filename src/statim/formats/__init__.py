@@ -57,6 +57,7 @@ def _bundled(name: str, verify: Verify | None) -> Parts:
     folder = models.folder_of(name)
     try:
         with read_errors(folder):
+            (folder / "config.json").stat()  # without which the folder passes for another library's
             return huggingface.read(folder, verify)
     except ModelError as error:
         raise ModelError(

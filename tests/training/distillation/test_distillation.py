@@ -28,7 +28,7 @@ from statim.training.datasets.sets import TextSet, training_data
 from statim.training.datasets.views import Views
 from statim.training.distillation import targets as module
 from statim.training.distillation.targets import axes_of, mapped, turned
-from statim.training.distillation.teacher_targets import texts_of
+from statim.training.distillation.teacher_targets import texts_of, weights_of
 from statim.training.initial_tables import unit_scale, with_lengths
 from statim.training.losses.objectives import Distillation, Mixed, objective
 from statim.training.losses.pairwise import distance, kl, margin_mse, pairwise
@@ -405,6 +405,34 @@ def test_cosines_come_close_to_the_mean_of_several_teachers(rows, teacher, tmp_p
     both = off("all-MiniLM-L6-v2", folder)
     assert both < 0.8 * min(off("all-MiniLM-L6-v2"), off(folder))
     assert both == pytest.approx(off(folder, "all-MiniLM-L6-v2"), rel=0.1)
+
+
+def test_weights_of_teachers_weigh_their_cosines(rows, teacher, tmp_path):
+    texts = [a for a, _ in rows]
+    folder = str(
+        tiny_bert(tmp_path / "tiny", sorted({word for text in texts for word in text.strip("?").split()}))
+    )
+    one, other = (found @ found.T for found in (teacher.encode(texts), Teacher.load(folder).encode(texts)))
+    options = QUICK | {"epochs": 20, "dim": 16, "learning_rate": 0.01, "distil": {"text": texts}}
+    trained = train(teacher={"all-MiniLM-L6-v2": 1, folder: 9}, **options)
+    assert trained.recipe.teacher_weights == (1.0, 9.0)
+    found = unit(trained.model.encode(texts))
+    off = [np.abs(found @ found.T - (1 - part) * one - part * other).mean() for part in (0.5, 0.9)]
+    assert off[1] < 0.8 * off[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [(None, ()), ("a", ()), (["a", "b"], ()), ({"a": 2, "b": 2}, ()), ({"a": 1, "b": 0.5}, (1.0, 0.5))],
+)
+def test_weights_that_are_given(given, weights):
+    assert weights_of(given) == weights
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), "much", True])
+def test_weights_that_are_none(weight):
+    with pytest.raises(InputError, match="the weight of the teacher b is"):
+        weights_of({"a": 1, "b": weight})
 
 
 @pytest.mark.usefixtures("_loaded_once")
