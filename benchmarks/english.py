@@ -1,4 +1,4 @@
-"""The bundled English model: trained by the recipe, pruned to the rows that pay, in int8. The last line is JSON.
+"""The bundled English model: trained by the recipe, pruned to what pays, in int8. The last line is JSON.
 
     python benchmarks/english.py DATA --eval EVAL --out out/english
         --teacher all-MiniLM-L6-v2 --teacher paraphrase-MiniLM-L3-v2:0.5
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def sentences(pairs: Any, judged: Path) -> list[str]:
-    """Sentences and passages that are drawn from pairs, without those that judge models: the first, then short ones."""
+    """Sentences and passages of pairs, the first and then short ones, without those that judge models."""
     drawn = own_sentences(pairs, MOST_SENTENCES, seed=0).texts.to_pylist()
     known = set(map(normalised, texts_of(judged)))
     kept = [text for text in drawn if normalised(text) not in known]
@@ -164,8 +164,8 @@ tags:
 
 # english: the model that comes with statim
 
-{len(model.table):,} tokens, {model.dim} dimensions of int8 with a scale for each row; the first 128, 64 and 32 dimensions
-are good by themselves. {model.tokenizer.phrases:,} of the tokens are frequent pairs of words.
+{len(model.table):,} tokens, {model.dim} dimensions of int8 with a scale for each row; the first 128, 64
+and 32 dimensions are good by themselves. {model.tokenizer.phrases:,} of the tokens are pairs of words.
 
 ```python
 import statim
@@ -174,14 +174,13 @@ vectors = statim.StaticModel.load("english").encode(["a text"])
 
 ## What it is made from
 
-Two teachers, both of the Apache License 2.0: all-MiniLM-L6-v2, whose token vectors the table started from, and
-paraphrase-MiniLM-L3-v2. They read {sentences:,} sentences and passages of the sets below; then the table was
-trained on {made.pairs["train"]:,} pairs of them:
+Two teachers, both of the Apache License 2.0: all-MiniLM-L6-v2, whose token vectors the table started from,
+and paraphrase-MiniLM-L3-v2. They read {sentences:,} sentences and passages of the sets below; then the table
+was trained on {made.pairs["train"]:,} pairs of them:
 
 {sets}
-Texts that the evaluation sets below have too were left out of what the teachers read. The table and this card may be used
-under CC BY-SA 4.0, with attribution to these sets; no text of theirs can be read back from it. `make english
-DATA=...` makes it again.
+Texts that the evaluation sets have too were left out of what the teachers read. The table and this card may
+be used under CC BY-SA 4.0, with attribution to these sets. `make english DATA=...` makes it again.
 
 ## Scores
 
@@ -193,9 +192,10 @@ Averages of the test sets of docs/league.md, times 100.
 ## What it cannot do
 
 - It knows English alone. Words of other languages are cut into pieces that say little.
-- A vector is a mean of tokens: word order, negation and who did what to whom are lost, but for frequent pairs of words.
-- Words of a field that its texts do not have (names, product codes) mean little to it: hybrid search finds these by
-  BM25, and `statim train --start english` teaches it the field.
+- A vector is a mean of tokens: word order, negation and who did what to whom are lost, but for frequent
+  pairs of words.
+- Words of a field that its texts do not have (names, product codes) mean little to it: hybrid search finds
+  these by BM25, and `statim train --start english` teaches it the field.
 - It has learned what its texts say, prejudices included.
 """
 

@@ -58,7 +58,8 @@ def test_index_build_refuses_a_teacher_that_is_not_there(statim, tmp_path, model
     ("given", "found"),
     [
         (None, None), (["a"], "a"), (["a", "b"], ["a", "b"]), (["a", "b:0.5"], {"a": 1.0, "b": 0.5}),
-        (["a:1", "b:1"], {"a": 1.0, "b": 1.0}), (["C:/teachers/a"], "C:/teachers/a"), (["a", "a"], ["a", "a"]),
+        (["a:1", "b:1"], {"a": 1.0, "b": 1.0}), (["C:/teachers/a"], "C:/teachers/a"),
+        (["a", "a"], ["a", "a"]),
     ],
 )  # fmt: skip
 def test_weights_on_the_command_line(given, found):

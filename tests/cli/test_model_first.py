@@ -35,8 +35,8 @@ def place(tmp_path, monkeypatch, model_folder):
 @pytest.mark.parametrize(
     ("name", "is_model"),
     [
-        ("english", True), ("small", True), ("glove.txt", True), ("sizes.vec", True), ("organisation/name", True),
-        ("some-name", True),
+        ("english", True), ("small", True), ("glove.txt", True), ("sizes.vec", True),
+        ("organisation/name", True), ("some-name", True),
         ("empty", False), ("texts.txt", False), ("numbers.txt", False), ("rows.jsonl", False),
         ("missing.jsonl", False), ("missing.csv.gz", False), ("-", False),
     ],

@@ -205,8 +205,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[MODEL] HEAD EXAMPLES",
-            help="HEAD is the folder of a fitted head; EXAMPLES is a file of texts with labels that it was not "
-            f"fitted to. {model_first.COUNTED}",
+            help="HEAD is the folder of a fitted head; EXAMPLES is a file of texts with labels that it was "
+            f"not fitted to. {model_first.COUNTED}",
         ),
     ],
     model: model_first.Option = None,

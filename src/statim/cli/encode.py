@@ -35,8 +35,8 @@ def encode(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL] [TEXTS...]",
-            help="TEXTS are files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by default "
-            f"the standard input. {model_first.GUESSED}",
+            help="TEXTS are files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow); by "
+            f"default the standard input. {model_first.GUESSED}",
         ),
     ] = None,
     model: model_first.Option = None,

@@ -214,7 +214,7 @@ def weights(given: list[str], name: str) -> dict[str, float]:
 
 
 def teachers(given: list[str] | None) -> Any:
-    """``A`` or ``A`` and ``B`` as they are; ``A`` and ``B:0.5`` as a mapping to weights, of those without one 1."""
+    """``A`` or ``A`` and ``B`` as they are; ``A`` and ``B:0.5`` as a mapping to weights, 1 by default."""
     found: dict[str, float] = {}
     for item in given or ():
         name, mark, number = item.rpartition(":")

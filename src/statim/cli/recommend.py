@@ -15,8 +15,8 @@ WithBaskets = Annotated[
     list[str],
     typer.Argument(
         metavar="[MODEL] ITEMS BASKETS",
-        help=f"{CATALOGUE} BASKETS is a file with a row for each basket, with a list of ids (items), or a row "
-        f"for each of its items (user, item, perhaps weight). {model_first.COUNTED}",
+        help=f"{CATALOGUE} BASKETS is a file with a row for each basket, with a list of ids (items), or a "
+        f"row for each of its items (user, item, perhaps weight). {model_first.COUNTED}",
     ),
 ]
 Id = Annotated[str | None, typer.Option(help="The catalogue's column of ids; guessed by default.")]

@@ -16,8 +16,8 @@ Sources = Annotated[
         metavar="PAIRS...",
         help="Files of pairs, of pairs with scores, or of texts with labels (.jsonl, .csv, .tsv, "
         ".parquet, .arrow; text files "
-        "also .gz or .zst), a folder of sets (NAME/train.jsonl.gz), a datasets folder, or the word python-docs: the documentation inside this "
-        "Python installation. Or "
+        "also .gz or .zst), a folder of sets (NAME/train.jsonl.gz), a datasets folder, or the word "
+        "python-docs: the documentation inside this Python installation. Or "
         "documents without pairs: a folder of text files, a .txt file, or a file with one column of text.",
     ),
 ]

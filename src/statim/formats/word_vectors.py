@@ -55,7 +55,7 @@ def read(path: Path) -> Parts:
 
 
 def begins_here(path: Path) -> bool:
-    """Whether the first two lines of a file are of word vectors; a single line may be of anything, so it is not."""
+    """Whether the first two lines of a file are of word vectors; a single line may be of anything."""
     try:
         first, second, *_ = next(_chunks(path))
         announced, dim = _layout(path, first)

@@ -1,4 +1,4 @@
-"""Models that come with the package, by name; each is a folder here, with a card that says how it was made."""
+"""Models that come with the package, by name; each is a folder here, with a card."""
 
 from pathlib import Path
 

@@ -240,7 +240,7 @@ class Classifier:
 
     @staticmethod
     def load(path: str | Path, model: StaticModel | str | Path | None = None) -> "Classifier":
-        """Open a head that was fitted to the vectors of this very model, by default the bundled ``"english"``.
+        """Open a head that was fitted to the vectors of this model, by default the bundled ``"english"``.
 
         Raises:
             ModelError: There is no head there, it is damaged, of another model, or of a newer version of

@@ -17,6 +17,7 @@ from statim.data.documents.plain import PlainTexts
 from statim.data.files import columns
 from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError
+from statim.option import check_number
 from statim.progress import Progress
 from statim.spilled_array import stacked
 from statim.teacher import DEFAULT_TEACHER, Teacher
@@ -30,7 +31,6 @@ from statim.training.hyperparameters import TAUGHT
 from statim.training.loop.optimizer import SparseAdam
 from statim.training.loop.trainer import begin, fit
 from statim.training.losses.objectives import check_negatives
-from statim.training.option import check_number
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.run.load import Loaded
