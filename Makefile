@@ -39,7 +39,7 @@ demo: $(STAMP)
 TEACHER ?= paraphrase-MiniLM-L3-v2
 english: $(STAMP)
 	$(BIN)/python benchmarks/english.py $(DATA)/train --eval $(DATA)/eval --out out/english \
-		--teacher all-MiniLM-L6-v2 --teacher $(TEACHER):0.5
+		--teacher all-MiniLM-L6-v2 --teacher $(TEACHER)
 	$(BIN)/python benchmarks/league.py $(DATA)/eval --models english=out/english/english --peers \
 		--out out/league > out/english/league.txt
 	$(BIN)/python benchmarks/english.py --card out/english/english --scores out/english/league.txt

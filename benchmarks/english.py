@@ -1,13 +1,16 @@
 """The bundled English model: trained by the recipe, pruned to what pays, in int8. The last line is JSON.
 
     python benchmarks/english.py DATA --eval EVAL --out out/english
-        --teacher all-MiniLM-L6-v2 --teacher paraphrase-MiniLM-L3-v2:0.5
+        --teacher all-MiniLM-L6-v2 --teacher paraphrase-MiniLM-L3-v2
     python benchmarks/league.py EVAL --models english=out/english/english --out out/league > out/league.txt
     python benchmarks/english.py --card out/english/english --scores out/league.txt
 
 The first trains a table with more rows than fit (DATA, EVAL and the draw of sentences as for general.py, but
 without the sets whose texts have licences of their own), and writes OUT/english. The last line of what
 league.py prints fills the table of the model's card.
+
+The first dimensions are the larger ones, as the teachers' principal axes are; they are made more even, which
+retrieval gains by and STS hardly loses by (development sets: 90.7 to 92.3, 76.6 to 76.5).
 
 A row's worth is what a text's vector would lose without it: the square of the distance between the row and
 the sum of its pieces' rows, times how often it occurs. The rows of least worth are left out; no text decides
@@ -45,12 +48,13 @@ LICENCES = {  # of the sets that go in; CC0, CC BY and CC BY-SA
     "wordnet-glosses": "CC BY 4.0: Open English WordNet", "wordset-examples": "CC BY-SA 4.0: Wordset",
 }  # fmt: skip
 LIMITS = {"wordnet-glosses": 200_000, "arxiv": 100_000, "gene-ontology": 50_000, "msdocs": 60_000}  # pairs
-TEACHERS = ["all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2:0.5"]
-FIRST, SHORT, WORDS = 69_632, 131_072, 20  # texts that the teachers read; of so many words if they are short
-ROWS = 52_000  # with them the folder comes to 16 MB
+TEACHERS = ["all-MiniLM-L6-v2", "paraphrase-MiniLM-L3-v2"]
+FIRST, SHORT, WORDS = 69_632, 61_440, 20  # texts that the teachers read; of the short ones the most words
+EVEN = 0.6
+ROWS = 50_000  # with them the folder comes to 16 MB
 RECIPE: dict[str, Any] = {
-    "dim": 256, "matryoshka": [32, 64, 128, 256], "weights": [0.5, 0.5, 0.75, 1.25], "grow_words": 20_000,
-    "grow_pairs": 40_000, "distil_weight": 150.0,
+    "dim": 256, "matryoshka": [32, 64, 128, 256], "weights": [0.3, 0.3, 0.6, 1.2], "grow_words": 20_000,
+    "grow_pairs": 40_000, "distil_weight": 300.0,
 }  # fmt: skip
 COUNTED = 100_000  # pairs whose tokens are counted beside the sentences
 PREFIX = "##"  # of a WordPiece token that goes on a word
@@ -83,7 +87,8 @@ def main() -> None:
     )  # fmt: skip
     print(made)
     some = pairs.select(np.random.default_rng(0).permutation(len(pairs))[:COUNTED])
-    small = pruned(made.model, [pa.array(texts), some.anchors, some.positives], asked.rows).quantize("int8")
+    small = pruned(made.model, [pa.array(texts), some.anchors, some.positives], asked.rows)
+    small = evened(small).quantize("int8")
     small.save(asked.out / "english", card=card(small, len(texts), made), overwrite=True)
     sizes = {path.name: path.stat().st_size for path in (asked.out / "english").iterdir() if path.is_file()}
     write_json(asked.out / "run.json", made.to_dict())
@@ -109,6 +114,13 @@ def pruned(model: StaticModel, columns: Sequence[pa.Array], rows: int) -> Static
     found = prune_to(model.tokenizer, order[:rows])
     found = prune_to(model.tokenizer, order[: 2 * rows - len(found.kept)])  # some are kept whatever they are
     return StaticModel(model.table[found.kept], found.tokenizer, model.settings)
+
+
+def evened(model: StaticModel) -> StaticModel:
+    """The model with dimensions whose sizes differ less: each is divided by its own to the power of EVEN."""
+    sizes = np.sqrt(np.square(model.table).mean(axis=0))
+    table = model.table / (sizes / sizes.mean()) ** EVEN
+    return StaticModel(table.astype(np.float32), model.tokenizer, model.settings)
 
 
 def worth(model: StaticModel, columns: Sequence[pa.Array]) -> Floats:
