@@ -165,7 +165,6 @@ def card(model: StaticModel, sentences: int, made: Any) -> str:
     return f"""---
 library_name: statim
 language: en
-license: cc-by-sa-4.0
 pipeline_tag: sentence-similarity
 tags:
 - static-embeddings
@@ -191,8 +190,8 @@ and paraphrase-MiniLM-L3-v2. They read {sentences:,} sentences and passages of t
 was trained on {made.pairs["train"]:,} pairs of them:
 
 {sets}
-Texts that the evaluation sets have too were left out of what the teachers read. The table and this card may
-be used under CC BY-SA 4.0, with attribution to these sets. `make english DATA=...` makes it again.
+Texts that the evaluation sets have too were left out of what the teachers read. No text can be read back from
+the table. `make english DATA=...` makes it again.
 
 ## Scores
 

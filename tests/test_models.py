@@ -16,7 +16,7 @@ import statim
 from statim import formats, models
 from statim.errors import ModelError
 
-HASH = "HASH-OF-THE-MODEL"
+HASH = "d550b145f358b49430f6ec513087dea83c49651a4d34b9d8256c4d5903c065f6"
 ASKED = {
     "when can I buy bread?": "The bakery opens at seven in the morning.",
     "is the dog scared of storms?": "Our pet is afraid of thunder and lightning.",
