@@ -35,7 +35,8 @@ def named(given: Any) -> list[tuple[str, Any]]:
         found = [("pairs", given)]
     else:
         several = isinstance(given, (list, tuple)) and any(isinstance(item, Pairs) for item in given)
-        sources, parts = [], []
+        sources: list[Any] = []
+        parts: list[tuple[str, ...]] = []
         for source in list(given) if several else tables.sources(given):
             own = in_folder(source)
             sources += own or [source]
