@@ -30,7 +30,12 @@ ROOT = Path(__file__).parent.parent.parent
 FIELDS = {field.name: one for field, one in options_of(TrainOptions)}
 MODELS = {"StaticModel": statim.model.StaticModel, "Tokenizer": statim.tokenizer.Tokenizer}
 PYTHON_ONLY = {"data", "progress", "weights"}  # the sources, --quiet, and what belongs to levels
-RESOLVED = {"asymmetric": "documents_by", "levels": "matryoshka", "least_share": "precision"}
+RESOLVED = {
+    "asymmetric": "documents_by",
+    "levels": "matryoshka",
+    "least_share": "precision",
+    "teacher_weights": "teacher",
+}
 
 
 def test_without_torch_the_command_line_works_and_training_says_what_it_needs():
@@ -156,7 +161,7 @@ def test_the_model_card_lists_what_may_be_chosen():
     listed = {RESOLVED.get(name, name) for name in Recipe.make(1000, None).to_dict()}
     assert listed <= FIELDS.keys()
     chosen = {field.name for field in dataclasses.fields(RecipeOptions)}
-    assert listed - chosen == {"set_weights", "set_limits", "documents_by"}
+    assert listed - chosen == {"set_weights", "set_limits", "documents_by", "teacher"}
     assert chosen <= listed
 
 
