@@ -167,7 +167,7 @@ def predict(
     try:
         count = written()
     except unify.MisfitError as error:
-        if sources is None or STDIN in sources:
+        if not sources or STDIN in sources:
             raise
         options.note(f"{error}; reading the texts once more, with columns that all of them fit", quiet)
         count = written(unify.settled(lambda: read_rows(given, column)))

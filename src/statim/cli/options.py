@@ -44,14 +44,6 @@ Texts = Annotated[
         "(.md, .html, .pdf, .docx …), or - for the standard input.",
     ),
 ]
-TextsOrInput = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[TEXTS...]",
-        help="Files (.txt with a text a line, .jsonl, .csv, .tsv, .parquet, .arrow) or folders of documents "
-        "(.md, .html, .pdf, .docx …); by default the standard input.",
-    ),
-]
 Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", help="Between the fields of CSV files: ; or tab, say; detected by default."),
