@@ -32,6 +32,12 @@ def test_two_texts(statim, model_folder, tmp_path):
     assert statim("explain", model_folder, a, b, "--html", tmp_path / "page.html")[0] == 2
 
 
+def test_two_texts_by_the_bundled_model(statim):
+    code, out, err = statim("explain", "a cat sleeps", "the cat is asleep", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["score"] > 0.5
+
+
 def test_an_answer(statim, index):
     code, out, err = statim("explain", index, "how to open a file", "--against", "c")
     assert (code, err) == (0, "")
@@ -48,6 +54,7 @@ def test_a_name_does_not_reach_the_terminal(statim, index):
 
 REFUSED = {
     "one text": (["MODEL", "one"], "give two texts"),
+    "four texts": (["one", "two", "three", "four"], "an argument too many"),
     "two questions": (["INDEX", "one", "two"], "give one question"),
     "hit of a model": (["MODEL", "one", "two", "--hit", "a"], "--hit and --against are for an index"),
     "no such document": (["INDEX", "open", "--hit", "zz"], "no document with the id 'zz'"),

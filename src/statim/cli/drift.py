@@ -4,17 +4,21 @@ from typing import Annotated
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 
 MOVED = 3  # the exit code of every verdict but "fine"
 
 
 def drift(
-    model: options.Model,
-    old: Annotated[
-        str, typer.Argument(help="Texts like those the model was trained on: a file or folder of any kind.")
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] OLD NEW",
+            help="OLD are texts like those the model was trained on, NEW the new ones: files or folders. "
+            f"{model_first.COUNTED}",
+        ),
     ],
-    new: Annotated[str, typer.Argument(help="The new texts.")],
+    model: model_first.Option = None,
     sample: Annotated[int, typer.Option(help="Look at no more texts of either side.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Decides the sample and the permutations.")] = 0,
     threads: options.Threads = None,
@@ -22,6 +26,7 @@ def drift(
 ) -> None:
     """Tell whether new texts differ from old ones; exit code 0 for fine, 3 for anything else."""
     options.begin(json)
+    model, (old, new) = model_first.divided(arguments, model, "OLD", "NEW")
     from statim.insight.drift import FINE
     from statim.insight.drift import drift as measure
 

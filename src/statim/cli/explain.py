@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from statim import addresses
-from statim.cli import options, terminal
+from statim.cli import model_first, options, terminal
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ WARM = (230, 223, 222, 215, 208)  # what subtracts from it
 
 
 def explain(
-    place: Annotated[
-        str,
+    arguments: Annotated[
+        list[str],
         typer.Argument(
-            metavar="MODEL|INDEX",
-            help="A model, to compare two texts; or an index, to explain an answer to one.",
-            callback=options.address,
+            metavar="[MODEL] A B | INDEX QUESTION",
+            help="Two texts, each in quotes; or an index and a question, to explain an answer. "
+            f"{model_first.COUNTED}",
         ),
     ],
-    texts: Annotated[list[str], typer.Argument(help="Two texts; for an index, the question.")],
+    model: model_first.Option = None,
     hit: Annotated[str | None, typer.Option(help="Id of the document to explain (an index).")] = None,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the answer to explain (an index).")] = 1,
     against: Annotated[
@@ -55,7 +55,9 @@ def explain(
     if page is not None and page.exists() and not overwrite:
         raise InputError(f"{page} exists; choose another name, or allow overwriting (--overwrite)")
     found: Explanation | HitExplanation
+    place, texts = arguments[0], arguments[1:]
     if _is_index(place):
+        options.address(place)
         from statim.insight.hits import explain_hit
         from statim.search.index import Index
 
@@ -70,9 +72,10 @@ def explain(
 
         if hit is not None or against is not None:
             raise InputError(f"--hit and --against are for an index, and {place} is none; give two texts")
-        if len(texts) != 2:
-            raise InputError(f"{len(texts)} text is given; give two texts, each in quotes, to compare them")
-        found = compare(StaticModel.load(place), texts[0], texts[1])
+        if len(texts) == 1 and Path(place).exists() and model_first.names_model(place):
+            raise InputError("1 text is given; give two texts, each in quotes, to compare them")
+        model, (first, second) = model_first.divided(arguments, model, "A", "B")
+        found = compare(StaticModel.load(model), first, second)
         text = _text(found, ("first", "second"), pairs)
     if page is not None:
         from statim.files import atomic_file

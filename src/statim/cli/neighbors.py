@@ -4,12 +4,17 @@ from typing import Annotated
 
 import typer
 
-from statim.cli import options
+from statim.cli import model_first, options
 
 
 def neighbors(
-    model: options.Model,
-    word: Annotated[str, typer.Argument(help="A word, or any text in quotes.")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] WORD", help=f"WORD is a word, or any text in quotes. {model_first.COUNTED}"
+        ),
+    ],
+    model: model_first.Option = None,
     k: Annotated[int, typer.Option("--top", "-k", help="How many tokens.")] = 10,
     before: Annotated[
         str | None, typer.Option(metavar="MODEL", help="An earlier model, to see what training changed.")
@@ -18,6 +23,7 @@ def neighbors(
 ) -> None:
     """Show the tokens nearest to a word."""
     options.begin(json)
+    model, (word,) = model_first.divided(arguments, model, "WORD")
     from statim.insight.neighbors import neighbors as nearest
     from statim.model import StaticModel
 
