@@ -26,7 +26,7 @@ def test_the_quickstart(tmp_path, monkeypatch, capfd):
     assert [without_figures(line) for line in printed.splitlines()[:-1]] == [
         without_figures(line) for line in shown.splitlines()[:-1]
     ]
-    assert printed.splitlines()[-2].endswith("open(path) returns a file object")
+    assert printed.splitlines()[0].endswith("open(path) returns a file object")
 
 
 def test_the_results_are_those_of_the_benchmarks(monkeypatch):
