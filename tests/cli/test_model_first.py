@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from statim.cli.model_first import divided, names_model
+from statim.cli.model_first import names_model, split_arguments
 from statim.errors import InputError
 
 TEXTS = ["The bakery opens at seven.", "Our dog is afraid of thunder.", "Trains leave every hour."]
@@ -61,7 +61,7 @@ def test_what_names_a_model(place, name, is_model):
     ],
 )
 def test_the_model_and_the_rest(place, given, model, names, more, found):
-    assert divided(given, model, *names, more=more) == found
+    assert split_arguments(given, model, *names, more=more) == found
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_the_model_and_the_rest(place, given, model, names, more, found):
 )
 def test_too_few_or_too_many(place, given, model, names, more, said):
     if said == "is the model":
-        assert divided(given, model, *names, more=more) == ("english", given)
+        assert split_arguments(given, model, *names, more=more) == ("english", given)
         return
     with pytest.raises(InputError) as caught:
-        divided(given, model, *names, more=more)
+        split_arguments(given, model, *names, more=more)
     assert said in str(caught.value)
 
 

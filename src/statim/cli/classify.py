@@ -84,7 +84,7 @@ def fit(
 ) -> None:
     """Fit a head to texts with labels."""
     progress = options.begin(quiet or json)
-    model, (examples,) = model_first.divided(arguments, model, "EXAMPLES")
+    model, (examples,) = model_first.split_arguments(arguments, model, "EXAMPLES")
     from statim.files import check_output
     from statim.model import StaticModel
     from statim.tasks.classify.classify import Classifier
@@ -147,7 +147,7 @@ def predict(
     progress = options.begin(quiet)
     if top < 1:
         raise InputError(f"--top is {top}; it must be a whole number of at least 1")
-    model, (head, *sources) = model_first.divided(arguments, model, "HEAD", more=True)
+    model, (head, *sources) = model_first.split_arguments(arguments, model, "HEAD", more=True)
     from statim.data.documents.texts import STDIN, read_rows
     from statim.data.files import unify
     from statim.data.files.writing import check_table_output
@@ -221,7 +221,7 @@ def evaluate(
 ) -> None:
     """Measure a head on texts with labels."""
     progress = options.begin(quiet or json)
-    model, (head, examples) = model_first.divided(arguments, model, "HEAD", "EXAMPLES")
+    model, (head, examples) = model_first.split_arguments(arguments, model, "HEAD", "EXAMPLES")
     from statim.model import StaticModel
     from statim.tasks.classify.classify import Classifier
 

@@ -26,7 +26,7 @@ def drift(
 ) -> None:
     """Tell whether new texts differ from old ones; exit code 0 for fine, 3 for anything else."""
     options.begin(json)
-    model, (old, new) = model_first.divided(arguments, model, "OLD", "NEW")
+    model, (old, new) = model_first.split_arguments(arguments, model, "OLD", "NEW")
     from statim.insight.drift import FINE
     from statim.insight.drift import drift as measure
 

@@ -79,7 +79,7 @@ def encode(
 ) -> None:
     """Turn texts into vectors."""
     progress = options.begin(quiet or json)
-    model, sources = model_first.divided(arguments or [], model, more=True)
+    model, sources = model_first.split_arguments(arguments or [], model, more=True)
     import nanotoken
     import pyarrow as pa
 

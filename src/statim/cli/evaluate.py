@@ -33,7 +33,7 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled sets."""
     progress = options.begin(quiet or json)
-    model, paths = model_first.divided(arguments, model, "SETS", more=True)
+    model, paths = model_first.split_arguments(arguments, model, "SETS", more=True)
     from statim.evaluation import evaluate as run
 
     report = run(

@@ -74,7 +74,7 @@ def explain(
             raise InputError(f"--hit and --against are for an index, and {place} is none; give two texts")
         if len(texts) == 1 and Path(place).exists() and model_first.names_model(place):
             raise InputError("1 text is given; give two texts, each in quotes, to compare them")
-        model, (first, second) = model_first.divided(arguments, model, "A", "B")
+        model, (first, second) = model_first.split_arguments(arguments, model, "A", "B")
         found = compare(StaticModel.load(model), first, second)
         text = _text(found, ("first", "second"), pairs)
     if page is not None:

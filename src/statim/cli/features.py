@@ -39,7 +39,7 @@ def features(
 ) -> None:
     """Put a column of vectors beside the columns of a table."""
     progress = options.begin(quiet)
-    model, (source,) = model_first.divided(arguments, model, "TABLE")
+    model, (source,) = model_first.split_arguments(arguments, model, "TABLE")
     from statim.data.files import tables, unify
     from statim.data.files.writing import check_table_output
     from statim.model import StaticModel

@@ -123,7 +123,7 @@ def build(
 ) -> None:
     """Index documents for vector, BM25 and hybrid search. Other columns are kept as filters."""
     progress = options.begin(quiet or json)
-    model, documents = model_first.divided(arguments, model, "DOCS", more=True)
+    model, documents = model_first.split_arguments(arguments, model, "DOCS", more=True)
     from statim.addresses import is_database
     from statim.data.documents.files import is_documents
     from statim.model import StaticModel

@@ -19,7 +19,7 @@ def info(
     json: options.Json = False,
 ) -> None:
     """What a model is: size, tokenizer, settings."""
-    model, _ = model_first.divided(arguments or [], model)
+    model, _ = model_first.split_arguments(arguments or [], model)
     from statim.model import StaticModel
 
     loaded = StaticModel.load(model)

@@ -32,7 +32,7 @@ Option = Annotated[
 ]
 
 
-def divided(
+def split_arguments(
     given: Sequence[str], model: str | None, *names: str, more: bool = False
 ) -> tuple[str, list[str]]:
     """The model of a verb, and its other arguments.

@@ -23,7 +23,7 @@ def neighbors(
 ) -> None:
     """Show the tokens nearest to a word."""
     options.begin(json)
-    model, (word,) = model_first.divided(arguments, model, "WORD")
+    model, (word,) = model_first.split_arguments(arguments, model, "WORD")
     from statim.insight.neighbors import neighbors as nearest
     from statim.model import StaticModel
 

@@ -19,7 +19,7 @@ def quantize(
     json: options.Json = False,
 ) -> None:
     """Write a model with its table in fewer bits: smaller, and faster at many dimensions."""
-    model, _ = model_first.divided(arguments or [], model)
+    model, _ = model_first.split_arguments(arguments or [], model)
     from statim.model import StaticModel
 
     loaded = StaticModel.load(model)

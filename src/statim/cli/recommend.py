@@ -85,7 +85,7 @@ def train(
 ) -> None:
     """Train a model on what people took together."""
     progress = options.begin(quiet or json)
-    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
+    model, (items, baskets) = model_first.split_arguments(arguments, model, "ITEMS", "BASKETS")
     from statim.files import check_output
     from statim.tasks.recommend.basket_training import train_on_baskets
     from statim.tasks.recommend.baskets import read_baskets
@@ -133,7 +133,7 @@ def like(
 ) -> None:
     """Recommend items like these."""
     progress = options.begin(quiet or json)
-    model, (items, *liked) = model_first.divided(arguments, model, "ITEMS", "IDS", more=True)
+    model, (items, *liked) = model_first.split_arguments(arguments, model, "ITEMS", "IDS", more=True)
     catalogue = _catalogue(model, items, [id, text, title], threads, progress)
     _count(catalogue, learned)
     known = set(catalogue.ids.to_pylist())
@@ -177,7 +177,7 @@ def users(
 ) -> None:
     """Recommend to the owners of baskets, without what is in them."""
     progress = options.begin(quiet)
-    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
+    model, (items, baskets) = model_first.split_arguments(arguments, model, "ITEMS", "BASKETS")
     import pyarrow as pa
 
     from statim.data.files.writing import check_table_output, table_writer
@@ -228,7 +228,7 @@ def evaluate(
 ) -> None:
     """Show half of each basket, and see who finds the rest; the baskets must be ones not learned from."""
     progress = options.begin(quiet or json)
-    model, (items, baskets) = model_first.divided(arguments, model, "ITEMS", "BASKETS")
+    model, (items, baskets) = model_first.split_arguments(arguments, model, "ITEMS", "BASKETS")
     from statim.model import StaticModel
     from statim.tasks.recommend.basket_judging import judge_baskets
     from statim.tasks.recommend.baskets import read_baskets
