@@ -138,9 +138,8 @@ def test_every_public_name_is_on_an_api_page():
 
 
 RESULTS = {  # what functions give; their examples are those functions'
-    "Comparison", "Corpus", "Encoder", "Hit", "JudgedPairs", "LabelledTexts", "Matches", "Pairs", "Report",
-    "RetrievalSet", "Row",
-    "ScoredPairs", "Split", "TASKS", "Tokens", "TrainingResult",
+    "Comparison", "Corpus", "Encoder", "Hit", "Hybrid", "JudgedPairs", "LabelledTexts", "Matches", "Pairs",
+    "Report", "RetrievalSet", "Row", "ScoredPairs", "Split", "TASKS", "Tokens", "TrainingResult", "Tuning",
 }  # fmt: skip
 TRAININGS = {"fit_sentence_transformer", "teach", "train"}  # pages have examples of these
 EXAMPLES = sorted({*statim.__all__, *data.__all__, *evaluation.__all__} - RESULTS - TRAININGS)

@@ -165,6 +165,13 @@ def tune(index: Index, questions: Pairs, *, threads: int | None = None) -> Tunin
         DataError: No document of the questions is in the index.
         InputError: An older version of the index is open.
         StorageError: The disk is full, read-only, or not permitted.
+
+    Examples:
+        >>> from statim.data import read_pairs
+        >>> pairs = read_pairs("pairs.jsonl")
+        >>> index = statim.Index.build(model, pairs.positives, "answers.index")
+        >>> tune(index, pairs).questions == len(pairs)
+        True
     """
     judged = _judged(index, questions)
     asked = questions.anchors.dictionary_encode().dictionary.to_pylist()
