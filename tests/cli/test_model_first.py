@@ -1,6 +1,7 @@
 """Which model a verb takes: every verb without one, with one first, with --model; and what is neither."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ def place(tmp_path, monkeypatch, model_folder):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").symlink_to(model_folder)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "config.json").write_text("{}")
+    (tmp_path / "notes" / "trains.md").write_text("# Trains\n\nThey leave every hour.\n")
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     (tmp_path / "glove.txt").write_text("dog 0.1 0.2 0.3\nhour 0.2 -0.1 0.5\n")
     (tmp_path / "sizes.vec").write_text("2 3\ndog 0.1 0.2 0.3\nhour 0.2 -0.1 0.5\n")
@@ -39,6 +43,8 @@ def place(tmp_path, monkeypatch, model_folder):
         ("organisation/name", True), ("some-name", True),
         ("empty", False), ("texts.txt", False), ("numbers.txt", False), ("rows.jsonl", False),
         ("missing.jsonl", False), ("missing.csv.gz", False), ("-", False),
+        ("missing.md", False), ("missing.PDF", False), ("missing/**/*.md", False), ("missing/*", False),
+        ("postgresql://user@host/documents", False), ("notes", False),
     ],
 )  # fmt: skip
 def test_what_names_a_model(place, name, is_model):
@@ -68,19 +74,25 @@ def test_the_model_and_the_rest(place, given, model, names, more, found):
     ("given", "model", "names", "more", "said"),
     [
         (["english"], None, ("DOCS",), True, "DOCS is missing (the model is english)"),
-        (["small", "rows.jsonl"], None, ("HEAD", "EXAMPLES"), False, "is the model"),
+        (["small", "rows.jsonl"], None, ("OLD", "NEW"), False,
+         "NEW is missing after rows.jsonl (the model is small); if small is OLD, name the model with"),
+        (["small"], None, ("TABLE",), False, "TABLE is missing (the model is small); if small is TABLE"),
         ([], None, ("TABLE",), False, "TABLE is missing"),
         (["a", "b"], "small", ("TABLE",), False, "an argument too many, 'b'"),
         (["a", "b", "c"], None, ("TABLE",), False, "an argument too many, 'c'"),
     ],
-)
+)  # fmt: skip
 def test_too_few_or_too_many(place, given, model, names, more, said):
-    if said == "is the model":
-        assert split_arguments(given, model, *names, more=more) == ("english", given)
-        return
     with pytest.raises(InputError) as caught:
         split_arguments(given, model, *names, more=more)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_model_is_a_model(place, model_folder, lost):
+    shutil.copytree(model_folder, place / "damaged")
+    (place / "damaged" / lost).unlink()
+    assert names_model("damaged")
 
 
 VERBS = {
@@ -150,6 +162,9 @@ def test_mining_without_a_model_named(statim, place):
     ("words", "said"),
     [
         (["index", "build", "missing.jsonl", "--out", "x"], "missing.jsonl"),
+        (["index", "build", "missing.md", "--out", "x"], "missing.md cannot be read"),
+        (["encode", "missing/**/*.md", "--out", "x.npy"], "missing/**/*.md matches no file"),
+        (["drift", "small", "texts.txt"], "NEW is missing after texts.txt (the model is small)"),
         (["encode", "no-such-model", "texts.txt"], "neither a folder nor a file here"),
         (["encode", "empty", "texts.txt"], "empty"),
         (

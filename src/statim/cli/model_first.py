@@ -1,11 +1,13 @@
 """Which model a verb takes: ``--model``, or its first argument, or else the bundled one."""
 
 from collections.abc import Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from statim.addresses import looks_like_one
 from statim.errors import InputError
 from statim.models import ENGLISH, is_bundled
 
@@ -17,9 +19,10 @@ COUNTED = f"{RULE}."
 GUESSED = (
     f"{RULE}. Without --model, the first argument is the model unless it is a file or folder of another kind."
 )
-IN_FOLDER = (  # one of these is in the folder of a model, a damaged one too
+IN_FOLDER = (  # two of these are in the folder of a model, of a damaged one too
     "model.safetensors",
     "config.json",
+    "config_sentence_transformers.json",
     "modules.json",
     "tokenizer.json",
     "pytorch_model.bin",
@@ -37,8 +40,8 @@ def split_arguments(
 ) -> tuple[str, list[str]]:
     """The model of a verb, and its other arguments.
 
-    Where their number is fixed, it tells whether the first is the model. Where any number may follow, the
-    first is the model if ``names_model`` says so.
+    Where their number is fixed, one argument more than that begins with the model, and so does a folder that
+    holds one. Where any number may follow, the first is the model if ``names_model`` says so.
 
     Args:
         given: All arguments.
@@ -50,13 +53,16 @@ def split_arguments(
         InputError: There are too few arguments, or too many.
     """
     rest = list(given)
+    how = ""
     if model is None:
-        first = names_model(rest[0]) if rest and more else len(rest) > len(names)
+        surplus = len(rest) > len(names)
+        first = bool(rest) and (names_model(rest[0]) if more else surplus or _is_model_folder(Path(rest[0])))
         model = rest.pop(0) if first else ENGLISH
+        if first and names:
+            how = f"; if {model} is {names[0]}, name the model with --model"
     if len(rest) < len(names):
-        missing = names[len(rest)]
-        after = f" after {rest[-1]}" if rest else f" (the model is {model})"
-        raise InputError(f"{missing} is missing{after}; see --help")
+        after = f" after {rest[-1]}" if rest else ""
+        raise InputError(f"{names[len(rest)]} is missing{after} (the model is {model}){how}; see --help")
     if len(rest) > len(names) and not more:
         raise InputError(f"there is an argument too many, {rest[-1]!r}; see --help")
     return model, rest
@@ -65,8 +71,9 @@ def split_arguments(
 def names_model(name: str) -> bool:
     """Does an argument name a model, rather than data?
 
-    ``english``; a folder that holds one, or the better part of one; a file of word vectors; or what is
-    nothing here and does not end as a data file does: a name on the hub.
+    ``english``; a folder that holds one, or the better part of one; a file of word vectors; or a name that
+    may be on the hub: nothing here has it, and it is neither a pattern nor an address, nor ends as a data
+    file does.
     """
     from statim.data.documents.texts import STDIN
     from statim.data.files.file_types import COMPRESSIONS, FORMATS
@@ -76,15 +83,27 @@ def names_model(name: str) -> bool:
     path = Path(name)
     try:
         if path.is_dir():
-            return any((path / part).exists() for part in IN_FOLDER)
+            return _is_model_folder(path)
         plain = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+        suffix = plain.suffix.lower()
         if not path.is_file():
-            return name != STDIN and plain.suffix.lower() not in FORMATS
+            is_data = name == STDIN or has_magic(name) or looks_like_one(name)
+            return not is_data and suffix not in FORMATS and suffix not in _documents()
     except OSError:
         return True  # the loader says what is wrong with it
-    if FORMATS.get(plain.suffix.lower(), "text") != "text":
+    if FORMATS.get(suffix, "text") != "text":
         return False
     return path.suffix.lower() in WEIGHTS or _is_word_vectors(path)
+
+
+def _is_model_folder(path: Path) -> bool:
+    return sum((path / part).exists() for part in IN_FOLDER) >= 2
+
+
+def _documents() -> tuple[str, ...]:
+    from statim.data.documents.files import SUFFIXES
+
+    return SUFFIXES
 
 
 def _is_word_vectors(path: Path) -> bool:
