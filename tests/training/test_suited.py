@@ -18,6 +18,8 @@ from statim.training.recipe import Recipe
 from statim.training.run.record import Found
 from statim.training.start import Start
 from statim.training.suited import suited_start
+from statim.vocabulary.coverage import coverage
+from statim.vocabulary.pruning import is_byte
 
 ENGLISH = ["sort a list in place", "open a file for writing", "copy a folder", "read a file line by line"]
 GERMAN = ["das ist schon fertig", "ein schöner Tag, sehr schön", "was war das", "wer will die Tür öffnen"]
@@ -96,6 +98,23 @@ def test_an_interrupted_run_keeps_its_choice(texts, monkeypatch):
     assert np.array_equal(again.source, first.source)
 
 
+def test_bytes_are_not_read_as_their_names(monkeypatch):
+    asked, encode = [], Teacher.encode
+    monkeypatch.setattr(Teacher, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts))
+    vocabulary = suit(RUSSIAN).tokenizer.vocabulary
+    assert sum(map(is_byte, vocabulary)) == 256
+    assert "и" in asked
+    assert not [text for text in asked if is_byte(text)]
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, THAI])
+def test_texts_are_measured_once(texts, monkeypatch):
+    measured = []
+    monkeypatch.setattr(suited, "coverage", lambda *given: measured.append(1) or coverage(*given))
+    suit(texts)
+    assert len(measured) == 1
+
+
 def test_an_older_run_goes_on_with_the_vocabulary_it_had():
     found = Found(Recipe.make(100, 16), 1).to_dict()
     assert Found.from_dict(found).vocabulary == found.pop("vocabulary") == "usual"
@@ -103,6 +122,7 @@ def test_an_older_run_goes_on_with_the_vocabulary_it_had():
 
 
 def test_a_person_decides(caplog):
+    caplog.set_level(logging.WARNING, "statim")
     assert suit(THAI, start="no-such-folder").vocabulary == "marks"
     assert suit(GERMAN, accents="strip").vocabulary == "usual"
     assert suit(ENGLISH, accents="keep").vocabulary == "marks"
@@ -115,6 +135,7 @@ def test_a_person_decides(caplog):
 
 
 def test_a_static_model_keeps_its_vocabulary(model, caplog):
+    caplog.set_level(logging.WARNING, "statim")
     assert suit(GERMAN, start=model).tokenizer.strips_accents
     assert not caplog.messages
     suit(THAI, start=model)

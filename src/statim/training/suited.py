@@ -21,7 +21,8 @@ from statim.training.initial_tables import random_table, rotated, unit_scale
 from statim.training.options import TrainOptions
 from statim.training.start import LEARNED, MARKS, USUAL, Start, start_from
 from statim.vocabulary.characters import can_keep_marks, with_marks
-from statim.vocabulary.coverage import coverage, marked_share
+from statim.vocabulary.coverage import Coverage, coverage, marked_share
+from statim.vocabulary.pruning import is_byte
 from statim.vocabulary.unigram import learn_unigram
 
 log = logging.getLogger("statim")
@@ -39,7 +40,7 @@ def suited_start(options: TrainOptions, train: Supervision, choice: str | None) 
     Args:
         options: What is asked for; ``start``, ``tokenizer``, ``accents`` and the vocabulary's growth count.
         train: What is trained on.
-        choice: What an interrupted run chose, one of CHOICES; None to measure.
+        choice: What an interrupted run chose, one of VOCABULARIES; None to measure.
 
     Raises:
         ModelError: There is no such model, teacher or tokenizer.
@@ -55,7 +56,7 @@ def suited_start(options: TrainOptions, train: Supervision, choice: str | None) 
             raise InputError(
                 f"accents is {options.accents!r}, but {begun.words} has a vocabulary of its own; leave it out"
             )
-        _warn(begun, columns)
+        _warn(begun, coverage(begun.tokenizer, columns))
         return begun
     return _for_teacher(begun, begun.teacher, options, train, choice, keep)
 
@@ -72,7 +73,7 @@ def _for_teacher(
 ) -> Start:
     if options.accents == "strip" and not begun.tokenizer.strips_accents:
         raise InputError(f"accents is 'strip', but the tokenizer of {teacher.name} keeps them; leave it out")
-    columns = list(train.columns)
+    columns, found = list(train.columns), None
     if choice is None:
         found = coverage(begun.tokenizer, columns)
         free = options.start is None and options.accents != "strip"
@@ -88,7 +89,7 @@ def _for_teacher(
         return _learned(begun, teacher, learn_unigram(columns))
     if choice == MARKS:
         return _marked(begun, teacher, train)
-    _warn(begun, columns)
+    _warn(begun, found or coverage(begun.tokenizer, columns))
     return begun
 
 
@@ -99,8 +100,7 @@ _WORDS = {
 }
 
 
-def _warn(begun: Start, columns: Sequence[object]) -> None:
-    found = coverage(begun.tokenizer, columns)
+def _warn(begun: Start, found: Coverage) -> None:
     if found.unknown >= FOREIGN:
         log.warning(
             "%s does not know %.0f %% of the texts' letters; start from random, or from a teacher of their "
@@ -149,7 +149,8 @@ def _read(
         owners = np.repeat(np.arange(len(texts)), tokens.lengths)
         unknown[owners[tokens.ids == tokenizer.unknown_id]] = True
     letters = np.array([len(text) for text in texts])
-    read = ~unknown & (tokens.lengths > 0) & ((tokens.lengths < letters) | (letters == 1))
+    spelled = np.array([is_byte(text) for text in texts], bool)  # a byte's name is no text
+    read = ~unknown & ~spelled & (tokens.lengths > 0) & ((tokens.lengths < letters) | (letters == 1))
     table = random_table(len(texts), dim, 0)
     chosen = [text for text, known in zip(texts, read.tolist(), strict=True) if known]
     if chosen:
