@@ -39,7 +39,7 @@ class Endpoint:
         asked: What the body holds.
         answered: What the answer holds.
         run: Answers, on any thread.
-        quick: Short requests are answered in less time than a thread takes to wake.
+        quick: Is a short request answered in less time than a thread takes to wake? None: never.
         invalid: The status of a body with other fields than ``asked``.
     """
 
@@ -49,7 +49,7 @@ class Endpoint:
     asked: type[BaseModel]
     answered: Any
     run: Callable[[Any], Answer]
-    quick: bool = False
+    quick: Callable[[Any], bool] | None = None
     invalid: int = 422
 
 

@@ -107,7 +107,9 @@ class Entry:
                 403, "this server does not change indexes; start it with --writable to allow it", "read_only"
             )
         with self._lock:
-            return change(self.index())
+            done = change(self.index())
+            self._stamp = self._now()  # the index has read its own change
+            return done
 
 
 class Catalog:
@@ -140,6 +142,14 @@ class Catalog:
             if entry.is_index:
                 with contextlib.suppress(StatimError):
                     entry.index().search("a", 1, where="id != ''", threads=1)
+
+    def is_quick(self, asked: Any) -> bool:
+        """Is this a request to a model? That of an index may have to be read again, or wait for a change.
+
+        Raises:
+            ApiError: As for ``find``.
+        """
+        return not self.find(asked.model).is_index
 
     def find(self, name: str | None, *, index: bool = False) -> Entry:
         """What a request asks for; without a name the first, with ``index`` the first index.

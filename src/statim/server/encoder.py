@@ -14,6 +14,8 @@ from statim.tokenizer.tokens import Tokens
 
 Floats = npt.NDArray[np.float32]
 
+INVALID_TOKEN = "invalid_token"  # the code of a refusal
+
 
 class Encoder:
     """A model, as requests use it.
@@ -72,9 +74,9 @@ class Encoder:
         except (InputError, OverflowError):
             raise ApiError(
                 422,
-                f"a token id is not below {self.model.tokenizer.vocabulary_size:,}, so the ids are of "
-                "another tokenizer; send texts, or ids that /tokenize gives",
-                "invalid_token",
+                f"a token id is not from 0 to {self.model.tokenizer.vocabulary_size - 1:,}, so the ids are "
+                "of another tokenizer; send texts, or ids that /tokenize gives",
+                INVALID_TOKEN,
             ) from None
         return tokens
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from statim import threads
 from statim.server.answers import Answer, Endpoint
@@ -100,8 +100,10 @@ class Gate:
         await self._send(request, request.answer.body)
 
     async def _run(self, request: "Request", endpoint: Endpoint, body: bytes) -> Answer:
-        if endpoint.quick and len(body) <= QUICK:
-            return _run(endpoint, body)
+        if endpoint.quick is not None and len(body) <= QUICK:
+            asked = _read(endpoint, body)
+            if endpoint.quick(asked):
+                return endpoint.run(asked)
         work = self._executor.submit(_run, endpoint, body)
         future = asyncio.wrap_future(work)
         done, _ = await asyncio.wait((future,), timeout=self._options.timeout)
@@ -152,7 +154,11 @@ class Gate:
 
 
 def _run(endpoint: Endpoint, body: bytes) -> Answer:
-    """Read a body, and answer it."""
+    return endpoint.run(_read(endpoint, body))
+
+
+def _read(endpoint: Endpoint, body: bytes) -> BaseModel:
+    """What a body asks."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -163,10 +169,9 @@ def _run(endpoint: Endpoint, body: bytes) -> Answer:
             "invalid_json",
         ) from None
     try:
-        asked = endpoint.asked.model_validate(given)
+        return endpoint.asked.model_validate(given)
     except ValidationError as error:
         raise _invalid(endpoint, error) from None
-    return endpoint.run(asked)
 
 
 def _invalid(endpoint: Endpoint, error: ValidationError) -> ApiError:

@@ -26,8 +26,8 @@ SHOWN = 1000  # characters of a hit's text; ``get`` gives all of it
 Query = Annotated[str, Field(description="What to look for, in plain words")]
 Count = Annotated[int, Field(ge=1, le=50, description="How many documents to return at most")]
 Mode = Annotated[
-    Literal["hybrid", "vector", "bm25"],
-    Field(description="hybrid (by default), vector (by meaning) or bm25 (by words)"),
+    Literal["hybrid", "vector", "bm25"] | None,
+    Field(description="hybrid, vector (by meaning) or bm25 (by words); the index's own by default"),
 ]
 Filter = Annotated[
     str | None,
@@ -117,7 +117,7 @@ def _telling(tool: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _search(entry: Entry) -> Callable[..., Any]:
-    def search(query: Query, k: Count = 5, mode: Mode = "hybrid", filter: Filter = None) -> dict[str, Any]:  # noqa: A002
+    def search(query: Query, k: Count = 5, mode: Mode = None, filter: Filter = None) -> dict[str, Any]:  # noqa: A002
         """Find the documents that answer a question best."""
         hits = entry.index().search(query, k, mode=mode, where=filter)
         return {"hits": [_shown(hit) for hit in hits]}

@@ -140,7 +140,9 @@ class Search(Asked):
     query: Text
     index: IndexName
     k: Annotated[int, Field(ge=1, le=1000, description="how many hits to return, 1 to 1000")] = 10
-    mode: Annotated[Mode, Field(description='"hybrid", "vector" or "bm25"')] = "hybrid"
+    mode: Annotated[
+        Mode | None, Field(description='"hybrid", "vector" or "bm25"; the index\'s own by default')
+    ] = None
     filter: Annotated[
         str | None, Field(description="a condition on the columns, like: year > 2020 and source = 'faq'")
     ] = None

@@ -93,6 +93,10 @@ function offerValues(hits) {
 const chosen = () => state.indexes.find((one) => one.name === $("index").value);
 const mode = () => document.querySelector("[name=mode]:checked").value;
 
+function setMode(name) {
+  document.querySelector(`[name=mode][value=${name}]`).checked = true;
+}
+
 function later() {
   clearTimeout(state.timer);
   state.timer = setTimeout(search, WAIT);
@@ -254,6 +258,7 @@ $("index").addEventListener("change", () => {
   state.opened.clear();
   showOpened();
   showFilters();
+  setMode(chosen().mode);
   search();
 });
 $("key-form").addEventListener("submit", (event) => {
@@ -279,7 +284,7 @@ async function start() {
   }
   const kept = new URLSearchParams(location.hash.slice(1));
   if (state.indexes.some((one) => one.name === kept.get("index"))) $("index").value = kept.get("index");
-  if (["hybrid", "vector", "bm25"].includes(kept.get("mode"))) document.querySelector(`[value=${kept.get("mode")}]`).checked = true;
+  setMode(["hybrid", "vector", "bm25"].includes(kept.get("mode")) ? kept.get("mode") : chosen().mode);
   $("query").value = $("query").value || kept.get("q") || "";
   showFilters();
   search();

@@ -1,10 +1,12 @@
 """OpenAI's embeddings."""
 
+from dataclasses import replace
 from typing import Any
 
 from statim.server import schemas
 from statim.server.answers import Answer, Endpoint, embedding_list
 from statim.server.catalog import Catalog
+from statim.server.encoder import INVALID_TOKEN
 from statim.server.refusals import ApiError
 
 
@@ -27,7 +29,12 @@ def endpoints(catalog: Catalog) -> list[Endpoint]:
                 "invalid_value",
                 "dimensions",
             )
-        tokens = encoder.tokens(as_list(asked.input))
+        try:
+            tokens = encoder.tokens(as_list(asked.input))
+        except ApiError as error:
+            if error.code != INVALID_TOKEN:
+                raise
+            raise replace(error, status=400, param="input") from None  # a bad field
         vectors = encoder.vectors(tokens, asked.dimensions)
         count = len(tokens.ids)
         body = embedding_list(vectors, asked.encoding_format, entry.name, count)
@@ -36,7 +43,7 @@ def endpoints(catalog: Catalog) -> list[Endpoint]:
     return [
         Endpoint(
             path, "Embeddings, as OpenAI's", "OpenAI", schemas.Embeddings, schemas.EmbeddingList, embeddings,
-            quick=True, invalid=400,
+            quick=catalog.is_quick, invalid=400,
         )
         for path in ("/v1/embeddings", "/embeddings")
     ]  # fmt: skip

@@ -48,12 +48,14 @@ def endpoints(catalog: Catalog) -> list[Endpoint]:
     vectors_of, token_lists = list[list[float]], list[list[schemas.Token]]
     tag = "text-embeddings-inference"
     return [
-        Endpoint("/embed", "Vectors", tag, schemas.Embed, vectors_of, embed, quick=True),
+        Endpoint("/embed", "Vectors", tag, schemas.Embed, vectors_of, embed, quick=catalog.is_quick),
         Endpoint(
             "/similarity", "Cosines of a sentence with others", tag, schemas.Similarity, list[float],
-            similarity, quick=True,
+            similarity, quick=catalog.is_quick,
         ),
-        Endpoint("/tokenize", "Tokens", tag, schemas.Tokenize, token_lists, tokenize, quick=True),
+        Endpoint(
+            "/tokenize", "Tokens", tag, schemas.Tokenize, token_lists, tokenize, quick=catalog.is_quick
+        ),
     ]  # fmt: skip
 
 
@@ -97,4 +99,4 @@ def _said(catalog: Catalog, name: str) -> dict[str, Any]:
     except StatimError as error:
         return said | {"error": str(error)}
     columns = {field.name: str(field.type) for field in index.schema}
-    return said | {"documents": len(index), "columns": columns}
+    return said | {"documents": len(index), "columns": columns, "mode": index.settings.mode}
