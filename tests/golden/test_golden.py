@@ -47,10 +47,20 @@ def same(found, expected):
         assert found == expected
 
 
+def relative(answers):
+    """Answers whose hybrid scores are divided by each query's highest: those of earlier versions had no scale
+    that queries shared.
+    """
+    if not isinstance(answers, dict):
+        return answers
+    shares = [[[name, score / hits[0][1]] for name, score in hits] for hits in answers["hybrid"]]
+    return {**answers, "hybrid": shares}
+
+
 @pytest.mark.parametrize("stored", of(""), indirect=True)
 def test_it_gives_the_same_answers(stored):
     path, expected = stored
-    same(KINDS[path.name][1](path), expected)
+    same(relative(KINDS[path.name][1](path)), relative(expected))
 
 
 @pytest.mark.parametrize("stored", of("index", "lancedb"), indirect=True)
