@@ -65,10 +65,11 @@ class Oracle:
         self.counts = {name: Counter(row["text"].split()) for name, row in self.held.items()}
         lengths = {name: sum(found.values()) for name, found in self.counts.items()}
         mean = sum(lengths.values()) / len(lengths)
-        self.worth = {}
+        self.worth, self.idf = {}, {}
         for word in {*WORDS, "zz"}:
             holders = [name for name, found in self.counts.items() if word in found]
             idf = math.log(1 + (len(lengths) - len(holders) + 0.5) / (len(holders) + 0.5))
+            self.idf[word] = idf
             self.worth[word] = {
                 name: idf
                 * (tf := self.counts[name][word])
@@ -93,8 +94,14 @@ class Oracle:
         if mode != "hybrid":
             return (cosines if mode == "vector" else lexical), 1
         most = [max(side.values(), default=0) for side in (cosines, lexical)]
+        full = sum(self.idf[word] for word in query.split()) / (1 + K1)
+        reached = min(most[0], 1), min(most[1] / (full or 1), 1)
+        sides = [(part, high) for part, high, best in zip((weight, 1 - weight), reached, most, strict=True)
+                 if best > 0]  # fmt: skip
+        strength = sum(part * high for part, high in sides) / (sum(part for part, _ in sides) or 1)
         fused = {
-            name: sum(
+            name: strength
+            * sum(
                 part * (side.get(name, 0.0) / high if high > 0 else 0.0)
                 for part, side, high in zip((weight, 1 - weight), (cosines, lexical), most, strict=True)
             )
