@@ -75,32 +75,39 @@ def test_a_package_that_cannot_be_written_to(site, tmp_path):
 
 
 def jitted():
-    """Every function of the kernels that numba compiles: its text and its decorator."""
-    for path in (Path(statim.__file__).parent / "kernels").rglob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef):
-                for decorator in map(ast.unparse, node.decorator_list):
-                    if decorator.startswith("njit"):
-                        yield node.name, node, decorator
+    """Every function of the kernels that numba compiles, by its module and name: its decorator, and the
+    modules and names of what it calls.
+    """
+    package = Path(statim.__file__).parent
+    for path in (package / "kernels").rglob("*.py"):
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        imports = [node for node in body if isinstance(node, ast.ImportFrom)]
+        imported = {a.asname or a.name: (node.module, a.name) for node in imports for a in node.names}
+        for node in body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for decorator in map(ast.unparse, node.decorator_list):
+                if decorator.startswith("njit"):
+                    names = [ast.unparse(c.func) for c in ast.walk(node) if isinstance(c, ast.Call)]
+                    yield (module, node.name), decorator, {imported.get(n, (module, n)) for n in names}
 
 
 def test_helpers_whose_sums_may_be_ordered_anew_are_inlined():
     """A helper that stays a function is compiled by itself and inside its caller. The process that compiles
     runs the first, one that
     finds the caller in numba's cache the second, and with fastmath their bits may differ."""
-    functions = {name: (node, decorator) for name, node, decorator in jitted()}
-    calls = {
-        name: {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func,
-            ast.Name)} & functions.keys()
-        for name, (node, _) in functions.items()
-    }  # fmt: skip
+    functions = {place: (decorator, called) for place, decorator, called in jitted()}
+    calls = {place: called & functions.keys() for place, (_, called) in functions.items()}
 
-    def is_free(name):
-        return "fastmath" in functions[name][1] or any(map(is_free, calls[name]))
+    def is_free(place):
+        return "fastmath" in functions[place][0] or any(map(is_free, calls[place]))
 
     free = {
-        name for name in set().union(*calls.values()) if "cache=True" in functions[name][1] and is_free(name)
+        place
+        for place in set().union(*calls.values())
+        if "cache=True" in functions[place][0] and is_free(place)
     }
-    assert {"forward_row", "_adam"} <= free
-    wrong = sorted(name for name in free if "inline" not in functions[name][1])
+    assert {"forward_row", "_adam", "_scale"} <= {name for _, name in free}
+    wrong = sorted(".".join(place) for place in free if "inline" not in functions[place][0])
     assert not wrong, f"give these forceinline=True: {', '.join(wrong)}"

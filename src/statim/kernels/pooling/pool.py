@@ -90,7 +90,7 @@ def _bag(
     return found, total
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@njit(nogil=True, cache=True, forceinline=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def _scale(sums: Floats, factor: float, normalize: bool, out: Floats) -> None:
     """Write the sums to ``out``, times ``factor`` or scaled to length 1."""
     if normalize:
