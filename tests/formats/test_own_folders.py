@@ -15,7 +15,7 @@ from tokenizers import models, pre_tokenizers
 from statim import StaticModel
 from statim.errors import InputError, ModelError
 from statim.formats import huggingface
-from statim.settings import Settings
+from statim.settings import SearchSettings, Settings
 from statim.teacher import is_transformer
 from statim.tensors import load_tensors, save_tensors
 from statim.vocabulary import grow, prune
@@ -135,6 +135,7 @@ def test_every_setting_round_trips(small, table, tmp_path):
     settings = Settings(
         normalize=False, drop_unknown=True, max_tokens=9, max_characters=99, prompts={"query": "é: "},
         language=("en", "de"), base_model="an/other", documents_by="a/teacher", documents_hash="0f",
+        search=SearchSettings(0.7, "vector", {"vector": {"90": 0.25}}),
     )  # fmt: skip
     assert all(
         getattr(settings, field.name) != getattr(Settings(), field.name)
@@ -237,6 +238,7 @@ def test_wrong_settings_are_named(small, table, tmp_path):
         "base_model": [],
         "documents_by": 1,
         "documents_hash": {},
+        "search": {"weight": 1.5, "mode": "vector", "thresholds": {}},
     }
     assert wrong.keys() == huggingface.VALID.keys()
     for name, value in wrong.items():
