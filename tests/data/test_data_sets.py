@@ -183,6 +183,11 @@ def test_blocks_read_as_the_rows_in_memory(tmp_path, monkeypatch, rows, wild, bl
     ]
     strings = [row for row in strings if not any(isinstance(row.get(n), list) for n in ("negative", "neg"))]
     place.write_text("".join(json.dumps(row) + "\n" for row in [*lines, *strings]))
+    negatives = [row["neg"] for row in strings if row.get("neg") is not None]
+    if negatives and not any(isinstance(value, str) for value in negatives):
+        with pytest.raises(DataError, match="the column 'neg' holds"):
+            read_pairs(place)
+        return
     found = read_pairs(place)
     wanted = {(row["anchor"], row["positive"]) for row in [*lines, *strings]}
     usable = {pair for pair in wanted if all(part.strip() for part in pair)}
