@@ -100,7 +100,8 @@ def check_number(name: str, value: object, least: float, most: float | None, *, 
     good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if good and least <= value and (most is None or value <= most):  # type: ignore[operator]
         return  # NaN compares false
-    bounds = f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    low, high = (f"{bound:,}" if whole and bound else f"{bound:g}" for bound in (least, most or 0))
+    bounds = f"of at least {low}" if most is None else f"from {low} to {high}"
     raise InputError(f"{name} is {value!r}; it must be {'a whole number' if whole else 'a number'} {bounds}")
 
 

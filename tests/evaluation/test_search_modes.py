@@ -105,9 +105,17 @@ def test_an_index_is_tuned_and_keeps_it(index, tmp_path):
 
 
 def test_a_document_that_stands_twice_answers_both_times(index):
-    found = tune(index, read_pairs([(f"{DOCUMENTS[0]} ?", DOCUMENTS[0]), ("word1", "id-1")]))
-    assert found.questions == 2
+    pairs = [(f"{DOCUMENTS[0]} ?", DOCUMENTS[0]), ("word1", "id-1"), ("word3", "id-3")]
+    found = tune(index, read_pairs(pairs))
+    assert found.questions == 3
     assert found.rows["bm25"]["recall@10"] == 1.0
+
+
+def test_too_few_questions_leave_an_index_as_it_was(index):
+    tuned = tune(index, read_pairs(questions())).settings
+    with pytest.raises(DataError, match="1 of 2 questions have their documents in the index; at least 3"):
+        tune(index, read_pairs([("word1", "id-1"), ("x", "nowhere")]))
+    assert index.settings == tuned
 
 
 def test_answers_that_are_nowhere(index):

@@ -24,6 +24,7 @@ from statim.settings import MODES, SHARES, SearchSettings
 WEIGHTS = {"vector": 1.0, "bm25": 0.0}  # of the vectors, in a hybrid search that is this mode
 METRIC = RANKING[0]  # by which weights and modes are chosen
 FEW = 50  # questions below which chance decides much
+FEWEST = 3  # below which nothing is chosen
 
 
 class JudgedSearch:
@@ -162,7 +163,7 @@ def tune(index: Index, questions: Pairs, *, threads: int | None = None) -> Tunin
         threads: Threads to use.
 
     Raises:
-        DataError: No document of the questions is in the index.
+        DataError: Fewer than FEWEST questions have their documents in the index.
         InputError: An older version of the index is open.
         StorageError: The disk is full, read-only, or not permitted.
 
@@ -177,6 +178,11 @@ def tune(index: Index, questions: Pairs, *, threads: int | None = None) -> Tunin
     asked = questions.anchors.dictionary_encode().dictionary.to_pylist()
     kept = sorted(set(judged.judged_queries.tolist()))
     texts = [asked[query] for query in kept]
+    if len(texts) < FEWEST:
+        raise DataError(
+            f"{len(texts)} of {len(asked)} questions have their documents in the index; at least {FEWEST} are "
+            "needed to choose by, so the index is unchanged"
+        )
     judged = dataclasses.replace(judged, judged_queries=np.searchsorted(kept, judged.judged_queries))
     view = index.view()
     encoded = index.model.encode_query(texts, normalize=True, threads=threads)
