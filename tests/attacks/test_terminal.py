@@ -100,7 +100,9 @@ def test_every_verb_that_shows_texts(texts, model, static_model, tmp_path, stati
 def test_what_is_refused(arguments, index, model, texts, statim):
     code, out, err = statim(*(a.format(index=index, model=model, texts=texts) for a in arguments))
     assert code == 2
-    assert err.count("\n") == 1
+    *notes, error = err.splitlines()
+    assert error.startswith("error: ")
+    assert all(note.startswith(f"{texts}: ") for note in notes)
     assert_harmless(out, err)
 
 

@@ -134,9 +134,11 @@ def test_index_add(statim, ran, hits, tmp_path, monkeypatch, model_folder, store
         if code == 0:
             same(hits(out)[name][name], expected)
         else:
-            assert err.count("\n") == 1
+            *notes, error = err.splitlines()
+            assert error.startswith("error: ")
+            assert all(note.startswith(f"{more}: ") for note in notes)
             assert isinstance(expected, str)
-            assert expected in err
+            assert expected in error
             assert name not in hits(out)
     others = [name for name, expected in ADDED.items() if name in hits(out)]
     assert others == ["only_text", "big_alone", "empty_first", "dates", "tags", "digits"]
