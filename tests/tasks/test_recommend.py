@@ -307,7 +307,7 @@ def test_what_the_command_line_refuses(statim, tmp_path):
         (["like", "model", "items.jsonl", "i00", "-k", "0"], "k is 0"),
         (["like", "model", "none.jsonl", "i00"], "none.jsonl"),
         (["train", "model", "items.jsonl", "items.jsonl", "--out", "t"], "owner"),
-        (["users", "model", "items.jsonl", "heldout.jsonl", "--out", "x.csv"], ".csv"),
+        (["users", "model", "items.jsonl", "heldout.jsonl", "--out", "x.tsv"], ".tsv"),
     ):
         code, out, err = statim(*arguments)
         assert (code, out) == (2, ""), err
