@@ -1,12 +1,18 @@
 """Search over HTTP gives what the library gives; changes where they are allowed."""
 
 import shutil
+from dataclasses import replace
 
 import httpx
+import orjson
 import pytest
 from running import running
 
 from statim import Index
+from statim.server import schemas
+from statim.server.catalog import Catalog
+from statim.server.options import ServerOptions
+from statim.server.routes import search as routes
 
 QUESTION = "sorting lists"
 
@@ -39,6 +45,32 @@ def test_search(client, index_folder, options):
     assert [hit["score"] for hit in found["hits"]] == pytest.approx([hit.score for hit in expected], abs=1e-6)
     assert found["index"] == "docs"
     assert "marks" not in found["hits"][0]
+
+
+def test_the_mode_is_the_indexs_own(index_folder, tmp_path):
+    place = tmp_path / "docs"
+    shutil.copytree(index_folder, place)
+    index = Index.load(place)
+    index.settings = replace(index.settings, mode="bm25")
+    endpoints = {one.path: one for one in routes.endpoints(Catalog([str(place)], ServerOptions()))}
+    for asked, mode in (({}, "bm25"), ({"mode": "vector"}, "vector"), ({"weight": 0.2}, "hybrid")):
+        body = orjson.loads(endpoints["/search"].run(schemas.Search(query="sort a list", **asked)).body)
+        assert body["mode"] == mode
+        expected = index.search("sort a list", **asked)
+        assert [hit["id"] for hit in body["hits"]] == [hit.id for hit in expected]
+
+
+def test_a_change_of_its_own_is_not_read_again(index_folder, tmp_path):
+    place = tmp_path / "docs"
+    shutil.copytree(index_folder, place)
+    (entry,) = Catalog([str(place)], ServerOptions(writable=True)).entries.values()
+    index = entry.index()
+    entry.change(lambda one: one.add(["a made thing"], ids=["made"], metadata=[{"verb": "x", "length": 1}]))
+    assert entry.index() is index
+    assert index.search("made thing", 1, mode="bm25")[0].id == "made"
+    Index.load(place).delete("made")
+    assert entry.index() is not index
+    assert entry.index().search("made thing", mode="bm25") == []
 
 
 def test_marks_are_the_words_that_bm25_matches(client):

@@ -1,21 +1,25 @@
 """Parts of the server that a request alone does not show."""
 
 import asyncio
+import threading
 import time
 
 import numpy as np
+import orjson
 import pytest
 
 from statim.model import FEW
 from statim.search.index import Index
 from statim.server import encoder as encoders
 from statim.server.answers import Answer, Endpoint
+from statim.server.catalog import Catalog
 from statim.server.encoder import Encoder
 from statim.server.gate import PIECE, Gate
 from statim.server.marks import Marker
 from statim.server.metrics import Metrics
 from statim.server.options import ServerOptions
 from statim.server.refusals import refusal
+from statim.server.routes import openai, tei
 from statim.server.schemas import Asked
 
 
@@ -50,6 +54,37 @@ def test_vectors_stay_equal_when_compiled_code_takes_over(model):
 def test_marks(model, tmp_path, language, query, text, marked):
     index = Index.build(model, ["sort", "東京都"], tmp_path / "index", language=language)
     assert [text[start:end] for start, end in Marker(index, query).marks(text)] == marked
+
+
+@pytest.mark.parametrize(("name", "alone"), [("small", True), ("docs", False)])
+def test_requests_to_indexes_leave_the_event_loop(model_folder, index_folder, name, alone, monkeypatch):
+    """Those of a model are answered on it."""
+    places = [str(model_folder), str(index_folder)]
+    catalog, ran = Catalog(places, ServerOptions()), []
+    entry = catalog.entries[name]
+    given = entry.encoder
+    monkeypatch.setattr(entry, "encoder", lambda: (ran.append(threading.current_thread()), given())[1])
+    for endpoint in (*openai.endpoints(catalog), *tei.endpoints(catalog)):
+        field = "input" if "embeddings" in endpoint.path else "inputs"
+        texts = {"source_sentence": "a", "sentences": ["b"]} if endpoint.path == "/similarity" else "sort"
+        gate = Gate(None, [endpoint], [endpoint.path], ServerOptions(log=False), Metrics())
+        statuses = answers_of(gate, endpoint.path, orjson.dumps({field: texts, "model": name}))
+        assert statuses == [200]
+    assert [one is threading.main_thread() for one in ran] == [alone] * 5
+
+
+def answers_of(gate, path, body):
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"host", b"localhost")]}
+    asyncio.run(gate(scope, receive, send))
+    return [message["status"] for message in sent if "status" in message]
 
 
 def test_errors_of_ours_say_nothing_of_what_was_sent():

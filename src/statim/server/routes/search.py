@@ -38,9 +38,10 @@ def _search(catalog: Catalog, asked: schemas.Search) -> Answer:
         asked.query, asked.k, mode=asked.mode, weight=asked.weight, fusion=asked.fusion, where=asked.filter
     )
     marker = Marker(index, asked.query) if asked.explain else None
+    weighed = asked.weight is not None or asked.fusion != "scores"
     body = {
         "index": entry.name,
-        "mode": asked.mode,
+        "mode": asked.mode or ("hybrid" if weighed else index.settings.mode),
         "hits": [_hit(hit, marker) for hit in hits],
         "milliseconds": round((time.perf_counter() - started) * 1000, 3),
     }
