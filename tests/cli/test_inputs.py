@@ -227,6 +227,15 @@ def test_a_folder_is_indexed_by_passages(statim, model_folder, tmp_path):
     assert [row["id"] for row in table_of(tmp_path / "out.csv")] == ["2.txt", second["id"]]
     code, out, _ = statim("index", "sync", index, folder, "--json")
     assert (code, json.loads(out)["updated"]) == (0, 0)
+    code, out, _ = statim("index", "info", index, "--json")
+    info = json.loads(out)
+    assert (code, info["documents"]) == (0, 4)
+    assert info["passages"] > 4
     code, out, err = statim("index", "build", model_folder, folder, "-o", tmp_path / "whole", "--whole")
     assert (code, "4 of 4 documents have more than 3,000 characters" in err) == (0, True), err
     assert "4 documents indexed" in out
+    (folder / "0.txt").write_text("a short note")
+    code, out, _ = statim("index", "sync", index, folder)
+    assert out.startswith("0 added, 1 updated, 0 deleted, 3 unchanged; 4 documents in all")
+    code, out, _ = statim("index", "delete", index, "1.txt")
+    assert out == "1 documents deleted, 3 left\n"

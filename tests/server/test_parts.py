@@ -10,12 +10,12 @@ import pytest
 
 from statim.model import FEW
 from statim.search.index import Index
+from statim.search.marks import Marker
 from statim.server import encoder as encoders
 from statim.server.answers import Answer, Endpoint
 from statim.server.catalog import Catalog
 from statim.server.encoder import Encoder
 from statim.server.gate import PIECE, Gate
-from statim.server.marks import Marker
 from statim.server.metrics import Metrics
 from statim.server.options import ServerOptions
 from statim.server.refusals import refusal
@@ -53,7 +53,7 @@ def test_vectors_stay_equal_when_compiled_code_takes_over(model):
 )
 def test_marks(model, tmp_path, language, query, text, marked):
     index = Index.build(model, ["sort", "東京都"], tmp_path / "index", language=language)
-    assert [text[start:end] for start, end in Marker(index, query).marks(text)] == marked
+    assert [text[start:end] for start, end in Marker(index.analyzer, query).marks(text)] == marked
 
 
 @pytest.mark.parametrize(("name", "alone"), [("small", True), ("docs", False)])

@@ -170,7 +170,7 @@ def build(
     info = index.info()
     skipped, words = options.skipped(bad, skip_bad)
     found = f"; recall@10 {info['recall']:.1%}" if info.get("recall", 1.0) < 1 else ""
-    what = "passages" if passages else "documents"
+    what = f"documents, {info['passages']:,} passages" if passages else "documents"
     done = f"{len(index):,} {what} indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
     options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
 
@@ -316,10 +316,9 @@ def info(
 
     found = Index.load(place, version=version, table=table).info()
     lines = [f"{name:14} {_told(name, value)}" for name, value in found.items() if name != "versions"]
+    what = "passages" if "passages" in found else "documents"
     for one in found.get("versions", ()):
-        lines.append(
-            f"version {one['version']:<6} {one['time']}  {one['documents']:,} documents  {one['what']}"
-        )
+        lines.append(f"version {one['version']:<6} {one['time']}  {one['documents']:,} {what}  {one['what']}")
     options.result(found, "\n".join(lines), json)
 
 

@@ -14,6 +14,7 @@ from statim.errors import InputError
 
 if TYPE_CHECKING:
     from statim.search.index import Hit, Index
+    from statim.search.marks import Marker
 
 BATCH = 256  # queries answered at a time
 
@@ -89,6 +90,7 @@ def search(
     """Search an index."""
     progress = options.begin(quiet or json)
     from statim.search.index import Index
+    from statim.search.marks import Marker
     from statim.search.rerank import Reranker
     from statim.search.results import as_json, format_of
 
@@ -115,7 +117,10 @@ def search(
 
     def answer(question: str) -> None:
         hits = opened.search(question, k, **how)
-        terminal.say(as_json(question, hits) if json else as_text(hits, question))
+        analyzer = opened.analyzer
+        terminal.say(
+            as_json(question, hits, analyzer=analyzer) if json else as_text(hits, Marker(analyzer, question))
+        )
 
     if query:
         answer(" ".join(query))
@@ -173,7 +178,7 @@ def _batch(
     def write(file: IO[bytes]) -> None:
         made = answers()
         first = next(made)  # refuses bad options before anything is written
-        writer = Writer(file, kind, index.schema)
+        writer = Writer(file, kind, index.schema, index.analyzer)
         for some in itertools.chain([first], made):
             writer.write(some)
         writer.finish()
@@ -202,8 +207,8 @@ def prompt(index: "Index", answer: Callable[[str], None]) -> None:
         answer(question)
 
 
-def as_text(hits: "list[Hit]", question: str = "") -> str:
-    """One question's hits for a person: two lines each."""
+def as_text(hits: "list[Hit]", marker: "Marker | None" = None) -> str:
+    """One question's hits for a person: two lines each; the marker is for snippets of passages."""
     from statim.search.passages import NUMBER, PAGE, SNIPPET, snippet
 
     if not hits:
@@ -215,8 +220,8 @@ def as_text(hits: "list[Hit]", question: str = "") -> str:
         )
         head = f"{hit.rank:2}. {hit.score:.3f}  {title or hit.id}"
         text = hit.text.removeprefix(f"{title}: ") if title else hit.text
-        if NUMBER in hit.metadata:
-            text = snippet(text, question)
+        if marker is not None and NUMBER in hit.metadata:
+            text = snippet(text, marker)
             head += f"  (page {page})" if (page := hit.metadata[PAGE]) else ""
         lines += [
             textwrap.shorten(head, 110, placeholder=" …"),

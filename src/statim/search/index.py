@@ -8,7 +8,7 @@ An index is made whole or not at all, and a change takes place whole or not at a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -23,8 +23,23 @@ from statim.search import hybrid
 from statim.search.document_encoder import encoder
 from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
+from statim.search.filters import where as filters
+from statim.search.filters.conditions import Among, Condition
 from statim.search.lexical.analyzer import AUTO, Analyzer, Wanted, check_language
-from statim.search.passages import KEY, PARENT, Lengths, best_passages, cut, of_parents, outdated, with_own
+from statim.search.passages import (
+    KEY,
+    NUMBER,
+    PARENT,
+    Lengths,
+    about_documents,
+    best_passages,
+    cut,
+    document_of,
+    documents_in,
+    of_parents,
+    outdated,
+    with_own,
+)
 from statim.search.stores import registry
 from statim.search.stores.protocol import settings_of
 from statim.search.sync import Difference, Synced
@@ -40,6 +55,7 @@ if TYPE_CHECKING:
     from statim.teacher import Teacher
 
 CHUNK = 16384  # documents encoded between two steps of the progress bar
+NAMED = 256  # documents named in one condition
 FUSIONS = ("scores", "rrf")
 
 
@@ -78,6 +94,7 @@ class Index:
         self._store = store
         self._changes = 0
         self._views: tuple[int, str | None, View] | None = None
+        self._counted: tuple[int, int, int] | None = None
 
     @staticmethod
     def build(
@@ -220,7 +237,14 @@ class Index:
         return self._store.model()
 
     def __len__(self) -> int:
-        return len(self._store)
+        """How many documents there are; of an index of passages, whole ones."""
+        if not self._has_passages:
+            return len(self._store)
+        now = (self._changes, len(self._store))
+        held = self._counted
+        if held is None or held[:2] != now:
+            held = self._counted = (*now, len(documents_in(self._store.scan([PARENT]))))
+        return held[2]
 
     def __repr__(self) -> str:
         dim = self._store.manifest["dimensions"]
@@ -244,7 +268,7 @@ class Index:
 
         Returns:
             A mapping for each, of ``id``, ``text`` and other columns; of an index of passages, one for each
-            passage of these documents.
+            passage of these documents, in order.
 
         Raises:
             InputError: An id is neither str nor number.
@@ -252,9 +276,19 @@ class Index:
         """
         names = list(dict.fromkeys(read_ids(ids)))
         if self._has_passages:
-            names = list(of_parents(self._store.scan(), names))
+            return self._passages_of(names)
         found = {str(document["id"]): document for document in self._store.documents_of(names)}
         return [found[name] for name in names if name in found]
+
+    def _passages_of(self, names: list[str]) -> list[dict[str, Any]]:
+        order = {name: place for place, name in enumerate(names)}
+        found = [
+            row
+            for start in range(0, len(names), NAMED)
+            for table in self._store.scan(where=Among(PARENT, tuple(names[start : start + NAMED])))
+            for row in table.to_pylist()
+        ]
+        return sorted(found, key=lambda row: (order[row[PARENT]], row[NUMBER]))
 
     def info(self) -> dict[str, Any]:
         """What the index holds: documents, dimensions, columns, weight, the model's hash, bytes, and more.
@@ -263,9 +297,14 @@ class Index:
         index was built with, from 0 to 1. ``recall`` is the share of the ten nearest documents that a vector
         search finds and ``recall_at_1`` how often it finds the nearest, from 0 to 1, measured on a sample of
         the documents when the search was last tuned. Both are left out where documents are stored rounded
-        (engines ``exact-float16``, ``exact-int8`` and ``exact-binary``), so that this is not known.
+        (engines ``exact-float16``, ``exact-int8`` and ``exact-binary``), so that this is not known. An index
+        of passages has their number as ``passages``; each of its ``versions`` counts them as ``passages``.
         """
-        return self._store.info()
+        found = self._store.info()
+        if not self._has_passages:
+            return found
+        told = {"documents": len(self), KEY: len(self._store)}
+        return {name: told.pop(name) if name in told else value for name, value in found.items()} | told
 
     def add(
         self,
@@ -292,7 +331,7 @@ class Index:
             progress: Show progress bars on a terminal.
 
         Returns:
-            n.
+            n, also where they are cut into passages.
 
         Raises:
             DataError: An id stands twice, or (unless ``replace``) is in the index already; a column is not in
@@ -325,8 +364,10 @@ class Index:
         try:
             if self._has_passages:
                 made = list(counted())
-                drop = outdated(self._store.scan(), [table for table, _ in made], replace=replace)
+                passages = [table for table, _ in made]
+                drop = outdated(self._store.scan(["id", PARENT]), passages, replace=replace)
                 self._store.write(made, replace=replace, drop=drop)
+                count = len(documents_in(passages))
             else:
                 self._store.write(counted(), replace=replace)
         finally:
@@ -362,7 +403,7 @@ class Index:
                 f"the vectors of {self._store.place} were given (--vectors), so it cannot be synced; use "
                 "add, update and delete, with vectors"
             )
-        difference = Difference(self.schema, self._store.scan())
+        difference = Difference(self.schema, self._store.scan(), passages=self._has_passages)
         _, _, parts = tables.stream(documents, None, None, CHUNK, 0, numbers=False)
         parts = cut(parts) if self._has_passages else parts
         parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
@@ -401,9 +442,13 @@ class Index:
             raise InputError("give either ids or a condition (where) of the documents to delete")
         try:
             names = read_ids(ids) if where is None else []
-            if names and self._has_passages:
-                names = of_parents(self._store.scan(), names)
-            return self._store.delete(names, where)
+            condition = self._condition(where)
+            if not self._has_passages:
+                return self._store.delete(names, condition)
+            whole = set(names) if where is None else documents_in(self._store.scan([PARENT], condition))
+            gone = of_parents(self._store.scan(["id", PARENT]), whole)
+            self._store.delete(gone)
+            return len({document_of(name) for name in gone})
         finally:
             self._changes += 1
 
@@ -484,30 +529,33 @@ class Index:
         """
         mode = self._mode(mode, weight, fusion)
         least = self._least(min_score, mode, weight, fusion, reranked=rerank is not None)
-        how, queries = _How(mode, weight, fusion, where, rerank, least, threads), _queries(query)
+        queries = _queries(query)
+        how = _How(mode, weight, fusion, where, least if rerank is None else -np.inf, threads)
+        depth = check_k(k) if rerank is None else max(check_k(k), rerank.depth)
         if self._has_passages:
-            best = best_passages(lambda depth: self._hits(queries, depth, how), check_k(k))
+            best = best_passages(lambda depth: self._hits(queries, depth, how), depth)
             found = [[_of_passage(*one) for one in hits] for hits in best]
         else:
-            found = self._hits(queries, k, how)
+            found = self._hits(queries, depth, how)
+        if rerank is not None:
+            found = [
+                _reranked(rerank, question, hits, k, least)
+                for question, hits in zip(queries, found, strict=True)
+            ]
         return found[0] if isinstance(query, str) else found
 
     def _hits(self, queries: list[str], k: int, how: "_How") -> list[list[Hit]]:
         """The rows that are found: documents, or passages."""
-        rerank, least, view = how.rerank, how.least, self.view(how.where)
-        depth = k if rerank is None else max(check_k(k), rerank.depth)
-        scores, positions = self._ranked(view, queries, depth, how.mode, how.weight, how.fusion, how.threads)
-        if rerank is None:
-            positions = np.where(scores >= least, positions, -1)
+        view = self.view(how.where)
+        scores, positions = self._ranked(view, queries, k, how.mode, how.weight, how.fusion, how.threads)
+        positions = np.where(scores >= how.least, positions, -1)
         there = np.unique(positions[positions >= 0])
         documents = dict(zip(there.tolist(), view.rows(there), strict=True))
         hits = []
-        for question, row, places in zip(queries, scores.tolist(), positions.tolist(), strict=True):
+        for row, places in zip(scores.tolist(), positions.tolist(), strict=True):
             found = [
                 (score, documents[place]) for score, place in zip(row, places, strict=True) if place >= 0
             ]
-            if rerank is not None:
-                found = [pair for pair in rerank(question, found)[:k] if pair[0] >= least]
             hits.append([_hit(rank, score, document) for rank, (score, document) in enumerate(found, 1)])
         return hits
 
@@ -593,7 +641,7 @@ class Index:
 
         Args:
             query: The query.
-            document: The id of the document.
+            document: The id of the document; of its passages the one with the best score counts.
 
         Returns:
             The words of the query in order, stop words left out as in a search, each with its part; none
@@ -631,10 +679,12 @@ class Index:
         view = self.view()
         found = hybrid.candidates(view.vectors, view.words, vectors, queries, k)
         there = np.unique(found.positions[found.positions >= 0])
-        names = {p: str(row["id"]) for p, row in zip(there.tolist(), view.rows(there), strict=True)}
+        name = PARENT if self._has_passages else "id"
+        names = {p: str(row[name]) for p, row in zip(there.tolist(), view.rows(there), strict=True)}
 
         def worth(positions: Positions) -> float:
-            return measure([[names[p] for p in row if p >= 0] for row in positions.tolist()])
+            rows = positions.tolist()
+            return measure([list(dict.fromkeys(names[p] for p in row if p >= 0)) for row in rows])
 
         return hybrid.tune_weight(found, worth, k=k)
 
@@ -642,8 +692,13 @@ class Index:
         """The documents that satisfy a condition, or all; that of the last search is kept for the next."""
         held, changes = self._views, self._changes
         if held is None or held[:2] != (changes, where):
-            held = self._views = (changes, where, self._store.view(where))
+            held = self._views = (changes, where, self._store.view(self._condition(where)))
         return held[2]
+
+    def _condition(self, where: str | None) -> Condition | None:
+        """A condition on the rows; on documents that are cut, ``id`` is the document's."""
+        found = None if where is None else filters.read(where, self.schema)
+        return about_documents(found, self.schema.names) if found and self._has_passages else found
 
 
 class _How(NamedTuple):
@@ -653,9 +708,15 @@ class _How(NamedTuple):
     weight: float | None
     fusion: str
     where: str | None
-    rerank: "Reranker | None"
     least: float
     threads: int | None
+
+
+def _reranked(rerank: "Reranker", question: str, hits: list[Hit], k: int, least: float) -> list[Hit]:
+    """The best hits by the scores of a reranker, which sees each document once."""
+    found = rerank(question, [(hit.score, {"text": hit.text, "hit": hit}) for hit in hits])[:k]
+    kept = [(score, document["hit"]) for score, document in found if score >= least]
+    return [replace(hit, rank=rank, score=score) for rank, (score, hit) in enumerate(kept, 1)]
 
 
 def _hit(rank: int, score: float, document: dict[str, Any]) -> Hit:

@@ -6,11 +6,12 @@ once, with its best one. The manifest says so (KEY); an index without it holds w
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from statim.errors import DataError
+from statim.search.filters.conditions import Condition, renamed
+from statim.search.marks import Marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +89,21 @@ def with_own(schema: "pa.Schema") -> "pa.Schema":
     return schema
 
 
+def about_documents(condition: Condition, columns: Iterable[str]) -> Condition:
+    """A condition on documents as one on their passages: ``id`` is the document's."""
+    return renamed(condition, {name: name for name in columns} | {"id": PARENT})
+
+
+def document_of(name: str) -> str:
+    """The id of the document that a passage of this id is of."""
+    return name.rpartition("#")[0]
+
+
+def documents_in(passages: "Iterable[pa.Table]") -> set[str]:
+    """The ids of the documents that some passages are of."""
+    return {name for table in passages for name in table.column(PARENT).to_pylist()}
+
+
 def of_parents(there: "Iterable[pa.Table]", parents: Iterable[str]) -> list[str]:
     """The ids of the passages that an index has of some documents."""
     wanted = set(parents)
@@ -105,10 +121,9 @@ def outdated(there: "Iterable[pa.Table]", made: "Sequence[pa.Table]", *, replace
     Raises:
         DataError: Documents are there already, and ``replace`` is off.
     """
-    parents = {name for table in made for name in table.column(PARENT).to_pylist()}
-    old = of_parents(there, parents)
+    old = of_parents(there, documents_in(made))
     if old and not replace:
-        name = old[0].rpartition("#")[0]
+        name = document_of(old[0])
         raise DataError(
             f"the id {name[:80]!r} is in the index already; leave it out, or let it be replaced "
             "(statim index update)"
@@ -165,14 +180,21 @@ class Lengths:
             )  # fmt: skip
 
 
-def snippet(text: str, question: str, width: int = SNIPPET) -> str:
-    """The part of a passage in which words of a question first occur, these between asterisks."""
-    words = sorted({re.escape(word) for word in re.findall(r"\w{2,}", question)}, key=len, reverse=True)
+def snippet(text: str, marker: Marker, width: int = SNIPPET) -> str:
+    """The part of a passage in which words of a query first occur, these between asterisks."""
     line = " ".join(text.split())
-    match = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE) if words else None
-    first = match.search(line) if match else None
-    start = 0 if first is None or first.end() < width else line.rfind(" ", 0, first.start() - width // 4) + 1
-    end = len(line) if len(line) - start <= width else line.rfind(" ", start, start + width)
-    end = end if end > start else start + width
-    shown = line[start:end] if match is None else match.sub(r"*\1*", line[start:end])
-    return ("… " if start else "") + shown + (" …" if end < len(line) else "")
+    marks = marker.marks(line)
+    start, first = 0, marks[0] if marks else (0, 0)
+    if first[1] >= width:
+        wanted = max(0, first[0] - width // 4)
+        space = line.rfind(" ", max(0, first[0] - width // 2), wanted)
+        start = space + 1 if space >= 0 else wanted
+    least = max(start + 1, first[1])
+    end = len(line) if len(line) - start <= width else line.rfind(" ", least, start + width)
+    end = end if end >= least else max(least, start + width)
+    shown, at = "", start
+    for begin, stop in marks:
+        if begin >= start and stop <= end:
+            shown += f"{line[at:begin]}*{line[begin:stop]}*"
+            at = stop
+    return ("… " if start else "") + shown + line[at:end] + (" …" if end < len(line) else "")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from statim.errors import DataError, InputError
+from statim.search.lexical.analyzer import Analyzer
+from statim.search.marks import Marker
 from statim.search.passages import NUMBER, PARENT, snippet
 from statim.strict_json import dumps
 
@@ -57,10 +59,13 @@ class Writer:
         file: Open for writing bytes.
         kind: One of FORMATS.
         schema: The columns of the documents.
+        analyzer: That of the index, for snippets of passages; by default one of no language.
     """
 
-    def __init__(self, file: IO[bytes], kind: str, schema: "pa.Schema") -> None:
-        self._file, self._kind = file, kind
+    def __init__(
+        self, file: IO[bytes], kind: str, schema: "pa.Schema", analyzer: Analyzer | None = None
+    ) -> None:
+        self._file, self._kind, self._analyzer = file, kind, analyzer or Analyzer()
         self._others = [field for field in schema if field.name not in ("id", "text", PARENT)]
         self._parquet: Any = None
         self._names = _free(self._others)
@@ -80,7 +85,7 @@ class Writer:
             self._write_parquet(some)
         for name, query, hits in some:
             if self._kind == "json":
-                self._file.write((as_json(query, hits, name) + "\n").encode())
+                self._file.write((as_json(query, hits, name, self._analyzer) + "\n").encode())
             for hit in hits:
                 if self._kind in DELIMITERS:
                     others = [_cell(hit.metadata[key]) for _, key, _ in self._names]
@@ -161,8 +166,11 @@ def _cell(value: Any) -> str | float | None:
     return dumps(value).strip('"') if isinstance(value, (bool, list, dict)) else str(value)
 
 
-def as_json(question: str, hits: "list[Hit]", name: str | None = None) -> str:
-    """One query's hits on one line."""
+def as_json(
+    question: str, hits: "list[Hit]", name: str | None = None, analyzer: Analyzer | None = None
+) -> str:
+    """One query's hits on one line, those that are passages with a snippet; see Writer."""
+    marker = Marker(analyzer or Analyzer(), question)
     found = [
         {
             "rank": hit.rank,
@@ -170,7 +178,7 @@ def as_json(question: str, hits: "list[Hit]", name: str | None = None) -> str:
             "id": hit.id,
             "text": hit.text,
             "metadata": hit.metadata,
-            **({"snippet": snippet(hit.text, question)} if NUMBER in hit.metadata else {}),
+            **({"snippet": snippet(hit.text, marker)} if NUMBER in hit.metadata else {}),
         }
         for hit in hits
     ]

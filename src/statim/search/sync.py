@@ -5,10 +5,11 @@ as it was is not encoded again. The change takes place whole or not at all, as e
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from statim.errors import DataError, InputError
+from statim.search.passages import document_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,13 +41,14 @@ class Difference:
     Args:
         schema: The columns of the index.
         there: Its documents.
+        passages: Whether these are passages; what is counted are the documents that they are of.
     """
 
-    def __init__(self, schema: "pa.Schema", there: "Iterable[pa.Table]") -> None:
-        self._schema = schema
+    def __init__(self, schema: "pa.Schema", there: "Iterable[pa.Table]", *, passages: bool = False) -> None:
+        self._schema, self._passages = schema, passages
         self._known = {name: digest for table in there for name, digest in _digests(table)}
         self._seen: set[str] = set()
-        self._added = self._updated = 0
+        self._changed: list[str] = []
 
     def of(self, documents: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
         """The documents that are new or changed.
@@ -62,12 +64,11 @@ class Difference:
             places = []
             for place, (name, digest) in enumerate(_digests(aligned(table, self._schema))):
                 if name in self._seen:
+                    name = document_of(name) if self._passages else name
                     raise DataError(f"the id {name[:80]!r} stands twice; ids must differ")
                 self._seen.add(name)
-                known = self._known.get(name)
-                self._added += known is None
-                self._updated += known is not None and known != digest
-                if known != digest:
+                if self._known.get(name) != digest:
+                    self._changed.append(name)
                     places.append(place)
             if places:
                 yield table.take(pa.array(places))
@@ -80,8 +81,15 @@ class Difference:
     @property
     def counts(self) -> Synced:
         """What was found, as far as documents were read."""
-        unchanged = len(self._seen) - self._added - self._updated
-        return Synced(self._added, self._updated, len(self.gone), unchanged)
+        gone = self.gone
+        known, seen = self._documents(self._known.keys()), self._documents(self._seen)
+        changed = self._documents({*self._changed, *gone})
+        updated = sum(name in known and name in seen for name in changed)
+        added = sum(name not in known for name in changed)
+        return Synced(added, updated, len(changed) - added - updated, len(seen) - added - updated)
+
+    def _documents(self, names: Set[str]) -> Set[str]:
+        return {document_of(name) for name in names} if self._passages else names
 
     def check(self) -> None:
         """Refuse what would leave nothing.

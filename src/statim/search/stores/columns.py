@@ -9,7 +9,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -81,15 +81,16 @@ class Columns:
         ]
         return pa.table(columns, schema=self.stored)
 
-    def from_store(self, table: pa.Table) -> pa.Table:
-        """What ``to_store`` gave, as documents."""
+    def from_store(self, table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+        """What ``to_store`` gave, as documents; some of their columns, or all."""
+        names = self.schema.names if names is None else list(names)
         columns = [
             from_json(table.column(self.names[field.name]).to_pylist(), field.type)
             if field.name in self.json
             else table.column(self.names[field.name])
-            for field in self.schema
+            for field in map(self.schema.field, names)
         ]
-        return pa.table(columns, names=self.schema.names)
+        return pa.table(columns, names=names)
 
     def condition(self, condition: Condition) -> Condition:
         """A condition on the documents' columns as one on the store's."""

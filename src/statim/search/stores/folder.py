@@ -38,7 +38,7 @@ from statim.search.engines.array_files import read_array, write_array
 from statim.search.engines.exact import Exact
 from statim.search.engines.protocol import Engine, Floats, Positions, check_k
 from statim.search.filters.arrow import expression
-from statim.search.filters.where import read
+from statim.search.filters.conditions import Condition
 from statim.search.lexical import incremental_bm25
 from statim.search.lexical.analyzer import Analyzer, analyzer_of
 from statim.search.lexical.bm25 import BM25
@@ -166,15 +166,15 @@ class Folder:
             )
         return found
 
-    def view(self, where: str | None) -> View:
+    def view(self, where: Condition | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
         now = copy.copy(self)  # a change on another thread gives the store other files
         allowed = None if where is None else now._satisfying(where)
         vectors = now.engine if allowed is None else _Some(now.engine, allowed)
         return View(vectors, WordView(now._words, allowed), now._rows)
 
-    def _satisfying(self, where: str) -> Mask:
-        condition = expression(read(where, self.schema))
+    def _satisfying(self, where: Condition) -> Mask:
+        condition = expression(where)
         found, start = self.living.copy(), 0
         for table in self.documents.tables():
             row = max(table.column_names, key=len) + "_"  # a name that no column has
@@ -203,9 +203,13 @@ class Folder:
         positions = now._positions()
         return [now.documents.row(positions[name]) for name in ids if name in positions]
 
-    def scan(self) -> Iterator[pa.Table]:
-        """All documents; see Store."""
-        return _living(self.documents.tables(), self.living)
+    def scan(
+        self, columns: Sequence[str] | None = None, where: Condition | None = None
+    ) -> Iterator[pa.Table]:
+        """The documents that satisfy a condition, or all; see Store."""
+        now = copy.copy(self)
+        wanted = now.living if where is None else now._satisfying(where)
+        return _living(now.documents.tables(columns), wanted)
 
     def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""
@@ -222,7 +226,7 @@ class Folder:
             dead = [positions[name] for name in (*ids, *dict.fromkeys(drop)) if name in positions]
             fresh._rewrite(folder, given, dead)
 
-    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
+    def delete(self, ids: Sequence[str], where: Condition | None = None) -> int:
         """Delete documents; see Store."""
         if not self._dying(ids, where):
             return 0
@@ -236,7 +240,7 @@ class Folder:
             fresh._rewrite(folder, [], dead)
         return len(dead)
 
-    def _dying(self, ids: Sequence[str], where: str | None) -> list[int]:
+    def _dying(self, ids: Sequence[str], where: Condition | None) -> list[int]:
         """The positions of documents to delete."""
         if where is not None:
             return np.flatnonzero(self._satisfying(where)).tolist()

@@ -40,9 +40,8 @@ from statim.partial import alone
 from statim.search.engines.exact import matrix, top_k, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.tuning import Recall
-from statim.search.filters.conditions import Among
+from statim.search.filters.conditions import Among, Condition
 from statim.search.filters.lance import to_sql
-from statim.search.filters.where import read
 from statim.search.lexical import incremental_bm25
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.incremental_bm25 import Words
@@ -226,15 +225,15 @@ class Lance:
         """The model that made the vectors; see Store."""
         return load_model(self._model, self.manifest, self.place)
 
-    def view(self, where: str | None) -> View:
+    def view(self, where: Condition | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
         now = copy.copy(self)  # a change on another thread gives the store another version
         sql = None if where is None else now._sql(where)
         words = WordView(now._words, None if sql is None else now._satisfying(sql))
         return View(_Vectors(now, sql), words, now._documents)
 
-    def _sql(self, where: str) -> str:
-        return to_sql(self._columns.condition(read(where, self.schema)))
+    def _sql(self, where: Condition) -> str:
+        return to_sql(self._columns.condition(where))
 
     def _satisfying(self, sql: str) -> Mask:
         allowed = np.zeros(self._words.end, np.bool_)
@@ -242,10 +241,14 @@ class Lance:
             allowed[part.column(POSITION).to_numpy()] = True
         return allowed
 
-    def scan(self) -> Iterator[pa.Table]:
-        """All documents; see Store."""
-        for part in self.parts(self._columns.stored.names):
-            yield self._columns.from_store(part)
+    def scan(
+        self, columns: Sequence[str] | None = None, where: Condition | None = None
+    ) -> Iterator[pa.Table]:
+        """The documents that satisfy a condition, or all; see Store."""
+        names = self.schema.names if columns is None else columns
+        stored = [self._columns.names[name] for name in names]
+        for part in self.parts(stored, None if where is None else self._sql(where)):
+            yield self._columns.from_store(part, names)
 
     def parts(self, columns: Sequence[str], sql: str | None = None) -> Iterator[pa.Table]:
         """Some columns of all rows, or of those that satisfy a condition, BLOCK rows at a time."""
@@ -343,7 +346,7 @@ class Lance:
             incremental_bm25.merge(self.path / "words")
             self._commit(table, f"{'update' if replace else 'add'} {rows.count}")
 
-    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
+    def delete(self, ids: Sequence[str], where: Condition | None = None) -> int:
         """Delete documents; see Store."""
         names = list(dict.fromkeys(ids))
         with self._changed() as table:

@@ -36,7 +36,6 @@ from statim.search.engines.exact import matrix, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.filters.conditions import Condition, renamed
 from statim.search.filters.postgres import composed
-from statim.search.filters.where import read
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.bm25 import K1, idf
 from statim.search.lexical.incremental_bm25 import B
@@ -189,17 +188,17 @@ class Postgres:
             ).fetchall()
             return found
 
-    def view(self, where: str | None) -> View:
+    def view(self, where: Condition | None) -> View:
         """The documents that satisfy a condition, or all; see Store."""
-        condition = None if where is None else read(where, self.schema)
-        return View(_Vectors(self, condition), _WordsOf(self, condition), self._rows)
+        return View(_Vectors(self, where), _WordsOf(self, where), self._rows)
 
-    def _rows(self, positions: Positions) -> list[dict[str, Any]]:
+    def _rows(self, positions: Positions, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         sql = self._sql.sql
-        columns = sql.SQL(", ").join(map(sql.Identifier, self._layout.names.values()))
+        names = self.schema.names if names is None else names
+        columns = sql.SQL(", ").join(sql.Identifier(self._layout.names[name]) for name in names)
         text = "SELECT statim_position, {columns} FROM {table} WHERE statim_position = ANY(%s)"
         found = self.run(text, [positions.tolist()], columns=columns)
-        documents = self._layout.documents([row[1:] for row in found])
+        documents = self._layout.documents([row[1:] for row in found], names)
         by_position = dict(zip((row[0] for row in found), documents, strict=True))
         if len(found) < len(set(positions.tolist())):
             raise ModelError(f"{self.place} was changed meanwhile; search again")
@@ -220,12 +219,18 @@ class Postgres:
         stored = None if condition is None else renamed(condition, self._layout.names)
         return composed(stored, self._sql.sql, values), values
 
-    def scan(self) -> Iterator[pa.Table]:
-        """All documents; see Store."""
-        positions = np.array([row[0] for row in self.run("SELECT statim_position FROM {table}")], np.int64)
+    def scan(
+        self, columns: Sequence[str] | None = None, where: Condition | None = None
+    ) -> Iterator[pa.Table]:
+        """The documents that satisfy a condition, or all; see Store."""
+        names = self.schema.names if columns is None else columns
+        schema = pa.schema([self.schema.field(name) for name in names])
+        which, values = self.condition(where)
+        found = self.run("SELECT statim_position FROM {table} WHERE {condition}", values, condition=which)
+        positions = np.array([row[0] for row in found], np.int64)
         for start in range(0, len(positions), SCANNED):
-            rows = self._rows(positions[start : start + SCANNED])
-            yield pa.Table.from_pylist(rows, self.schema)
+            rows = self._rows(positions[start : start + SCANNED], names)
+            yield pa.Table.from_pylist(rows, schema)
 
     def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, or replace some; see Store."""
@@ -254,11 +259,11 @@ class Postgres:
             manifest["next"] += rows.count
             manifest["dead"] += gone[0] + dropped[0]
 
-    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
+    def delete(self, ids: Sequence[str], where: Condition | None = None) -> int:
         """Delete documents; see Store."""
         which, values = self._sql.sql.SQL("id = ANY(%s)"), [_names(ids)]
         if where is not None:
-            which, values = self.condition(read(where, self.schema))
+            which, values = self.condition(where)
         with self._changed() as (_, manifest):
             count, length = self._gone("WHERE {condition}", values, condition=which)
             if count == manifest["documents"]:

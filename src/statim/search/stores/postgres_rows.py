@@ -112,19 +112,22 @@ class Layout:
                 lists.append([None if text is None else Jsonb(text, dumps=str) for text in to_json(column)])
         return lists
 
-    def documents(self, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-        """Documents of rows of values, as any store gives them."""
+    def documents(
+        self, rows: Sequence[Sequence[Any]], names: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Documents of rows of values, as any store gives them; of some columns, or all."""
         if not rows:
             return []
+        names = self.schema.names if names is None else names
         columns = []
-        for name, values in zip(self.schema.names, map(list, zip(*rows, strict=True)), strict=True):
+        for name, values in zip(names, map(list, zip(*rows, strict=True)), strict=True):
             kind, wanted = self.types[name], self.schema.field(name).type
             if kind == "jsonb" and name not in self._untyped:
                 values = from_values(values, wanted).to_pylist()
             elif kind in ("date", "timestamp", "timestamptz"):
                 values = pa.array(values, wanted).to_pylist()
             columns.append(values)
-        return [dict(zip(self.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class Rows:

@@ -18,6 +18,7 @@ from statim.errors import DataError, InputError, ModelError
 from statim.files import hash_file, is_plain_name, read_json
 from statim.model import Held, StaticModel
 from statim.search.engines.protocol import Floats, Positions
+from statim.search.filters.conditions import Condition
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.bm25 import BM25
 from statim.settings import MODES, SearchSettings
@@ -106,12 +107,8 @@ class Store(Protocol):
             ModelError: It is damaged, or not the one that made them.
         """
 
-    def view(self, where: str | None) -> View:
-        """The documents that satisfy a condition (see filters/where.py), or all.
-
-        Raises:
-            InputError: It is no condition, or not about these columns.
-        """
+    def view(self, where: Condition | None) -> View:
+        """The documents that satisfy a condition on their columns (see filters/where.py), or all."""
 
     @property
     def analyzer(self) -> Analyzer:
@@ -124,8 +121,15 @@ class Store(Protocol):
             ModelError: They are damaged.
         """
 
-    def scan(self) -> Iterable["pa.Table"]:
-        """All documents with the columns of ``schema``, a bounded number at a time, in no known order."""
+    def scan(
+        self, columns: Sequence[str] | None = None, where: Condition | None = None
+    ) -> Iterable["pa.Table"]:
+        """The documents that satisfy a condition, or all; a bounded number at a time, in no known order.
+
+        Args:
+            columns: Those of ``schema`` to give; all by default.
+            where: The condition on their columns.
+        """
 
     def write(self, blocks: Iterable[Block], *, replace: bool, drop: Sequence[str] = ()) -> None:
         """Add documents, all or none of them.
@@ -140,11 +144,11 @@ class Store(Protocol):
             StorageError: The disk is full, read-only, or not permitted.
         """
 
-    def delete(self, ids: Sequence[str], where: str | None = None) -> int:
+    def delete(self, ids: Sequence[str], where: Condition | None = None) -> int:
         """Delete documents by id, or all that satisfy a condition; return how many were deleted.
 
         Raises:
-            InputError: It is no condition, or not about these columns.
+            InputError: None would be left.
         """
 
     def describe(self, said: Mapping[str, Any]) -> None:

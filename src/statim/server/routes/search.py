@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 from statim.search.index import Hit
+from statim.search.marks import Marker
 from statim.server import schemas
 from statim.server.answers import Answer, Endpoint, dumps
 from statim.server.catalog import Catalog
-from statim.server.marks import Marker
 from statim.server.refusals import ApiError
 
 
@@ -37,7 +37,7 @@ def _search(catalog: Catalog, asked: schemas.Search) -> Answer:
     hits = index.search(
         asked.query, asked.k, mode=asked.mode, weight=asked.weight, fusion=asked.fusion, where=asked.filter
     )
-    marker = Marker(index, asked.query) if asked.explain else None
+    marker = Marker(index.analyzer, asked.query) if asked.explain else None
     weighed = asked.weight is not None or asked.fusion != "scores"
     body = {
         "index": entry.name,

@@ -3,9 +3,11 @@
 import re
 from functools import cached_property
 
-from statim.search.index import Index
+from statim.scripts import MARKS
+from statim.search.lexical.analyzer import Analyzer
 
-_RUN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_LETTER = rf"(?:[^\W_]|[{MARKS}])"
+_RUN = re.compile(rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*")
 _UNSPACED = "\u0e01"  # scripts without spaces between words, and Korean, begin here
 
 
@@ -13,12 +15,12 @@ class Marker:
     """Finds a query's words in texts.
 
     Args:
-        index: Says how words are cut and stemmed.
+        analyzer: Says how words are cut and stemmed.
         query: The query.
     """
 
-    def __init__(self, index: Index, query: str) -> None:
-        self._analyzer = index.analyzer
+    def __init__(self, analyzer: Analyzer, query: str) -> None:
+        self._analyzer = analyzer
         self._terms = frozenset(self._analyzer.query_terms(query))
         self._known: dict[str, bool] = {}
 
