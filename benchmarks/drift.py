@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from statim import StaticModel
-from statim.insight.any_texts import drawn
+from statim.insight.any_texts import sample_texts
 from statim.insight.drift import FINE, drift
 
 CHOSEN = ("debian-descriptions", "squad-sentences", "open-trivia", "medquad")
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def halves(texts: list[str], size: int, seed: int) -> tuple[list[str], list[str]]:
-    some = drawn(texts, 2 * size, seed)
+    some = sample_texts(texts, 2 * size, seed)
     order = np.random.default_rng(seed).permutation(len(some))
     return [some[i] for i in order[: len(some) // 2]], [some[i] for i in order[len(some) // 2 :]]
 

@@ -6,6 +6,7 @@ import pytest
 
 from statim.model import StaticModel
 from statim.search.index import Index
+from statim.settings import SearchSettings
 
 
 @pytest.fixture
@@ -46,6 +47,12 @@ def test_an_answer(statim, index):
     assert "why not c" in out
     found = json.loads(statim("explain", index, "open", "--hit", "c", "--json")[1])
     assert (found["id"], found["lexical"]["score"]) == ("c", 0.0)
+
+
+def test_the_mode_is_the_index_s_own(statim, index):
+    Index.load(index).settings = SearchSettings(0.5, "bm25")
+    assert statim("explain", index, "open the file")[1].startswith("a: rank 1 (bm25, ")
+    assert statim("explain", index, "open the file", "--mode", "vector")[1].startswith("a: rank 1 (vector, ")
 
 
 def test_a_name_does_not_reach_the_terminal(statim, index):

@@ -100,6 +100,18 @@ def test_texts_without_tokens_have_the_score_0(pair):
     assert found.pairs() == []
 
 
+@pytest.mark.parametrize("text", ["sky \ud800 sea", "\ud83d\ude00 sky over sea"])
+@pytest.mark.parametrize("limit", [None, 6])
+def test_surrogates_are_mended_as_in_encode(text, limit):
+    model = model_of(Settings(max_characters=limit))
+    found = explain(model, text, B)
+    assert found.score == pytest.approx(cosine(model, text, B), abs=1e-6)
+    found.a.encode("utf-8")
+    for token in found.tokens_a:
+        for start, stop in token.spans:
+            assert token.text in (found.a[start:stop], "[UNK]")
+
+
 def test_refusals():
     with pytest.raises(InputError, match=r"^b is of type int; give a text \(str\)$"):
         explain(model_of(), "a", 3)
@@ -126,3 +138,28 @@ def test_neighbors_are_the_nearest_rows():
         neighbors(model, "sky", 0)
     with pytest.raises(InputError, match="knows no token of ''"):
         neighbors(model, "")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_neighbors_of_quantized_models(dtype):
+    model = model_of().quantize(dtype)
+    rows = model.table.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    found = neighbors(model, "sky", 4, before=model)
+    scores = (rows @ rows[WORDS.index("sky")])[[WORDS.index(one.token) for one in found]]
+    assert [one.score for one in found] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert [one.before for one in found] == [one.score for one in found]
+
+
+def test_what_an_earlier_model_lacks_is_none():
+    model, table = model_of(), model_of(seed=4).table.copy()
+    nearest, second = neighbors(model, "sky", 2)
+    table[WORDS.index(nearest.token)] = 0
+    before = StaticModel(table, model.tokenizer.backend)
+    found = neighbors(model, "sky", 2, before=before)
+    assert found[0].before is None
+    assert found[1].before is not None
+    assert found[1].token == second.token
+    table[WORDS.index("sky")] = 0
+    before = StaticModel(table, model.tokenizer.backend)
+    assert [one.before for one in neighbors(model, "sky", 3, before=before)] == [None] * 3

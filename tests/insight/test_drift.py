@@ -1,15 +1,20 @@
 """Halves of one corpus are fine; another domain, and words that the vocabulary lacks, are told."""
 
 import json
+import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
+import tokenizers
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binomtest
+from tokenizers import models, normalizers, pre_tokenizers
 
+from statim.data import TextFile
 from statim.errors import InputError
-from statim.insight.drift import Share, drift
+from statim.insight.drift import drift
+from statim.insight.vocabulary_fit import Share, fit
 from statim.model import StaticModel
 
 KITCHEN = [
@@ -75,7 +80,7 @@ def test_another_domain_is_told(model):
     for old, new in ((KITCHEN, HARBOUR), (HARBOUR, KITCHEN)):
         found = drift(model, texts(old, 60, 0), texts(new, 60, 1))
         assert found.verdict == "retrain"
-        assert found.area > 0.95
+        assert found.auc > 0.95
         assert found.p == pytest.approx(0.001)
         assert "of another domain" in found.reason
 
@@ -121,3 +126,46 @@ def test_refusals(model):
         drift(model, texts(KITCHEN, 60, 0), ["a", "b", "c", "a"])
     with pytest.raises(InputError, match="sample is 10"):
         drift(model, texts(KITCHEN, 60, 0), texts(KITCHEN, 60, 1), sample=10)
+    with pytest.raises(InputError, match="seed is -1; it must be a whole number of at least 0"):
+        drift(model, texts(KITCHEN, 60, 0), texts(KITCHEN, 60, 1), seed=-1)
+    with pytest.raises(InputError, match="the old side: text 0 is of type NoneType, not str"):
+        drift(model, [None] * 60, texts(KITCHEN, 60, 1))
+    with pytest.raises(InputError, match="the new side: texts is of type int"):
+        drift(model, texts(KITCHEN, 60, 1), 60)
+
+
+def test_words_keep_their_marks_and_end_where_the_script_says():
+    """Of a tokenizer that has the words whole, none is in pieces, however they are encoded."""
+    whole = ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u092d\u093e\u0937\u093e", "caf\u00e9", "na\u00efve"]
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["[UNK]", *whole])}, unk_token="[UNK]")
+    )
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    exact = StaticModel(np.eye(5, 4, dtype=np.float32), backend)
+    found = fit(exact, [unicodedata.normalize("NFD", " ".join(whole)), " ".join(whole)]).in_pieces
+    assert (found.share, found.total) == (0.0, 8)
+    chinese = "\u6211\u7231\u5317\u4eac\u5929\u5b89\u95e8"
+    assert fit(exact, [chinese, f"{whole[2]} {chinese}"]).in_pieces.total == 1
+
+
+def test_more_unknown_tokens_are_told_as_such():
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["[UNK]", *KITCHEN])}, unk_token="[UNK]")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = np.random.default_rng(2).normal(size=(len(KITCHEN) + 1, 16)).astype(np.float32)
+    words[0] = 0
+    new = [text.replace("spoon", "1234") for text in texts(KITCHEN, 300, 5)]
+    found = drift(StaticModel(words, backend), texts(KITCHEN, 300, 6), new)
+    assert found.verdict == "extend the vocabulary"
+    assert found.reason.endswith("percentage points more of the tokens are unknown; add the new words")
+
+
+def test_a_text_file_keeps_its_encoding(model, tmp_path):
+    words = [word.replace("o", "\u00f6") for word in KITCHEN]
+    for name, seed in (("old.txt", 1), ("new.txt", 2)):
+        (tmp_path / name).write_text("\n".join(texts(words, 60, seed)), encoding="windows-1252")
+    sides = [TextFile(tmp_path / name, encoding="windows-1252") for name in ("old.txt", "new.txt")]
+    expected = drift(model, texts(words, 60, 1), texts(words, 60, 2))
+    assert drift(model, *sides).to_dict() == expected.to_dict()

@@ -13,7 +13,7 @@ from statim.insight.explain_page import page
 from statim.insight.hits import explain_hit
 from statim.model import StaticModel
 from statim.search.index import Index
-from statim.settings import Settings
+from statim.settings import SearchSettings, Settings
 
 DOCUMENTS = {
     "sea": "the blue sea under the sky",
@@ -92,6 +92,33 @@ def test_answers_by_their_rank(index):
         explain_hit(index, QUERY, hit="nothing")
 
 
+def test_the_mode_is_the_index_s_own(tmp_path):
+    index = Index.build(model(), list(DOCUMENTS.values()), tmp_path / "own", ids=list(DOCUMENTS))
+    index.settings = SearchSettings(index.settings.weight, "bm25")
+    found = explain_hit(index, QUERY)
+    assert (found.mode, found.hit) == ("bm25", index.search(QUERY, 1)[0])
+    assert found.hit.score == pytest.approx(found.bm25, abs=1e-5)
+    assert explain_hit(index, QUERY, mode="vector").mode == "vector"
+
+
+def test_the_passage_nearest_to_the_query_is_explained(tmp_path):
+    """Of a document that is not among the answers."""
+    far, near = "a fire of dry wood. " * 60, "the green grass and flowers under the sky. " * 40
+    documents = [{"id": "long", "text": f"{far}\n\n{near}"}, {"id": "sea", "text": QUERY}]
+    index = Index.build(model(), documents, tmp_path / "passages", passages=True)
+    texts = [one["text"] for one in index.get(["long"])]
+    assert len(texts) > 1
+    encoder = model()
+    cosines = (
+        encoder.encode_document(texts, normalize=True) @ encoder.encode_query(QUERY, normalize=True)
+    ).tolist()
+    found = explain_hit(index, QUERY, hit="long", mode="vector", depth=1)
+    assert found.hit.rank == 0
+    assert found.hit.text == texts[int(np.argmax(cosines))] != texts[0]
+    assert found.vector.score == pytest.approx(max(cosines), abs=1e-6)
+    assert explain_hit(index, QUERY, hit="long", mode="vector").hit.rank == 2
+
+
 def test_one_document_against_another(index):
     found = explain_hit(index, QUERY, hit="sea", against="it's")
     assert sum(part for _, part in found.contrast()) == pytest.approx(
@@ -105,6 +132,7 @@ def test_one_document_against_another(index):
 def test_the_page_holds_texts_as_they_are(index):
     written = page(explain_hit(index, QUERY, hit="it's", against="sea"))
     assert "<b>" not in written
+    assert written.count("<th>query</th><th>document</th>") == 2
     assert "&lt;b&gt;" in re.sub("</?mark[^>]*>", "", written)
     assert not re.search(r"https?://|<script", written)
     for word in ("query", "blue", "flowers"):

@@ -17,7 +17,7 @@ def compare(
     k: Annotated[int, typer.Option("--top", "-k", help="Compare this many nearest texts.")] = 10,
     sample: Annotated[int, typer.Option(help="Compare the neighbours of at most this many texts.")] = 5000,
     examples: Annotated[int, typer.Option(help="Show this many disagreements.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

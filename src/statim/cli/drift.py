@@ -6,7 +6,7 @@ import typer
 
 from statim.cli import model_first, options
 
-MOVED = 3  # the exit code of every verdict but "fine"
+DRIFTED = 3  # the exit code of every verdict but "fine"
 
 
 def drift(
@@ -19,8 +19,8 @@ def drift(
         ),
     ],
     model: model_first.Option = None,
-    sample: Annotated[int, typer.Option(help="Look at no more texts of either side.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the sample and the permutations.")] = 0,
+    sample: Annotated[int, typer.Option(help="Sample at most this many texts per side.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample and the permutations.")] = 0,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -33,4 +33,4 @@ def drift(
     found = measure(model, old, new, sample=sample, seed=seed, threads=threads)
     options.result(found.to_dict(), str(found), json)
     if found.verdict != FINE:
-        raise typer.Exit(MOVED)
+        raise typer.Exit(DRIFTED)

@@ -35,8 +35,9 @@ def explain(
         str | None, typer.Option(metavar="ID", help="Id of another document, to see why not that one.")
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="hybrid, vector or bm25: whose rank and score to show.")
-    ] = "hybrid",
+        str | None,
+        typer.Option(help="hybrid, vector or bm25: the search to show the rank of (default: the index's)."),
+    ] = None,
     where: Annotated[
         str | None, typer.Option(help="Search only documents that satisfy this condition.")
     ] = None,

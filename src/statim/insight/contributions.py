@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.model import StaticModel
+from statim.tokenizer.tokenizer import mend
 
 PAIRS = 20
 
@@ -28,7 +29,7 @@ class Token:
         id: Its row.
         count: How often it occurs.
         contribution: Its part of the score, over all tokens of the other text.
-        spans: Where in the text it occurs: (start, end) in characters, of the prompt and the text together.
+        spans: Where in ``Explanation.a`` or ``b`` it occurs: (start, end) in characters.
     """
 
     text: str
@@ -53,7 +54,7 @@ class Explanation:
 
     Attributes:
         score: The cosine of their vectors; 0 where a text has no token that counts.
-        a: The first text, with the prompt before it.
+        a: The first text, with the prompt before it; lone surrogates are U+FFFD, as in ``encode``.
         b: The second text, likewise.
         tokens_a: The tokens of the first text that count, in the order of their first occurrence.
         tokens_b: The tokens of the second text.
@@ -127,14 +128,21 @@ def explain(
     lengths = float(np.linalg.norm(left.rows.sum(0)) * np.linalg.norm(right.rows.sum(0)))
     products = left.rows @ right.rows.T
     parts = products / lengths if lengths > 0 else np.zeros_like(products)
+    (read_a, rest_a), (read_b, rest_b) = (_read(model, text) for text in whole)
     return Explanation(
         score=float(parts.sum()),
-        a=whole[0],
-        b=whole[1],
-        tokens_a=_tokens(model, whole[0], left.ids, left.counts, parts.sum(1)),
-        tokens_b=_tokens(model, whole[1], right.ids, right.counts, parts.sum(0)),
+        a=read_a + rest_a,
+        b=read_b + rest_b,
+        tokens_a=_tokens(model, read_a, left.ids, left.counts, parts.sum(1)),
+        tokens_b=_tokens(model, read_b, right.ids, right.counts, parts.sum(0)),
         contributions=parts,
     )
+
+
+def _read(model: StaticModel, text: str) -> tuple[str, str]:
+    """The part of a text that the model reads, and the rest, without lone surrogates."""
+    limit = model.settings.max_characters
+    return (mend(text), "") if limit is None else (mend(text[:limit]), mend(text[limit:]))
 
 
 def _tokens(
@@ -144,10 +152,9 @@ def _tokens(
     counts: npt.NDArray[np.int64],
     contributions: Doubles,
 ) -> tuple[Token, ...]:
-    """The tokens of a text, with where they stand in it."""
+    """The tokens of a text, with where they occur in it."""
     backend = model.tokenizer.backend
-    limit = model.settings.max_characters
-    cut = backend.encode(text if limit is None else text[:limit], add_special_tokens=False)
+    cut = backend.encode(text, add_special_tokens=False)
     spans: dict[int, list[tuple[int, int]]] = {}
     for identifier, span in list(zip(cut.ids, cut.offsets, strict=True))[: model.settings.max_tokens]:
         spans.setdefault(identifier, []).append(span)

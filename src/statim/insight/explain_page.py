@@ -36,13 +36,18 @@ def page(found: Explanation | HitExplanation) -> str:
         HTML.
     """
     if isinstance(found, Explanation):
-        title, body = f"Cosine {found.score:.3f}", _texts(found, ("First text", "Second text"))
+        title, body = (
+            f"Cosine {found.score:.3f}",
+            _texts(found, ("First text", "Second text"), ("first", "second")),
+        )
     else:
+        columns = ("query", "document")
         title = f"Document {found.hit.id}: cosine {found.vector.score:.3f}, BM25 {found.bm25:.2f}"
-        body = _texts(found.vector, ("Query", f"Document {found.hit.id}"))
+        body = _texts(found.vector, ("Query", f"Document {found.hit.id}"), columns)
         body += _table("Words of BM25", ("word",), [((w.word,), w.contribution) for w in found.words])
         if found.against is not None:
-            body += _texts(found.against.vector, ("Query", f"Document {found.against.hit.id}"))
+            names = ("Query", f"Document {found.against.hit.id}")
+            body += _texts(found.against.vector, names, columns)
             differences = [((token,), part) for token, part in found.contrast()]
             name = f"Why {found.hit.id} rather than {found.against.hit.id}, by tokens of the query"
             body += _table(name, ("token",), differences)
@@ -54,11 +59,12 @@ def page(found: Explanation | HitExplanation) -> str:
     )
 
 
-def _texts(found: Explanation, names: tuple[str, str]) -> str:
+def _texts(found: Explanation, names: tuple[str, str], columns: tuple[str, str]) -> str:
+    """Both texts, each with its name, and their pairs of tokens in columns."""
     shown = zip(names, (found.a, found.b), (found.tokens_a, found.tokens_b), strict=True)
     parts = [f"<h2>{html.escape(n)}</h2>{_text(text, tokens)}" for n, text, tokens in shown]
     pairs = [((pair.a, pair.b), pair.contribution) for pair in found.pairs(PAIRS)]
-    return "".join(parts) + _table("Strongest pairs of tokens", ("first", "second"), pairs)
+    return "".join(parts) + _table("Strongest pairs of tokens", columns, pairs)
 
 
 def _text(text: str, tokens: Sequence[Token]) -> str:

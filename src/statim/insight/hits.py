@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from statim.errors import InputError
 from statim.insight.contributions import PAIRS, Explanation, explain
 from statim.search.index import Hit, Index
+from statim.search.passages import PARENT
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,9 @@ class HitExplanation:
 
     Attributes:
         query: The query.
-        hit: The document, with its rank and score in the mode asked for; rank 0 and score 0.0 where it is not
-            among the ``depth`` best.
-        mode: The mode.
+        hit: The document, or its best passage, with its rank and score in ``mode``; rank 0 and score 0.0
+            where it is not among the ``depth`` best.
+        mode: The mode of the search.
         vector: What its cosine with the query is made of.
         bm25: Its BM25 score.
         words: What each word of the query adds to it; stop words are left out, as in the search.
@@ -80,7 +83,7 @@ def explain_hit(
     hit: str | int | None = None,
     rank: int = 1,
     against: str | int | None = None,
-    mode: str = "hybrid",
+    mode: str | None = None,
     where: str | None = None,
     depth: int = 100,
 ) -> HitExplanation:
@@ -92,8 +95,8 @@ def explain_hit(
         hit: The id of the document; by default the one of ``rank``.
         rank: Which of the answers to explain; 1 is the best.
         against: The id of another document, to compare with.
-        mode: ``hybrid``, ``vector`` or ``bm25``: whose ranks and scores are told. All parts are always
-            explained.
+        mode: ``hybrid``, ``vector`` or ``bm25``: the search whose rank and score are shown; by default the
+            index's. Both the cosine and BM25 are always explained.
         where: Search only documents that satisfy this condition; see ``Index.search``.
         depth: How many answers to look for the document in.
 
@@ -109,6 +112,7 @@ def explain_hit(
         )
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise InputError(f"rank is {rank!r}; it must be a whole number of at least 1")
+    mode = index.settings.mode if mode is None else mode
     answers = index.search(query, max(rank, depth), mode=mode, where=where)
     if hit is None:
         if rank > len(answers):
@@ -117,13 +121,15 @@ def explain_hit(
             )
         chosen = answers[rank - 1]
     else:
-        chosen = _named(index, str(hit), answers)
-    other = None if against is None else _explained(index, query, _named(index, str(against), answers), mode)
+        chosen = _named(index, query, str(hit), answers)
+    if against is None:
+        return _explained(index, query, chosen, mode)
+    other = _explained(index, query, _named(index, query, str(against), answers), mode)
     return _explained(index, query, chosen, mode, other)
 
 
-def _named(index: Index, name: str, answers: list[Hit]) -> Hit:
-    """The document of this id, with its rank where it is among the answers.
+def _named(index: Index, query: str, name: str, answers: list[Hit]) -> Hit:
+    """The document of this id; of one in passages the one found, else the one nearest to the query.
 
     Raises:
         InputError: There is none.
@@ -134,8 +140,11 @@ def _named(index: Index, name: str, answers: list[Hit]) -> Hit:
     found = index.get([name])
     if not found:
         raise InputError(f"the index has no document with the id {name!r}; see the ids in its answers")
-    rest = {key: value for key, value in found[0].items() if key not in ("id", "text")}
-    return Hit(0, 0.0, name, found[0]["text"], rest)
+    texts = [one["text"] for one in found]
+    vectors = index.model.encode_document(texts, normalize=True)
+    best = int(np.argmax(vectors @ index.model.encode_query(query, normalize=True)))
+    rest = {key: value for key, value in found[best].items() if key not in ("id", "text", PARENT)}
+    return Hit(0, 0.0, name, texts[best], rest)
 
 
 def _explained(

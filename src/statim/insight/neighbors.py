@@ -18,7 +18,8 @@ class Neighbor:
     Attributes:
         token: As the vocabulary spells it.
         score: The cosine of its row with the word's vector.
-        before: The same in the model to compare with; None without one, or where that has no such token.
+        before: The same in the earlier model; None without one, or where it does not know the word or has no
+            such token (or a row of zeros for it).
     """
 
     token: str
@@ -43,30 +44,37 @@ def neighbors(
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise InputError(f"k is {k!r}; it must be a whole number of at least 1")
     scores = _cosines(model, word)
+    if scores is None:
+        raise InputError(f"the model knows no token of {word!r}; give another word")
     scores[model.tokenize(word).ids] = -np.inf
     order = np.argsort(-scores, kind="stable")[:k]
     order = order[scores[order] > -np.inf]
     tokens = [model.tokenizer.backend.id_to_token(i) or "" for i in order.tolist()]
-    earlier: dict[str, float] = {}
-    if before is not None:
-        known, cosines = before.tokenizer.vocabulary, _cosines(before, word)
-        earlier = {token: float(cosines[known[token]]) for token in tokens if token in known}
+    earlier = {} if before is None else _by_token(before, word, tokens)
     return [
         Neighbor(token, score, earlier.get(token))
         for token, score in zip(tokens, scores[order].tolist(), strict=True)
     ]
 
 
-def _cosines(model: StaticModel, word: str) -> npt.NDArray[np.float64]:
+def _by_token(model: StaticModel, word: str, tokens: list[str]) -> dict[str, float]:
+    """The cosine of some tokens with the word, where a model has one."""
+    scores, known = _cosines(model, word), model.tokenizer.vocabulary
+    if scores is None:
+        return {}
+    found = {token: float(scores[known[token]]) for token in tokens if token in known}
+    return {token: score for token, score in found.items() if score > -np.inf}
+
+
+def _cosines(model: StaticModel, word: str) -> npt.NDArray[np.float64] | None:
     """The cosine of every token's row with the word's vector, (V,); -inf for rows of zeros.
 
-    Raises:
-        InputError: The word has no known token.
+    None where the model knows no token of the word.
     """
     vector = model.weighted_rows(word).rows.sum(0)
     length = np.linalg.norm(vector)
     if length == 0:
-        raise InputError(f"the model knows no token of {word!r}; give another word")
+        return None
     table = model.table
     found = np.full(model.tokenizer.vocabulary_size, -np.inf)
     for start in range(0, len(found), BLOCK):

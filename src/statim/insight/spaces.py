@@ -4,23 +4,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.evaluation import Report, Row, evaluate, table
-from statim.evaluation.encoders import Encoder, load_encoder
-from statim.insight.any_texts import drawn, read_any
+from statim.evaluation.encoders import Encoder, QueriesOnly, load_encoder
+from statim.insight.any_texts import read_any, sample_texts
 from statim.model import StaticModel
+from statim.models import is_bundled
 from statim.search.engines.exact import top_k, unit
 
 SAMPLE = 5000
 SHOWN = 70  # characters of a text in an example
-SURE = 0.05  # the two-sided p below which a difference counts as sure
+SIGNIFICANT = 0.05  # the two-sided p below which a difference counts as significant
+WARM_UP = 300  # texts that are encoded before the clock starts: compiled code is loaded
 
 Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Side:
         name: Its path or name.
         dim: Dimensions.
         megabytes: Of its table; None for a transformer.
-        texts_per_second: Encoding the texts, the first ones left out.
+        texts_per_second: Encoding the texts, the first 300 (or half of fewer than 600) left out.
     """
 
     name: str
@@ -47,8 +50,8 @@ class Disagreement:
     Attributes:
         text: The text.
         shared: The share of its k nearest that are the same, from 0 to 1.
-        a: Its nearest text in the first model.
-        b: Its nearest text in the second model.
+        a: Its nearest text in the first model; empty where that has no token of the text.
+        b: Its nearest text in the second model, likewise.
     """
 
     text: str
@@ -64,6 +67,7 @@ class SpaceComparison:
     Attributes:
         sides: The models, the first one first.
         texts: How many texts were compared.
+        unreadable: How many more were left out since neither model has a token of them.
         k: How many neighbours of each.
         overlap: The mean share of the k nearest texts that both models have in common, from 0 to 1.
         disagreements: The texts with the smallest shares.
@@ -72,6 +76,7 @@ class SpaceComparison:
 
     sides: tuple[Side, Side]
     texts: int
+    unreadable: int
     k: int
     overlap: float
     disagreements: tuple[Disagreement, ...]
@@ -86,23 +91,24 @@ class SpaceComparison:
         first, second = (side.name for side in self.sides)
         gaps = _gaps(self.report.rows)
         better = {first: 0, second: 0}
-        sure = {first: 0, second: 0}
+        significant = {first: 0, second: 0}
         for gap, p in gaps:
             if gap != 0:
                 winner = second if gap > 0 else first
                 better[winner] += 1
-                sure[winner] += p is not None and p < SURE
-        leader = max(better, key=lambda name: (better[name], sure[name]))
-        if better[first] == better[second] and sure[first] == sure[second]:
+                significant[winner] += p is not None and p < SIGNIFICANT
+        leader = max(better, key=better.__getitem__)
+        if better[first] == better[second]:
             return f"Neither is better over the {len(gaps)} sets. {shared}"
-        surely = f", {sure[leader]} surely" if sure[leader] else ""
-        return f"{leader} is better on {better[leader]} of {len(gaps)} sets{surely}. {shared}"
+        significantly = f", {significant[leader]} significantly" if significant[leader] else ""
+        return f"{leader} is better on {better[leader]} of {len(gaps)} sets{significantly}. {shared}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "models": [vars(side) for side in self.sides],
             "texts": self.texts,
+            "unreadable": self.unreadable,
             "k": self.k,
             "overlap": self.overlap,
             "disagreements": [vars(one) for one in self.disagreements],
@@ -127,10 +133,12 @@ class SpaceComparison:
             for one in self.disagreements:
                 lines.append(f"  {_short(one.text)}")
                 lines += [
-                    f"    {side.name}: {_short(text)}"
+                    f"    {side.name}: {_short(text) or '–'}"
                     for side, text in zip(self.sides, (one.a, one.b), strict=True)
                 ]
             parts.append("\n".join(lines))
+        if self.unreadable:
+            parts.append(f"Texts that neither model has a token of: {self.unreadable:,}.")
         return "\n\n".join([*parts, self.verdict])
 
 
@@ -149,70 +157,119 @@ def compare_models(
     """Compare two models on the same data.
 
     Args:
-        a: The path or name of a model: static, or a sentence transformer.
+        a: The path or name of a model: static, or a sentence transformer. As everywhere, only the str
+            ``"english"`` is the bundled model, and a ``Path`` is a folder.
         b: The same of the other model.
         data: Files or folders: judged data as for ``statim.evaluation.evaluate``, or plain texts.
         k: How many neighbours to compare.
-        sample: Compare the neighbours of at most this many different texts, drawn at random.
+        sample: Compare the neighbours of at most this many different texts, sampled at random.
         examples: How many disagreements to show.
-        seed: Decides the sample.
+        seed: Seed of the sample.
         threads: Threads to use.
         progress: Show progress bars on a terminal.
 
     Raises:
-        InputError: k, sample or examples is out of range, or there are too few texts.
+        InputError: k, sample, examples or seed is out of range, both models are the same, or there are too
+            few texts.
         DataError: A path cannot be read.
         ModelError: A model cannot be loaded.
     """
-    for name, value, least in (("k", k, 1), ("sample", sample, 2), ("examples", examples, 0)):
+    for name, value, least in (
+        ("k", k, 1),
+        ("sample", sample, 2),
+        ("examples", examples, 0),
+        ("seed", seed, 0),
+    ):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-    paths = [Path(data)] if isinstance(data, (str, Path)) else [Path(path) for path in data]
-    names = (str(a), str(b))
+    names = [_name(a), _name(b)]
     if names[0] == names[1]:
         raise InputError(f"both models are {names[0]}; name two different ones")
-    encoders = [load_encoder(name) for name in names]
-    judged, texts = read_any(paths)
-    chosen = drawn(texts, sample, seed)
-    if len(chosen) <= k:
-        raise InputError(f"there are {len(chosen)} different texts; comparing {k} neighbours needs {k + 1}")
-    sides, near = [], []
-    for name, encoder in zip(names, encoders, strict=True):
-        vectors, rate = _timed(encoder, chosen, progress)
-        sides.append(Side(name, vectors.shape[1], _megabytes(encoder), rate))
-        near.append(_nearest(vectors, k, threads))
-    shared = np.array([len(np.intersect1d(x, y)) for x, y in zip(*near, strict=True)]) / k
+    encoders = [_encoder(name) for name in names]
+    judged, texts = read_any([data] if isinstance(data, (str, Path)) else data)
+    sampled = sample_texts(texts, sample, seed)
+    _check_enough(len(sampled), k, "different texts")
+    timed = [_timed(encoder, sampled, progress, threads) for encoder in encoders]
+    readable = timed[0].known | timed[1].known
+    chosen = [text for text, one in zip(sampled, readable.tolist(), strict=True) if one]
+    _check_enough(len(chosen), k, "texts that either model has a token of")
+    near = [_nearest(side.vectors[readable], side.known[readable], k, threads) for side in timed]
+    shared = np.array([len(np.intersect1d(x[x >= 0], y)) for x, y in zip(*near, strict=True)]) / k
     order = np.argsort(shared, kind="stable")[:examples]
+    first, second = (
+        Side(name, side.vectors.shape[1], _megabytes(encoder), side.rate)
+        for name, encoder, side in zip(names, encoders, timed, strict=True)
+    )
     report = None
     if judged:
         report = evaluate(names[0], judged, against=names[1], progress=progress, threads=threads)
     return SpaceComparison(
-        sides=(sides[0], sides[1]),
+        sides=(first, second),
         texts=len(chosen),
+        unreadable=len(sampled) - len(chosen),
         k=k,
         overlap=float(shared.mean()),
         disagreements=tuple(
-            Disagreement(chosen[i], float(shared[i]), chosen[near[0][i, 0]], chosen[near[1][i, 0]])
+            Disagreement(chosen[i], float(shared[i]), *("" if x[i, 0] < 0 else chosen[x[i, 0]] for x in near))
             for i in order.tolist()
         ),
         report=report,
     )
 
 
-def _timed(encoder: Encoder, texts: list[str], progress: bool) -> tuple[Floats, float]:
-    """Vectors of length 1, and texts per second."""
-    encoder.encode(texts[: min(len(texts), 300)])  # compiled code is loaded
+def _name(given: str | Path) -> str:
+    """The name of a model, by which it can be loaded: a folder never has that of a bundled model."""
+    name = str(given)
+    return f"./{name}" if isinstance(given, Path) and is_bundled(name) else name
+
+
+def _encoder(name: str) -> Encoder:
+    """The encoder of texts that are neither queries nor documents."""
+    found = load_encoder(name)
+    return found.model if isinstance(found, QueriesOnly) else found
+
+
+def _check_enough(count: int, k: int, what: str) -> None:
+    """Refuse to compare the neighbours of too few texts.
+
+    Raises:
+        InputError: There are no more than k.
+    """
+    if count <= k:
+        raise InputError(f"there are {count} {what}; comparing {k} neighbours needs {k + 1}")
+
+
+class _Encoded(NamedTuple):
+    """The vectors of texts at length 1, which of them are not zero, and texts per second."""
+
+    vectors: Floats
+    known: Flags
+    rate: float
+
+
+def _timed(encoder: Encoder, texts: list[str], progress: bool, threads: int | None) -> _Encoded:
+    """Encode texts, the first ones before the clock starts."""
+
+    def encode(some: list[str]) -> Floats:
+        if isinstance(encoder, StaticModel):
+            return np.asarray(encoder.encode(some, progress=progress, threads=threads), np.float32)
+        return np.asarray(encoder.encode(some, progress=progress), np.float32)
+
+    early = min(len(texts) // 2, WARM_UP)
+    parts = [encode(texts[:early])]
     start = time.perf_counter()
-    vectors = np.asarray(encoder.encode(texts, progress=progress), np.float32)
-    rate = len(texts) / max(time.perf_counter() - start, 1e-9)
-    return unit(vectors)[0], rate
+    parts.append(encode(texts[early:]))
+    rate = (len(texts) - early) / max(time.perf_counter() - start, 1e-9)
+    vectors, zero = unit(np.concatenate(parts))
+    return _Encoded(vectors, ~zero, rate)
 
 
-def _nearest(vectors: Floats, k: int, threads: int | None) -> npt.NDArray[np.int64]:
-    """The k nearest others of each vector, (n, k)."""
+def _nearest(vectors: Floats, known: Flags, k: int, threads: int | None) -> npt.NDArray[np.int64]:
+    """The k nearest others of each vector, (n, k); -1 for those of zeros, which have none."""
     _, positions = top_k(vectors, vectors, k + 1, threads=threads)
-    others = np.empty((len(vectors), k), np.int64)
-    for i, row in enumerate(positions):
+    others = np.full((len(vectors), k), -1, np.int64)
+    for i in np.flatnonzero(known):
+        row = positions[i]
         others[i] = row[row != i][:k]
     return others
 
@@ -223,11 +280,8 @@ def _megabytes(encoder: Encoder) -> float | None:
 
 def _gaps(rows: Sequence[Row]) -> list[tuple[float, float | None]]:
     """By how much the second model is better on each set, in its first metric, and p where it is known."""
-    by_set: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        by_set.setdefault((row.task, row.set), []).append(row)
     found = []
-    for first, second in by_set.values():
+    for first, second in zip(rows[::2], rows[1::2], strict=True):  # sets may share a name
         metric = next(iter(first.metrics))
         p = None if second.difference is None else second.difference.p
         found.append((second.metrics[metric] - first.metrics[metric], p))

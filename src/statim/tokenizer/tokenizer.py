@@ -257,7 +257,7 @@ class Tokenizer:
         try:
             return self._cut(texts, max_tokens, threads)
         except (UnicodeEncodeError, TypeError):  # a lone surrogate: no Unicode text
-            return self._cut([_mend(text) for text in texts], max_tokens, threads)
+            return self._cut([mend(text) for text in texts], max_tokens, threads)
 
     def _cut(self, texts: list[str], max_tokens: int | None, threads: int) -> Tokens:
         if len(texts) <= FEW and self._is_grown:
@@ -403,6 +403,6 @@ def _packed(texts: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     return np.frombuffer(letters or b"", np.uint8), offsets
 
 
-def _mend(text: str) -> str:
+def mend(text: str) -> str:
     """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
