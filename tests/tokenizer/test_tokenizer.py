@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 
 from statim.errors import InputError, ModelError
-from statim.tokenizer.tokenizer import PROBE, Tokenizer, _mend
+from statim.tokenizer.tokenizer import PROBE, Tokenizer, mend
 
 KINDS = ["WordPiece", "Unigram", "BPE", "WordLevel"]
 
@@ -102,14 +102,14 @@ def test_truncation_and_padding_of_the_backend_do_not_leak(kind, backends, ours)
     st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010), max_size=8) | st.text(st.characters())
 )
 def test_surrogates(text):
-    assert _mend(text) == replaced(text)
+    assert mend(text) == replaced(text)
 
 
 def test_surrogates_at_the_edges():
-    assert _mend("a\ud83d\ude00b") == "a😀b"
-    assert _mend("\ufeff\ud800") == "\ufeff\ufffd"
-    assert _mend("\ude00\ud83d") == "\ufffd\ufffd"
-    assert _mend("\ud83d\ud83d\ude00") == "\ufffd😀"
+    assert mend("a\ud83d\ude00b") == "a😀b"
+    assert mend("\ufeff\ud800") == "\ufeff\ufffd"
+    assert mend("\ude00\ud83d") == "\ufffd\ufffd"
+    assert mend("\ud83d\ud83d\ude00") == "\ufffd😀"
 
 
 def test_one_bad_text_does_not_change_its_neighbours(ours):

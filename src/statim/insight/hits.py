@@ -29,7 +29,7 @@ class HitExplanation:
             where it is not among the ``depth`` best.
         mode: The mode of the search.
         vector: What its cosine with the query is made of.
-        bm25: Its BM25 score.
+        bm25: Its BM25 score; of a document in passages, the best that one of them has.
         words: What each word of the query adds to it; stop words are left out, as in the search.
         against: The same of another document, to compare it with.
     """
