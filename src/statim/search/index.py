@@ -429,10 +429,10 @@ class Index:
 
         Args:
             ids: One id or several, str or numbers.
-            where: A condition, as in ``search``.
+            where: A condition, as in ``search``; a document of which one passage satisfies it goes whole.
 
         Returns:
-            How many were deleted.
+            How many documents were deleted.
 
         Raises:
             InputError: Neither or both are given, an id is neither str nor number, none would be left, or an

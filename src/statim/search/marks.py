@@ -20,8 +20,7 @@ class Marker:
     """
 
     def __init__(self, analyzer: Analyzer, query: str) -> None:
-        self._analyzer = analyzer
-        self._terms = frozenset(self._analyzer.query_terms(query))
+        self._analyzer, self._query = analyzer, query
         self._known: dict[str, bool] = {}
 
     def marks(self, text: str) -> list[tuple[int, int]]:
@@ -40,6 +39,10 @@ class Marker:
         if wanted is None:
             wanted = self._known[word] = not self._terms.isdisjoint(self._analyzer.terms(word))
         return wanted
+
+    @cached_property
+    def _terms(self) -> frozenset[str]:
+        return frozenset(self._analyzer.query_terms(self._query))
 
     @cached_property
     def _pairs(self) -> list[str]:
