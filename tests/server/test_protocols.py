@@ -49,6 +49,7 @@ def test_info(client, model):
         "dimensions": 32,
         "documents": 20,
         "columns": {"id": "string", "text": "large_string", "verb": "string", "length": "int64"},
+        "mode": "hybrid",
     }
 
 
