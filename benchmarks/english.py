@@ -18,6 +18,7 @@ which but those of DATA.
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,7 +121,8 @@ def evened(model: StaticModel) -> StaticModel:
     """The model with dimensions whose sizes differ less: each is divided by its own to the power of EVEN."""
     sizes = np.sqrt(np.square(model.table).mean(axis=0))
     table = model.table / (sizes / sizes.mean()) ** EVEN
-    return StaticModel(table.astype(np.float32), model.tokenizer, model.settings)
+    named = dataclasses.replace(model.settings, language=("en",))
+    return StaticModel(table.astype(np.float32), model.tokenizer, named)
 
 
 def worth(model: StaticModel, columns: Sequence[pa.Array]) -> Floats:

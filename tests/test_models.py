@@ -34,6 +34,20 @@ def english():
     return statim.StaticModel.load("english")
 
 
+def test_documents_in_another_language_are_told(english, tmp_path, caplog):
+    german = [
+        "Der Hund hat Angst vor dem Gewitter.",
+        "Die Züge fahren jede Stunde an die Küste.",
+        "Wir haben das Brot und die Milch in der Küche.",
+        "Das ist nicht der Weg zu dem Haus.",
+    ]
+    statim.Index.build(english, german, tmp_path / "de")
+    assert "the documents are in the language de and the model is for en" in caplog.text
+    caplog.clear()
+    statim.Index.build(english, list(ASKED.values()), tmp_path / "en")
+    assert "language" not in caplog.text
+
+
 def test_what_it_is(english):
     assert (english.hash, english.dim, english.dtype) == (HASH, 256, "int8")
     assert english.settings.normalize

@@ -438,7 +438,7 @@ def test_an_index_says_what_share_of_its_texts_is_unknown(minilm, tmp_path, capl
     assert Index.load(tmp_path / "english").info()["unknown"] == 0
     assert not caplog.messages
     Index.build(model, ["ฉันไปแล้ว", "เขามา", "a list"], tmp_path / "thai")
-    assert "does not know 50 % of the documents' words" in caplog.text
+    assert "does not know 50 % of the documents' tokens" in caplog.text
     index = Index.load(tmp_path / "thai")
     index.add(["a file"], ids=["new"])
     assert Index.load(tmp_path / "thai").info()["unknown"] == 0.5

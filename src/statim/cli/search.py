@@ -215,10 +215,9 @@ def as_text(hits: "list[Hit]", marker: "Marker | None" = None) -> str:
         return "nothing found"
     lines = []
     for hit in hits:
-        title = next(
-            (str(value) for name, value in hit.metadata.items() if name in ("title", "name", "anchor")), ""
-        )
-        head = f"{hit.rank:2}. {hit.score:.3f}  {title or hit.id}"
+        titles = [hit.metadata.get(name) for name in ("title", "name", "anchor")]
+        title = next((str(value) for value in titles if value), "")
+        head = f"{hit.rank:2}. {hit.score:.3f}  {hit.id}" + (f"  {title}" if title else "")
         text = hit.text.removeprefix(f"{title}: ") if title else hit.text
         if marker is not None and NUMBER in hit.metadata:
             text = snippet(text, marker)

@@ -180,8 +180,8 @@ def tune(index: Index, questions: Pairs, *, threads: int | None = None) -> Tunin
     texts = [asked[query] for query in kept]
     if len(texts) < FEWEST:
         raise DataError(
-            f"{len(texts)} of {len(asked)} questions have their documents in the index; at least {FEWEST} are "
-            "needed to choose by, so the index is unchanged"
+            f"{len(texts)} of {len(asked)} questions have their documents in the index; at least {FEWEST} "
+            "are needed to choose by, so the index is unchanged"
         )
     judged = dataclasses.replace(judged, judged_queries=np.searchsorted(kept, judged.judged_queries))
     view = index.view()

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from statim.errors import InputError
+from statim.model import StaticModel
 from statim.progress import Progress
 from statim.search.document_encoder import Encode
 from statim.search.engines.protocol import Floats
+from statim.search.lexical.analyzer import UNKNOWN, detect
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from statim.search.stores.protocol import Block
-    from statim.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("statim")
 
@@ -90,9 +91,11 @@ def encoded(
 
 
 def with_unknown(
-    tokenizer: "Tokenizer", parts: "Iterable[pa.Table]"
+    model: StaticModel, parts: "Iterable[pa.Table]"
 ) -> "tuple[dict[str, float], Iterator[pa.Table]]":
-    """The share of unknown tokens in the first documents, for the manifest; warns where it is large.
+    """The share of unknown tokens in the first documents, for the manifest.
+
+    Warns where it is large, or where the documents are in another language than the model's card names.
 
     Returns:
         ``unknown``, from 0 to 1, and all documents; nothing where there are none.
@@ -103,11 +106,19 @@ def with_unknown(
     first = next(stream, None)
     if first is None:
         return {}, iter(())
-    share = unknown_share(tokenizer, first.column("text"))
+    texts = first.column("text")
+    share = unknown_share(model.tokenizer, texts)
+    own = model.settings.language
+    language = detect(text.as_py() for text in texts) if own else UNKNOWN
     if share >= FOREIGN:
         log.warning(
-            "the model does not know %.0f %% of the documents' words: it is a model of another language than "
-            "its texts; train one on them", 100 * share,
+            "the model does not know %.0f %% of the documents' tokens, so it was made for another language; "
+            "train one on these documents", 100 * share,
+        )  # fmt: skip
+    elif language not in (UNKNOWN, *own):
+        log.warning(
+            "the documents are in the language %s and the model is for %s; train one on these documents",
+            language, ", ".join(own),
         )  # fmt: skip
     return {"unknown": round(share, 4)}, chain([first], stream)
 

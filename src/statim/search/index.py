@@ -182,7 +182,7 @@ class Index:
         lengths = Lengths()
         schema, parts = (with_own(schema), cut(parts)) if passages else (schema, lengths.seen(parts))
         parts = registry.checked(place, parts, stream=hasattr(documents, "read_next_batch"))
-        unknown, parts = with_unknown(model.tokenizer, parts)
+        unknown, parts = with_unknown(model, parts)
         about |= unknown
         made = encoded(encode, model.dim, parts, vectors, progress)
         opened = registry.create(
