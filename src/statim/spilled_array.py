@@ -50,6 +50,7 @@ class Growing:
         with storage_errors(self._place):
             if isinstance(self._file, io.BytesIO) and self._file.tell() + array.nbytes > IN_MEMORY:
                 written, (self._file, self._place) = self._file, nameless()
+                weakref.finalize(self, self._file.close)  # where an error keeps it from being finished
                 self._file.write(written.getbuffer())
             self._file.write(array.data.cast("B") if array.size else b"")
 

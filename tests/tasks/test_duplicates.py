@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 import statim
-from statim.errors import DataError, InputError
+from statim.errors import DataError, InputError, ModelError
 from statim.kernels.search import neighbors
 from statim.model import StaticModel
 from statim.tasks.duplicates.duplicates import compare_thresholds, find_duplicates
@@ -446,8 +446,8 @@ def test_crowded_sets_are_grouped_all_the_same(monkeypatch, products):
         ),
         ({"vectors": np.empty((0, 3))}, DataError, "no rows"),
         ({"vectors": "nowhere.npy"}, InputError, "nowhere.npy"),
-        ({"texts": ["a"]}, InputError, "model"),
-        ({}, InputError, "model"),
+        ({"texts": ["a"], "model": "nowhere"}, ModelError, "nowhere"),
+        ({}, InputError, "nothing to compare"),
     ],
 )
 def test_what_is_refused(given, error, words):

@@ -87,7 +87,7 @@ def explain(
     if json:
         options.result(found.to_dict(pairs), "", as_json=True)
     else:
-        sys.stdout.write(text + "\n")
+        terminal.write(text)
 
 
 def _is_index(place: str) -> bool:

@@ -20,6 +20,11 @@ def say(text: str, file: TextIO | None = None) -> None:
     print(shown(text), file=file, flush=True)
 
 
+def write(text: str) -> None:
+    """Print a text with colours of ours; whatever is not ours in it must be ``shown`` already."""
+    print(text, flush=True)
+
+
 def say_warning(
     message: Warning | str,
     category: type[Warning],
