@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
+from statim.digests import files_in
 from statim.errors import ModelError
 from statim.files import hash_file, read_json, write_json
 from statim.search.engines.array_files import read_array, write_array
@@ -218,7 +219,7 @@ class Rescored:
             "format": FORMAT, "format_version": FORMAT_VERSION, "engine": self.name, "dimensions": self.dim,
             "vectors": len(self), "built": self._built, "tuned": self._tuned, "effort": self._first.effort,
             "more": self._more, **self.found._asdict(),
-            "files": {file.name: _seal(file, self._first.foreign) for file in sorted(first.iterdir())},
+            "files": {file.name: _seal(file, self._first.foreign) for file in files_in(first)},
         }  # fmt: skip
         write_json(folder / MANIFEST, manifest)
 
@@ -367,7 +368,7 @@ def _read_manifest(folder: Path, name: str, hashed: bool) -> dict[str, Any]:
         )
     if manifest["engine"] != name or not 1 <= manifest["effort"] < 1 << 40 or manifest["built"] < 0:
         raise ModelError(f"{folder} was made by {manifest['engine']!r:.40}, not by {name!r}, or is damaged")
-    there = sorted((folder / "first").iterdir()) if (folder / "first").is_dir() else []
+    there = files_in(folder / "first") if (folder / "first").is_dir() else []
     if [file.name for file in there] != sorted(files) or not all(file.is_file() for file in there):
         raise ModelError(
             f"{folder / 'first'} does not hold the files that were written; build the index again"
