@@ -1,12 +1,15 @@
 """Contributions add up to the cosine of the vectors that ``encode`` gives, whatever the model."""
 
+import re
+
 import numpy as np
 import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
 from statim.errors import InputError
-from statim.insight.contributions import explain
+from statim.insight.contributions import explain, marked
+from statim.insight.explain_page import page
 from statim.insight.neighbors import neighbors
 from statim.model import StaticModel
 from statim.settings import Settings
@@ -163,3 +166,15 @@ def test_what_an_earlier_model_lacks_is_none():
     table[WORDS.index("sky")] = 0
     before = StaticModel(table, model.tokenizer.backend)
     assert [one.before for one in neighbors(model, "sky", 3, before=before)] == [None] * 3
+
+
+def test_parts_are_the_text_whatever_the_tokenizer(backends):
+    """Several tokens may be at one place: those of the bytes of a letter."""
+    text = "größer € ☕ files"
+    for kind, backend in backends.items():
+        rows = np.random.default_rng(0).normal(size=(backend.get_vocab_size(), 8)).astype(np.float32)
+        found = explain(StaticModel(rows, backend), text, "files")
+        parts = list(marked(found.a, found.tokens_a))
+        assert "".join(part for part, _, _ in parts) == text, kind
+        assert all(abs(share) <= 1 for _, _, share in parts), kind
+        assert "größer € ☕ files" in re.sub("</?mark[^>]*>", "", page(found)), kind

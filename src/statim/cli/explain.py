@@ -137,14 +137,13 @@ def _coloured(text: str, tokens: "tuple[Token, ...]") -> str:
     """A text with the tokens' backgrounds coloured; plain where the output is no terminal."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return terminal.shown(text)
-    most = max((abs(token.contribution) / token.count for token in tokens), default=0.0) or 1.0
-    spans = sorted((span, token.contribution / token.count) for token in tokens for span in token.spans)
-    parts, end = [], 0
-    for (start, stop), share in spans:
-        if start < end or stop <= start:
-            continue
-        shade = (SHADES if share >= 0 else WARM)[min(4, int(5 * abs(share) / most))]
-        parts.append(terminal.shown(text[end:start]))
-        parts.append(f"\x1b[38;5;16;48;5;{shade}m{terminal.shown(text[start:stop])}\x1b[0m")
-        end = stop
-    return "".join(parts) + terminal.shown(text[end:])
+    from statim.insight.contributions import marked
+
+    parts = []
+    for part, token, share in marked(text, tokens):
+        shown = terminal.shown(part)
+        if token is not None:
+            shade = (SHADES if share >= 0 else WARM)[min(4, int(5 * abs(share)))]
+            shown = f"\x1b[38;5;16;48;5;{shade}m{shown}\x1b[0m"
+        parts.append(shown)
+    return "".join(parts)

@@ -5,6 +5,7 @@ the sum, over all pairs of a token of the one and a token of the other, of the d
 both counts, over the lengths of both sums. Nothing is estimated: the parts add up to the score.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +138,29 @@ def explain(
         tokens_b=_tokens(model, read_b, right.ids, right.counts, parts.sum(0)),
         contributions=parts,
     )
+
+
+def marked(text: str, tokens: Sequence[Token]) -> Iterator[tuple[str, Token | None, float]]:
+    """A text in parts, to colour them by what their tokens add.
+
+    Args:
+        text: The text.
+        tokens: Its tokens; of several at one place, as of the bytes of a letter, the first one is taken.
+
+    Yields:
+        A part, its token (None between tokens), and what one occurrence adds over the most that one does,
+        from -1 to 1.
+    """
+    places = sorted(((span, token) for token in tokens for span in token.spans), key=lambda place: place[0])
+    most = max((abs(token.contribution) / token.count for token in tokens), default=0.0) or 1.0
+    end = 0
+    for (start, stop), token in places:
+        if start < end or stop <= start:
+            continue
+        yield text[end:start], None, 0.0
+        yield text[start:stop], token, token.contribution / token.count / most
+        end = stop
+    yield text[end:], None, 0.0
 
 
 def _read(model: StaticModel, text: str) -> tuple[str, str]:

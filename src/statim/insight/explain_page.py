@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-from statim.insight.contributions import Explanation, Token
+from statim.insight.contributions import Explanation, Token, marked
 from statim.insight.hits import HitExplanation
 
 PAIRS = 30
@@ -69,22 +69,15 @@ def _texts(found: Explanation, names: tuple[str, str], columns: tuple[str, str])
 
 def _text(text: str, tokens: Sequence[Token]) -> str:
     """A text with each token's background as strong as what it adds, per occurrence."""
-    spans = sorted((span, token) for token in tokens for span in token.spans)
-    most = max((abs(token.contribution) / token.count for token in tokens), default=0.0) or 1.0
-    parts, end = [], 0
-    for (start, stop), token in spans:
-        if start < end or stop <= start:
-            continue
-        share = token.contribution / token.count
-        colour = f"rgba(var(--{'plus' if share >= 0 else 'minus'}), {min(1, abs(share) / most) * 0.75:.3f})"
-        parts.append(html.escape(text[end:start]))
-        parts.append(
-            f'<mark style="background: {colour}" '
-            f'title="{html.escape(token.text)}: {token.contribution:+.4f}">'
-            f"{html.escape(text[start:stop])}</mark>"
-        )
-        end = stop
-    return f'<p class="text">{"".join(parts)}{html.escape(text[end:])}</p>'
+    parts = []
+    for part, token, share in marked(text, tokens):
+        shown = html.escape(part)
+        if token is not None:
+            colour = f"rgba(var(--{'plus' if share >= 0 else 'minus'}), {abs(share) * 0.75:.3f})"
+            title = f"{html.escape(token.text)}: {token.contribution:+.4f}"
+            shown = f'<mark style="background: {colour}" title="{title}">{shown}</mark>'
+        parts.append(shown)
+    return f'<p class="text">{"".join(parts)}</p>'
 
 
 def _table(name: str, heads: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], float]]) -> str:
