@@ -194,11 +194,8 @@ def add(
 ) -> None:
     """Add documents; one whose id is in the index already is refused, and then none is added."""
     roles = {"id": identifier, "text": text, "title": title}
-    documents = options.read_as(documents, delimiter, encoding)
-    with options.skipping(skip_bad, overwrite=False) as bad:
-        _change(
-            place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=False
-        )
+    given = options.read_as(documents, delimiter, encoding)
+    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, replace=False)
 
 
 @app.command("update")
@@ -220,11 +217,8 @@ def update(
 ) -> None:
     """Put documents in the place of those with the same ids; those with new ids are added."""
     roles = {"id": identifier, "text": text, "title": title}
-    documents = options.read_as(documents, delimiter, encoding)
-    with options.skipping(skip_bad, overwrite=False) as bad:
-        _change(
-            place, table, documents, roles, vectors, model, threads, json, quiet, bad, skip_bad, replace=True
-        )
+    given = options.read_as(documents, delimiter, encoding)
+    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, replace=True)
 
 
 @app.command("sync")
@@ -375,7 +369,6 @@ def _change(
     threads: int | None,
     json: bool,
     quiet: bool,
-    bad: "BadRows",
     skip_bad: Path | None,
     *,
     replace: bool,
@@ -398,7 +391,8 @@ def _change(
             progress=progress,
         )
 
-    count = _settled(added, documents, quiet, bad, numbers=False, **roles)
+    with options.skipping(skip_bad, overwrite=False) as bad:
+        count = _settled(added, documents, quiet, bad, numbers=False, **roles)
     seconds = time.perf_counter() - started
     done = "updated" if replace else "added"
     skipped, words = options.skipped(bad, skip_bad)

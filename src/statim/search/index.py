@@ -20,7 +20,7 @@ from statim.digests import Verify
 from statim.errors import InputError
 from statim.model import StaticModel, as_model
 from statim.search import hybrid
-from statim.search.document_encoder import encoder
+from statim.search.document_encoder import Encode, encoder
 from statim.search.encoded_documents import encoded, with_unknown
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.filters import where as filters
@@ -339,19 +339,9 @@ class Index:
             InputError: The model or the vectors are not the index's; or an older version is open.
             StorageError: As for ``build``. The index is as it was.
         """
-        from statim.search.stores import documents as tables
-
         if model is not None:
             registry.check_model(model, self._store)
-        _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
-        parts = cut(parts) if self._has_passages else parts
-        parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
-        encode, _ = encoder(
-            self.model,
-            self._store.manifest.get("documents_by"),
-            threads,
-            known=self._store.manifest.get("documents_hash"),
-        )
+        parts, encode = self._incoming(documents, ids, metadata, threads)
         own = self.model  # now: a database cannot be asked for it in the middle of a change
         count = 0
 
@@ -373,6 +363,23 @@ class Index:
         finally:
             self._changes += 1
         return count
+
+    def _incoming(
+        self, documents: Any, ids: Any, metadata: Sequence[Mapping[str, Any]] | None, threads: int | None
+    ) -> "tuple[Iterator[pa.Table], Encode]":
+        """Documents as the rows of this index, some at a time, and what encodes them."""
+        from statim.search.stores import documents as tables
+
+        _, _, parts = tables.stream(documents, ids, metadata, CHUNK, 0, numbers=False)
+        parts = cut(parts) if self._has_passages else parts
+        encode, _ = encoder(
+            self.model,
+            self._store.manifest.get("documents_by"),
+            threads,
+            known=self._store.manifest.get("documents_hash"),
+        )
+        stream = hasattr(documents, "read_next_batch")
+        return registry.checked(self._store.place, parts, stream=stream), encode
 
     def update(self, documents: Any, *, ids: Any = None, **options: Any) -> int:
         """Add documents, replacing those with the same ids; as ``add(..., replace=True)``."""
@@ -396,23 +403,13 @@ class Index:
                 is open.
             StorageError: As for ``build``. The index is as it was.
         """
-        from statim.search.stores import documents as tables
-
         if self._store.manifest.get("vectors") == "given":
             raise InputError(
                 f"the vectors of {self._store.place} were given (--vectors), so it cannot be synced; use "
                 "add, update and delete, with vectors"
             )
         difference = Difference(self.schema, self._store.scan(), passages=self._has_passages)
-        _, _, parts = tables.stream(documents, None, None, CHUNK, 0, numbers=False)
-        parts = cut(parts) if self._has_passages else parts
-        parts = registry.checked(self._store.place, parts, stream=hasattr(documents, "read_next_batch"))
-        encode, _ = encoder(
-            self.model,
-            self._store.manifest.get("documents_by"),
-            threads,
-            known=self._store.manifest.get("documents_hash"),
-        )
+        parts, encode = self._incoming(documents, None, None, threads)
         made = list(encoded(encode, self.model.dim, difference.of(parts), None, progress))
         difference.check()
         try:
