@@ -22,7 +22,7 @@ SOURCE = ROOT / "src"
 
 # Lowest first. A file imports from lower floors, and from its own package.
 FLOORS = [
-    ["errors", "strict_json"],
+    ["counted", "errors", "strict_json"],
     ["partial", "addresses"],
     ["files", "models", "option", "scripts", "settings", "texts", "threads"],
     ["consistent", "digests"],

@@ -46,6 +46,8 @@ def test_documents_in_another_language_are_told(english, tmp_path, caplog):
     caplog.clear()
     statim.Index.build(english, list(ASKED.values()), tmp_path / "en")
     assert "language" not in caplog.text
+    statim.Index.build(english, ["I do a reset", "Do I pay in a shop", "A a a"], tmp_path / "few")
+    assert "language" not in caplog.text
 
 
 def test_what_it_is(english):

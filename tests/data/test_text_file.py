@@ -98,6 +98,15 @@ def test_a_few_bad_rows_do_not_hide_the_delimiter(tmp_path):
         read_table(path)
 
 
+def test_rows_that_hold_the_delimiter_without_quotes_are_bad_rows(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id;text\n1;How do I pay?\n2;Where; is it?\n3;Reset\n4;Hello; you\n")
+    with pytest.raises(DataError, match="line 3: has 3 fields where the first line has 2"):
+        read_table(path)
+    path.write_text("text\nWhere; is it?\nReset it\nHello; you\n")
+    assert read_table(path).column_names == ["text"]
+
+
 def test_large_files_are_judged_by_whole_rows(tmp_path):
     path = tmp_path / "a.csv"
     text = "word, " * 3000

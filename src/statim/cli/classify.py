@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim.cli import model_first, options, terminal
+from statim.counted import counted
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def fit(
         "log_loss": fitted.tried.get(fitted.strength),
         "calibrated": fitted.calibration.fitted,
     }
-    told = f"{head} of {len(classifier.labels):,} labels, strength {fitted.strength:g}"
+    told = f"{head} of {counted(len(classifier.labels), 'labels')}, strength {fitted.strength:g}"
     if fitted.tried:
         told += f", log loss {fitted.tried[fitted.strength]:.4f} on {fitted.heldout}"
     else:
@@ -172,7 +173,7 @@ def predict(
         options.note(f"{error}; reading the texts once more, with columns that all of them fit", quiet)
         count = written(unify.settled(lambda: read_rows(given, column)))
     if out is not None:
-        options.note(f"{count:,} texts, written to {out}", quiet)
+        options.note(f"{counted(count, 'texts')}, written to {out}", quiet)
 
 
 def _write(tables: "Iterator[pa.Table]", out: Path | None, progress: bool) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from statim.cli import options
+from statim.counted import counted
 
 
 def cluster(
@@ -62,5 +63,5 @@ def cluster(
     if out is not None:
         write_table(out, found.table())
         figures |= {"out": str(out)}
-        text += f"\n\n{found.items.rows:,} rows, written to {out}"
+        text += f"\n\n{counted(found.items.rows, 'rows')}, written to {out}"
     options.result(figures, text, json)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from statim.cli import options
+from statim.counted import counted
 from statim.errors import InputError
 
 WRITTEN = ("groups", "pairs", "kept")
@@ -100,5 +101,5 @@ def duplicates(
         table = {"groups": result.groups, "pairs": result.pair_table, "kept": result.kept}[write]()
         write_table(out, table)
         figures |= {"out": str(out), "written": len(table)}
-        text += f"\n\n{len(table):,} rows ({write}), written to {out}"
+        text += f"\n\n{counted(len(table), 'rows')} ({write}), written to {out}"
     options.result(figures, text, json)

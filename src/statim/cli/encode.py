@@ -12,6 +12,7 @@ import typer
 
 from statim import __version__
 from statim.cli import model_first, options, terminal
+from statim.counted import counted
 from statim.errors import DataError, InputError
 from statim.threads import ahead
 
@@ -166,7 +167,9 @@ def encode(
         "texts_per_second": round((count - before) / seconds),
     }
     left_out, words = options.skipped(bad, skip_bad)
-    options.result(figures | left_out, f"{count:,} texts in {seconds:.1f} s, written to {out}{words}", json)
+    options.result(
+        figures | left_out, f"{counted(count, 'texts')} in {seconds:.1f} s, written to {out}{words}", json
+    )
 
 
 def _write(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim.cli import model_first, options
+from statim.counted import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +61,7 @@ def features(
         except unify.MisfitError as error:
             options.note(f"{source}, {error}; reading it once more, with columns that all rows fit", quiet)
             count = written(unify.settled(lambda: tables.tables(source, bad)))
-    options.note(f"{count:,} rows, written to {out}{options.skipped(bad, skip_bad)[1]}", quiet)
+    options.note(f"{counted(count, 'rows')}, written to {out}{options.skipped(bad, skip_bad)[1]}", quiet)
 
 
 def _write(out: Path, parts: "Iterator[pa.Table]", source: str, bad: "BadRows", progress: bool) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from statim.cli import model_first, options
+from statim.counted import counted
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def build(
     info = index.info()
     skipped, words = options.skipped(bad, skip_bad)
     found = f"; recall@10 {info['recall']:.1%}" if info.get("recall", 1.0) < 1 else ""
-    what = f"documents, {info['passages']:,} passages" if passages else "documents"
+    what = f"documents, {counted(info['passages'], 'passages')}" if passages else "documents"
     done = f"{len(index):,} {what} indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
     options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
 
@@ -256,7 +257,7 @@ def sync(
         "seconds": round(seconds, 3),
     }
     told = ", ".join(f"{count:,} {name}" for name, count in found._asdict().items())
-    options.result(figures, f"{told}; {len(index):,} documents in all, in {seconds:.1f} s", json)
+    options.result(figures, f"{told}; {counted(len(index), 'documents')} in all, in {seconds:.1f} s", json)
 
 
 @app.command("delete")
@@ -278,7 +279,7 @@ def delete(
     index = Index.load(place, table=table)
     count = index.delete(named, where=where)
     figures = {"path": index.info()["path"], "deleted": count, "documents": len(index)}
-    options.result(figures, f"{count:,} documents deleted, {len(index):,} left", json)
+    options.result(figures, f"{counted(count, 'documents')} deleted, {len(index):,} left", json)
 
 
 @app.command("compact")
@@ -403,5 +404,5 @@ def _change(
         "seconds": round(seconds, 3),
         **skipped,
     }
-    text = f"{count:,} documents {done} in {seconds:.1f} s, {len(index):,} in all{words}"
+    text = f"{counted(count, 'documents')} {done} in {seconds:.1f} s, {len(index):,} in all{words}"
     options.result(figures, text, json)

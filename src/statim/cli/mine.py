@@ -7,6 +7,7 @@ import typer
 
 from statim.cli import from_record, options
 from statim.cli.from_record import SEVERAL, TEXT, Text
+from statim.counted import counted
 from statim.errors import InputError
 from statim.models import ENGLISH
 
@@ -79,7 +80,9 @@ def mine(
     )
     write_table(out, mined.table)
     options.result(
-        mined.to_dict() | {"out": str(out)}, f"{mined.report}\n\n{len(mined):,} rows, written to {out}", json
+        mined.to_dict() | {"out": str(out)},
+        f"{mined.report}\n\n{counted(len(mined), 'rows')}, written to {out}",
+        json,
     )
 
 

@@ -11,6 +11,7 @@ import typer
 
 from statim import addresses
 from statim.cli import terminal
+from statim.counted import counted
 from statim.errors import InputError
 from statim.strict_json import dumps
 
@@ -105,7 +106,7 @@ def skipped(bad: "BadRows", path: Path | None) -> tuple[dict[str, Any], str]:
     return {
         "skipped": bad.count,
         "skip_bad": str(path),
-    }, f"\n{bad.count:,} bad rows skipped, written to {path}"
+    }, f"\n{counted(bad.count, 'bad rows')} skipped, written to {path}"
 
 
 class _Notes(logging.StreamHandler):  # type: ignore[type-arg]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from statim.cli import model_first, options
+from statim.counted import counted
 from statim.errors import InputError
 
 app = typer.Typer(help="Items like these: train, like, users, evaluate.", no_args_is_help=True)
@@ -106,7 +107,7 @@ def train(
         "table": None if table is None else table.to_dict(),
     }
     told = "" if table is None else f"{table}\nbest weight of popularity: {learned.popularity:g}\n"
-    options.result(figures, f"{told}{learned.pairs:,} pairs; the model is written to {out}", json)
+    options.result(figures, f"{told}{counted(learned.pairs, 'pairs')}; the model is written to {out}", json)
 
 
 @app.command("like")

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from statim.cli import options, terminal
+from statim.counted import counted
 from statim.errors import InputError
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _batch(
 
 def prompt(index: "Index", answer: Callable[[str], None]) -> None:
     """Ask for questions until an empty one or the end of input."""
-    terminal.say(f"{len(index):,} documents; ask (an empty line ends)", sys.stderr)
+    terminal.say(f"{counted(len(index), 'documents')}; ask (an empty line ends)", sys.stderr)
     while True:
         try:
             question = input("? ").strip()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from statim.counted import counted
 from statim.data.labelled.retrieval import RetrievalSet
 from statim.errors import InputError
 from statim.evaluation import table
@@ -132,7 +133,7 @@ class Comparison:
 
     def remarks(self) -> list[str]:
         """Caveats for a reader, in sentences: size, queries left out, and the reference against BM25."""
-        said = [f"{self.queries:,} queries, {self.documents:,} documents."]
+        said = [f"{counted(self.queries, 'queries')}, {counted(self.documents, 'documents')}."]
         if self.left_out:
             said.append(f"{self.left_out:,} queries have no relevant document and are left out.")
         said += self.said

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.errors import DataError
 from statim.evaluation import table as tables
 from statim.mining.guards import Chosen, Guards
@@ -96,13 +97,13 @@ class Report:
         rows.append(["negatives found", f"{self.found:,}", f"{self.found / max(1, self.candidates):.1%}"])
         parts = [
             (
-                f"{self.anchors:,} anchors, {self.positives:,} positives, {self.documents:,} documents "
-                f"({self.search})"
+                f"{counted(self.anchors, 'anchors')}, {counted(self.positives, 'positives')}, "
+                f"{counted(self.documents, 'documents')} ({self.search})"
             ),
             tables.plain(["candidates", "number", "share"], rows),
             f"mean score: positives {self.positive_score:.3f}, negatives {self.negative_score:.3f}",
             (
-                f"{self.fewer:,} anchors got fewer than the {self.wanted} negatives asked for, "
+                f"{counted(self.fewer, 'anchors')} got fewer than the {self.wanted} negatives asked for, "
                 f"{self.none:,} got none"
             ),
         ]

@@ -23,6 +23,7 @@ log = logging.getLogger("statim")
 
 PROBES = 64  # given vectors that are compared with the model's own
 FOREIGN = 0.1  # share of unknown tokens from which on a person is warned
+TELLING = 25  # words from which on stop words tell the language of texts
 ALIKE = 0.9  # the least cosine between them: vectors of 8 bits a number have 0.99
 
 
@@ -115,7 +116,7 @@ def with_unknown(
             "the model does not know %.0f %% of the documents' tokens, so it was made for another language; "
             "train one on these documents", 100 * share,
         )  # fmt: skip
-    elif language not in (UNKNOWN, *own):
+    elif language not in (UNKNOWN, *own) and sum(len(text.as_py().split()) for text in texts) >= TELLING:
         log.warning(
             "the documents are in the language %s and the model is for %s; train one on these documents",
             language, ", ".join(own),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from statim.addresses import is_database
+from statim.counted import counted
 from statim.digests import Verify
 from statim.errors import InputError
 from statim.model import StaticModel, as_model
@@ -248,7 +249,7 @@ class Index:
 
     def __repr__(self) -> str:
         dim = self._store.manifest["dimensions"]
-        return f"Index({self._store.place!r}, {len(self):,} documents x {dim} dimensions)"
+        return f"Index({self._store.place!r}, {counted(len(self), 'documents')} x {dim} dimensions)"
 
     @property
     def schema(self) -> "pa.Schema":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from statim.counted import counted
 from statim.data.detect_task import Supervision
 from statim.data.documents.plain import PlainTexts
 from statim.data.pairs.pairs import Pairs
@@ -233,7 +234,8 @@ def grow_start(start: Start, given: Supervision, *, words: int, pairs: int, thre
         DataError: No word or pair is frequent.
     """
     grown = grow(start.tokenizer, list(given.columns), words=words, pairs=pairs, threads=threads)
-    new = f"{grown.words:,} new words" + (f" and {len(grown) - grown.words:,} pairs" if pairs else "")
+    new = counted(grown.words, "new words")
+    new += f" and {counted(len(grown) - grown.words, 'pairs')}" if pairs else ""
     log.info("%s, %s: %s rows", start.words, new, f"{grown.tokenizer.vocabulary_size:,}")
     return dataclasses.replace(start, words=f"{start.words}, {new}", tokenizer=grown.tokenizer, grown=grown)
 

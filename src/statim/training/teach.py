@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from statim import threads as executor
+from statim.counted import counted
 from statim.data.files.text_file import read_as
 from statim.data.labelled.retrieval import from_pairs
 from statim.data.pairs.pairs import Pairs
@@ -92,8 +93,8 @@ class TeachResult:
         done = self.pairs["train"] * self.options["epochs"]
         lines = [
             (
-                f"taught {self.options['teacher']} on {self.pairs['train']:,} pairs in {taken:.1f} s "
-                f"({done / taken:,.1f} pairs/s)"
+                f"taught {self.options['teacher']} on {counted(self.pairs['train'], 'pairs')} "
+                f"in {taken:.1f} s ({done / taken:,.1f} pairs/s)"
             ),
             "seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()),
         ]

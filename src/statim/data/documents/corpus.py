@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from statim.counted import counted
 from statim.data.dedup.seen_rows import SeenRows
 from statim.data.documents import files
 from statim.data.documents.texts import read_texts
@@ -47,7 +48,9 @@ class Corpus:
         return len(self.bodies)
 
     def __repr__(self) -> str:
-        return f"Corpus({len(self):,} documents, {len(self) - self.titles.null_count:,} with a title)"
+        return (
+            f"Corpus({counted(len(self), 'documents')}, {len(self) - self.titles.null_count:,} with a title)"
+        )
 
     @property
     def columns(self) -> tuple[pa.LargeStringArray, ...]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.data.documents import markup, office
 from statim.data.documents.markup import Document
 from statim.data.files import arrow, file_types
@@ -103,7 +104,7 @@ def tables(source: str | Path, bad: BadRows = REFUSED) -> Iterator[pa.Table]:
     if rows:
         yield _table(rows)
     if Path(source).is_dir():
-        tell(source, f"{count:,} documents{said(left_out)}")
+        tell(source, f"{counted(count, 'documents')}{said(left_out)}")
 
 
 def said(left_out: Counter[str]) -> str:

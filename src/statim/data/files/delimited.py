@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.data.files import file_types, rows
 from statim.data.files.bad_rows import REFUSED, BadRows
 from statim.data.files.delimiter import NAMES, detect
@@ -167,7 +168,7 @@ class _Reader:
         elif row and width is not None and len(row) != width:
             self._report(
                 first,
-                f"has {len(row)} fields where the first line has {width}; "
+                f"has {counted(len(row), 'fields')} where the first line has {width}; "
                 "put fields that hold the delimiter or a line end between double quotes",
             )
         else:

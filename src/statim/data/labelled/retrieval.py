@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from statim.counted import counted
 from statim.data.files import columns, tables
 from statim.data.pairs.pairs import Pairs
 from statim.errors import DataError
@@ -44,7 +45,8 @@ class RetrievalSet:
 
     def __repr__(self) -> str:
         return (
-            f"RetrievalSet({len(self.queries):,} queries, {len(self.documents):,} documents, "
+            f"RetrievalSet({counted(len(self.queries), 'queries')}, "
+            f"{counted(len(self.documents), 'documents')}, "
             f"{len(self.grades):,} judgements)"
         )
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim import spilled_array
+from statim.counted import counted
 from statim.data.files import columns
 from statim.data.text_column import TextColumn, offsets
 from statim.errors import InputError
@@ -31,7 +32,7 @@ class Taken:
 
     def __str__(self) -> str:
         names = ", ".join(f"{role} = {name}" for role, name in self.columns.items())
-        return f"{self.source}: {self.rows:,} rows ({names})"
+        return f"{self.source}: {counted(self.rows, 'rows')} ({names})"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Pairs:
         return len(self.anchors)
 
     def __repr__(self) -> str:
-        return f"Pairs({len(self):,} pairs, {len(self.negatives)} negatives each)"
+        return f"Pairs({counted(len(self), 'pairs')}, {len(self.negatives)} negatives each)"
 
     @property
     def columns(self) -> tuple[pa.LargeStringArray, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from statim import __version__
 from statim.consistent import read_whole
+from statim.counted import counted
 from statim.digests import check_seal, seal, stamps, verify
 from statim.errors import InputError, ModelError
 from statim.files import atomic_directory, read_json, write_json
@@ -268,7 +269,7 @@ class Classifier:
         return Classifier(model, said["head"], said["labels"], said["several"], fitted, ngrams)
 
     def __repr__(self) -> str:
-        return f"Classifier({self.kind}, {len(self.labels):,} labels, {self.model!r})"
+        return f"Classifier({self.kind}, {counted(len(self.labels), 'labels')}, {self.model!r})"
 
 
 def _examples(texts: Any, labels: Iterable[Any] | None, several: bool, names: dict[str, Any]) -> Examples:

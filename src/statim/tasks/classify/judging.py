@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from statim.counted import counted
 from statim.tasks.classify.calibration import calibration_error, log_loss
 from statim.tasks.classify.heads import Floats, Targets
 from statim.tasks.classify.labels import Examples
@@ -37,7 +38,7 @@ class Judged:
         return {"texts": self.texts, "unknown": self.unknown, **self.figures, "labels": self.per_label}
 
     def __str__(self) -> str:
-        lines = [f"{self.texts:,} texts"]
+        lines = [f"{counted(self.texts, 'texts')}"]
         lines += [f"{name.replace('_', ' '):<18} {value:.4f}" for name, value in self.figures.items()]
         if self.unknown:
             lines.append(

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.errors import DependencyError, InputError
 from statim.evaluation import table as tables
 from statim.model import StaticModel
@@ -190,8 +191,8 @@ class Clusters:
         ]
         none = int((self.labels < 0).sum())
         first = (
-            f"{self.items.rows:,} rows, {len(self.described):,} clusters ({self.method}), {none:,} "
-            "rows in none"
+            f"{counted(self.items.rows, 'rows')}, {counted(len(self.described), 'clusters')} "
+            f"({self.method}), {counted(none, 'rows')} in none"
         )
         if self.without_tokens:
             first += (

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.data.files.bad_rows import BadRows, skipping
 from statim.errors import InputError
 from statim.model import StaticModel, as_model
@@ -310,8 +311,11 @@ class Duplicates:
         if self.crowded:
             how = "with representatives alone: all are too many to keep"
         parts = [
-            f"{figures['rows']:,} rows, {repeated:,} of them repeat an earlier one exactly (text or vector)",
-            f"{figures['pairs']:,} pairs of others at or above {self.threshold:g} ({how})",
+            (
+                f"{counted(figures['rows'], 'rows')}, {repeated:,} of them repeat an earlier one exactly "
+                "(text or vector)"
+            ),
+            f"{counted(figures['pairs'], 'pairs')} of others at or above {self.threshold:g} ({how})",
         ]
         if blank:
             parts.insert(
@@ -353,7 +357,7 @@ def _told(figures: dict[str, Any], threshold: float) -> list[str]:
         if "text" in link:
             between += f" ({' | '.join(differences(link['text'], link['other_text']))})"
         parts.append(
-            f"the group of row {group['representative']} has {group['rows']:,} rows, "
+            f"the group of row {group['representative']} has {counted(group['rows'], 'rows')}, "
             f"{group['rows'] / figures['rows']:.0%} of all; its weakest link is {link['score']:.3f}, "
             f"between {between}: "
             "a threshold above that divides it"

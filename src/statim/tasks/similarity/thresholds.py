@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from statim.counted import counted
 from statim.evaluation import table as tables
 from statim.tasks.similarity.differences import differences
 from statim.tasks.similarity.similarity_join import Sample
@@ -76,11 +77,11 @@ class Thresholds:
         ]
         parts = [
             (
-                f"{self.rows:,} rows, {self.repeated:,} of them repeat an earlier one; of the others "
-                f"{self.sampled:,} were compared with all"
+                f"{counted(self.rows, 'rows')}, {self.repeated:,} of them repeat an earlier one; "
+                f"of the others {self.sampled:,} were compared with all"
             ),
             *(
-                [f"{self.without_tokens:,} rows have no token that the model knows"]
+                [f"{counted(self.without_tokens, 'rows')} have no token that the model knows"]
                 if self.without_tokens
                 else []
             ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from statim.counted import counted
 from statim.data.detect_task import Supervision, read_supervision
 from statim.data.documents.plain import PlainTexts
 from statim.data.labelled.labelled import LabelledTexts, ScoredPairs
@@ -214,4 +215,4 @@ def closeness(test: PlainTexts, before: StaticModel, model: StaticModel, targets
         lengths = np.maximum(np.linalg.norm(aims, axis=1), 1e-12)
         cosine = float(np.mean(np.einsum("nd,nd->n", vectors, aims) / lengths))
         rows.append(Row(name, "held out", "distillation", {"cosine": cosine}, time.perf_counter() - started))
-    return Report(tuple(rows), (f"{len(test):,} texts.",))
+    return Report(tuple(rows), (f"{counted(len(test), 'texts')}.",))
