@@ -14,7 +14,7 @@ help:
 	@echo "make demo       train on this machine's Python documentation, compare, search"
 	@echo "make english    the bundled model again, from the sets in DATA"
 	@echo "make test       every test but the long ones"
-	@echo "make test-long  the long tests, with coverage"
+	@echo "make test-long  the long tests; they go on where they were stopped"
 	@echo "make check      lint, format, types, the site"
 	@echo "make docs       the documentation site, into site/"
 	@echo "make audit      known vulnerabilities of the packages, and a bill of materials"
@@ -51,7 +51,9 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests tests/faults
 
 test-long: $(STAMP)
-	STATIM_SOAK=$(SOAK) $(BIN)/python -m pytest -q -m long -n $$(($(WORKERS) + 1)) --dist loadgroup --cov=statim --cov-report=term:skip-covered tests tests/faults
+	mkdir -p out
+	STATIM_SOAK=$(SOAK) STATIM_FIGURES=out/long.jsonl $(BIN)/python -m pytest -q -m long \
+		-n $$(($(WORKERS) + 1)) --dist loadgroup tests tests/faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,12 @@
-"""The shim, compiled; and a summary of the figures that tests record under the name "figures"."""
+"""The shim, compiled; and a summary of the figures that tests record under the name "figures".
 
+With STATIM_FIGURES=FILE the figures of each test are appended there as soon as it has passed, and a test
+that is there is not run again: so the long tests, which take an hour, go on where they were stopped. Of
+another state of src/ nothing is taken over.
+"""
+
+import functools
+import hashlib
 import json
 import os
 import shutil
@@ -60,6 +67,52 @@ def harness(shim):
     return run
 
 
+KEPT = Path(os.environ["STATIM_FIGURES"]) if os.environ.get("STATIM_FIGURES") else None
+
+
+@functools.cache
+def state():
+    """A hash of all sources."""
+    found = hashlib.sha256()
+    for path in sorted((HERE.parent.parent / "src" / "statim").rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def kept():
+    """The figures of each test that has passed, by its name."""
+    if KEPT is None or not KEPT.exists():
+        return {}
+    lines = [json.loads(line) for line in KEPT.read_text().splitlines()]
+    return {line["test"]: line["figures"] for line in lines if line["state"] == state()}
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what has passed."""
+    done = kept()
+    for item in items:
+        if item.nodeid.split("@")[0] in done:
+            item.add_marker(pytest.mark.skip(reason=f"has passed, see {KEPT}"))
+
+
+def pytest_runtest_logreport(report):
+    """Keep what passed, in the process that has all reports."""
+    if (
+        KEPT is not None
+        and report.when == "call"
+        and report.passed
+        and "PYTEST_XDIST_WORKER" not in os.environ
+    ):
+        line = {"state": state(), "test": report.nodeid.split("@")[0], "figures": figures_of(report)}
+        with KEPT.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def figures_of(report):
+    """What a test recorded."""
+    return [value for name, value in report.user_properties if name == "figures"]
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print the figures of all tests, sums first."""
     reports = [
@@ -68,7 +121,9 @@ def pytest_terminal_summary(terminalreporter):
         for report in found
         if hasattr(report, "user_properties")
     ]
-    figures = [value for report in reports for name, value in report.user_properties if name == "figures"]
+    figures = [value for report in reports for value in figures_of(report)]
+    if KEPT is not None:
+        figures = [value for values in kept().values() for value in values]
     sums = {}
     for found in figures:
         if isinstance(found, dict):
