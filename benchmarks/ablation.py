@@ -48,7 +48,7 @@ from statim.evaluation.retrieval import evaluate_bm25, evaluate_retrieval
 from statim.files import atomic_file, read_json, write_json
 from statim.mining.guards import Guards
 from statim.mining.mine import mine_hard_negatives
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training import initial_tables
 from statim.training import start as starts

@@ -98,7 +98,7 @@ def distilled(pairs: list[Path]) -> StaticModel:
     """The start of a training, as a model."""
     from statim.data.files.tables import tables
     from statim.settings import Settings
-    from statim.teacher import Teacher
+    from statim.teacher.teacher import Teacher
     from statim.tokenizer.tokenizer import Tokenizer
     from statim.training.initial_tables import distilled_table, token_vectors
 
@@ -237,7 +237,7 @@ def tell(probe: Any, texts: list[str], names: list[str]) -> list[str]:
 
 
 def teacher(data: Path, name: str, parts: Parts) -> dict[str, Any]:
-    from statim.teacher import Teacher
+    from statim.teacher.teacher import Teacher
 
     reader = Teacher.load()
     started = time.perf_counter()

@@ -36,7 +36,7 @@ from statim.data.split import split
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet
 from statim.training.distillation.targets import axes_of, mapped, turned

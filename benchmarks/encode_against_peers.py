@@ -199,7 +199,7 @@ def teacher_rates(texts: dict[str, list[str]]) -> dict[str, float]:
     """all-MiniLM-L6-v2 through sentence-transformers."""
     from sentence_transformers import SentenceTransformer
 
-    from statim.teacher import DEFAULT_TEACHER, resolve_teacher
+    from statim.teacher.folder import DEFAULT_TEACHER, resolve_teacher
 
     model = SentenceTransformer(str(resolve_teacher(DEFAULT_TEACHER)), device="cpu")
     rates = {}

@@ -39,7 +39,7 @@ from statim import StaticModel
 from statim.evaluation import Encoder, table
 from statim.files import atomic_file
 from statim.search.hybrid import WEIGHT
-from statim.teacher import DEFAULT_TEACHER
+from statim.teacher.folder import DEFAULT_TEACHER
 
 BM25 = "BM25"
 SHARES = {"STS": 0.94, "classification": 0.95, "retrieval": 0.92}  # of MiniLM's average, that are aimed at

@@ -14,7 +14,8 @@ from statim import StaticModel
 from statim.data.pairs.reading import read_pairs
 from statim.evaluation import Encoder
 from statim.files import atomic_file, hash_file
-from statim.teacher import DEFAULT_TEACHER, Teacher, resolve_teacher
+from statim.teacher.folder import DEFAULT_TEACHER, resolve_teacher
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.initial_tables import distilled_table, token_vectors
 

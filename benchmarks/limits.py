@@ -21,7 +21,7 @@ import league_models
 from pages import write_between
 from statim import StaticModel
 from statim.evaluation import Encoder, table
-from statim.teacher import DEFAULT_TEACHER
+from statim.teacher.folder import DEFAULT_TEACHER
 
 MARKS = ("<!-- limits -->", "<!-- end of limits -->")
 Item = tuple[str, str, str]  # one, another meaning, the same meaning

@@ -41,7 +41,7 @@ from pages import write_between
 from statim import threads
 from statim.evaluation import table
 from statim.files import atomic_file
-from statim.search.engines.exact import top_k
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.registry import EXACT, NAMES, choose, load, make
 from statim.search.engines.stored_vectors import Rows
 
@@ -155,7 +155,8 @@ def encode(asked: argparse.Namespace) -> None:
 def distilled(texts: list[str]) -> Any:
     """The default teacher as a table."""
     from statim.model import StaticModel
-    from statim.teacher import DEFAULT_TEACHER, Teacher
+    from statim.teacher.folder import DEFAULT_TEACHER
+    from statim.teacher.teacher import Teacher
     from statim.tokenizer.tokenizer import Tokenizer
     from statim.training.initial_tables import distilled_table, token_vectors
 

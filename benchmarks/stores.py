@@ -102,7 +102,7 @@ def search(
     index: Any, queries: list[str], asked: Any, vectors: Any, condition: str | None, allowed: Any
 ) -> dict[str, float]:
     """Recall@10 and the median time of single queries."""
-    from statim.search.engines.exact import top_k
+    from statim.search.engines.exact_top_k import top_k
 
     which = np.flatnonzero(allowed & vectors.any(axis=1))
     truth = which[top_k(asked, vectors[which], K)[1]]

@@ -50,7 +50,8 @@ from statim.data.pairs.pairs import PYTHON_DOCS, Pairs
 from statim.data.pairs.python_docs import python_docs
 from statim.data.pairs.reading import read_pairs
 from statim.settings import Settings
-from statim.teacher import Teacher, resolve_teacher
+from statim.teacher.folder import resolve_teacher
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.initial_tables import random_table, token_vectors

@@ -29,7 +29,7 @@ def material(tmp_path_factory):
 @pytest.fixture
 def _no_teacher(monkeypatch):
     """No teacher is at hand, so that a start by default is random and quick."""
-    monkeypatch.setattr("statim.teacher._packaged", lambda: None)
+    monkeypatch.setattr("statim.teacher.folder._packaged", lambda: None)
 
 
 @pytest.mark.parametrize(

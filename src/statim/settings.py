@@ -73,7 +73,7 @@ class Settings:
         base_model: What the model started from, for the model card.
         documents_by: The teacher whose vectors of documents this model's vectors of queries are to be
             compared with, by path or name; None where the model makes both.
-        documents_hash: The hash of that teacher's content (see ``statim.teacher.Teacher.hash``).
+        documents_hash: The hash of that teacher's content (see ``statim.teacher.teacher.Teacher.hash``).
         search: How an index made with this model is searched by default; None where nothing was tuned.
 
     Raises:

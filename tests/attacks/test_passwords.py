@@ -12,7 +12,7 @@ from statim import addresses, cli
 from statim.errors import InputError, StatimError
 from statim.model import StaticModel
 from statim.search.index import Index
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 
 SECRETS = ("Tr0ub4dor", "c0rrecthorse")
 SPECIAL = ["", "%", "%zz", "%40", "%2F", "%3a", "%00", "@", "@@", "/", "//", ":", "?", "#", " ", "[", "]",

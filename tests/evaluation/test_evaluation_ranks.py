@@ -16,7 +16,7 @@ from statim.evaluation import ranks as module
 from statim.evaluation.metrics import NOWHERE
 from statim.evaluation.ranks import ranks_by_vectors, ranks_in_lists
 from statim.evaluation.retrieval import ranking_scores
-from statim.search.engines.exact import top_k
+from statim.search.engines.exact_top_k import top_k
 
 
 def worst_ranks(scores, owners, judged, grades):

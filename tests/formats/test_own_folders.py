@@ -16,7 +16,7 @@ from statim import StaticModel
 from statim.errors import InputError, ModelError
 from statim.formats import huggingface
 from statim.settings import SearchSettings, Settings
-from statim.teacher import is_transformer
+from statim.teacher.folder import is_transformer
 from statim.tensors import load_tensors, save_tensors
 from statim.vocabulary import grow, prune
 

@@ -22,7 +22,7 @@ from tokenizers import models, pre_tokenizers
 
 import statim
 from statim.errors import InputError
-from statim.search.engines import exact
+from statim.search.engines import exact_top_k
 from statim.search.engines.products import HalfProducts, has_half
 from statim.tasks.duplicates.duplicates import compare_thresholds
 from statim.tasks.features import add_vectors
@@ -61,19 +61,19 @@ def _encode():
 
 
 def _exact():
-    return exact.top_k(VECTORS[:500], VECTORS, 10, threads=THREADS)
+    return exact_top_k.top_k(VECTORS[:500], VECTORS, 10, threads=THREADS)
 
 
 def _exact_half():
     queries = np.ascontiguousarray(VECTORS, np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     found = np.empty((len(queries), 10), np.float32), np.empty((len(queries), 10), np.int64)
-    multiply = HalfProducts(queries, THREADS) if has_half() else exact.Products()
-    with exact.one_torch_thread():
-        sure = exact._in_blocks(
-            multiply, queries, queries, np.full(len(queries), 1e-5), np.zeros(0, np.int64), THREADS, *found,
-            np.arange(len(queries)),
-        )  # fmt: skip
+    search = exact_top_k._Search(
+        queries, queries, np.full(len(queries), 1e-5), 2.0, np.zeros(0, np.int64), THREADS, *found
+    )
+    multiply = HalfProducts(queries, THREADS) if has_half() else exact_top_k.Products()
+    with exact_top_k.one_torch_thread():
+        sure = search.in_blocks(multiply, np.arange(len(queries)))
     return [np.delete(found[0], sure, axis=0)]
 
 

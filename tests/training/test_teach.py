@@ -13,7 +13,7 @@ import torch
 from made_texts import THINGS, VERBS
 from statim.data.pairs.reading import read_pairs
 from statim.errors import InputError, ModelError
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training import teach as module
 from statim.training.teach import teach
 from transformers_made import paraphrase_l3, tiny_bert

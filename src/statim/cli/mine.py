@@ -61,7 +61,7 @@ def mine(
         raise InputError("both --model and --teacher are given; name one of them to find negatives")
     from statim.data.files.writing import check_table_output, write_table
     from statim.mining.mine import mine_hard_negatives
-    from statim.teacher import Teacher
+    from statim.teacher.teacher import Teacher
 
     check_table_output(out, overwrite=overwrite)
     values = from_record.values(given, WRITTEN)

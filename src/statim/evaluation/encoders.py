@@ -10,7 +10,8 @@ import numpy.typing as npt
 from statim.errors import ModelError
 from statim.model import StaticModel
 from statim.search.document_encoder import teacher_of
-from statim.teacher import MINILM, Teacher, is_transformer
+from statim.teacher.folder import MINILM, is_transformer
+from statim.teacher.teacher import Teacher
 
 Vectors = npt.NDArray[np.floating[Any]]
 

@@ -13,7 +13,7 @@ from statim import threads as pool
 from statim.errors import InputError
 from statim.evaluation.metrics import NOWHERE, Positions
 from statim.search.engines.blas import limited
-from statim.search.engines.exact import matrix
+from statim.search.engines.matrices import matrix
 from statim.search.engines.protocol import Floats
 
 QUERIES, DOCUMENTS = 512, 4096  # a block of scores: 8 MB a thread

@@ -15,7 +15,8 @@ from statim.evaluation.encoders import Encoder, QueriesOnly, load_encoder
 from statim.insight.any_texts import read_any, sample_texts
 from statim.model import StaticModel
 from statim.models import is_bundled
-from statim.search.engines.exact import top_k, unit
+from statim.search.engines.exact_top_k import top_k
+from statim.search.engines.matrices import unit
 
 SAMPLE = 5000
 SHOWN = 70  # characters of a text in an example

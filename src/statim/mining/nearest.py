@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import InputError
-from statim.search.engines.exact import lengths, top_k
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.ivf import SAMPLE, Approximate, fits
+from statim.search.engines.matrices import lengths
 from statim.search.engines.screen import has_bytes
 from statim.search.engines.tuning import DEPTH, RECALL
 

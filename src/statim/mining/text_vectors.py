@@ -12,8 +12,8 @@ from statim.errors import InputError
 from statim.mining.nearest import scaled
 from statim.mining.pool import Pool
 from statim.model import StaticModel
-from statim.search.engines.exact import matrix
-from statim.teacher import Teacher
+from statim.search.engines.matrices import matrix
+from statim.teacher.teacher import Teacher
 
 Floats = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from statim.errors import InputError
 from statim.model import StaticModel
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 
 log = logging.getLogger("statim")
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from statim.search.rerank import Reranker
     from statim.search.stores.protocol import Block, Store, View
-    from statim.teacher import Teacher
+    from statim.teacher.teacher import Teacher
 
 CHUNK = 16384  # documents encoded between two steps of the progress bar
 NAMED = 256  # documents named in one condition

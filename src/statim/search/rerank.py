@@ -12,7 +12,8 @@ import numpy as np
 from statim.errors import DependencyError, InputError, ModelError
 from statim.files import read_json
 from statim.model import StaticModel
-from statim.teacher import MINILM, Teacher, is_transformer, resolve_teacher
+from statim.teacher.folder import MINILM, is_transformer, resolve_teacher
+from statim.teacher.teacher import Teacher
 
 DEPTH = 50  # documents scored once more
 

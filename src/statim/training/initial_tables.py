@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from statim import cache
 from statim.errors import ModelError
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.tensors import load_tensors, save_tensors
 
 SIF = 1e-3  # tokens more frequent than this weigh less than half (Arora et al., 2017)

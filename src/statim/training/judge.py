@@ -8,7 +8,7 @@ from statim.evaluation.encoders import Encoder, QueriesOnly
 from statim.evaluation.report import Report
 from statim.model import StaticModel
 from statim.settings import SearchSettings
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.device import distributed
 from statim.training.distillation.teacher_targets import TeacherTargets
 from statim.training.run import baselines, heldout

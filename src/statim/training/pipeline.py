@@ -18,7 +18,7 @@ from statim.errors import InputError
 from statim.files import atomic_file
 from statim.model import StaticModel
 from statim.progress import Clock
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
@@ -198,9 +198,9 @@ def _found(
 
 def _say(train: Supervision, begun: Start, recipe: Recipe, threads: int) -> None:
     log.info(
-        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %d threads",
+        "training on %s %s: %s, %d dimensions, loss %s, batch %d, %d epoch%s, rate %g, %s, %d threads",
         f"{len(train):,}", train.unit, begun.words, recipe.dim, recipe.loss, recipe.batch, recipe.epochs,
-        "s" if recipe.epochs > 1 else "", recipe.learning_rate, threads,
+        "s" if recipe.epochs > 1 else "", recipe.learning_rate, recipe.precision, threads,
     )  # fmt: skip
 
 

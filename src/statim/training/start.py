@@ -19,7 +19,8 @@ from statim.data.pairs.pairs import Pairs
 from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
-from statim.teacher import DEFAULT_TEACHER, Teacher
+from statim.teacher.folder import DEFAULT_TEACHER
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.cutting import as_cut_by
 from statim.training.datasets.sets import TrainingData

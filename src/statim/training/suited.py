@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from statim.data.detect_task import Supervision
 from statim.errors import InputError
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.initial_tables import random_table, rotated, unit_scale
 from statim.training.options import TrainOptions

@@ -44,7 +44,8 @@ from statim.mining.mine import mine_hard_negatives
 from statim.model import StaticModel
 from statim.option import check_values, documented
 from statim.progress import Progress
-from statim.teacher import Teacher, quick_bfloat16
+from statim.teacher.loading import quick_bfloat16
+from statim.teacher.teacher import Teacher
 from statim.training import teaching
 from statim.training.datasets.sets import training_data
 from statim.training.device.fit import choose
@@ -120,8 +121,8 @@ def teach(
 
     Args:
         data: Pairs; see ``statim.data.read_pairs``.
-        teacher: A sentence transformer, by path or hub name; see ``statim.teacher.resolve_teacher``. Its
-            pooling, prompts and longest text stay as they are.
+        teacher: A sentence transformer, by path or hub name; see
+            ``statim.teacher.folder.resolve_teacher``. Its pooling, prompts and longest text stay as they are.
         out: The folder to save it into, in sentence-transformers' own layout, weights as safetensors.
         anchor: The column of anchors; guessed by default.
         positive: The column of positives; guessed by default.

@@ -11,7 +11,8 @@ import pytest
 import threadpoolctl
 
 from statim.search.engines import blas, compiled
-from statim.search.engines.exact import NARROW_PASS, Exact
+from statim.search.engines.exact import Exact
+from statim.search.engines.exact_top_k import NARROW_PASS
 
 
 def vectors(count, dim, seed=0):

@@ -10,7 +10,7 @@ from numba import njit
 
 from statim.kernels import int8_dot
 from statim.kernels import int16_dot as kernel
-from statim.search.engines import exact
+from statim.search.engines import exact_top_k
 from statim.search.engines.exact import Exact
 from statim.search.engines.stored_vectors import Rows, one_pass
 
@@ -134,12 +134,12 @@ def test_search_is_brute_force_over_what_is_stored(d, n, m, k, seed):
     expected = np.argsort(-truth, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(truth, expected, axis=1)
     expected[best == -np.inf] = -1
-    kept = exact.NARROW_PASS, int8_dot.FAST_BYTES
+    kept = exact_top_k.NARROW_PASS, int8_dot.FAST_BYTES
     try:
-        exact.NARROW_PASS = 0
+        exact_top_k.NARROW_PASS = 0
         for int8_dot.FAST_BYTES in (True, False):
             scores, positions = engine.search(queries, k)
             np.testing.assert_array_equal(positions, expected)
             np.testing.assert_array_equal(scores, best)
     finally:
-        exact.NARROW_PASS, int8_dot.FAST_BYTES = kept
+        exact_top_k.NARROW_PASS, int8_dot.FAST_BYTES = kept

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statim.errors import DependencyError, InputError, ModelError
-from statim.search.engines import exact, packages, registry
+from statim.search.engines import exact, exact_top_k, packages, registry
 from statim.search.engines.registry import EXACT, FIRST, NAMES, choose, load, make
 
 N, D = 1500, 32
@@ -194,31 +194,31 @@ def test_exact_engines_are_brute_force_over_what_they_store(storage, data, n, m,
     seen[engine.excluded] = 0
     expected_scores, expected = closest(queries, seen, k)
     expected[expected_scores == -np.inf] = -1
-    kept = exact.FEW, exact.ONE_PASS, exact.NARROW_PASS, exact.FEW_QUERIES
+    kept = exact_top_k.FEW, exact_top_k.ONE_PASS, exact_top_k.NARROW_PASS, exact_top_k.FEW_QUERIES
     try:
-        for exact.FEW, exact.ONE_PASS, exact.NARROW_PASS, exact.FEW_QUERIES in (
+        for exact_top_k.FEW, exact_top_k.ONE_PASS, exact_top_k.NARROW_PASS, exact_top_k.FEW_QUERIES in (
             (1 << 60, 1 << 60, 1 << 60, 8), (-1, 0, 0, 99), (-1, 1 << 60, 1 << 60, 0),
         ):  # fmt: skip
             scores, positions = engine.search(queries, k)
             np.testing.assert_array_equal(positions, expected)
             np.testing.assert_array_equal(scores, expected_scores)
     finally:
-        exact.FEW, exact.ONE_PASS, exact.NARROW_PASS, exact.FEW_QUERIES = kept
+        exact_top_k.FEW, exact_top_k.ONE_PASS, exact_top_k.NARROW_PASS, exact_top_k.FEW_QUERIES = kept
 
 
 def test_one_pass_falls_back_where_rounding_could_decide(monkeypatch):
-    monkeypatch.setattr(exact, "ONE_PASS", 0)
+    monkeypatch.setattr(exact_top_k, "ONE_PASS", 0)
     random = np.random.default_rng(0)
     base = unit(random.standard_normal((1, 64)))
     documents = (base + np.float32(1e-8) * random.standard_normal((3000, 64))).astype(np.float32)
-    scores, positions = exact.top_k(base, documents, 20)
+    scores, positions = exact_top_k.top_k(base, documents, 20)
     wide = (documents.astype(np.float64) * base.astype(np.float64)).sum(axis=1).astype(np.float32)
     expected = np.argsort(-wide, kind="stable")[:20]
     np.testing.assert_array_equal(positions[0], expected)
     np.testing.assert_array_equal(scores[0], wide[expected])
     documents[7, 3] = np.nan
     with pytest.raises(InputError, match="NaN or infinities"):
-        exact.top_k(base, documents, 20)
+        exact_top_k.top_k(base, documents, 20)
 
 
 @pytest.mark.parametrize("name", FIRST)

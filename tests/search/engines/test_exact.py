@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from statim.errors import InputError, ModelError, StorageError
-from statim.search.engines import exact
-from statim.search.engines.exact import Exact, top_k
+from statim.search.engines import exact_top_k
+from statim.search.engines.exact import Exact
+from statim.search.engines.exact_top_k import top_k
 
 
 def brute_force(queries, documents, k):
@@ -40,9 +41,9 @@ def vectors(n, d, seed=0):
 
 @pytest.fixture(params=["plain", "compiled", "half"])
 def path(request, monkeypatch):
-    monkeypatch.setattr(exact, "FEW", 1 << 60 if request.param == "plain" else -1)
-    monkeypatch.setattr(exact, "MUCH", -1 if request.param == "half" else 1 << 60)
-    monkeypatch.setattr(exact, "has_half", lambda: True)
+    monkeypatch.setattr(exact_top_k, "FEW", 1 << 60 if request.param == "plain" else -1)
+    monkeypatch.setattr(exact_top_k, "MUCH", -1 if request.param == "half" else 1 << 60)
+    monkeypatch.setattr(exact_top_k, "has_half", lambda: True)
     return request.param
 
 
@@ -84,12 +85,12 @@ def test_any_shape_and_many_ties(data, d, n, m, k):
     scores, positions = top_k(queries, documents, k)
     assert scores.shape == positions.shape == (m, min(k, n))
     check(queries, documents, k)
-    kept = exact.FEW
+    kept = exact_top_k.FEW
     try:
-        exact.FEW = -1
+        exact_top_k.FEW = -1
         np.testing.assert_array_equal(top_k(queries, documents, k)[1], positions)
     finally:
-        exact.FEW = kept
+        exact_top_k.FEW = kept
 
 
 @settings(max_examples=30, deadline=None)
@@ -223,7 +224,7 @@ def test_damaged_vectors(tmp_path):
 
 
 def test_several_threads_at_once(monkeypatch):
-    monkeypatch.setattr(exact, "FEW", -1)
+    monkeypatch.setattr(exact_top_k, "FEW", -1)
     queries, documents = vectors(60, 32), vectors(6000, 32, 9)
     expected = top_k(queries, documents, 10)
     with ThreadPoolExecutor(4) as executor:
@@ -246,7 +247,7 @@ def test_a_limit_on_threads_is_lifted_again():
         ]
 
     before = blas()
-    with exact.limited(1), exact.limited(2):
+    with exact_top_k.limited(1), exact_top_k.limited(2):
         assert set(blas()) <= {1}
     assert blas() == before
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from statim.search.engines import ivf
-from statim.search.engines.exact import top_k, unit
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.ivf import Approximate, by_cell, in_cells, principal
+from statim.search.engines.matrices import unit
 
 
 def made(kind, n=5000, d=48, queries=700):

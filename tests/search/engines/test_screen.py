@@ -11,8 +11,8 @@ from numba import njit
 from statim.kernels import int8_dot
 from statim.kernels.search import best_bytes
 from statim.kernels.search import bytes as kernel
-from statim.search.engines import exact, ivf, screen
-from statim.search.engines.exact import top_k
+from statim.search.engines import exact_top_k, ivf, screen
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.screen import Kept, Panels, Rounded, Screen
 
 
@@ -29,9 +29,9 @@ def brute_force(queries, documents, k):
 
 def check_same(monkeypatch, queries, documents, k):
     """With products of bytes first the result is the same, bit for bit."""
-    monkeypatch.setattr(exact, "FEW", -1)
+    monkeypatch.setattr(exact_top_k, "FEW", -1)
     expected = top_k(queries, documents, k)
-    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    monkeypatch.setattr(exact_top_k, "has_bytes", lambda: True)
     found = top_k(queries, documents, k, half=True)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
@@ -132,18 +132,18 @@ def test_top_k_by_bytes_is_the_same(monkeypatch):
     queries, documents = vectors(150, 33, 5), vectors(5000, 33, 6)
     documents[200:400], documents[7], queries[11] = documents[1000], 0, 0
     queries[12] = documents[1000]
-    monkeypatch.setattr(exact, "FEW", -1)
+    monkeypatch.setattr(exact_top_k, "FEW", -1)
     expected = top_k(queries, documents, 20)
     seen = []
-    screened = exact._screened
+    screened = exact_top_k._Search.screened
 
-    def spy(screen, spare, *arguments):
-        left = screened(screen, spare, *arguments)
+    def spy(search, screen, spare, which):
+        left = screened(search, screen, spare, which)
         seen.append((spare, len(left)))
         return left
 
-    monkeypatch.setattr(exact, "_screened", spy)
-    monkeypatch.setattr(exact, "has_bytes", lambda: True)
+    monkeypatch.setattr(exact_top_k._Search, "screened", spy)
+    monkeypatch.setattr(exact_top_k, "has_bytes", lambda: True)
     for threads in (1, 2):
         found = top_k(queries, documents, 20, half=True, threads=threads)
         np.testing.assert_array_equal(found[0], expected[0])
@@ -159,10 +159,10 @@ def test_top_k_by_bytes_is_the_same(monkeypatch):
 
 
 def test_large_documents_are_not_all_held(monkeypatch):
-    monkeypatch.setattr(exact, "FEW", -1)
-    monkeypatch.setattr(exact, "MOST", 100)
-    monkeypatch.setattr(exact, "has_bytes", lambda: True)
-    monkeypatch.setattr(exact, "Screen", None)
+    monkeypatch.setattr(exact_top_k, "FEW", -1)
+    monkeypatch.setattr(exact_top_k, "MOST", 100)
+    monkeypatch.setattr(exact_top_k, "has_bytes", lambda: True)
+    monkeypatch.setattr(exact_top_k, "Screen", None)
     queries, documents = vectors(20, 8), vectors(300, 8)
     np.testing.assert_array_equal(
         top_k(queries, documents, 5, half=True)[1], brute_force(queries, documents, 5)[1]

@@ -20,7 +20,7 @@ from statim.evaluation.encoders import load_encoder
 from statim.model import StaticModel
 from statim.search.index import Index
 from statim.settings import Settings
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import Bags, TrainingSet
 from statim.training.datasets.batches import Stream

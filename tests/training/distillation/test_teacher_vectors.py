@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from statim import cache
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.distillation import teacher_vectors as module
 from statim.training.distillation.teacher_vectors import teacher_vectors, vectors_among
 

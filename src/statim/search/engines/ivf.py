@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from statim import threads as pool
-from statim.search.engines.exact import settled, top_k
+from statim.search.engines.exact_scores import settled
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.kmeans import beside, kmeans, nearest
 from statim.search.engines.products import own_threads
 from statim.search.engines.protocol import Floats, Positions

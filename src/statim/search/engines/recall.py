@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from statim.search.engines.exact import top_k
+from statim.search.engines.exact_top_k import top_k
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.engines.tuning import DEPTH, Recall, measured
 

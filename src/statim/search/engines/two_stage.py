@@ -18,7 +18,10 @@ from statim.digests import files_in
 from statim.errors import ModelError
 from statim.files import hash_file, read_json, write_json
 from statim.search.engines.array_files import read_array, write_array
-from statim.search.engines.exact import LONGEST, Exact, among, search_vectors, settled, unit
+from statim.search.engines.exact import LONGEST, Exact
+from statim.search.engines.exact_scores import settled
+from statim.search.engines.exact_top_k import search_vectors
+from statim.search.engines.matrices import among, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.stored_vectors import Vectors, from_on
 from statim.search.engines.tuning import AIM, ALL, DEPTH, Recall, least_effort, measured

@@ -37,7 +37,8 @@ from statim.files import atomic_directory, locked, storage_errors, write_json
 from statim.identity import Identities
 from statim.model import StaticModel
 from statim.partial import alone
-from statim.search.engines.exact import matrix, top_k, unit
+from statim.search.engines.exact_top_k import top_k
+from statim.search.engines.matrices import matrix, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.tuning import Recall
 from statim.search.filters.conditions import Among, Condition

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from statim.errors import DataError
 from statim.identity import Identities
-from statim.search.engines.exact import matrix, unit
+from statim.search.engines.matrices import matrix, unit
 from statim.search.engines.protocol import Floats, Positions
 from statim.search.lexical import incremental_bm25
 from statim.search.lexical.analyzer import Analyzer, Wanted, analyzer_of

@@ -32,7 +32,7 @@ from statim import cache as caches
 from statim.errors import DataError, InputError, ModelError, StatimError, StorageError
 from statim.files import atomic_directory
 from statim.model import StaticModel
-from statim.search.engines.exact import matrix, unit
+from statim.search.engines.matrices import matrix, unit
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.filters.conditions import Condition, renamed
 from statim.search.filters.postgres import composed

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim.errors import DataError
-from statim.search.engines.exact import matrix, unit
+from statim.search.engines.matrices import matrix, unit
 from statim.search.filters.where import family_of
 from statim.search.lexical.analyzer import Analyzer, Wanted, analyzer_of
 from statim.search.stores import documents as tables

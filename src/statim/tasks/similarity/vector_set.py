@@ -21,7 +21,7 @@ from statim.errors import DataError, InputError
 from statim.identity import Identities
 from statim.model import StaticModel, as_model
 from statim.progress import Progress
-from statim.search.engines.exact import matrix, unit
+from statim.search.engines.matrices import matrix, unit
 from statim.search.engines.products import halved, has_half
 from statim.spilled_array import Growing
 from statim.tensors import map_array

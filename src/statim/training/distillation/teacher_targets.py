@@ -20,7 +20,8 @@ from statim.errors import InputError
 from statim.option import check_number
 from statim.progress import Progress
 from statim.spilled_array import stacked
-from statim.teacher import DEFAULT_TEACHER, Teacher
+from statim.teacher.folder import DEFAULT_TEACHER
+from statim.teacher.teacher import Teacher
 from statim.tokenizer.tokenizer import Tokenizer
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.sets import TextSet, TrainingData

@@ -22,7 +22,7 @@ from statim.data.pairs.pairs import hash_of
 from statim.errors import ModelError
 from statim.progress import Progress
 from statim.spilled_array import Growing, release, stacked
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.tensors import load_tensors, save_tensors
 from statim.training.datasets.views import Halves
 

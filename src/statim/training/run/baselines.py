@@ -22,7 +22,7 @@ from statim.evaluation.retrieval import evaluate_retrieval
 from statim.evaluation.search_modes import METRIC
 from statim.search.lexical import bm25 as lexical
 from statim.settings import SearchSettings
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.run.heldout import measure
 
 log = logging.getLogger("statim")

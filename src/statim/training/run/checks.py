@@ -9,7 +9,7 @@ from statim.data.pairs.pairs import PYTHON_DOCS
 from statim.data.pairs_from_documents import check_kinds
 from statim.errors import InputError
 from statim.option import check_values
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 from statim.training.datasets import per_set
 from statim.training.device import distributed
 from statim.training.device.fit import choose

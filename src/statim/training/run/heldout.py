@@ -23,7 +23,7 @@ from statim.evaluation.encoders import Encoder, QueriesOnly
 from statim.evaluation.report import Report, Row
 from statim.evaluation.sts import evaluate_sts
 from statim.model import StaticModel
-from statim.teacher import Teacher
+from statim.teacher.teacher import Teacher
 
 log = logging.getLogger("statim")
 
