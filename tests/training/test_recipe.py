@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from statim.errors import InputError
+from statim.kernels import int8_dot
 from statim.training.datasets.batches import Schedule
 from statim.training.loop.trainer import learning_rates
 from statim.training.recipe import LEAST_SHARE, Recipe
@@ -66,10 +67,22 @@ def test_few_pairs_are_trained_on_for_longer(pairs, batch, epochs):
     assert Recipe.make(pairs, 64, batch=batch, epochs=2).epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("bytes_", "loss", "precision"),
+    [
+        (True, "contrastive", "int8"), (True, "classes", "int8"), (True, "cosent", "bf16"),
+        (False, "contrastive", "bf16"),
+    ],
+)  # fmt: skip
+def test_the_processor_chooses_the_precision(bytes_, loss, precision, monkeypatch):
+    monkeypatch.setattr(int8_dot, "FAST_BYTES", bytes_)
+    assert Recipe.make(1000, 8, loss=loss).precision == precision
+    assert Recipe.make(1000, 8, loss=loss, precision="auto").precision == precision
+    assert Recipe.make(1000, 8, loss=loss, precision="fp32").precision == "fp32"
+
+
 def test_int8_alone_rounds_softmax_weights():
-    shares = {
-        name: Recipe.make(1000, 8, precision=name).least_share for name in (None, "bf16", "fp32", "int8")
-    }
-    assert shares == {None: 0, "bf16": 0, "fp32": 0, "int8": LEAST_SHARE}
+    shares = {name: Recipe.make(1000, 8, precision=name).least_share for name in ("bf16", "fp32", "int8")}
+    assert shares == {"bf16": 0, "fp32": 0, "int8": LEAST_SHARE}
     assert Recipe.make(1000, 8, precision="int8", loss="cosent").least_share == 0
     assert Recipe.make(1000, 8, precision="int8", least_share=0.5).least_share == 0.5

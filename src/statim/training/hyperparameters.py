@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from statim.option import option
 
-PRECISIONS = ("int8", "bf16", "fp32")
+PRECISIONS = ("auto", "int8", "bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
 SCHEDULES = ("linear", "cosine", "constant")
 # Loss -> the kind of data it is for, one of data.detect_task.KINDS
@@ -67,8 +67,8 @@ class RecipeOptions:
         says="false-negative margin",
     )
     precision: str | None = option(
-        "What to round where the processor can: int8 (most, fastest), bf16, or fp32 (nothing)",
-        "Loss", usual="bf16", choices=PRECISIONS,
+        "What to round where the processor can: int8 (most), bf16, fp32 (nothing), or auto, the fastest here",
+        "Loss", usual="auto", choices=PRECISIONS,
     )  # fmt: skip
     schedule: str | None = option(
         "The learning rate after warm-up: linear or cosine, both to 0, or constant",

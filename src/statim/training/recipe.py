@@ -90,7 +90,7 @@ class Recipe:
     scale: float = 20.0
     both_directions: bool = False
     clip: float = USUAL["clip"]
-    precision: str = USUAL["precision"]
+    precision: str = "bf16"
     row_wise: bool = False
     seed: int = USUAL["seed"]
     mix: str = USUAL["mix"]
@@ -177,7 +177,8 @@ class Recipe:
                 "pairs; leave it out"
             )
         batch = _given(options.batch, _usual_batch(pairs, loss))
-        sampled = contrastive and options.precision == "int8"
+        precision = _precision(options.precision, contrastive)
+        sampled = contrastive and precision == "int8"
         share = _given(least_share, LEAST_SHARE if sampled else 0.0)
         check_number("least share", share, 0.0, 1.0)
         for weight in set_weights:
@@ -195,7 +196,7 @@ class Recipe:
             scale=_given(options.scale, 20.0 if contrastive or loss == "kl" else 4.0),
             both_directions=_given(options.both_directions, Recipe.both_directions),
             clip=_given(options.clip, Recipe.clip),
-            precision=_given(options.precision, Recipe.precision),
+            precision=precision,
             row_wise=_given(options.row_wise, Recipe.row_wise),
             seed=_given(options.seed, Recipe.seed),
             mix=_given(options.mix, Recipe.mix),
@@ -274,6 +275,19 @@ def check_limit(name: str, limit: Any) -> None:
 def _given(value: T | None, usual: T) -> T:
     """The value, or the usual one where none was given."""
     return usual if value is None else value
+
+
+def _precision(asked: str | None, contrastive: bool) -> str:
+    """The precision, the fastest of equal quality on this processor where ``auto`` is asked for.
+
+    Contrastive scores in 8 bits are that wherever the processor multiplies bytes quickly;
+    benchmarks/precision.py compares both. Other losses have no such scores.
+    """
+    from statim.kernels.int8_dot import FAST_BYTES
+
+    if asked not in (None, "auto"):
+        return str(asked)
+    return "int8" if contrastive and FAST_BYTES else "bf16"
 
 
 def _usual_batch(pairs: int, loss: str) -> int:

@@ -80,7 +80,8 @@ def fit_sentence_transformer(
         triplet_margin: Margin of the triplet loss, in cosines; 0.2 by default.
         false_negative_margin: Ignore candidates whose cosine exceeds the positive's by more than this
             (contrastive, classes); by default all are negatives.
-        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded; see Recipe.
+        precision: What is rounded: ``int8``, ``bf16`` or ``fp32``, see Recipe. By default ``auto``: ``int8``
+            for contrastive losses where the processor multiplies bytes quickly, else ``bf16``.
         schedule: ``linear`` (default), ``cosine`` or ``constant``: the learning rate after warm-up.
         warmup: Share of the steps in which it rises; 0.1 by default.
         weight_decay: Decoupled weight decay (AdamW) of embeddings that occur in the data, for entries of

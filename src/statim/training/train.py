@@ -97,7 +97,8 @@ def train(
         false_negative_margin: Treat candidates whose cosine exceeds the positive's by more than this as
             unknown positives, and leave them out of that anchor's negatives (``contrastive`` and
             ``classes``). By default all other candidates are negatives.
-        precision: ``int8``, ``bf16`` (default) or ``fp32``: what is rounded; see Recipe.
+        precision: What is rounded: ``int8``, ``bf16`` or ``fp32``, see Recipe. By default ``auto``: ``int8``
+            for contrastive losses where the processor multiplies bytes quickly, else ``bf16``.
         schedule: The learning rate after warm-up: ``linear`` (default) or ``cosine``, both to 0, or
             ``constant``.
         warmup: Share of the steps in which the learning rate rises; 0.1 by default.
