@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt "torch==2.13.0"
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --editable ".[dev]"
+	$(BIN)/statim cache compile
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -70,7 +71,9 @@ audit: $(STAMP)
 release-check: $(STAMP)
 	rm -rf build dist
 	$(PYTHON) .ci/audit.py $(BIN)/python dist
-	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m build --sdist --outdir dist
+	$(BIN)/statim cache compile --all
+	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) .ci/release_check.py dist
 
 bench: $(STAMP)

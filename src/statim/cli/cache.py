@@ -1,4 +1,4 @@
-"""statim cache: what is kept between runs, and how to be rid of it."""
+"""statim cache: what is kept between runs, how to be rid of it, and compiled code made beforehand."""
 
 from typing import Annotated
 
@@ -6,7 +6,9 @@ import typer
 
 from statim.cli import options
 
-app = typer.Typer(help="Look at the cache, or clear it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at the cache, clear it, or compile beforehand.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("info")
@@ -45,3 +47,26 @@ def clear(
         raise InputError(f"there is no kind {kind!r} in the cache; the kinds are {', '.join(cache.KINDS)}")
     freed = cache.clear(kind)
     options.result({"freed_bytes": freed}, f"{options.size(freed)} freed", json)
+
+
+@app.command("compile")
+def compile_(
+    every: Annotated[
+        bool, typer.Option("--all", help="For every level of x86-64 processors, as wheels are made.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Compile the kernels of usual runs into the installation, so that first runs need not."""
+    from statim.errors import InputError
+    from statim.kernels import processor
+    from statim.kernels.prepare import prepare
+
+    levels = processor.LEVELS if every else [level for level in [processor.level()] if level]
+    if not levels:
+        raise InputError(
+            "code is compiled beforehand for x86-64 processors with AVX2, and numba without settings of its "
+            "own; this machine compiles what each run needs, once"
+        )
+    made = {path.name: path.stat().st_size for path in map(prepare, levels)}
+    lines = [f"{name} {options.size(size)}" for name, size in made.items()]
+    options.result({"files": made}, "\n".join(lines), json)

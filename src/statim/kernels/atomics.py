@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from statim.kernels.prepared import njit
 
 # that a waiting thread looks at a number, some tens of microseconds, before it lets others run each time
 SPINS = 2_000

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
-from numba import njit, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from statim.kernels.prepared import njit
+from statim.kernels.processor import FEATURES
+
 # Has the processor instructions for bfloat16? Else its products are slower than float32's
-FAST_BFLOAT16 = bool(binding.get_host_cpu_features().get("avx512bf16"))
+FAST_BFLOAT16 = bool(FEATURES.get("avx512bf16"))
 
 LINE = 64  # bytes that come into the cache together
 

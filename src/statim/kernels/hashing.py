@@ -1,7 +1,8 @@
 """Random numbers that follow from a key and a place alone, for compiled loops."""
 
 import numpy as np
-from numba import njit
+
+from statim.kernels.prepared import njit
 
 # of Wellons' hash prospector (2018), and the golden ratio
 FIRST, SECOND, GOLDEN = np.uint32(0x7FEB352D), np.uint32(0x846CA68B), np.uint32(0x9E3779B9)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import fetch_line
 from statim.kernels.int8_dot import INTS, LANES, SHIFT, SHIFTS, add_products, all_of
+from statim.kernels.prepared import njit
 
 AHEAD = 1 << 12  # bytes that memory is fetched ahead: the processor by itself stops at each page
 BLOCK = 4 * LANES  # bytes read at once; no row is shorter

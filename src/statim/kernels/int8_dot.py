@@ -8,16 +8,15 @@ side are above -128, so neither loses anything, and all machines give the same.
 
 from typing import Any
 
-from llvmlite import binding, ir
-from numba import config
+from llvmlite import ir
+
+from statim.kernels.processor import FEATURES
 
 LANES = 16  # of a register with AVX-512, of two with AVX2; with four bytes each
 INTS = ir.VectorType(ir.IntType(32), LANES)
 
-# What has the processor, and is code compiled for this processor?
-_FEATURES = {} if config.CPU_NAME else binding.get_host_cpu_features()
-VNNI = bool(_FEATURES.get("avx512vnni"))
-FAST_BYTES = VNNI or bool(_FEATURES.get("avx2"))
+VNNI = bool(FEATURES.get("avx512vnni"))
+FAST_BYTES = VNNI or bool(FEATURES.get("avx2"))
 SHIFT = 128 if VNNI else 0  # added to each byte of the side that is laid out for it
 SHIFTS = -0x7F7F7F80 if VNNI else 0  # four bytes are that much more by exclusive or
 

@@ -11,15 +11,17 @@ rows are multiplied with 15-bit factors and summed as integers, which processors
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
-from numba import njit, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from statim.kernels.int8_dot import spread
+from statim.kernels.prepared import njit
+from statim.kernels.processor import FEATURES
 
 LANES = 16  # columns in a vector of LLVM's, which cuts it to the processor's size
-MANY_REGISTERS = bool(binding.get_host_cpu_features().get("avx512f"))
+MANY_REGISTERS = bool(FEATURES.get("avx512f"))
 WIDE = 8 if MANY_REGISTERS else 4  # vectors in a block: as many as registers hold
 LONG = 1 << 62 if MANY_REGISTERS else 384  # columns from which on whole rows are added
 AT_ONCE = 4  # rows

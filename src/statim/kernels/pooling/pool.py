@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.pooling.blocks import MOST, TOP, add_rows
+from statim.kernels.prepared import njit
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]

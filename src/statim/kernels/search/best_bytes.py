@@ -2,10 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.floats import prefetch
 from statim.kernels.int8_dot import SHIFT
+from statim.kernels.prepared import njit
 from statim.kernels.search.bytes import (
     AHEAD,
     FEW,

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from statim.kernels.floats import LINE, largest
 from statim.kernels.int8_dot import INTS, LANES, SHIFT, VNNI, add_products, spread
+from statim.kernels.prepared import njit
 
 PANEL = LANES  # documents of a panel
 # Queries of a tile, those of a whole one, and documents of a whole one: as many sums as fit into registers

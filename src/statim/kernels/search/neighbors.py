@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.floats import load
+from statim.kernels.prepared import njit
 
 CHUNK = 32  # scores looked at together
 

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, int64, njit, types, void
+from numba import float32, float64, int64, types, void
+
+from statim.kernels.prepared import njit
 
 Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]

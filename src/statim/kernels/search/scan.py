@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import boolean, float32, int8, int64, njit, types, uint16, uint64
+from numba import boolean, float32, int8, int64, types, uint16, uint64
 from numba.extending import intrinsic, overload
 
 from statim.kernels.floats import prefetch
 from statim.kernels.int16_dot import AHEAD, products
+from statim.kernels.prepared import njit
 from statim.kernels.search.top_k import FAST, keep
 
 # rows scored before the best are taken: they stay in the cache while one query after another passes by

@@ -2,9 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float32, float64, int16, int32, int64, njit, types, void
+from numba import boolean, float32, float64, int16, int32, int64, types, void
 
 from statim.kernels.floats import load, prefetch
+from statim.kernels.prepared import njit
 
 CHUNK = 32  # scores looked at together
 AHEAD = 2  # documents under way from memory

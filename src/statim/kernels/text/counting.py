@@ -2,7 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from statim.kernels.prepared import njit
 
 Ids = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from statim.kernels.prepared import njit
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from statim.kernels.prepared import njit
 from statim.kernels.text.phrases import LETTER, OTHER, PUNCTUATION, SPACE, find
 
 Bytes = npt.NDArray[np.uint8]

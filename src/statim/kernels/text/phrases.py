@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from statim.kernels.prepared import njit
 
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from statim.kernels.prepared import njit
 
 LONGEST = 128  # bytes of a piece that is remembered
 INLINE = 4  # ids that an entry has room for

@@ -10,7 +10,8 @@ import unicodedata
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from statim.kernels.prepared import njit
 
 WORDS = 5  # words in a shingle
 MOST_BYTES = 1 << 20  # of a text

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.atomics import Numbers, all_done, done, take
 from statim.kernels.floats import load, store, store_random
 from statim.kernels.hashing import FIRST, GOLDEN, mixed
 from statim.kernels.pooling.blocks import add_rows
+from statim.kernels.prepared import njit
 from statim.kernels.training.rows import SUMS, copy, copy_row, scale_row
 
 Floats = npt.NDArray[np.floating[Any]]

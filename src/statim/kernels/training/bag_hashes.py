@@ -2,7 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from statim.kernels.prepared import njit
 
 Longs = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.floats import LOG2E, exp2, load, store
+from statim.kernels.prepared import njit
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]

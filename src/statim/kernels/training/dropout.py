@@ -2,7 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from statim.kernels.prepared import njit
 
 Ints = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.uint16]

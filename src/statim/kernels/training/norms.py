@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.floats import load
+from statim.kernels.prepared import njit
 from statim.kernels.training.contrast import SUMS
 from statim.kernels.training.rows import copy
 

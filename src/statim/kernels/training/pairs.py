@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from statim.kernels.prepared import njit
 from statim.kernels.training.contrast import SUMS
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.atomics import Numbers, all_done, done, take
 from statim.kernels.floats import LINE, load, prefetch_at, store
 from statim.kernels.pooling.blocks import add_rows
+from statim.kernels.prepared import njit
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]

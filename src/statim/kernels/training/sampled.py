@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.floats import as_bits, as_float
 from statim.kernels.hashing import GOLDEN, mixed
+from statim.kernels.prepared import njit
 from statim.kernels.training.contrast import add_backward, backward_exponentials, forward_row
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.atomics import Numbers, all_done, done, take
+from statim.kernels.prepared import njit
 from statim.kernels.training.norms import prepare, remove_radial
 from statim.kernels.training.sampled import tile_to_entries
 from statim.kernels.training.sampled_gradient import add_anchors, add_candidates, count, lay_out, turn

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from statim.kernels.pooling.blocks import add_rows
+from statim.kernels.prepared import njit
 
 Floats = npt.NDArray[np.floating[Any]]
 Products = npt.NDArray[Any]

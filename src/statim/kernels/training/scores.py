@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from statim.kernels.floats import largest
 from statim.kernels.int8_dot import INTS, LANES, SHIFT, SHIFTS, VNNI, add_products, all_of, spread
+from statim.kernels.prepared import njit
 
 # Candidates that lie beside each other, four entries of each; and anchors in a block
 PANEL, ROWS = (32, 8) if VNNI else (16, 4)
