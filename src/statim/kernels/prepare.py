@@ -66,6 +66,7 @@ def _compiled() -> Iterator[tuple[Any, Any]]:
     for path in prepared.sources():
         parts = path.relative_to(prepared.KERNELS.parent.parent).with_suffix("").parts
         module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+        kernel: Any
         for kernel in vars(module).values():
             if not isinstance(kernel, Dispatcher) or kernel.py_func.__module__ != module.__name__:
                 continue

@@ -86,7 +86,7 @@ def prepared() -> _Prepared:
     return _Prepared()
 
 
-class Cache(NullCache):
+class Cache:
     """A kernel's compiled code: prepared, or in numba's cache, which is made when it is needed.
 
     Numba refuses to compile a function whose cache has no folder that can be written to, and fails where a
