@@ -137,3 +137,57 @@ def test_the_same_sources_give_the_same_bytes(tmp_path):
         site.run(PREPARE.format("LEVELS"))
     assert len(one.files()) == len(processor.LEVELS)
     assert one.files() == other.files()
+
+
+WORDS = [
+    "apple",
+    "bread",
+    "cheese",
+    "dates",
+    "eggs",
+    "figs",
+    "grapes",
+    "honey",
+    "ice",
+    "jam",
+    "kale",
+    "lemon",
+]
+
+
+@pytest.fixture(scope="module")
+def food(tmp_path_factory):
+    """A folder with pairs and texts of few words."""
+    folder = tmp_path_factory.mktemp("food")
+    texts = [f"{a} with {b} and {c}" for a in WORDS for b in WORDS for c in WORDS[:3]]
+    pairs = [{"anchor": f"what is {text}", "positive": text} for text in texts]
+    (folder / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not prepared.prepared().holds(), reason="run statim cache compile first")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "pairs.jsonl", "--start", "random", "-o"],
+        ["mine", "pairs.jsonl", "-o"],
+        ["index", "build", "texts.txt", "-o"],
+        ["encode", "texts.txt", "-o"],
+        ["duplicates", "texts.txt", "-o"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_usual_runs_compile_nothing(food, tmp_path, arguments):
+    """If this fails, a kernel is called with other types: run benchmarks/kernel_signatures.py."""
+    ending = {"mine": ".jsonl", "encode": ".npy", "duplicates": ".jsonl"}.get(arguments[0], "")
+    program = "import sys; from statim.cli import main; sys.argv[0] = 'statim'; main()"
+    subprocess.run(
+        [sys.executable, "-c", program, *arguments, str(tmp_path / f"out{ending}")],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled")},
+        cwd=food,
+        check=True,
+        capture_output=True,
+    )
+    assert not sorted(path.name for path in tmp_path.rglob("*.nbi"))

@@ -31,8 +31,12 @@ CODE = KERNELS / "code"
 
 
 def sources() -> Iterator[Path]:
-    """The files whose functions numba compiles, in order."""
-    return (path for path in sorted(KERNELS.rglob("*.py")) if path.parent.name != "gpu")
+    """The files that say what is compiled, in order."""
+    return (
+        path
+        for path in sorted(KERNELS.rglob("*.py"))
+        if path.parent.name != "gpu" and path.name not in ("prepare.py", "prepared.py", "signatures.py")
+    )
 
 
 def made_of() -> dict[str, str]:
@@ -71,6 +75,10 @@ class _Prepared:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if about["made_of"] == made_of() and len(self._bytes) == self._begin + about["size"]:
                 self._places = about["places"]
+
+    def holds(self) -> int:
+        """How many compiled kernels there are."""
+        return len(self._places)
 
     def get(self, name: str) -> Any:
         """What was kept of a compiled kernel, or None."""
