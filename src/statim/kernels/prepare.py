@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from numba.core.callconv import CPUCallConv
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
@@ -43,6 +44,7 @@ def prepare(level: processor.Level, folder: Path = prepared.CODE) -> Path:
 
 def write(out: str) -> None:
     """Compile all that is listed in this process, and write it into one file."""
+    _leave_out_folders()
     places, end, made_of = {}, 0, prepared.made_of()
     with atomic_file(out) as file:
         results = {prepared.key(kernel.py_func, one.signature): one for kernel, one in _compiled()}
@@ -51,6 +53,17 @@ def write(out: str) -> None:
             places[name] = [end, end := end + len(block)]
         head = json.dumps({"made_of": made_of, "size": end, "places": places})
         file.write(head.encode() + b"\n" + b"".join(blocks))
+
+
+def _leave_out_folders() -> None:
+    """Let exceptions of what is compiled name files without this machine's folders."""
+    build = CPUCallConv.build_excinfo_struct
+
+    def built(*given: Any) -> Any:
+        kind, arguments, place = build(*given)
+        return kind, arguments, place and (place[0], os.path.basename(place[1]), place[2])
+
+    CPUCallConv.build_excinfo_struct = built
 
 
 def _reduced(result: Any) -> bytes:
@@ -66,13 +79,15 @@ def _compiled() -> Iterator[tuple[Any, Any]]:
     for path in prepared.sources():
         parts = path.relative_to(prepared.KERNELS.parent.parent).with_suffix("").parts
         module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-        kernel: Any
         for kernel in vars(module).values():
-            if not isinstance(kernel, Dispatcher) or kernel.py_func.__module__ != module.__name__:
-                continue
-            texts = listed.get(f"{module.__name__}.{kernel.py_func.__name__}", [])
-            for given in map(signatures.read, texts):
-                kernel.compile(given)
-                yield kernel, kernel.overloads[given]
-            if not kernel._can_compile:
-                yield from ((kernel, one) for one in kernel.overloads.values())
+            if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == module.__name__:
+                texts = listed.get(f"{module.__name__}.{kernel.py_func.__name__}", [])
+                yield from _compiled_of(kernel, texts)
+
+
+def _compiled_of(kernel: Any, texts: list[str]) -> Iterator[tuple[Any, Any]]:
+    for given in map(signatures.read, texts):
+        kernel.compile(given)
+        yield kernel, kernel.overloads[given]
+    if not kernel._can_compile:  # it was defined with signatures
+        yield from ((kernel, one) for one in kernel.overloads.values())
