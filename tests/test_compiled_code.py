@@ -32,7 +32,8 @@ def site(tmp_path):
     each.
     """
     source = Path(statim.__file__).parent
-    shutil.copytree(source, tmp_path / "site" / "statim", ignore=shutil.ignore_patterns("__pycache__"))
+    without = shutil.ignore_patterns("__pycache__", "code")  # nothing is compiled beforehand
+    shutil.copytree(source, tmp_path / "site" / "statim", ignore=without)
     kernels = tmp_path / "site" / "statim" / "kernels"
     for folder in [kernels, *filter(Path.is_dir, kernels.iterdir())]:
         (folder / "__pycache__").write_bytes(b"")
