@@ -19,9 +19,7 @@ print(loss, hashlib.sha256(gradient.tobytes()).hexdigest())
 def test_compiled_just_now_or_found_in_the_cache(tmp_path):
     places = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": places}
-    environment["NUMBA_BOUNDSCHECK"] = (
-        "0"  # prepared code is left alone then
-    )
+    environment["NUMBA_BOUNDSCHECK"] = "0"  # prepared code is left alone then
     fresh, cached = (
         subprocess.run(
             [sys.executable, "-c", STEP], env=environment, check=True, capture_output=True, text=True
