@@ -37,7 +37,8 @@ FLOORS = [
     ["evaluation"],
     ["mining"],
     ["training"],
-    ["tasks", "insight", "scale"],
+    ["tasks", "scale"],
+    ["insight"],
     ["checking"],
     ["server", "integrations"],
     ["cli"],
@@ -61,6 +62,7 @@ HEAVY = {
         "mining/",
         "training/",
         "tasks/",
+        "insight/maps/",
     ],
     "torch": [
         "training/losses/contrastive.py",

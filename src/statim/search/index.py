@@ -634,6 +634,10 @@ class Index:
         """The documents, in parts: their positions, ids and texts."""
         return self._store.texts()
 
+    def documents(self) -> "Iterable[pa.Table]":
+        """The documents with all their columns, in parts and in no known order; of passages each one."""
+        return self._store.scan()
+
     def word_scores(self, query: str, document: str | int) -> list[tuple[str, float]]:
         """What each word of a query adds to a document's BM25 score; they sum to the score.
 

@@ -1,0 +1,374 @@
+"use strict";
+// Draws the map. `data`: texts, columns, and for each space x, y and labels; a text is a number everywhere.
+
+const PALETTE = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#ff9da7",
+  "#3b9fd4", "#8cd17d", "#d37295"].map(rgb);
+const RAMP = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map(rgb);
+const GREY = [140, 146, 153];
+const SHOWN = 200; // texts in the list
+const FINER = 1.3; // powers of two of zoom between one scale of labels and the next
+const $ = (id) => document.getElementById(id);
+const state = { data: null, panes: [], chosen: null, hover: -1, lower: null, lasso: false };
+
+function rgb(hex) { return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)); }
+function css(color) { return `rgb(${color.join(" ")})`; }
+function number(value) { return value.toLocaleString("en"); }
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+async function unpack() {
+  const packed = atob($("data").textContent), bytes = new Uint8Array(packed.length);
+  for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
+  $("data").remove();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
+
+// Colors ------------------------------------------------------------------------------------------------------
+
+function palette(column) {
+  const { names, values } = column;
+  if (names) return (i) => (values[i] === null ? GREY : PALETTE[values[i]] || GREY);
+  const [least, most] = bounds(values), width = most - least || 1;
+  return (i) => (values[i] === null ? GREY : ramp((values[i] - least) / width));
+}
+
+function bounds(values) {
+  let least = Infinity, most = -Infinity;
+  for (const value of values) if (value !== null) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
+  return [least, most];
+}
+
+function ramp(share) {
+  const place = share * (RAMP.length - 1), i = Math.min(Math.floor(place), RAMP.length - 2);
+  return RAMP[i].map((from, c) => Math.round(from + (RAMP[i + 1][c] - from) * (place - i)));
+}
+
+function colors() {
+  const { data, chosen } = state, n = data.texts.length, color = palette(data.columns[data.color]);
+  const found = new Uint8Array(4 * n), usual = n > 20000 ? 150 : 200;
+  for (let i = 0; i < n; i++) {
+    const [r, g, b] = color(i), out = chosen && !chosen.has(i);
+    found[4 * i] = r; found[4 * i + 1] = g; found[4 * i + 2] = b; found[4 * i + 3] = out ? 22 : usual;
+  }
+  return found;
+}
+
+// Panes -------------------------------------------------------------------------------------------------------
+
+class Pane {
+  constructor(space, root, several) {
+    this.space = space;
+    this.count = space.x.length;
+    this.positions = new Float32Array(2 * this.count);
+    for (let i = 0; i < this.count; i++) { this.positions[2 * i] = space.x[i]; this.positions[2 * i + 1] = space.y[i]; }
+    this.element = make("div", { className: "pane" });
+    if (several) this.element.append(make("h2", { textContent: space.name }));
+    this.canvas = make("div");
+    this.labels = make("div", { className: "labels" });
+    this.svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    this.polygon = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
+    this.svg.append(this.polygon);
+    this.element.append(this.canvas, this.labels, this.svg);
+    root.append(this.element);
+    this.names = space.labels.map(([scale, x, y, size, words]) => ({
+      scale, x, y, size, span: this.labels.appendChild(make("span", { textContent: words, hidden: true })),
+    }));
+    this.names.sort((a, b) => b.size - a.size);
+    this.listenToLasso();
+  }
+
+  start() {
+    this.view = this.fitted();
+    this.deck = new deck.Deck({
+      parent: this.canvas, style: { position: "absolute" }, views: new deck.OrthographicView({ flipY: true }),
+      initialViewState: this.view, controller: { doubleClickZoom: false, inertia: false }, layers: this.layers(),
+      pickingRadius: 6, getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "default"),
+      onViewStateChange: ({ viewState }) => this.moved(viewState), onResize: () => this.moved(this.view),
+      onHover: ({ index, x, y }) => hover(this, index, x, y),
+      onClick: ({ index }) => { if (index >= 0) choose([index], "picked"); },
+      onLoad: () => { state.loaded = (state.loaded || 0) + 1; }, onError: failed,
+    });
+    this.moved(this.view);
+  }
+
+  fitted() {
+    const { clientWidth, clientHeight } = this.element, side = state.data.side;
+    const zoom = Math.log2((0.92 * Math.min(clientWidth, clientHeight)) / side);
+    return { target: [side / 2, side / 2, 0], zoom, minZoom: zoom - 1, maxZoom: zoom + 10 };
+  }
+
+  fit(target = null) {
+    this.view = this.fitted();
+    if (target) Object.assign(this.view, { target, zoom: this.view.zoom + 4 });
+    this.deck.setProps({ initialViewState: { ...this.view } });
+    this.moved(this.view);
+  }
+
+  moved(view) {
+    const grown = this.radius();
+    this.view = view;
+    this.place();
+    if (this.deck && Math.abs(this.radius() - grown) > 0.05) this.draw();
+  }
+
+  radius() { // of a point, in pixels; it grows more slowly than the map does
+    const usual = Math.min(6, Math.max(1.3, 500 / Math.sqrt(this.count)));
+    const depth = this.view.zoom - this.view.minZoom - 1;
+    return Math.min(9, usual * 2 ** (0.35 * Math.max(0, depth)));
+  }
+
+  layers() {
+    const radius = this.radius(), { chosen, hover } = state, at = (i) => [this.space.x[i], this.space.y[i]];
+    const size = { radiusUnits: "pixels", getRadius: 1 };
+    const shared = state.colors;
+    const layers = [new deck.ScatterplotLayer({
+      id: "points", ...size, radiusScale: radius, pickable: true,
+      data: { length: this.count, attributes: {
+        getPosition: { value: this.positions, size: 2 },
+        getFillColor: { value: shared, size: 4, type: "unorm8" } } },
+    })];
+    if (chosen && chosen.size < 5000) layers.push(new deck.ScatterplotLayer({
+      id: "chosen", ...size, data: [...chosen], getPosition: at, radiusScale: radius * 1.6 + 1,
+      getFillColor: (i) => [...shared.subarray(4 * i, 4 * i + 3), 255],
+    }));
+    if (hover >= 0) layers.push(new deck.ScatterplotLayer({
+      id: "hover", data: [hover], getPosition: at, radiusUnits: "pixels", getRadius: radius + 4, stroked: true,
+      filled: false, lineWidthUnits: "pixels", getLineWidth: 2.5, getLineColor: GREY.map(() => dark() ? 255 : 0),
+    }));
+    return layers;
+  }
+
+  draw() { this.deck.setProps({ layers: this.layers() }); }
+
+  place() { // the labels of this zoom's scale that do not overlap a larger cluster's
+    const { clientWidth: width, clientHeight: height } = this.element, { target, zoom, minZoom } = this.view;
+    const scale = 2 ** zoom, taken = [], finest = Math.max(0, ...this.names.map((name) => name.scale));
+    const now = Math.min(finest, Math.max(0, Math.floor((zoom - minZoom - 1) / FINER)));
+    for (const name of this.names) {
+      const x = (name.x - target[0]) * scale + width / 2, y = (name.y - target[1]) * scale + height / 2;
+      const { span } = name;
+      span.hidden = name.scale !== now || x < 0 || y < 0 || x > width || y > height;
+      if (span.hidden) continue;
+      name.width ||= span.offsetWidth; name.height ||= span.offsetHeight;
+      const left = Math.min(Math.max(x - name.width / 2, 4), Math.max(4, width - name.width - 4));
+      const box = [left, y - name.height / 2, left + name.width, y + name.height / 2];
+      span.hidden = taken.some((b) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1]);
+      if (span.hidden) continue;
+      taken.push(box);
+      span.style.transform = `translate(${box[0]}px, ${box[1]}px)`;
+    }
+  }
+
+  listenToLasso() {
+    let path = null;
+    const show = () => this.polygon.setAttribute("points", (path || []).map((p) => p.join()).join(" "));
+    const at = (event) => {
+      const box = this.element.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    this.svg.addEventListener("pointerdown", (event) => {
+      path = [at(event)];
+      this.svg.setPointerCapture(event.pointerId);
+    });
+    this.svg.addEventListener("pointermove", (event) => {
+      if (!path) return;
+      const here = at(event), last = path[path.length - 1];
+      if (Math.hypot(here[0] - last[0], here[1] - last[1]) > 3) path.push(here);
+      show();
+    });
+    const end = () => {
+      if (path && path.length > 2) choose(this.inside(path), "in the lasso");
+      path = null;
+      show();
+      lasso(false);
+    };
+    this.svg.addEventListener("pointerup", end);
+    this.svg.addEventListener("pointercancel", () => { path = null; end(); });
+  }
+
+  inside(path) { // the texts whose points are within a polygon of pixels, by the even-odd rule
+    const { clientWidth: width, clientHeight: height } = this.element, { target, zoom } = this.view;
+    const edges = path.map(([x, y]) => [(x - width / 2) / 2 ** zoom + target[0], (y - height / 2) / 2 ** zoom + target[1]]);
+    const xs = edges.map((p) => p[0]), ys = edges.map((p) => p[1]);
+    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const found = [];
+    for (let i = 0; i < this.count; i++) {
+      const x = this.space.x[i], y = this.space.y[i];
+      if (x < left || x > right || y < top || y > bottom) continue;
+      let odd = false;
+      for (let a = 0, b = edges.length - 1; a < edges.length; b = a++) {
+        const [ax, ay] = edges[a], [bx, by] = edges[b];
+        if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) odd = !odd;
+      }
+      if (odd) found.push(i);
+    }
+    return found;
+  }
+}
+
+function dark() { return matchMedia("(prefers-color-scheme: dark)").matches; }
+
+function lasso(on) {
+  state.lasso = on;
+  $("lasso").setAttribute("aria-pressed", on);
+  for (const pane of state.panes) pane.svg.classList.toggle("drawing", on);
+}
+
+function draw() {
+  state.colors = colors();
+  for (const pane of state.panes) pane.draw();
+}
+
+// What is pointed at, and what is chosen ----------------------------------------------------------------------
+
+function hover(pane, index, x, y) {
+  if (index !== state.hover) {
+    state.hover = index;
+    for (const one of state.panes) one.draw();
+  }
+  const tip = $("tip");
+  tip.hidden = index < 0;
+  if (index < 0) return;
+  const lines = state.data.columns.flatMap(({ name, names, values }) => {
+    const value = values[index];
+    return value === null ? [] : [make("dt", { textContent: name }), make("dd", { textContent: names ? names[value] : value })];
+  });
+  tip.replaceChildren(state.data.texts[index], make("dl", {}, ...lines));
+  const box = pane.element.getBoundingClientRect(), left = box.left + x + 14, top = box.top + y + 14;
+  tip.style.left = `${Math.max(4, Math.min(left, innerWidth - tip.offsetWidth - 4))}px`;
+  tip.style.top = `${top + tip.offsetHeight > innerHeight ? Math.max(4, top - tip.offsetHeight - 28) : top}px`;
+}
+
+function choose(found, how) {
+  state.chosen = found === null ? null : new Set(found);
+  for (const button of $("legend").querySelectorAll("button")) button.setAttribute("aria-pressed", false);
+  $("count").textContent = found === null ? `${number(state.data.texts.length)} texts` : `${number(found.length)} ${how}`;
+  $("chosen").hidden = found === null;
+  const some = (found || []).slice(0, SHOWN);
+  $("list").replaceChildren(...some.map((i) => make("li", {}, make("button", {
+    type: "button", textContent: state.data.texts[i], onclick: () => show(i) }))));
+  $("more").textContent = found && found.length > SHOWN ? `and ${number(found.length - SHOWN)} more` : "";
+  draw();
+}
+
+function show(i) {
+  state.hover = i;
+  for (const pane of state.panes) pane.fit([pane.space.x[i], pane.space.y[i], 0]);
+  draw();
+}
+
+function search(words) {
+  state.lower ||= state.data.texts.map((text) => text.toLowerCase());
+  const wanted = words.trim().toLowerCase(), found = [];
+  if (!wanted) { choose(null); return; }
+  for (let i = 0; i < state.lower.length; i++) if (state.lower[i].includes(wanted)) found.push(i);
+  choose(found, "found");
+}
+
+function legend() {
+  const column = state.data.columns[state.data.color], { names, values } = column;
+  if (!names) {
+    const ramp = make("div", { className: "ramp" });
+    ramp.style.background = `linear-gradient(to right, ${RAMP.map(css).join()})`;
+    const ends = bounds(values).map((end) => make("small", { textContent: Number.isFinite(end) ? number(end) : "–" }));
+    $("legend").replaceChildren(ramp, make("div", { className: "ends" }, ...ends));
+    return;
+  }
+  const sizes = new Array(names.length).fill(0);
+  for (const value of values) if (value !== null) sizes[value]++;
+  const rest = sizes.slice(PALETTE.length).reduce((a, b) => a + b, 0);
+  const entry = (name, color, size, belongs) => {
+    const dot = make("i");
+    dot.style.background = css(color);
+    const button = make("button", { type: "button" }, dot, make("b", { textContent: name }),
+      make("small", { textContent: number(size) }));
+    button.onclick = () => {
+      const on = button.getAttribute("aria-pressed") !== "true", found = [];
+      for (let i = 0; i < values.length; i++) if (belongs(values[i])) found.push(i);
+      choose(on ? found : null, "chosen");
+      button.setAttribute("aria-pressed", on);
+    };
+    return button;
+  };
+  const entries = names.slice(0, PALETTE.length).map((name, i) => entry(name, PALETTE[i], sizes[i], (v) => v === i));
+  if (rest) entries.push(entry("other", GREY, rest, (v) => v >= PALETTE.length));
+  $("legend").replaceChildren(...entries);
+}
+
+function rows() {
+  const { texts, columns } = state.data;
+  return [...state.chosen].map((i) => ({ row: i, text: texts[i], ...Object.fromEntries(columns.map(
+    ({ name, names, values }) => [name, values[i] === null || !names ? values[i] : names[values[i]]])) }));
+}
+
+async function copy() {
+  const text = rows().map((row) => row.text).join("\n");
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.body.appendChild(make("textarea", { value: text }));
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  $("count").textContent = `${number(state.chosen.size)} copied`;
+}
+
+function save() {
+  const lines = rows().map((row) => JSON.stringify(row) + "\n");
+  const link = make("a", { download: "texts.jsonl", href: URL.createObjectURL(new Blob(lines)) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function failed(error) {
+  if (state.failed) return;
+  state.failed = true;
+  console.error(error);
+  $("panes").replaceChildren(make("p", { className: "failed",
+    textContent: `The map cannot be drawn: ${error.message || error}. It needs a browser with WebGL 2.` }));
+}
+
+async function main() {
+  const data = (state.data = await unpack());
+  for (const [i, column] of data.columns.entries()) {
+    if (column.colorable) $("color").append(make("option", { value: i, textContent: column.name, selected: i === data.color }));
+  }
+  state.colors = colors();
+  const panes = data.spaces.map((space) => new Pane(space, $("panes"), data.spaces.length > 1));
+  state.panes = panes;
+  for (const pane of panes) pane.start();
+  legend();
+  choose(null);
+  let waiting = 0;
+  $("search").addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => search($("search").value), 150);
+  });
+  $("color").addEventListener("change", () => { data.color = Number($("color").value); legend(); choose(null); });
+  $("lasso").addEventListener("click", () => lasso(!state.lasso));
+  $("fit").addEventListener("click", () => { for (const pane of panes) pane.fit(); });
+  $("copy").addEventListener("click", copy);
+  $("save").addEventListener("click", save);
+  $("clear").addEventListener("click", () => { $("search").value = ""; choose(null); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  addEventListener("keydown", (event) => {
+    if (event.key === "Shift" && !state.lasso) lasso(true);
+    if (event.key === "Escape") { lasso(false); $("search").value = ""; choose(null); }
+    if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) {
+      event.preventDefault();
+      $("search").focus();
+    }
+  });
+  addEventListener("keyup", (event) => { if (event.key === "Shift") lasso(false); });
+}
+
+main().catch(failed);
