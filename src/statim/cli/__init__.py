@@ -29,6 +29,7 @@ from statim.cli import (
     features,
     index,
     info,
+    maps,
     mcp,
     mine,
     neighbors,
@@ -74,6 +75,7 @@ app.command("train", cls=Panelled)(train.train)
 app.command("mine", cls=Panelled)(mine.mine)
 app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
+app.command("map", cls=Panelled)(maps.map)
 app.command("compare")(compare.compare)
 app.command("drift")(drift.drift)
 app.command("encode")(encode.encode)
@@ -97,7 +99,12 @@ app.add_typer(cache.app, name="cache")
 
 
 # verbs whose options come from a record, which takes time to import
-FROM_RECORD = {"train": train.add_options, "mine": mine.add_options, "teach": teach.add_options}
+FROM_RECORD = {
+    "train": train.add_options,
+    "mine": mine.add_options,
+    "teach": teach.add_options,
+    "map": maps.add_options,
+}
 
 
 def add_options(verbs: Iterable[str] = tuple(FROM_RECORD)) -> None:

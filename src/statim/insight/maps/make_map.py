@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from statim.addresses import is_database
 from statim.errors import DataError, InputError
+from statim.insight.maps.columns import check_color
 from statim.insight.maps.map import Floats, Longs, Map, Space
 from statim.insight.maps.options import MapKeywords, MapOptions
 from statim.insight.maps.projections import project, turned
@@ -32,6 +33,7 @@ def make_map(documents: Any, model: Any = None, **options: Unpack[MapKeywords]) 
             where one is.
         model: Makes the vectors: a model, or where one is (default english). An index has its own.
         against: A second model. Its map is turned to lie as close as possible to the first one's.
+        color: The column to color by; clusters by default.
         column: The column of texts in files; guessed by default. Several are joined by line ends.
         table: In a database: the name of the index's tables.
         method: ``pacmap``, ``umap`` or ``pca``; by default pacmap, or pca for fewer than 50 different texts.
@@ -45,9 +47,9 @@ def make_map(documents: Any, model: Any = None, **options: Unpack[MapKeywords]) 
         The map. Texts without tokens that the model knows are left out.
 
     Raises:
-        InputError: A value is out of range, there are fewer than 3 different texts, or an index is given
-            together with a model.
-        DataError: A file cannot be used as it is.
+        InputError: A value is out of range, there is no such column, or an index is given together with a
+            model.
+        DataError: A file cannot be used as it is, or there are fewer than 3 different texts.
         ModelError: A model or index cannot be loaded.
         DependencyError: The package that projects is not installed.
     """
@@ -61,6 +63,8 @@ def make_map(documents: Any, model: Any = None, **options: Unpack[MapKeywords]) 
     rows = np.flatnonzero(known)
     for side in sides:
         _check_enough(side, rows)
+    others = pa.table({}) if first.items.beside is None else first.items.beside(rows)
+    check_color(others, asked.color)
     places, method = _places(sides, rows, asked)
     projected = time.perf_counter()
     texts = first.items.text(rows)
@@ -73,8 +77,9 @@ def make_map(documents: Any, model: Any = None, **options: Unpack[MapKeywords]) 
         "read and encode": read - started, "project": projected - read,
         "cluster": time.perf_counter() - projected,
     }  # fmt: skip
-    others = pa.table({}) if first.items.beside is None else first.items.beside(rows)
-    return Map(texts, others, scales[0][0], spaces, method, len(known) - len(rows), seconds)
+    return Map(
+        texts, others, scales[0][0], spaces, method, asked.color, len(known) - len(rows), seconds
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +173,6 @@ def _check_enough(side: _Side, rows: Longs) -> None:
     different = len(np.unique(side.items_of[rows]))
     if different < FEWEST:
         raise DataError(
-            f"there are {len(side.items_of):,} texts and {different:,} that differ in tokens that "
-            f"{side.name} knows; a map needs at least {FEWEST} different ones"
+            f"a map needs at least {FEWEST} different texts with tokens that {side.name} knows; there are "
+            f"{different} among the {len(side.items_of):,} given"
         )

@@ -1,19 +1,13 @@
-"""A map of texts: points, clusters and their names, as data, a page or a picture."""
+"""A map of texts: points, clusters and their names."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from statim.errors import InputError
 from statim.insight.maps.regions import Label
-
-PAGES = (".html", ".htm")
-PICTURES = (".png", ".svg", ".pdf")
-TABLES = (".parquet", ".jsonl", ".csv")
 
 Floats = npt.NDArray[np.float32]
 Longs = npt.NDArray[np.int64]
@@ -44,6 +38,7 @@ class Map:
         clusters: (n,) int64, each text's cluster in the first space, on the coarsest scale; 0 is the largest.
         spaces: The first model's space, and the second's where one was given.
         method: How vectors were projected.
+        color: The column to color by at first; None for the clusters.
         left_out: How many more texts have no token that every model knows.
         seconds: Phase -> seconds.
     """
@@ -53,6 +48,7 @@ class Map:
     clusters: Longs
     spaces: tuple[Space, ...]
     method: str
+    color: str | None
     left_out: int
     seconds: dict[str, float]
 
@@ -78,50 +74,6 @@ class Map:
         found |= {"cluster": pa.array(self.clusters), "cluster_words": names}
         return behind(pa.table(found), self.columns)
 
-    def html(self, color: str | None = None) -> str:
-        """One page that needs no network.
-
-        Args:
-            color: The column to color by at first; clusters by default.
-
-        Raises:
-            InputError: There is no such column.
-            DependencyError: pydeck, which holds deck.gl, is not installed.
-        """
-        from statim.insight.maps.page import page
-
-        return page(self, color)
-
-    def write(self, path: str | Path, *, color: str | None = None, overwrite: bool = False) -> None:
-        """Write the map, atomically.
-
-        Args:
-            path: Its suffix tells what is written: .html a page; .png, .svg or .pdf a picture; .parquet,
-                .jsonl or .csv a table.
-            color: The column to color by; clusters by default.
-            overwrite: Replace a file.
-
-        Raises:
-            InputError: The suffix is none of these, the file exists, or there is no such column.
-            StorageError: The disk is full, read-only, or not permitted. What stood there still stands.
-            DependencyError: pydeck or matplotlib is not installed.
-        """
-        from statim.data.files.writing import write_table
-        from statim.files import atomic_file
-
-        path = check_map_output(path, overwrite=overwrite)
-        if path.suffix in TABLES:
-            write_table(path, self.table())
-            return
-        if path.suffix in PAGES:
-            written = self.html(color).encode("utf-8", "backslashreplace")
-        else:
-            from statim.insight.maps.picture import picture
-
-            written = picture(self, path.suffix, color)
-        with atomic_file(path) as file:
-            file.write(written)
-
     def to_dict(self) -> dict[str, Any]:
         """Figures and the names of clusters: plain values for JSON."""
         return {
@@ -141,20 +93,3 @@ class Map:
         return "\n".join(
             lines + [f"{size:>9,}  {name}" for size, name in zip(sizes, self.cluster_names, strict=True)]
         )
-
-
-def check_map_output(path: str | Path, *, overwrite: bool) -> Path:
-    """Refuse a file of an unknown kind, or that exists, before any work is done.
-
-    Raises:
-        InputError: The suffix is unknown, or the file exists and ``overwrite`` is off.
-    """
-    path = Path(path)
-    if path.suffix not in (*PAGES, *PICTURES, *TABLES):
-        raise InputError(
-            f"{path} ends with {path.suffix or 'nothing'}; name a page (.html), a picture "
-            f"({', '.join(PICTURES)}) or a table ({', '.join(TABLES)})"
-        )
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
-    return path

@@ -21,6 +21,7 @@ class MapOptions:
     against: str | Path | StaticModel | None = option(
         "A second model: both maps side by side, with the same text linked in both."
     )
+    color: str | None = option("Column to color by; by default clusters.")
     column: str | Sequence[str] | None = option(
         "Column of texts, or several that are joined: subject,body; guessed by default.", "Data", flag="text"
     )
@@ -45,6 +46,7 @@ class MapKeywords(TypedDict, total=False):
     """The keywords of ``make_map`` for type checkers; a test compares them with MapOptions."""
 
     against: str | Path | StaticModel | None
+    color: str | None
     column: str | Sequence[str] | None
     table: str
     method: str | None

@@ -12,11 +12,10 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from statim.errors import DependencyError
-from statim.insight.maps.columns import columns
+from statim.insight.maps.columns import GREY, PALETTE, RAMP, columns
 from statim.insight.maps.map import Map, Space
 from statim.strict_json import dumps
 
@@ -26,21 +25,19 @@ ALL_LETTERS = 24_000_000  # of all texts, about
 BUNDLE = ("nbextension", "static", "index.js")
 
 
-def page(found: Map, color: str | None) -> str:
+def page(found: Map) -> str:
     """The page.
 
     Args:
         found: A map.
-        color: The column to color by at first; clusters by default.
 
     Returns:
         HTML.
 
     Raises:
-        InputError: There is no such column.
         DependencyError: pydeck is not installed.
     """
-    shown = columns(found, color)
+    shown = columns(found)
     letters = min(LETTERS, max(FEWEST, ALL_LETTERS // max(1, len(found))))
     data = {
         "texts": pc.utf8_slice_codeunits(found.texts, 0, letters).to_pylist(),
@@ -48,10 +45,9 @@ def page(found: Map, color: str | None) -> str:
             {"name": one.name, "names": one.names, "values": one.values, "colorable": one.colorable}
             for one in shown
         ],
-        "color": next((i for i, one in enumerate(shown) if one.name == color), 0),
+        "color": next((i for i, one in enumerate(shown) if one.name == found.color), 0),
         "spaces": [_space(space) for space in found.spaces],
-        "side": SIDE,
-        "letters": letters,
+        "side": SIDE, "palette": PALETTE, "ramp": RAMP, "grey": GREY,
     }  # fmt: skip
     packed = gzip.compress(dumps(data).encode("utf-8", "backslashreplace"), 6, mtime=0)
     made = {

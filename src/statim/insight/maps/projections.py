@@ -62,7 +62,11 @@ def project(
         some = vectors[chosen]
     with _quiet(threads):
         reduced = components(some, REDUCED)
-        found = _pacmap(some, reduced, seed, threads) if method == "pacmap" else _umap(some, reduced, seed, threads)
+        found = (
+            _pacmap(some, reduced, seed, threads)
+            if method == "pacmap"
+            else _umap(some, reduced, seed, threads)
+        )
     if len(chosen) == n:
         return _scaled(found), method
     xy, rest = np.empty((n, 2), np.float32), np.ones(n, np.bool_)
@@ -79,7 +83,8 @@ def turned(xy: Floats, onto: Floats) -> Floats:
         onto: (n, 2).
     """
     left, _, right = np.linalg.svd(xy.astype(np.float64).T @ onto)
-    return (xy @ (left @ right)).astype(np.float32)
+    found: Floats = (xy @ (left @ right)).astype(np.float32)
+    return found
 
 
 class _principal:  # noqa: N801  used like a function
@@ -148,7 +153,8 @@ def _placed(vectors: Floats, sample: Floats, xy: Floats, threads: int | None) ->
 def _scaled(xy: Floats) -> Floats:
     """Points around 0 whose farthest coordinate is 1."""
     centred = xy - (xy.min(0) + xy.max(0)) / 2
-    return (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)
+    found: Floats = (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)
+    return found
 
 
 def _package(name: str, distribution: str = "") -> Any:

@@ -56,7 +56,7 @@ def clusters(items: Items, items_of: Ints, seed: int, threads: int | None) -> li
     vectors = items.vectors if len(known) == len(items) else items.vectors[known]
     rough = vectors if items.rough is items.vectors else items.rough[known]
     places = np.full(len(items), -1, np.int64)
-    found = []
+    found: list[Longs] = []
     for count in SCALES:
         count = min(count, max(1, len(known) // MEMBERS))
         if found and count <= found[-1].max() + 1:
@@ -93,13 +93,14 @@ def named(texts: Any, xy: npt.NDArray[np.float32], scales: list[Longs]) -> tuple
         for number, (group, some) in enumerate(zip(groups, words, strict=True)):
             here = xy[group]
             middle = here[((here - np.median(here, 0)) ** 2).sum(1).argmin()]
-            found.append(Label(scale, number, ", ".join(some), float(middle[0]), float(middle[1]), len(group)))
+            found.append(
+                Label(scale, number, ", ".join(some), float(middle[0]), float(middle[1]), len(group))
+            )
     return tuple(found)
 
 
 def _texts(texts: Any, rows: Longs, count: int) -> list[str]:
     """The beginnings of at most ``count`` texts from all over these rows."""
-
     some = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
     cut: list[str] = pc.utf8_slice_codeunits(texts.take(pa.array(some)), 0, LETTERS).to_pylist()
     return cut

@@ -1,14 +1,11 @@
 "use strict";
 // Draws the map. `data`: texts, columns, and for each space x, y and labels; a text is a number everywhere.
 
-const PALETTE = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#ff9da7",
-  "#3b9fd4", "#8cd17d", "#d37295"].map(rgb);
-const RAMP = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map(rgb);
-const GREY = [140, 146, 153];
 const SHOWN = 200; // texts in the list
 const FINER = 1.3; // powers of two of zoom between one scale of labels and the next
 const $ = (id) => document.getElementById(id);
 const state = { data: null, panes: [], chosen: null, hover: -1, lower: null, lasso: false };
+let PALETTE, RAMP, GREY; // lists of red, green and blue
 
 function rgb(hex) { return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)); }
 function css(color) { return `rgb(${color.join(" ")})`; }
@@ -120,7 +117,7 @@ class Pane {
   }
 
   radius() { // of a point, in pixels; it grows more slowly than the map does
-    const usual = Math.min(6, Math.max(1.3, 500 / Math.sqrt(this.count)));
+    const usual = Math.min(6, Math.max(1.3, 320 / Math.sqrt(this.count)));
     const depth = this.view.zoom - this.view.minZoom - 1;
     return Math.min(9, usual * 2 ** (0.35 * Math.max(0, depth)));
   }
@@ -133,7 +130,7 @@ class Pane {
       id: "points", ...size, radiusScale: radius, pickable: true,
       data: { length: this.count, attributes: {
         getPosition: { value: this.positions, size: 2 },
-        getFillColor: { value: shared, size: 4, type: "unorm8" } } },
+        getFillColor: { value: shared, size: 4 } } },
     })];
     if (chosen && chosen.size < 5000) layers.push(new deck.ScatterplotLayer({
       id: "chosen", ...size, data: [...chosen], getPosition: at, radiusScale: radius * 1.6 + 1,
@@ -339,6 +336,7 @@ function failed(error) {
 
 async function main() {
   const data = (state.data = await unpack());
+  [PALETTE, RAMP, [GREY]] = [data.palette, data.ramp, [data.grey]].map((colors) => colors.map(rgb));
   for (const [i, column] of data.columns.entries()) {
     if (column.colorable) $("color").append(make("option", { value: i, textContent: column.name, selected: i === data.color }));
   }
