@@ -9,6 +9,9 @@ import pytest
 import typer
 
 from statim.cli import add_options, app
+from statim.insight.maps.make_map import make_map
+from statim.insight.maps.options import PANELS as MAP_PANELS
+from statim.insight.maps.options import MapKeywords, MapOptions
 from statim.mining.mine import mine_hard_negatives
 from statim.mining.options import PANELS as MINING_PANELS
 from statim.mining.options import MiningKeywords, MiningOptions
@@ -23,6 +26,10 @@ RECORDS = {
     "mine": (
         mine_hard_negatives, MiningOptions, MiningKeywords, {"data", "model"},
         {"out", "model", "teacher", "overwrite"}, MINING_PANELS,
+    ),
+    "map": (
+        make_map, MapOptions, MapKeywords, {"documents", "model"},
+        {"out", "model", "delimiter", "encoding", "overwrite"}, MAP_PANELS,
     ),
     "teach": (
         teach, TeachOptions, TeachKeywords, {"data", "teacher", "out"}, {"out", "teacher"}, TEACH_PANELS,

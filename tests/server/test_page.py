@@ -1,8 +1,9 @@
 """The search page in a real browser."""
 
 import pytest
-from browser import browser, missing
 from running import running
+
+from browser import browser, missing
 
 KEY = "open-sesame"
 

@@ -40,6 +40,9 @@ def picture(found: Map, suffix: str) -> bytes:
         for space, one in zip(found.spaces, axes, strict=True):
             _draw(one, space, chosen, several=wide > 1)
         _legend(figure, axes, chosen)
+        figure.draw_without_rendering()
+        for one in axes:
+            _hide_overlapping(one.texts)
         dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         figure.savefig(file, format=suffix[1:], metadata=dated.get(suffix))
     return file.getvalue()
@@ -67,6 +70,16 @@ def _draw(axes: Any, space: Space, chosen: Column, *, several: bool) -> None:
     axes.axis("off")
     if several:
         axes.set_title(_plain(space.name), fontsize=10)
+
+
+def _hide_overlapping(names: Any) -> None:
+    """Hide names that overlap one before them, that of a larger cluster."""
+    taken: list[Any] = []
+    for name in names:
+        box = name.get_window_extent()
+        name.set_visible(not any(box.overlaps(other) for other in taken))
+        if name.get_visible():
+            taken.append(box)
 
 
 def _legend(figure: Any, axes: Any, chosen: Column) -> None:

@@ -117,9 +117,9 @@ class Pane {
   }
 
   radius() { // of a point, in pixels; it grows more slowly than the map does
-    const usual = Math.min(6, Math.max(1.3, 320 / Math.sqrt(this.count)));
+    const usual = Math.min(5, Math.max(1.3, 220 / Math.sqrt(this.count)));
     const depth = this.view.zoom - this.view.minZoom - 1;
-    return Math.min(9, usual * 2 ** (0.35 * Math.max(0, depth)));
+    return Math.min(7, usual * 2 ** (0.35 * Math.max(0, depth)));
   }
 
   layers() {
@@ -130,10 +130,10 @@ class Pane {
       id: "points", ...size, radiusScale: radius, pickable: true,
       data: { length: this.count, attributes: {
         getPosition: { value: this.positions, size: 2 },
-        getFillColor: { value: shared, size: 4 } } },
+        getFillColor: { value: shared, size: 4, normalized: true } } },
     })];
     if (chosen && chosen.size < 5000) layers.push(new deck.ScatterplotLayer({
-      id: "chosen", ...size, data: [...chosen], getPosition: at, radiusScale: radius * 1.6 + 1,
+      id: "chosen", ...size, data: [...chosen], getPosition: at, radiusScale: radius * 1.2 + 0.5,
       getFillColor: (i) => [...shared.subarray(4 * i, 4 * i + 3), 255],
     }));
     if (hover >= 0) layers.push(new deck.ScatterplotLayer({

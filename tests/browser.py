@@ -14,6 +14,7 @@ import httpx
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name of a reference
 KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "ArrowUp": "\ue013", "ArrowDown": "\ue015", "Tab": "\ue004"}
+WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 def missing() -> str | None:
@@ -60,6 +61,14 @@ class Browser:
         keys = [{"type": "keyDown", "value": said}, {"type": "keyUp", "value": said}]
         self.do("POST", "/actions", actions=[{"type": "key", "id": "keys", "actions": keys}])
 
+    def drag(self, *places: tuple[int, int]) -> None:
+        """Press the mouse at the first place, move, and let go at the last; point at a single one."""
+        first, *others = [{"type": "pointerMove", "x": x, "y": y, "duration": 20} for x, y in places]
+        down, up = ({"type": f"pointer{name}", "button": 0} for name in ("Down", "Up"))
+        actions = [first, down, *others, up] if others else [first]
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
+        self.do("POST", "/actions", actions=[mouse])
+
     def click(self, selector: str) -> None:
         found = self.do("POST", "/element", using="css selector", value=selector)[ELEMENT]
         self.do("POST", f"/element/{found}/click")
@@ -83,7 +92,8 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
+def browser(profile: Path, *, webgl: bool = False) -> Iterator[Browser]:
+    """A window; with ``webgl`` it can draw, on the processor."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -95,8 +105,8 @@ def browser(profile: Path) -> Iterator[Browser]:
         )
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             arguments = [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                f"--user-data-dir={profile}",
+                "--headless", "--no-sandbox", "--disable-background-networking", f"--user-data-dir={profile}",
+                *(WEBGL if webgl else ("--disable-gpu",)),
             ]  # fmt: skip
             wanted = {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}
             answer = client.post("/session", json={"capabilities": {"alwaysMatch": wanted}})
