@@ -8,4 +8,5 @@ drift.py            new texts against those a model was made for
 vocabulary_fit.py   how a vocabulary fits texts, for drift.py
 any_texts.py        the texts of any data
 explain_page.py     an explanation as an HTML page
+maps/               texts as points of a page, a picture or a table
 """
