@@ -3,7 +3,7 @@
     python benchmarks/pictures.py
 
 The texts are docstrings of this Python's standard library, and for drift the descriptions of the installed
-packages; the model is the bundled one. Pictures are reduced to 64 colors, to keep them small.
+packages; the model is the bundled one. Pictures are reduced to 256 colors, to keep them small.
 """
 
 import ast
@@ -28,8 +28,9 @@ from statim.insight.maps.make_map import make_map
 from statim.insight.maps.page import page as map_page
 
 DOCS = ROOT / "docs"
-COLORS = 64
+COLORS = 256
 READY = "typeof state !== 'undefined' && state.loaded === state.panes.length && state.panes.length > 0"
+SEARCH = "document.getElementById('search').value = 'socket'; search('socket')"
 PAIR = ("How do I open a file and read its lines?", "Open the file, then iterate over it line by line.")
 
 
@@ -73,7 +74,11 @@ def shot(
         window.run(then)
         time.sleep(3)  # the browser draws in its own time
         window.screenshot(Path(place, "page.png"))
-        small = Image.open(Path(place, "page.png")).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+        small = (
+            Image.open(Path(place, "page.png"))
+            .convert("RGB")
+            .quantize(COLORS, kmeans=2, dither=Image.Dither.NONE)
+        )
         small.save(DOCS / name, optimize=True)
     print(f"{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
 
@@ -88,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, browser(Path(place), webgl=True) as window:
         size = (1000, 600)
         shot(window, map_page(whole), "map.png", size=size)
-        shot(window, map_page(whole), "map_search.png", dark=True, size=size, then="search('socket')")
+        shot(window, map_page(whole), "map_search.png", dark=True, size=size, then=SEARCH)
         shot(window, map_page(moved), "drift.png", size=size)
         found = explain(StaticModel.load("english"), *PAIR)
         shot(window, explain_page(found), "explain.png", size=(860, 460))

@@ -111,6 +111,7 @@ def test_a_map_is_turned_onto_another():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # their loops are compiled
 @pytest.mark.parametrize("method", ["pacmap", "umap"])
 def test_real_projections_repeat_and_keep_groups_apart(method):
     pytest.importorskip(method)

@@ -47,7 +47,7 @@ def page(found: Map) -> str:
         ],
         "color": next((i for i, one in enumerate(shown) if one.name == found.color), 0),
         "spaces": [_space(space) for space in found.spaces],
-        "side": SIDE, "palette": PALETTE, "ramp": RAMP, "grey": GREY,
+        "palette": PALETTE, "ramp": RAMP, "grey": GREY,
     }  # fmt: skip
     packed = gzip.compress(dumps(data).encode("utf-8", "backslashreplace"), 6, mtime=0)
     made = {
@@ -55,7 +55,7 @@ def page(found: Map) -> str:
         "STYLE": _part("map.css"),
         "LIBRARY": _library(),
         "DATA": base64.b64encode(packed).decode(),
-        "SCRIPT": _part("map.js"),
+        "SCRIPT": _part("pane.js") + _part("map.js"),
     }
     before, *parts = _part("index.html").split("{{")
     for part in parts:
