@@ -41,7 +41,7 @@ def test_an_index(statim, model_folder, tmp_path):
     [
         (["missing.txt", "-o", "m.csv"], "missing.txt cannot be read"),
         (["empty", "-o", "m.csv"], "empty holds no files of text"),
-        (["one.txt", "-o", "m.csv"], "there are 1 among the 1 given"),
+        (["one.txt", "-o", "m.csv"], "english knows (found: 1 of 1)"),
         (["one.txt", "-o", "m.doc"], "m.doc ends with .doc; name a page (.html)"),
         (
             ["three.csv", "--color", "nope", "-o", "m.csv"],

@@ -190,9 +190,7 @@ def test_two_spaces(rows):
     [(["a guitar"], 1), (["a guitar", "an oven"], 2), (["soup"] * 9, 1), (["", " ", ""], 0)],
 )
 def test_too_few_texts(texts, count):
-    said = (
-        f"at least 3 different texts with tokens that english knows; there are {count} among the {len(texts)}"
-    )
+    said = rf"at least 3 different texts with tokens that english knows \(found: {count} of {len(texts)}\)$"
     with pytest.raises(DataError, match=said):
         make_map(texts)
 

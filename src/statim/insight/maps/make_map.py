@@ -173,6 +173,6 @@ def _check_enough(side: _Side, rows: Longs) -> None:
     different = len(np.unique(side.items_of[rows]))
     if different < FEWEST:
         raise DataError(
-            f"a map needs at least {FEWEST} different texts with tokens that {side.name} knows; there are "
-            f"{different} among the {len(side.items_of):,} given"
+            f"a map needs at least {FEWEST} different texts with tokens that {side.name} knows (found: "
+            f"{different} of {len(side.items_of):,})"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from statim.counted import counted
 from statim.insight.maps.regions import Label
 
 Floats = npt.NDArray[np.float32]
@@ -86,9 +87,11 @@ class Map:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [f"{len(self):,} texts, {len(self.cluster_names)} clusters ({self.method})"]
+        lines = [
+            f"{counted(len(self), 'texts')}, {counted(len(self.cluster_names), 'clusters')} ({self.method})"
+        ]
         if self.left_out:
-            lines[0] += f"; {self.left_out:,} more have no token that the model knows"
+            lines[0] += f"; left out: {counted(self.left_out, 'texts')} without a token that the model knows"
         sizes = np.bincount(self.clusters)
         return "\n".join(
             lines + [f"{size:>9,}  {name}" for size, name in zip(sizes, self.cluster_names, strict=True)]

@@ -10,7 +10,7 @@ from statim.option import option
 from statim.search.stores.registry import TABLE
 
 METHODS = ("pacmap", "umap", "pca")
-SAMPLE = 100_000
+SAMPLE = 50_000
 PANELS = ("Data", "Projection", "Run")
 
 

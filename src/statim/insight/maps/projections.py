@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from statim import threads as pool
 from statim.errors import DependencyError, InputError
-from statim.search.engines.exact import top_k
+from statim.search.engines.exact_top_k import top_k
 
 FEWEST = 50  # different vectors that PaCMAP and UMAP need
 REDUCED = 100  # principal components that PaCMAP sees, as its authors advise
