@@ -96,6 +96,11 @@ function hover(pane, index, x, y) {
 
 function choose(found, how) {
   state.chosen = found === null ? null : new Set(found);
+  list(found, how);
+  draw();
+}
+
+function list(found, how) {
   for (const button of $("legend").querySelectorAll("button")) button.setAttribute("aria-pressed", false);
   $("count").textContent = found === null ? `${number(state.data.texts.length)} texts` : `${number(found.length)} ${how}`;
   $("chosen").hidden = found === null;
@@ -103,7 +108,6 @@ function choose(found, how) {
   $("list").replaceChildren(...some.map((i) => make("li", {}, make("button", {
     type: "button", onclick: () => show(i) }, make("span", { textContent: state.data.texts[i] })))));
   $("more").textContent = found && found.length > SHOWN ? `and ${number(found.length - SHOWN)} more` : "";
-  draw();
 }
 
 function show(i) {
@@ -195,7 +199,7 @@ async function main() {
   state.panes = panes;
   for (const pane of panes) pane.start();
   legend();
-  choose(null);
+  list(null);
   let waiting = 0;
   $("search").addEventListener("input", () => {
     clearTimeout(waiting);

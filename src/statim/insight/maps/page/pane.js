@@ -31,7 +31,9 @@ class Pane {
   start() {
     this.view = this.fitted();
     this.deck = new deck.Deck({
-      parent: this.canvas, style: { position: "absolute" }, views: new deck.OrthographicView({ flipY: true }),
+      parent: this.canvas, style: { position: "absolute" },
+      deviceProps: { type: "webgl", webgl: { antialias: false } }, // points have smooth edges without it
+      views: new deck.OrthographicView({ flipY: true }),
       initialViewState: this.view, controller: { doubleClickZoom: false, inertia: false }, layers: this.layers(),
       pickingRadius: 6, getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "default"),
       onViewStateChange: ({ viewState }) => this.moved(viewState), onResize: () => this.moved(this.view),
