@@ -10,6 +10,7 @@ from browser import browser, missing
 from statim.insight.maps.make_map import make_map
 from statim.insight.maps.write_map import write_map
 
+READY = "typeof state !== 'undefined' && state.loaded === 2"
 WORDS = ["guitar", "violin", "melody", "oven", "onion", "recipe", "engine", "wheel", "brake"]
 
 
@@ -34,7 +35,7 @@ def page(tmp_path_factory, place):
     with browser(tmp_path_factory.mktemp("profile"), webgl=True) as window:
         window.size(1000, 700)
         window.open(place.as_uri())
-        window.wait("typeof state !== 'undefined' && state.loaded === 2")
+        window.wait(READY)
         yield window
         assert window.run("return state.failed") is None
         assert window.errors() == []
@@ -116,5 +117,15 @@ def test_color_by_a_column(page):
 
 def test_small_and_dark(page):
     page.size(390, 700, dark=True)
+    page.open(page.run("return location.href"))
+    page.wait(READY)
     assert page.run("return document.documentElement.scrollWidth") <= 390
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    for pane in range(2):  # all but the outermost points are seen
+        inside = page.run(
+            "const pane = state.panes[arguments[0]], {clientWidth: w, clientHeight: h} = pane.element;"
+            "return pane.space.x.filter((x, i) => { const [a, b] = pane.deck.getViewports()[0]"
+            ".project([x, pane.space.y[i]]); return a >= 0 && b >= 0 && a <= w && b <= h }).length",
+            pane,
+        )
+        assert inside >= 114

@@ -194,12 +194,12 @@ async function main() {
   for (const [i, column] of data.columns.entries()) {
     if (column.colorable) $("color").append(make("option", { value: i, textContent: column.name, selected: i === data.color }));
   }
+  legend(); // before the panes, which take the room that is left
+  list(null);
   state.colors = colors();
   const panes = data.spaces.map((space) => new Pane(space, $("panes"), data.spaces.length > 1));
   state.panes = panes;
   for (const pane of panes) pane.start();
-  legend();
-  list(null);
   let waiting = 0;
   $("search").addEventListener("input", () => {
     clearTimeout(waiting);
@@ -213,9 +213,10 @@ async function main() {
   $("clear").addEventListener("click", () => { $("search").value = ""; choose(null); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("keydown", (event) => {
-    if (event.key === "Shift" && !state.lasso) lasso(true);
+    const typing = /INPUT|SELECT/.test(document.activeElement.tagName);
+    if (event.key === "Shift" && !state.lasso && !typing) lasso(true);
     if (event.key === "Escape") { lasso(false); $("search").value = ""; choose(null); }
-    if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) {
+    if (event.key === "/" && !typing) {
       event.preventDefault();
       $("search").focus();
     }
