@@ -19,7 +19,7 @@ from statim.insight.maps import projections
 from statim.insight.maps.columns import check_color, columns
 from statim.insight.maps.make_map import make_map
 from statim.insight.maps.regions import SCALES
-from statim.insight.maps.write_map import write_map
+from statim.insight.maps.write_map import check_map_output, write_map
 from statim.model import StaticModel
 from statim.search.index import Index
 
@@ -264,3 +264,10 @@ def test_what_stands_there_is_kept(found, tmp_path):
     with pytest.raises(InputError, match=r"ends with nothing; name a page \(.html\)"):
         write_map(found, tmp_path / "map")
     assert (tmp_path / "map.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("name", "package"), [("map.html", "pydeck"), ("map.png", "matplotlib")])
+def test_a_drawing_package_that_is_missing(monkeypatch, tmp_path, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DependencyError, match=f"needs the package {package}; pip install"):
+        check_map_output(tmp_path / name, overwrite=False)

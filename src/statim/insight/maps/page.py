@@ -7,6 +7,7 @@ compressed and in base64, so nothing in a text can be taken for HTML; and the pa
 import base64
 import gzip
 import html
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from statim.errors import DependencyError
 from statim.insight.maps.columns import GREY, PALETTE, RAMP, columns
 from statim.insight.maps.map import Map, Space
 from statim.strict_json import dumps
@@ -33,9 +33,6 @@ def page(found: Map) -> str:
 
     Returns:
         HTML.
-
-    Raises:
-        DependencyError: pydeck is not installed.
     """
     shown = columns(found)
     letters = min(LETTERS, max(FEWEST, ALL_LETTERS // max(1, len(found))))
@@ -80,15 +77,6 @@ def _part(name: str) -> str:
 
 @cache
 def _library() -> str:
-    """deck.gl's own script, which sets ``deck``; without the address of its source map.
-
-    Raises:
-        DependencyError: pydeck is not installed, or holds no such script.
-    """
-    try:
-        script = resources.files("pydeck").joinpath(*BUNDLE).read_text(encoding="utf-8")
-    except (ImportError, OSError):
-        raise DependencyError(
-            'a page needs deck.gl, from the package pydeck; pip install "statim[map]"'
-        ) from None
-    return script.rpartition("//# sourceMappingURL=")[0].replace("</script", "<\\/script")
+    """deck.gl's own script, which sets ``deck``; without the address of its source map."""
+    script = resources.files("pydeck").joinpath(*BUNDLE).read_text(encoding="utf-8")
+    return re.sub(r"//# sourceMappingURL=\S*\s*$", "", script).replace("</script", "<\\/script")

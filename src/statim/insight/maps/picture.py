@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from statim.errors import DependencyError
 from statim.insight.maps.columns import GREY, PALETTE, RAMP, Column, columns
 from statim.insight.maps.map import Map, Space
 
@@ -19,19 +18,12 @@ def picture(found: Map, suffix: str) -> bytes:
     Args:
         found: A map.
         suffix: ``.png``, ``.svg`` or ``.pdf``.
-
-    Raises:
-        DependencyError: matplotlib is not installed.
     """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     shown = columns(found)
     chosen = next((one for one in shown if one.name == found.color), shown[0])
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DependencyError(
-            'a picture needs matplotlib; pip install "statim[map]", or write a page (.html)'
-        ) from None
     wide = len(found.spaces)
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "statim", "svg.fonttype": "none"}):

@@ -1,9 +1,10 @@
 """A map as a file: a page, a picture or a table, whole or not at all."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from statim.data.files.writing import SUFFIXES, write_table
-from statim.errors import InputError
+from statim.errors import DependencyError, InputError
 from statim.files import atomic_file
 from statim.insight.maps.map import Map
 from statim.insight.maps.page import page
@@ -37,10 +38,11 @@ def write_map(found: Map, path: str | Path, *, overwrite: bool = False) -> None:
 
 
 def check_map_output(path: str | Path, *, overwrite: bool) -> Path:
-    """Refuse a file of an unknown kind, or that exists, before any work is done.
+    """Refuse a file of an unknown kind, that exists, or that needs a missing package, before any work.
 
     Raises:
         InputError: The suffix is unknown, or the file exists and ``overwrite`` is off.
+        DependencyError: pydeck or matplotlib is needed and not installed.
     """
     path = Path(path)
     if path.suffix not in (*PAGES, *PICTURES, *SUFFIXES):
@@ -50,4 +52,9 @@ def check_map_output(path: str | Path, *, overwrite: bool) -> Path:
         )
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
+    package = "pydeck" if path.suffix in PAGES else "matplotlib" if path.suffix in PICTURES else None
+    if package is not None and find_spec(package) is None:
+        raise DependencyError(
+            f'{path} needs the package {package}; pip install "statim[map]", or write a table (.parquet)'
+        )
     return path
