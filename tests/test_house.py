@@ -63,6 +63,7 @@ HEAVY = {
         "training/",
         "tasks/",
         "insight/maps/",
+        "scale/",
     ],
     "torch": [
         "training/losses/contrastive.py",
@@ -78,6 +79,7 @@ HEAVY = {
     "datasets": [],
     "docx": [],
     "faiss": [],
+    "fsspec": [],
     "huggingface_hub": [],
     "lancedb": [],
     "model2vec": [],
@@ -86,6 +88,7 @@ HEAVY = {
     "polars": [],
     "psycopg": [],
     "pypdf": [],
+    "ray": [],
     "rich": [],
     "scipy": [],
     "sentence_transformers": [],

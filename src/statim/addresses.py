@@ -36,6 +36,11 @@ def is_database(path: str | Path) -> bool:
     return str(path).startswith(("postgresql://", "postgres://")) or str(path) == "postgresql:"
 
 
+def is_elsewhere(given: object) -> bool:
+    """Is this an address of a file or folder (``s3://bucket/folder``), and no path?"""
+    return isinstance(given, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", given) is not None
+
+
 def looks_like_one(given: object) -> bool:
     """Could this be meant as the address of a database, so that it may hold a password?"""
     return isinstance(given, (str, Path)) and re.match(_LIKE, str(given)) is not None

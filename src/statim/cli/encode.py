@@ -41,15 +41,27 @@ def encode(
         ),
     ] = None,
     model: model_first.Option = None,
-    out: Annotated[
-        Path | None,
+    given: Annotated[
+        str | None,
         typer.Option(
             "--out",
             "-o",
-            help="A .npy, .parquet or .jsonl file; by default JSON lines on the standard output.",
+            help="A .npy, .parquet or .jsonl file; or a folder (a name without a suffix) for a .parquet "
+            "file of each file of TEXTS; by default JSON lines on the standard output.",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With a folder: encode on a Ray cluster: local, auto, ray://HOST:PORT or HOST:PORT.",
         ),
     ] = None,
     column: options.Column = None,
+    identifier: Annotated[
+        str | None,
+        typer.Option("--id", help="With a folder: the column of ids; guessed by default, else row numbers."),
+    ] = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
     dim: options.Dim = None,
@@ -68,8 +80,7 @@ def encode(
         typer.Option(
             "--resume",
             help="Go on with an interrupted run into --out; give the same model and options, and "
-            "sources with the same "
-            "texts up to there.",
+            "sources with the same texts up to there (of a folder: the same files, and more if you like).",
         ),
     ] = False,
     skip_bad: options.SkipBad = None,
@@ -90,6 +101,23 @@ def encode(
     from statim.model import StaticModel
     from statim.progress import Progress
 
+    nanotoken.set_cache_entries(REMEMBERED)
+    pa.set_memory_pool(
+        pa.system_memory_pool()
+    )  # gives back what it frees, where Arrow's own keeps 50 MB or so
+    ways: dict[str, Any] = {"dim": dim, "dtype": dtype, "normalize": normalize}
+    if given is not None and _is_folder(given):
+        _encode_shards(
+            model, sources, given, skip_bad, json, ray=ray, text=column, id=identifier, delimiter=delimiter,
+            encoding=encoding, resume=resume, overwrite=overwrite, threads=threads, progress=progress, **ways,
+        )  # fmt: skip
+        return
+    if ray is not None or identifier is not None:
+        raise InputError(
+            f"{'--id' if ray is None else '--ray'} is for many files at once; give --out the name of a "
+            "folder, without a suffix"
+        )
+    out = None if given is None else Path(given)
     sources = options.read_as(sources or [STDIN], delimiter, encoding)
     if resume and (out is None or STDIN in sources):
         raise InputError(
@@ -98,12 +126,7 @@ def encode(
         )
     if out is not None:
         check_suffix(out)
-    nanotoken.set_cache_entries(REMEMBERED)
-    pa.set_memory_pool(
-        pa.system_memory_pool()
-    )  # gives back what it frees, where Arrow's own keeps 50 MB or so
     loaded = StaticModel.load(model)
-    ways: dict[str, Any] = {"dim": dim, "dtype": dtype, "normalize": normalize}
     empty = loaded.encode([], **ways)  # (0, w): refuses bad options before anything is written
     rows = max(1, VECTOR_BYTES // (empty.shape[1] * empty.itemsize))
 
@@ -170,6 +193,33 @@ def encode(
     options.result(
         figures | left_out, f"{counted(count, 'texts')} in {seconds:.1f} s, written to {out}{words}", json
     )
+
+
+def _is_folder(out: str) -> bool:
+    """Is this output a folder, or an address: a file of vectors for each file of texts?"""
+    from statim.addresses import is_elsewhere
+
+    return is_elsewhere(out) or Path(out).is_dir() or not Path(out).suffix
+
+
+def _encode_shards(
+    model: str, sources: list[str], out: str, skip_bad: Path | None, json: bool, **ways: Any
+) -> None:
+    """Encode many files into a folder."""
+    from statim.data.documents.texts import STDIN
+    from statim.scale import encode_shards
+
+    if not sources or STDIN in sources:
+        raise InputError("a folder of vectors needs files of texts, not the standard input")
+    if skip_bad is not None:
+        raise InputError(
+            "--skip-bad is of one output; with a folder the shards that hold bad rows are named, and the "
+            "others are written"
+        )
+    done = encode_shards(model, sources, out, **ways)
+    before = f", {done.resumed:,} of them before" if done.resumed else ""
+    told = f"{done.texts:,} texts of {done.shards:,} shards in {done.seconds:.1f} s{before}"
+    options.result(done.to_dict(), f"{told}, written to {done.out}", json)
 
 
 def _write(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from statim.addresses import looks_like_one
+from statim.addresses import is_elsewhere, looks_like_one
 from statim.errors import InputError
 from statim.models import ENGLISH, is_bundled
 
@@ -87,7 +87,7 @@ def names_model(name: str) -> bool:
         plain = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
         suffix = plain.suffix.lower()
         if not path.is_file():
-            is_data = name == STDIN or has_magic(name) or looks_like_one(name)
+            is_data = name == STDIN or has_magic(name) or looks_like_one(name) or is_elsewhere(name)
             return not is_data and suffix not in FORMATS and suffix not in _documents()
     except OSError:
         return True  # the loader says what is wrong with it

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,19 +205,29 @@ def in_blocks(
     Raises:
         DataError: There are fewer texts, or others.
     """
-    waiting: list[pa.LargeStringArray] = []
+    return _cut(_behind(arrays, skip, seen, known), rows, pa.concat_arrays)
+
+
+def tables_in_blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """As ``in_blocks``, of tables with the same columns; all columns count for TEXT_BYTES."""
+    return _cut(((table, 0) for table in tables), rows, pa.concat_tables)
+
+
+def _cut(parts: Iterable[tuple[Any, int]], rows: int, join: Callable[[list[Any]], Any]) -> Iterator[Any]:
+    """Blocks of arrays or tables, each from the position beside it on."""
+    waiting: list[Any] = []
     count = size = 0
-    for array, start in _behind(arrays, skip, seen, known):
-        few = max(1, len(array) * TEXT_BYTES // max(1, array.nbytes))  # about TEXT_BYTES of this array
-        while start < len(array):
-            part = array.slice(start, min(few, rows - count))
+    for whole, start in parts:
+        few = max(1, len(whole) * TEXT_BYTES // max(1, whole.nbytes))  # about TEXT_BYTES of this one
+        while start < len(whole):
+            part = whole.slice(start, min(few, rows - count))
             waiting.append(part)
             start, count, size = start + len(part), count + len(part), size + part.nbytes
             if count == rows or size >= TEXT_BYTES:
-                yield pa.concat_arrays(waiting)
+                yield join(waiting)
                 waiting, count, size = [], 0, 0
     if waiting:
-        yield pa.concat_arrays(waiting)
+        yield join(waiting)
 
 
 def _behind(

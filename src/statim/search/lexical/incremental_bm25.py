@@ -18,10 +18,10 @@ import bisect
 import json
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -135,14 +135,14 @@ class Words:
         return self._segments[-1].analyzer if self._segments else Analyzer()
 
     @cached_property
-    def _mean(self) -> tuple[int, float]:
-        """How many documents there are, and their mean length in words."""
+    def _sum(self) -> tuple[int, int]:
+        """How many documents there are, and how many words they have together."""
         count = int(np.count_nonzero(self._living))
         total = sum(
             int(segment.lengths[self._living[segment.start : segment.end]].sum(dtype=np.int64))
             for segment in self._segments
         )
-        return count, total / max(1, count)
+        return count, total
 
     def bm25(self, queries: Sequence[str], allowed: Mask | None = None) -> BM25:
         """BM25 of the queries' words over the living documents, of which only those ``allowed`` are found.
@@ -155,31 +155,115 @@ class Words:
         Raises:
             ModelError: A file is damaged.
         """
-        terms = self.analyzer.query_terms
-        asked = dict.fromkeys(word for query in queries if isinstance(query, str) for word in terms(query))
-        columns = {word: self._column(word, allowed) for word in asked}
-        columns = {word: column for word, column in columns.items() if len(column[0])}
-        return BM25(joined(columns), self.end, self.analyzer, self._mean[0])
+        columns = {}
+        for word in self._asked(queries):
+            found = self._posting(word)  # one at a time, for the sake of memory
+            columns[word] = _weighed(found, len(found.positions), *self._sum, allowed)
+        return _bm25(columns, self.end, self.analyzer, self._sum[0])
 
-    def _column(
-        self, word: str, allowed: Mask | None
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """The positions of a word's documents and its weight in each, equal to bm25s's to the last bit."""
+    def postings(self, queries: Sequence[str]) -> "Postings":
+        """Where the queries' words are, which can be weighed together with those of other indexes.
+
+        Raises:
+            ModelError: A file is damaged.
+        """
+        found = {word: self._posting(word) for word in self._asked(queries)}
+        return Postings(found, self.end, self.analyzer, self._sum)
+
+    def _asked(self, queries: Sequence[str]) -> list[str]:
+        """The queries' words, each once."""
+        terms = self.analyzer.query_terms
+        return list(
+            dict.fromkeys(word for query in queries if isinstance(query, str) for word in terms(query))
+        )
+
+    def _posting(self, word: str) -> "Posting":
         spelt, found = word.encode("utf-8", "surrogatepass"), []
         for segment in self._segments:
             documents, frequencies = segment.posting(spelt)
             positions = documents + np.int32(segment.start)
             there = self._living[positions]
             found.append((positions[there], frequencies[there], segment.lengths[documents[there]]))
-        positions, frequencies, lengths = (np.concatenate(part) for part in zip(*found, strict=True))
-        count, mean = self._mean
-        worth = np.float32(idf(count, len(positions)))
-        tf = frequencies.astype(np.float32)
-        weights = (worth * (tf / (K1 * ((1 - B) + B * lengths / mean) + tf))).astype(np.float32)
-        if allowed is not None:
-            kept = allowed[positions]
-            positions, weights = positions[kept], weights[kept]
-        return positions, weights
+        return Posting(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+class Posting(NamedTuple):
+    """A word in the living documents that hold it.
+
+    Attributes:
+        positions: (n,) of these documents, ascending.
+        frequencies: (n,) how often each holds it.
+        lengths: (n,) how many words each has.
+    """
+
+    positions: npt.NDArray[np.int32]
+    frequencies: npt.NDArray[np.int32]
+    lengths: npt.NDArray[np.int32]
+
+
+class Totals(NamedTuple):
+    """What the weight of a word depends on beside the document.
+
+    Attributes:
+        documents: How many there are.
+        length: Their words, all together.
+        held: How many documents hold each word.
+    """
+
+    documents: int
+    length: int
+    held: Mapping[str, int]
+
+    @staticmethod
+    def of(parts: Sequence["Totals"]) -> "Totals":
+        """Those of several indexes together, which were asked for the same words."""
+        held = {word: sum(part.held[word] for part in parts) for word in (parts[0].held if parts else ())}
+        return Totals(sum(part.documents for part in parts), sum(part.length for part in parts), held)
+
+    def full_match(self, words: Iterable[str]) -> float:
+        """The score of a document of mean length that holds each of these words once; see BM25."""
+        return sum(idf(self.documents, self.held[word]) for word in words) / (1 + K1)
+
+
+class Postings:
+    """The words of some queries in the documents of an index."""
+
+    def __init__(
+        self, words: Mapping[str, Posting], end: int, analyzer: Analyzer, size: tuple[int, int]
+    ) -> None:
+        self._words, self._end, self._analyzer, self._size = words, end, analyzer, size
+
+    @property
+    def totals(self) -> Totals:
+        """What these words' weights depend on, in this index."""
+        return Totals(*self._size, {word: len(found.positions) for word, found in self._words.items()})
+
+    def bm25(self, totals: Totals, allowed: Mask | None = None) -> BM25:
+        """BM25 of these words: as rare as ``totals`` say, in the documents that are ``allowed``."""
+        columns = {
+            word: _weighed(found, totals.held[word], totals.documents, totals.length, allowed)
+            for word, found in self._words.items()
+        }
+        return _bm25(columns, self._end, self._analyzer, totals.documents)
+
+
+Column = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
+
+
+def _weighed(found: Posting, held: int, documents: int, length: int, allowed: Mask | None) -> Column:
+    """The positions of a word's documents and its weight in each, equal to bm25s's to the last bit."""
+    mean, worth = length / max(1, documents), np.float32(idf(documents, held))
+    tf = found.frequencies.astype(np.float32)
+    weights = (worth * (tf / (K1 * ((1 - B) + B * found.lengths / mean) + tf))).astype(np.float32)
+    if allowed is None:
+        return found.positions, weights
+    kept = allowed[found.positions]
+    return found.positions[kept], weights[kept]
+
+
+def _bm25(columns: Mapping[str, Column], end: int, analyzer: Analyzer, living: int) -> BM25:
+    there = {word: column for word, column in columns.items() if len(column[0])}
+    return BM25(joined(there), end, analyzer, living)
 
 
 def write(

@@ -21,6 +21,7 @@ from statim.search.engines.protocol import Floats, Positions
 from statim.search.filters.conditions import Condition
 from statim.search.lexical.analyzer import Analyzer
 from statim.search.lexical.bm25 import BM25
+from statim.search.lexical.incremental_bm25 import Postings, Words
 from statim.settings import MODES, SearchSettings
 
 if TYPE_CHECKING:
@@ -199,6 +200,16 @@ class WordView:
     def full_match(self, queries: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of a document that holds each word of a query."""
         return self._words.bm25(queries).full_match(queries)
+
+    def postings(self, queries: Sequence[str]) -> tuple[Postings, Mask | None]:
+        """The words of these queries, to be weighed with those of other indexes; and which may be found.
+
+        Raises:
+            ModelError: The index is of the first format.
+        """
+        if not isinstance(self._words, Words):
+            raise ModelError(f"the index has words of an older format; {REMEDY}")
+        return self._words.postings(queries), self._allowed
 
     def asked(self, queries: Sequence[str]) -> WordSide:
         """The same for these queries alone."""

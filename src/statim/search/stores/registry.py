@@ -1,6 +1,5 @@
 """Which store an index is in, told by its address and what lies there."""
 
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,21 +8,17 @@ from typing import TYPE_CHECKING, Any
 from statim import addresses
 from statim.addresses import is_database
 from statim.digests import Verify
-from statim.errors import InputError, ModelError
+from statim.errors import InputError
 from statim.files import check_output, read_errors
 from statim.model import StaticModel
 from statim.search.engines import registry as engines
-from statim.search.engines.tuning import AIM, DEPTH
+from statim.search.stores import ordinary
+from statim.search.stores.ordinary import LARGE as LARGE
 from statim.search.stores.protocol import Block, Store, model_hash, read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-log = logging.getLogger("statim")
-
-# Documents up to which the default is a folder. There a change writes the folder's files again, but for the
-# model, and a search holds the vectors in memory; above, LanceDB adds to what it has.
-LARGE = 200_000
 NAMES = ("folder", "lancedb")
 TABLE = "documents"
 
@@ -95,34 +90,18 @@ def create(
         from statim.search.stores.postgres import Postgres
 
         Postgres.create(place, table, schema, blocks, model, about, overwrite=overwrite)
-        return _measured(Postgres(place, table))
-    if store == "lancedb" or (store is None and large and "engine" not in about):
-        from statim.search.stores.lance import Lance
+        return ordinary.measured(Postgres(place, table))
+    if "shards" in about:
+        from statim.search.stores.shards import Shards
 
-        Lance.create(place, schema, blocks, model, about, overwrite=overwrite)
-        return _measured(Lance(place, verify="never"))
-    from statim.search.stores.folder import Folder
-
-    Folder.create(place, blocks, model, about, overwrite=overwrite)
-    return Folder(place, "never")
+        Shards.create(place, blocks, model, about, store=store, overwrite=overwrite)
+        return Shards(place, "never")
+    return ordinary.create(place, store, schema, blocks, model, about, large=large, overwrite=overwrite)
 
 
-def _measured(store: Store) -> Store:
-    """Warn where a store's index finds less than it should."""
-    found = store.info().get("recall")
-    if found is not None and found < AIM:
-        log.warning(
-            "%s finds %.1f %% of the %d nearest documents, less than %.1f %%; a folder with --engine "
-            "exact finds all",
-            store.place,
-            100 * found,
-            DEPTH,
-            100 * AIM,
-        )
-    return store
-
-
-def opened(path: str | Path, version: int | None, table: str, verify: Verify | None = None) -> Store:
+def opened(
+    path: str | Path, version: int | None, table: str, verify: Verify | None = None, *, partial: bool = False
+) -> Store:
     """The index at an address; see Index.load."""
     if is_database(path):
         from statim.search.stores.postgres import Postgres
@@ -132,24 +111,11 @@ def opened(path: str | Path, version: int | None, table: str, verify: Verify | N
         return Postgres(addresses.whole(path), table)
     addresses.refuse(path, "the index")
     with read_errors(path):
-        return _in_folder(Path(path), version, verify)
+        if (kind := read_manifest(Path(path))["store"]) == "shards":
+            from statim.search.stores.shards import Shards
 
-
-def _in_folder(place: Path, version: int | None, verify: Verify | None) -> Store:
-    kind = read_manifest(place)["store"]
-    if kind == "lancedb":
-        from statim.search.stores.lance import Lance
-
-        return Lance(place, version, verify)
-    if kind != "folder":
-        raise ModelError(f"{place} is in a store {kind!r}, which this statim does not have; update statim")
-    if version is not None:
-        raise InputError(
-            f"{place} keeps no older versions; only LanceDB does (statim index build --store lancedb)"
-        )
-    from statim.search.stores.folder import Folder
-
-    return Folder(place, verify)
+            return Shards(Path(path), verify, partial=partial)
+        return ordinary.opened(Path(path), kind, version, verify)
 
 
 def check_model(model: StaticModel, store: Store) -> None:

@@ -1,0 +1,54 @@
+"""Where jobs over shards run: in this process, one shard after the other, or on a Ray cluster."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from statim.model import StaticModel
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Job = Callable[[T, StaticModel, int | None], R]  # an item, the model, threads to use; can be done again
+
+
+class Lost(NamedTuple):
+    """Why there is no result: what did the job died each time."""
+
+    reason: str
+
+
+class Run(Protocol):
+    """Does a job for each of some items."""
+
+    def __call__(self, job: Job[T, R], items: Sequence[T]) -> Iterator[tuple[T, R | Lost]]:
+        """The items and results, in the order in which they are ready."""
+
+
+@contextlib.contextmanager
+def runner(ray: str | None, model: StaticModel, threads: int | None) -> Iterator[Run]:
+    """What runs jobs.
+
+    Args:
+        ray: ``None`` for this process; else a Ray cluster: ``local`` for one on this machine that ends with
+            the block, ``auto`` for the one that runs here, or an address (``ray://host:10001``,
+            ``host:6379``).
+        model: What jobs are given.
+        threads: Threads of a job; by default all here, and one on Ray.
+
+    Raises:
+        DependencyError: Ray is not installed.
+        InputError: There is no cluster at the address, or it is of other versions.
+    """
+    if ray is not None:
+        from statim.scale.cluster import connected
+
+        with connected(ray, model, threads) as run:
+            yield run
+        return
+
+    def here(job: Job[T, R], items: Sequence[T]) -> Iterator[tuple[T, R | Lost]]:
+        for item in items:
+            yield item, job(item, model, threads)
+
+    yield here
