@@ -11,7 +11,7 @@ import typer
 
 import statim
 from doc_pages import DOCS, ROOT, Material, blocks, is_long, needs, run_page
-from statim import data, evaluation
+from statim import data, evaluation, scale
 from statim.cli import app
 
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
@@ -101,7 +101,15 @@ def check(ran):
     assert {place["kind"]: place["undigested"] for place in json.loads(as_json)} == {"model": 0, "index": 0}
 
 
+def scale_page(ran):
+    assert "4 texts of 2 shards" in ran.out("statim encode")
+    assert "open a file" in ran.out("statim search")
+    assert "shards         3" in ran.out("statim index info")
+    assert ran.printed == ["1 2\n3 {} a2\n"]
+
+
 CHECKS = {
+    "scale.md": scale_page,
     "check.md": check,
     "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode,
     "quickstart.md": quickstart,
@@ -130,7 +138,7 @@ def test_every_public_name_is_on_an_api_page():
         for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
             module, _, attribute = name.rpartition(".")
             described.add(id(getattr(importlib.import_module(module), attribute)))
-    for module in (statim, data, evaluation):
+    for module in (statim, data, evaluation, scale):
         for name in module.__all__:
             assert id(getattr(module, name)) in described, (
                 f"{module.__name__}.{name} is on no page of docs/api"
@@ -138,17 +146,19 @@ def test_every_public_name_is_on_an_api_page():
 
 
 RESULTS = {  # what functions give; their examples are those functions'
-    "Comparison", "Corpus", "Encoder", "Hit", "Hybrid", "JudgedPairs", "LabelledTexts", "Matches", "Pairs",
+    "Comparison", "Corpus", "EncodedShards", "Encoder", "Hit", "Hybrid", "JudgedPairs", "LabelledTexts",
+    "Matches", "Pairs",
     "Report", "RetrievalSet", "Row", "ScoredPairs", "Split", "TASKS", "Tokens", "TrainingResult", "Tuning",
 }  # fmt: skip
 TRAININGS = {"fit_sentence_transformer", "teach", "train"}  # pages have examples of these
-EXAMPLES = sorted({*statim.__all__, *data.__all__, *evaluation.__all__} - RESULTS - TRAININGS)
+EXAMPLES = sorted({*statim.__all__, *data.__all__, *evaluation.__all__, *scale.__all__} - RESULTS - TRAININGS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name, material, tmp_path, monkeypatch):
     """Each public function and class that a reader makes has an example, and it runs."""
-    (value,) = {getattr(module, name) for module in (statim, data, evaluation) if name in module.__all__}
+    modules = (statim, data, evaluation, scale)
+    (value,) = {getattr(module, name) for module in modules if name in module.__all__}
     monkeypatch.chdir(tmp_path)
     material.give(["model", "pairs.jsonl", "docs.jsonl", "texts.txt", "notes", "scifact"], tmp_path)
     scope = {

@@ -55,6 +55,8 @@ HEAVY = {
         "search/stores/documents.py",
         "search/stores/folder.py",
         "search/stores/lance",
+        "search/stores/shards.py",
+        "search/stores/spool.py",
         "search/stores/postgres",
         "search/stores/columns.py",
         "search/filters/arrow.py",

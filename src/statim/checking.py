@@ -11,6 +11,8 @@ from statim.digests import verify
 from statim.errors import InputError
 from statim.files import read_errors
 
+COUNTED = ("files", "bytes", "undigested")
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -86,6 +88,8 @@ def _index(path: Path) -> Checked:
     from statim.search.stores.protocol import REMEDY, read_manifest
 
     started, manifest = time.perf_counter(), read_manifest(path)
+    if manifest["store"] == "shards":
+        return _shards(path, started)
     if manifest["store"] == "folder":
         from statim.search.stores.folder import stamps_of
 
@@ -98,6 +102,17 @@ def _index(path: Path) -> Checked:
     found = _told(path, "index", stamps, started)
     assert Index.load(path, verify="never").model
     return found
+
+
+def _shards(path: Path, started: float) -> Checked:
+    """An index in shards: each shard, and that they are the index's."""
+    from statim.search.index import Index
+
+    names = sorted(file.parent for file in path.glob("*/index.json"))
+    found = [_index(name) for name in names]
+    assert Index.load(path, verify="never").model
+    files, size, undigested = (sum(getattr(one, name) for one in found) for name in COUNTED)
+    return Checked(str(path), "index", files, size, time.perf_counter() - started, undigested)
 
 
 def _checkpoint(step: Path) -> Checked:

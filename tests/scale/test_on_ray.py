@@ -108,15 +108,22 @@ def many(folder, rows, shards=20, times=40):
 
 
 def workers():
-    """The processes of the cluster that do jobs or wait for some."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """The processes below this one that do jobs or wait for some."""
+    found, parents = [], {}
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            if path.read_bytes().startswith(b"ray::"):
-                found.append(int(path.parent.name))
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if (path / "cmdline").read_bytes().startswith(b"ray::"):
+                found.append(int(path.name))
         except OSError:
             continue  # it has just ended
-    return found
+    return [pid for pid in found if is_below(pid, parents)]
+
+
+def is_below(pid, parents):
+    while pid in parents and pid != os.getpid():
+        pid = parents[pid]
+    return pid == os.getpid()
 
 
 @pytest.mark.long

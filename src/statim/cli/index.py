@@ -107,6 +107,10 @@ def build(
             show_default=False,
         ),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(help="Cut the index into N shards, which a search asks all at once.", metavar="N"),
+    ] = None,
     documents_by: Annotated[
         str | None,
         typer.Option(
@@ -152,7 +156,7 @@ def build(
         return Index.build(
             loaded, read, place, vectors=_vectors(vectors), weight=weight,
             store=kind, table=table, engine=engine, language=language, documents_by=documents_by,
-            passages=passages,
+            passages=passages, shards=shards,
             threads=threads,
             progress=progress, overwrite=overwrite,
         )  # fmt: skip
@@ -188,6 +192,12 @@ def add(
     vectors: Vectors = None,
     model: Model = None,
     table: options.Table = "documents",
+    new_shards: Annotated[
+        int | None,
+        typer.Option(
+            "--shards", metavar="N", help="Of an index in shards: put the documents into N new ones."
+        ),
+    ] = None,
     skip_bad: options.SkipBad = None,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -196,7 +206,8 @@ def add(
     """Add documents; one whose id is in the index already is refused, and then none is added."""
     roles = {"id": identifier, "text": text, "title": title}
     given = options.read_as(documents, delimiter, encoding)
-    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, replace=False)
+    ways = {"replace": False, "new_shards": new_shards}
+    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, **ways)
 
 
 @app.command("update")
@@ -219,7 +230,8 @@ def update(
     """Put documents in the place of those with the same ids; those with new ids are added."""
     roles = {"id": identifier, "text": text, "title": title}
     given = options.read_as(documents, delimiter, encoding)
-    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, replace=True)
+    ways = {"replace": True}
+    _change(place, table, given, roles, vectors, model, threads, json, quiet, skip_bad, **ways)
 
 
 @app.command("sync")
@@ -371,8 +383,7 @@ def _change(
     json: bool,
     quiet: bool,
     skip_bad: Path | None,
-    *,
-    replace: bool,
+    **ways: Any,
 ) -> None:
     progress = options.begin(quiet or json)
     from statim.model import StaticModel
@@ -387,7 +398,7 @@ def _change(
             read,
             vectors=_vectors(vectors),
             model=believed,
-            replace=replace,
+            **ways,
             threads=threads,
             progress=progress,
         )
@@ -395,7 +406,7 @@ def _change(
     with options.skipping(skip_bad, overwrite=False) as bad:
         count = _settled(added, documents, quiet, bad, numbers=False, **roles)
     seconds = time.perf_counter() - started
-    done = "updated" if replace else "added"
+    done = "updated" if ways["replace"] else "added"
     skipped, words = options.skipped(bad, skip_bad)
     figures = {
         "path": index.info()["path"],

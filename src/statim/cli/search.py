@@ -81,6 +81,13 @@ def search(
             "--format", help="table, csv, json, parquet or trec; by default as the file's name tells."
         ),
     ] = None,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial",
+            help="Of an index in shards: answer without those that are missing or damaged, and name them.",
+        ),
+    ] = False,
     version: options.Version = None,
     table: options.Table = "documents",
     overwrite: options.Overwrite = False,
@@ -100,7 +107,7 @@ def search(
     if query and queries is not None:
         raise InputError("both a question and --queries are given; give one of them")
     kind = format_of(out, "json" if json else form)
-    opened = Index.load(index, version=version, table=table)
+    opened = Index.load(index, version=version, table=table, allow_partial=allow_partial)
     how: dict[str, Any] = {
         "mode": mode,
         "weight": weight,
@@ -119,9 +126,10 @@ def search(
     def answer(question: str) -> None:
         hits = opened.search(question, k, **how)
         analyzer = opened.analyzer
-        terminal.say(
-            as_json(question, hits, analyzer=analyzer) if json else as_text(hits, Marker(analyzer, question))
-        )
+        if json:
+            terminal.say(as_json(question, hits, analyzer=analyzer, missing=opened.missing))
+        else:
+            terminal.say(as_text(hits, Marker(analyzer, question)))
 
     if query:
         answer(" ".join(query))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from statim import __version__
 from statim.data.documents.texts import read_rows, tables_in_blocks
 from statim.data.files import columns, unify
-from statim.data.files.text_file import read_as
+from statim.data.files.text_file import TextFile, read_as
 from statim.errors import BusyError, DataError, InputError
 from statim.model import StaticModel, as_model
 from statim.progress import Progress
@@ -129,11 +129,11 @@ def encode_shards(
     empty = loaded.encode([], **ways)  # (0, w): refuses bad options before anything is written
     shards = find([sources] if isinstance(sources, (str, Path)) else sources)
     reading = Reading(text, id, delimiter, encoding)
-    read_as([], delimiter, encoding)
+    TextFile("", delimiter=delimiter, encoding=encoding)  # refuses what is none
     job = Encoding(place(out).address, reading, ways)
     output = Output(place(out))
     run = _identity(loaded, reading, ways)
-    with output.alone():
+    with runner(ray, loaded, threads) as workers, output.alone():
         done = output.begin(run, resume=resume, overwrite=overwrite)
         if gone := missing(done, shards):
             raise InputError(
@@ -145,10 +145,9 @@ def encode_shards(
         }
         left = [shard for shard in shards if shard.name not in current]
         resumed = len(current)
-        with runner(ray, loaded, threads) as workers:
-            written = _encode_all(workers, job, left, progress)
-            current.update((one.name, one) for one in written)
-            repeated_ids.check(workers, output.out, list(current.values()))
+        written = _encode_all(workers, job, left, progress)
+        current.update((one.name, one) for one in written)
+        repeated_ids.check(workers, output.out, list(current.values()))
         output.finish(run, current.values(), dimensions=empty.shape[1])
     seconds = time.perf_counter() - started
     texts = sum(one.texts for one in current.values())
@@ -225,7 +224,7 @@ class Encoding:
         try:
             one = self._written(shard, model, threads)
             Output(place(self.out)).record(one)
-        except DataError as error:
+        except InputError as error:
             told = str(error)
             return told if shard.address in told else f"{shard.address}: {told}"
         return one

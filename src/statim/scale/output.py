@@ -108,11 +108,13 @@ class Output:
         if old is not None and overwrite:
             self.out.clear()
             old = None
-        if old is not None and not resume:
+        if old is not None and not resume and self.written():
             raise InputError(
                 f"{self.out.address} holds shards of an earlier run; go on with it (--resume), replace it "
                 "(--overwrite), or name another folder"
             )
+        if not resume:
+            old = None
         changed = [name for name in run if old is not None and old.get(name) != run[name]]
         if changed:
             raise InputError(

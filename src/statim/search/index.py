@@ -113,6 +113,7 @@ class Index:
         language: str = AUTO,
         documents_by: "str | Path | Teacher | None" = None,
         passages: bool = False,
+        shards: int | None = None,
         threads: int | None = None,
         progress: bool = False,
         overwrite: bool = False,
@@ -150,6 +151,8 @@ class Index:
                 itself.
             passages: Cut documents into passages of a few sentences; a search gives each document once, with
                 its best passage (see passages.py).
+            shards: Cut the index into this many shards, each an index of its own, which a search asks all at
+                once; scores are those of one index.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
             overwrite: Replace a folder that has something in it, or an index in the database.
@@ -173,7 +176,7 @@ class Index:
             "vectors": "model" if vectors is None else "given",
             "language": Wanted(language, accents=not model.tokenizer.strips_accents),
         }
-        about |= {} if engine is None else {"engine": engine}
+        about |= ({} if engine is None else {"engine": engine}) | _shards(shards, path)
         encode, by = encoder(model, documents_by, threads)
         about |= by | ({KEY: True} if passages else {})
         if passages and vectors is not None:
@@ -199,6 +202,7 @@ class Index:
         version: int | None = None,
         table: str = registry.TABLE,
         verify: Verify | None = None,
+        allow_partial: bool = False,
     ) -> "Index":
         """Open an index.
 
@@ -210,6 +214,8 @@ class Index:
             verify: How files are checked against their digests: ``always`` reads every byte, ``size``
                 compares lengths only, ``never`` does nothing. By default they are read where they add up to
                 at most 64 MiB. ``statim check`` reads them all.
+            allow_partial: Of an index in shards, go on without those that are missing or damaged; ``missing``
+                names them.
 
         Raises:
             ModelError: There is no index there, it is not whole or damaged, or a newer version of statim made
@@ -217,7 +223,12 @@ class Index:
             InputError: There is no such version, or no such level of ``verify``.
             StorageError: The database cannot be reached.
         """
-        return Index(registry.opened(path, version, table, verify))
+        return Index(registry.opened(path, version, table, verify, partial=allow_partial))
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Shards that searches go without, and what is wrong with each; see ``load``."""
+        return dict(getattr(self._store, "missing", {}))
 
     @property
     def path(self) -> "Path | str":
@@ -316,6 +327,7 @@ class Index:
         vectors: Any = None,
         model: StaticModel | None = None,
         replace: bool = False,
+        new_shards: int | None = None,
         threads: int | None = None,
         progress: bool = False,
     ) -> int:
@@ -328,6 +340,7 @@ class Index:
             vectors: (n, d), as for ``build``.
             model: The model that you believe to be the index's; it is refused if it is not.
             replace: Let them take the place of documents with the same ids (see ``update``).
+            new_shards: Of an index in shards: put them into this many new shards, in place of the smallest.
             threads: Threads to use.
             progress: Show progress bars on a terminal.
 
@@ -343,6 +356,7 @@ class Index:
         if model is not None:
             registry.check_model(model, self._store)
         parts, encode = self._incoming(documents, ids, metadata, threads)
+        write = self._writer(replace, new_shards)
         own = self.model  # now: a database cannot be asked for it in the middle of a change
         count = 0
 
@@ -357,13 +371,31 @@ class Index:
                 made = list(counted())
                 passages = [table for table, _ in made]
                 drop = outdated(self._store.scan(["id", PARENT]), passages, replace=replace)
-                self._store.write(made, replace=replace, drop=drop)
+                write(made, drop)
                 count = len(documents_in(passages))
             else:
-                self._store.write(counted(), replace=replace)
+                write(counted(), ())
         finally:
             self._changes += 1
         return count
+
+    def _writer(
+        self, replace: bool, new_shards: int | None
+    ) -> "Callable[[Iterable[Block], Sequence[str]], None]":
+        """What adds documents, and drops others by id in the same change."""
+        store = self._store
+        if new_shards is None:
+            return lambda blocks, drop: store.write(blocks, replace=replace, drop=drop)
+        many, extend = _shards(new_shards, self._store.place)["shards"], getattr(store, "extend", None)
+        if extend is None:
+            raise InputError(
+                f"{store.place} is not in shards; only an index built with --shards takes new ones"
+            )
+        if replace:
+            raise InputError(
+                "documents are replaced where they are; leave the new shards out, or add new ones"
+            )
+        return lambda blocks, _: extend(blocks, many)
 
     def _incoming(
         self, documents: Any, ids: Any, metadata: Sequence[Mapping[str, Any]] | None, threads: int | None
@@ -701,6 +733,21 @@ class Index:
         """A condition on the rows; on documents that are cut, ``id`` is the document's."""
         found = None if where is None else filters.read(where, self.schema)
         return about_documents(found, self.schema.names) if found and self._has_passages else found
+
+
+def _shards(many: int | None, place: str | Path) -> dict[str, int]:
+    """How many shards an index gets, for ``registry.create``; nothing for one that is not cut.
+
+    Raises:
+        InputError: It is no number of shards, or the index is in a database.
+    """
+    if many is None:
+        return {}
+    if not isinstance(many, int) or isinstance(many, bool) or not 1 <= many <= 1000:
+        raise InputError(f"shards is {many!r}; it must be a whole number from 1 to 1,000")
+    if is_database(place):
+        raise InputError("an index in a database is not cut into shards; leave them out, or name a folder")
+    return {"shards": many}
 
 
 class _How(NamedTuple):

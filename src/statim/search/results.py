@@ -167,9 +167,16 @@ def _cell(value: Any) -> str | float | None:
 
 
 def as_json(
-    question: str, hits: "list[Hit]", name: str | None = None, analyzer: Analyzer | None = None
+    question: str,
+    hits: "list[Hit]",
+    name: str | None = None,
+    analyzer: Analyzer | None = None,
+    missing: Iterable[str] = (),
 ) -> str:
-    """One query's hits on one line, those that are passages with a snippet; see Writer."""
+    """One query's hits on one line, those that are passages with a snippet; see Writer.
+
+    Shards that are ``missing`` are named.
+    """
     marker = Marker(analyzer or Analyzer(), question)
     found = [
         {
@@ -182,5 +189,6 @@ def as_json(
         }
         for hit in hits
     ]
-    told = {"query": question, "hits": found}
+    told: dict[str, Any] = {"query": question, "hits": found}
+    told |= {"missing_shards": list(missing)} if missing else {}
     return dumps(told if name is None else {"query_id": name, **told})

@@ -261,7 +261,7 @@ class Folder:
     def _rewrite(self, folder: Path, given: list[Block], dying: Sequence[int]) -> None:
         """Write the index into ``folder`` with documents added behind, and some positions dead."""
         known = self.manifest.get("stamps", {})
-        _link(self.path / "model", folder / "model")
+        link(self.path / "model", folder / "model")
         linked = {name: known[name] for name in known if name.startswith("model/")}
         living = self.living.copy()
         living[list(dying)] = False
@@ -283,7 +283,7 @@ class Folder:
             generation = documents_file.fingerprint(old, self.manifest["model_hash"])
             incremental_bm25.write(folder / "words", 0, _texts(old), self._words.analyzer, generation)
         else:
-            _link(self.path / "words", folder / "words")
+            link(self.path / "words", folder / "words")
             linked |= {name: known[name] for name in known if name.startswith("words/")}
         if given:
             texts = _texts(table for table, _ in given)
@@ -449,7 +449,7 @@ def _living(tables: Iterable[pa.Table], living: Mask) -> Iterator[pa.Table]:
         start += len(table)
 
 
-def _link(old: Path, new: Path) -> None:
+def link(old: Path, new: Path) -> None:
     """The same files in another folder: linked where the file system can, else copied.
 
     Raises:

@@ -114,6 +114,8 @@ def opened(
         if (kind := read_manifest(Path(path))["store"]) == "shards":
             from statim.search.stores.shards import Shards
 
+            if version is not None:
+                raise InputError(f"{path} is an index in shards, which keeps no older versions")
             return Shards(Path(path), verify, partial=partial)
         return ordinary.opened(Path(path), kind, version, verify)
 
