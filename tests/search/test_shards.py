@@ -247,7 +247,7 @@ def test_a_change_is_whole_or_not_at_all(sharded, monkeypatch):
         raise OSError(28, "No space left on device")
 
     before = sharded.info()
-    monkeypatch.setattr(shards, "_finish", fails)
+    monkeypatch.setattr(shards, "finish", fails)
     with pytest.raises(OSError, match="disk is full"):
         sharded.delete(where="year = 2004")
     monkeypatch.undo()

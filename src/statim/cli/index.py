@@ -111,6 +111,13 @@ def build(
         int | None,
         typer.Option(help="Cut the index into N shards, which a search asks all at once.", metavar="N"),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With a folder of vectors that statim encode wrote: build each shard on a Ray cluster.",
+        ),
+    ] = None,
     documents_by: Annotated[
         str | None,
         typer.Option(
@@ -144,9 +151,25 @@ def build(
         raise InputError(
             "there is no place for the index; name a folder with --out, or a database with --store"
         )
-    if passages is None:
+    if passages is None and not _is_encoded(documents):
         passages = vectors is None and any(map(is_documents, documents))
     kind = None if database else store
+    if _is_encoded(documents):
+        given = {
+            "--id": identifier,
+            "--text": text,
+            "--title": title,
+            "--vectors": vectors,
+            "--store": database,
+        }
+        given |= {"--passages": passages, "--documents-by": documents_by, "--skip-bad": skip_bad}
+        _build_from_vectors(
+            model, documents[0], place, given, json, shards=shards, ray=ray, store=kind, engine=engine,
+            language=language, weight=weight, threads=threads, progress=progress, overwrite=overwrite,
+        )  # fmt: skip
+        return
+    if ray is not None:
+        raise InputError("--ray is for a folder of vectors that statim encode wrote; name it as DOCS")
     check_language(language)
     registry.check(place, kind, engine, table, overwrite=overwrite)
     started = time.perf_counter()
@@ -178,6 +201,29 @@ def build(
     what = f"documents, {counted(info['passages'], 'passages')}" if passages else "documents"
     done = f"{len(index):,} {what} indexed in {seconds:.1f} s, written to {info['path']}{found}{words}"
     options.result(info | {"seconds": round(seconds, 3)} | skipped, done, json)
+
+
+def _is_encoded(documents: list[str]) -> bool:
+    """Is this a folder of vectors that statim encode wrote?"""
+    return len(documents) == 1 and (Path(documents[0]) / "_manifest.json").is_file()
+
+
+def _build_from_vectors(
+    model: str, vectors: str, out: Any, given: dict[str, Any], json: bool, **ways: Any
+) -> None:
+    """Build an index from a folder of vectors; ``given`` are options that say nothing of those."""
+    from statim.scale import index_shards
+
+    for name, value in given.items():
+        if value:
+            raise InputError(
+                f"{name} is for documents, and {vectors} holds vectors of statim encode; leave it out"
+            )
+    started = time.perf_counter()
+    index = index_shards(model, vectors, out, **ways)
+    seconds, info = time.perf_counter() - started, index.info()
+    told = f"{len(index):,} documents in {info['shards']:,} shards indexed in {seconds:.1f} s"
+    options.result(info | {"seconds": round(seconds, 3)}, f"{told}, written to {info['path']}", json)
 
 
 @app.command("add")

@@ -5,5 +5,6 @@ job over shards, here or on Ray, and the bytes are the same.
 """
 
 from statim.scale.encode import EncodedShards, encode_shards
+from statim.scale.index import index_shards
 
-__all__ = ["EncodedShards", "encode_shards"]
+__all__ = ["EncodedShards", "encode_shards", "index_shards"]

@@ -197,8 +197,9 @@ def missing(done: Iterable[str], shards: Sequence[Shard]) -> list[str]:
 
 
 def _json(at: Place) -> dict[str, Any]:
+    content = at.read()
     try:
-        found = loads(at.read().decode())
+        found = loads(content.decode())
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -92,7 +92,7 @@ class Shards:
         if not self.stores:
             raise ModelError(f"{self.path} has no shard that can be used; {REMEDY}")
         self.schema: pa.Schema = self._first.schema
-        if any(store.schema.names != self.schema.names for store in self.stores.values()):
+        if any(not store.schema.equals(self.schema) for store in self.stores.values()):
             raise ModelError(f"{self.path}: the shards have different columns; {REMEDY}")
 
     def lose(self, number: int, error: Exception) -> None:
@@ -138,7 +138,7 @@ class Shards:
                 ordinary.create(
                     folder / str(number), store, spool.schema, made, model, each, large=large, overwrite=False
                 )
-            _finish(
+            finish(
                 folder,
                 {number: str(number) for number in range(many)},
                 each | {"language": language.language},
@@ -294,7 +294,7 @@ class Shards:
             for number in fresh.stores:
                 link(self.path / str(number), folder / str(number))
             yield fresh, copies
-            _finish(folder, copies.names, fresh.manifest)
+            finish(folder, copies.names, fresh.manifest)
         self._reopen()
 
     def _reopen(self) -> None:
@@ -346,7 +346,7 @@ class _Copies:
         shutil.rmtree(self.folder / self.names.pop(number))
 
 
-def _finish(folder: Path, names: Mapping[int, str], about: Mapping[str, Any]) -> None:
+def finish(folder: Path, names: Mapping[int, str], about: Mapping[str, Any]) -> None:
     """Write the manifest of an index in shards, the last of its files."""
     own = {name: read_manifest(folder / name) for _, name in sorted(names.items())}
     first = next(iter(own.values()))
