@@ -22,7 +22,7 @@ from statim import threads as pool
 from statim.errors import DependencyError, InputError, ModelError
 from statim.files import atomic_directory
 from statim.model import StaticModel
-from statim.scale.runners import Job, Lost, R, Run, T
+from statim.scale.jobs import Job, Lost, R, Run, T
 
 PATIENCE = 10.0  # seconds to wait for somebody to answer at an address
 TRIES = 100  # of a job whose process dies

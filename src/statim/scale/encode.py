@@ -21,8 +21,9 @@ from statim.errors import BusyError, DataError, InputError
 from statim.model import StaticModel, as_model
 from statim.progress import Progress
 from statim.scale import repeated_ids
+from statim.scale.jobs import Lost, Run
 from statim.scale.output import Output, Written, missing
-from statim.scale.runners import Lost, Run, runner
+from statim.scale.runners import runner
 from statim.scale.shards import Shard, find
 from statim.scale.storage import place
 from statim.threads import ahead
@@ -207,7 +208,7 @@ def _some(names: Sequence[str], between: str = ", ") -> str:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A job: encode a shard (see runners.Job).
+    """A job: encode a shard (see jobs.Job).
 
     Attributes:
         out: The address of the output's folder.

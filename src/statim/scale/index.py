@@ -16,8 +16,9 @@ from statim.errors import InputError
 from statim.files import atomic_directory, check_output
 from statim.model import StaticModel, as_model
 from statim.progress import Progress
+from statim.scale.jobs import Lost
 from statim.scale.output import read_manifest
-from statim.scale.runners import Lost, runner
+from statim.scale.runners import runner
 from statim.scale.storage import Place, place
 from statim.search.index import Index
 from statim.search.lexical.analyzer import AUTO, SAMPLE, check_language, detect
@@ -130,7 +131,7 @@ def _groups(files: list[dict[str, Any]], shards: int | None) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Indexing:
-    """A job: build a shard of an index (see runners.Job).
+    """A job: build a shard of an index (see jobs.Job).
 
     Attributes:
         vectors: The address of the folder of vectors.

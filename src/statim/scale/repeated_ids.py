@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from statim.data.text_column import buffers
 from statim.errors import DataError
 from statim.model import StaticModel
+from statim.scale.jobs import Lost, Run
 from statim.scale.output import Written
-from statim.scale.runners import Lost, Run
 from statim.scale.storage import Place, place
 
 MOST = 1 << 25  # hashes looked at together: 256 MB, and as much to sort them

@@ -1,28 +1,10 @@
 """Where jobs over shards run: in this process, one shard after the other, or on a Ray cluster."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
 
 from statim.model import StaticModel
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-Job = Callable[[T, StaticModel, int | None], R]  # an item, the model, threads to use; can be done again
-
-
-class Lost(NamedTuple):
-    """Why there is no result: what did the job died each time."""
-
-    reason: str
-
-
-class Run(Protocol):
-    """Does a job for each of some items."""
-
-    def __call__(self, job: Job[T, R], items: Sequence[T]) -> Iterator[tuple[T, R | Lost]]:
-        """The items and results, in the order in which they are ready."""
+from statim.scale.jobs import Job, Lost, R, Run, T
 
 
 @contextlib.contextmanager
