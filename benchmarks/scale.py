@@ -47,18 +47,24 @@ def write_shards(folder: Path, texts: int, shards: int) -> None:
 
 def processes() -> dict[int, tuple[str, float, int]]:
     """This process and those below it: what each is, its seconds of a processor, its memory (PSS)."""
-    found, parents = {}, {}
-    for path in Path("/proc").glob("[0-9]*"):
+    parents, used = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            said = (path / "cmdline").read_bytes()
-            fields = (path / "stat").read_text().rpartition(")")[2].split()
-            rollup = (path / "smaps_rollup").read_text().split("Pss:")[1].split()[0]
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+        used[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICK
+    found = {}
+    for pid in [pid for pid in used if is_below(pid, parents)]:
+        try:
+            said = Path(f"/proc/{pid}/cmdline").read_bytes()
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss:")[1].split()[0]
         except (OSError, IndexError):
             continue
-        pid, parents[int(path.name)] = int(path.name), int(fields[1])
         kind = "driver" if pid == os.getpid() else "workers" if said.startswith(b"ray::") else "Ray itself"
-        found[pid] = (kind, (int(fields[11]) + int(fields[12])) / TICK, int(rollup) << 10)
-    return {pid: one for pid, one in found.items() if is_below(pid, parents)}
+        found[pid] = (kind, used[pid], int(rollup) << 10)
+    return found
 
 
 def is_below(pid: int, parents: dict[int, int]) -> bool:

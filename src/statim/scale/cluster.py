@@ -48,6 +48,7 @@ def _ray() -> Any:
 def connected(address: str, model: StaticModel, threads: int | None) -> Iterator[Run]:
     """What runs jobs on a cluster; see ``runners.runner``."""
     ray = _ray()
+    _check_answers(address)
     own = not ray.is_initialized()
     if own:
         _connect(ray, address, threads)
@@ -65,7 +66,6 @@ def _connect(ray: Any, address: str, threads: int | None) -> None:
     Raises:
         InputError: There is none.
     """
-    _check_answers(address)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
         options |= {"num_cpus": max(pool.count(), threads or 1), "include_dashboard": False}
