@@ -28,6 +28,7 @@ PATIENCE = 10.0  # seconds to wait for somebody to answer at an address
 TRIES = 100  # of a job whose process dies
 AHEAD = 4  # jobs under way for each processor of the cluster, so that none waits for the next
 FEWEST = 64  # jobs under way at least: what waits tells a cluster that grows by itself to grow
+REMEMBERED = 1 << 17  # words that nanotoken remembers on each thread
 WHERE = "give local, auto, or the address of a cluster that runs (ray://host:10001, host:6379)"
 PORTS = {"ray": 10001}
 
@@ -163,6 +164,11 @@ class _Model:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(model: _Model) -> StaticModel:
+    import nanotoken
+    import pyarrow as pa
+
+    nanotoken.set_cache_entries(REMEMBERED)
+    pa.set_memory_pool(pa.system_memory_pool())  # gives back what it frees
     place = cache.folder("models") / model.name
     if not place.exists():
         with (

@@ -70,7 +70,7 @@ def index_shards(
         >>> encode_shards(model, "docs.jsonl", "vectors").shards
         1
         >>> len(index_shards(model, "vectors", "docs.index"))
-        400
+        182
     """
     loaded, folder = as_model(model), place(vectors)
     check_output(out, overwrite=overwrite)
