@@ -69,6 +69,8 @@ def _connect(ray: Any, address: str, threads: int | None) -> None:
     """
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == "local":
+        # a busy machine is no dead one, for which Ray would end this process
+        os.environ.setdefault("RAY_health_check_timeout_ms", "60000")
         options |= {"num_cpus": max(pool.count(), threads or 1), "include_dashboard": False}
     try:
         with warnings.catch_warnings():
