@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_health_check_timeout_ms"] = "60000"  # a busy machine is no dead one
+os.environ["RAY_health_check_timeout_ms"] = "60000"  # noqa: SIM112 (a busy machine is no dead one)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pyarrow as pa

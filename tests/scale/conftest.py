@@ -54,7 +54,7 @@ def cluster(tmp_path_factory):
     """A cluster of two nodes of one processor, which this process is connected to."""
     pytest.importorskip("ray")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_health_check_timeout_ms"] = "60000"  # a busy machine is no dead one
+    os.environ["RAY_health_check_timeout_ms"] = "60000"  # noqa: SIM112 (a busy machine is no dead one)
     os.environ["STATIM_CACHE"] = str(tmp_path_factory.mktemp("cluster-cache"))  # of the workers
     import ray
     from ray.cluster_utils import Cluster
