@@ -34,6 +34,7 @@ from statim.scale import encode_shards
 from statim.scale.output import read_manifest
 from statim.scale.storage import place
 
+WORKERS = (b"ray::_do", b"ray::IDLE")  # a node whose agent (ray::DashboardAgent) is killed dies
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -63,7 +64,7 @@ def processes() -> dict[int, tuple[str, float, int]]:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss:")[1].split()[0]
         except (OSError, IndexError):
             continue
-        kind = "driver" if pid == os.getpid() else "workers" if said.startswith(b"ray::") else "Ray itself"
+        kind = "driver" if pid == os.getpid() else "workers" if said.startswith(WORKERS) else "Ray itself"
         found[pid] = (kind, used[pid], int(rollup) << 10)
     return found
 

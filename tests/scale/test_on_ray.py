@@ -113,7 +113,7 @@ def workers():
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if (path / "cmdline").read_bytes().startswith(b"ray::"):
+            if (path / "cmdline").read_bytes().startswith((b"ray::_do", b"ray::IDLE")):
                 found.append(int(path.name))
         except OSError:
             continue  # it has just ended

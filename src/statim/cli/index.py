@@ -151,23 +151,18 @@ def build(
         raise InputError(
             "there is no place for the index; name a folder with --out, or a database with --store"
         )
-    if passages is None and not _is_encoded(documents):
-        passages = vectors is None and any(map(is_documents, documents))
     kind = None if database else store
     if _is_encoded(documents):
-        given = {
-            "--id": identifier,
-            "--text": text,
-            "--title": title,
-            "--vectors": vectors,
-            "--store": database,
-        }
+        given = dict(zip(("--id", "--text", "--title"), (identifier, text, title), strict=True))
+        given |= {"--vectors": vectors, "a database": database}
         given |= {"--passages": passages, "--documents-by": documents_by, "--skip-bad": skip_bad}
         _build_from_vectors(
             model, documents[0], place, given, json, shards=shards, ray=ray, store=kind, engine=engine,
             language=language, weight=weight, threads=threads, progress=progress, overwrite=overwrite,
         )  # fmt: skip
         return
+    if passages is None:
+        passages = vectors is None and any(map(is_documents, documents))
     if ray is not None:
         raise InputError("--ray is for a folder of vectors that statim encode wrote; name it as DOCS")
     check_language(language)
