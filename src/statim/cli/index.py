@@ -153,9 +153,9 @@ def build(
         )
     kind = None if database else store
     if _is_encoded(documents):
-        given = dict(zip(("--id", "--text", "--title"), (identifier, text, title), strict=True))
-        given |= {"--vectors": vectors, "a database": database}
+        given: dict[str, Any] = {"--id": identifier, "--text": text, "--title": title, "--vectors": vectors}
         given |= {"--passages": passages, "--documents-by": documents_by, "--skip-bad": skip_bad}
+        given |= {"a database": database}
         _build_from_vectors(
             model, documents[0], place, given, json, shards=shards, ray=ray, store=kind, engine=engine,
             language=language, weight=weight, threads=threads, progress=progress, overwrite=overwrite,

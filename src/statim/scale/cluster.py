@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,15 +51,14 @@ def connected(address: str, model: StaticModel, threads: int | None) -> Iterator
     """What runs jobs on a cluster; see ``runners.runner``."""
     ray = _ray()
     _check_answers(address)
-    own = not ray.is_initialized()
-    if own:
-        _connect(ray, address, threads)
-    try:
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            # Ray says on the standard output that a worker died; there belongs the result alone
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            _connect(ray, address, threads)
+            stack.callback(ray.shutdown)
         files = {name: ray.put(content) for name, content in _files(model).items()}
         yield functools.partial(_run, ray, _Model(model.hash, files), threads or 1)
-    finally:
-        if own:
-            ray.shutdown()
 
 
 def _connect(ray: Any, address: str, threads: int | None) -> None:
