@@ -121,6 +121,21 @@ def test_what_is_written_is_not_done_again(tmp_path, model, shards, monkeypatch)
     assert contents(out)["b.jsonl.parquet"] == before["b.jsonl.parquet"]
 
 
+def test_what_a_killed_writer_left_is_no_record(tmp_path, model, shards):
+    from statim.partial import beside
+    from statim.scale.output import RECORDS
+
+    out = tmp_path / "out"
+    (shards / "b.jsonl").write_text("no")
+    with pytest.raises(DataError, match=r"b\.jsonl, line 1"):
+        encode_shards(model, shards, out)
+    for left in (out / RECORDS / "a.parquet.json", out / "b.jsonl.parquet"):
+        beside(left).write_bytes(b"half")
+    (shards / "b.jsonl").write_text('{"text": "open a file"}')
+    assert encode_shards(model, shards, out, resume=True).resumed == 3
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
 def test_ids_that_repeat_are_named(tmp_path, model, rows, monkeypatch):
     from statim.scale import repeated_ids
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from statim import __version__
 from statim.data.documents.texts import read_rows, tables_in_blocks
 from statim.data.files import columns, unify
 from statim.data.files.text_file import TextFile, read_as
-from statim.errors import BusyError, DataError, InputError
+from statim.errors import DataError, InputError
 from statim.model import StaticModel, as_model
 from statim.progress import Progress
 from statim.scale import repeated_ids
@@ -29,7 +29,6 @@ from statim.scale.storage import place
 from statim.threads import ahead
 
 VECTOR_BYTES = 4 << 20  # of a row group
-BUSY = 60.0  # seconds to wait for another process that is writing the same shard, and is about to die
 NAMED = 5  # shards named in a message
 
 
@@ -251,7 +250,10 @@ class Encoding:
                 first += len(table)
 
         blocks = ahead(tables_in_blocks(rows.tables(), most))
-        with _writing(self.out, shard.name) as file, contextlib.closing(ahead(encoded(blocks))) as pairs:
+        with (
+            (place(self.out) / shard.name).writing() as file,
+            contextlib.closing(ahead(encoded(blocks))) as pairs,
+        ):
             hashed = _Hashed(file)
             texts = _write_parquet(hashed, pairs)
         return Written(
@@ -369,23 +371,3 @@ class _Hashed:
 
     def close(self) -> None:
         """Nothing to do: ``file`` is not ours."""
-
-
-@contextlib.contextmanager
-def _writing(out: str, name: str) -> Generator[IO[bytes], None, None]:
-    """The file of a shard's output.
-
-    A process that is about to be killed may be writing it still, the same bytes.
-    """
-    until = time.monotonic() + BUSY
-    while True:
-        stack = contextlib.ExitStack()
-        try:
-            file = stack.enter_context((place(out) / name).writing())
-            break
-        except BusyError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-    with stack:
-        yield file

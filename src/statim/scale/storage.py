@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from statim import addresses
-from statim.errors import DataError, DependencyError, InputError, StorageError
+from statim.errors import BusyError, DataError, DependencyError, InputError, StorageError
 from statim.files import atomic_file
+from statim.partial import MARKER
 
 PIECE = 8 << 20  # bytes copied at a time
+BUSY = 60.0  # seconds to wait for another process
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Place:
             return self.files.get_file_info(self.path)
 
     def list(self, *, recursive: bool = False) -> list[fs.FileInfo]:
-        """The files in this folder, by name; none where there is no folder.
+        """The files in this folder, by name, without what writers have not finished; none without a folder.
 
         Raises:
             DataError: The file system refuses.
@@ -67,7 +70,7 @@ class Place:
         with _refusals(self.address):
             chosen = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
             found = [info for info in self.files.get_file_info(chosen) if info.type == fs.FileType.File]
-        return sorted(found, key=lambda info: info.path)
+        return sorted((info for info in found if not info.path.endswith(MARKER)), key=lambda info: info.path)
 
     def read(self) -> bytes:
         """The bytes of a small file.
@@ -102,11 +105,14 @@ class Place:
     def writing(self) -> Iterator[IO[bytes]]:
         """A file to write that is put in its place when the block ends well.
 
+        Another process may be writing it still, the same bytes, if it has not heard that nobody waits for it.
+
         Raises:
+            BusyError: It is, for a minute.
             StorageError: The place refuses.
         """
         if not self.scheme:
-            with atomic_file(self.path) as file:
+            with _waited_for(self.path) as file:
                 yield file
             return
         with tempfile.TemporaryFile() as file:
@@ -138,6 +144,22 @@ class Place:
                 self.files.delete_dir(self.path)
             elif kind == fs.FileType.File:
                 self.files.delete_file(self.path)
+
+
+@contextlib.contextmanager
+def _waited_for(path: str) -> Iterator[IO[bytes]]:
+    """As ``atomic_file``, once no other process is writing it."""
+    until = time.monotonic() + BUSY
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                file = stack.enter_context(atomic_file(path))
+                break
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+        yield file
 
 
 def place(given: str | Path) -> Place:
