@@ -41,6 +41,7 @@ from statim.cli import (
     terminal,
     train,
     tune,
+    update,
 )
 from statim.cli import evaluate as evaluate
 from statim.cli.panels import Panelled
@@ -72,6 +73,7 @@ def _statim(
 
 
 app.command("train", cls=Panelled)(train.train)
+app.command("update", cls=Panelled)(update.update)
 app.command("mine", cls=Panelled)(mine.mine)
 app.command("teach", cls=Panelled)(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
@@ -104,6 +106,7 @@ FROM_RECORD = {
     "mine": mine.add_options,
     "teach": teach.add_options,
     "map": maps.add_options,
+    "update": update.add_options,
 }
 
 

@@ -51,6 +51,7 @@ from statim.texts import ids as read_ids
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from statim.search.reencoding import Reencoded
     from statim.search.rerank import Reranker
     from statim.search.stores.protocol import Block, Store, View
     from statim.teacher.teacher import Teacher
@@ -453,6 +454,45 @@ class Index:
         finally:
             self._changes += 1
         return difference.counts
+
+    def reencode(self, model: StaticModel, *, threads: int | None = None) -> "Reencoded":
+        """Let another model have made the vectors, in place; texts, words and other columns stay.
+
+        A text is not encoded again if its tokens are the same in both models and none of their embeddings
+        differ, as after ``statim.training.update.update``. Readers keep the index as it was until they open
+        it again; so does this object.
+
+        Args:
+            model: The updated model; a copy is kept in the index.
+            threads: Threads to use.
+
+        Returns:
+            How many texts were encoded again, and how many kept their vectors.
+
+        Raises:
+            InputError: The index is no folder of files, an older version of statim made it, or its vectors
+                are a teacher's; or the model is for queries alone.
+            StorageError: The disk is full, read-only, or not permitted. The index is as it was.
+        """
+        from statim.search.reencoding import Reencoder
+
+        self.check_reencoding()
+        if model.settings.documents_by is not None:
+            raise InputError("the model is for queries alone; build the index again with its teacher")
+        reencoder = Reencoder(self.model, model, threads)
+        self._store.renew(model, reencoder)
+        return reencoder.counts
+
+    def check_reencoding(self) -> None:
+        """Refuse an index that ``reencode`` cannot change.
+
+        Raises:
+            InputError: It is no folder of files, an older version of statim made it, or its vectors are a
+                teacher's.
+        """
+        if "documents_by" in self._store.manifest:
+            raise InputError(f"the vectors of {self._store.place} are a teacher's; build the index again")
+        self._store.check_renewal()
 
     def delete(self, ids: Any = None, *, where: str | None = None) -> int:
         """Delete documents by their ids, those that are there, or all that satisfy a condition.

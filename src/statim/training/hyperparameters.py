@@ -7,6 +7,7 @@ from statim.option import option
 
 PRECISIONS = ("auto", "int8", "bf16", "fp32")
 MIXES = ("together", "proportional", "turn")
+ZERO, START = "zero", "start"  # what embeddings decay towards
 SCHEDULES = ("linear", "cosine", "constant")
 # Loss -> the kind of data it is for, one of data.detect_task.KINDS
 LOSSES = {
@@ -80,6 +81,16 @@ class RecipeOptions:
     )  # fmt: skip
     weight_decay: float | None = option(
         "Decoupled weight decay (AdamW): each step shrinks all embeddings by this times the learning rate",
+        "Schedule", usual=0.0, least=0.0, most=1e6,
+    )  # fmt: skip
+    decay_to: str | None = option(
+        "What --weight-decay shrinks: the embeddings (zero), or their distance from the initial ones "
+        "(start), new tokens left out",
+        "Schedule", usual=ZERO, choices=(ZERO, START),
+    )  # fmt: skip
+    rare_rows: float | None = option(
+        "Multiply each embedding's learning rate by n / (n + this), for n training texts that have the "
+        "token; newly added ones aside",
         "Schedule", usual=0.0, least=0.0, most=1e6,
     )  # fmt: skip
     token_dropout: float | None = option(

@@ -34,6 +34,8 @@ class RecipeKeywords(LoopKeywords, total=False):
     loss: str | None
     dim: int | None
     row_wise: bool | None
+    decay_to: str | None
+    rare_rows: float | None
     new_rows_rate: float | None
     hard_negatives: int | None
     mine_every: int | None

@@ -19,6 +19,7 @@ from statim.files import atomic_file
 from statim.model import StaticModel
 from statim.progress import Clock
 from statim.teacher.teacher import Teacher
+from statim.training.continued import continued, rarer_slower
 from statim.training.datasets.bags import TrainingSet
 from statim.training.datasets.batches import Schedule
 from statim.training.datasets.sets import TrainingData, training_data
@@ -31,6 +32,7 @@ from statim.training.distillation.teacher_targets import (
     teacher_targets,
     weights_of,
 )
+from statim.training.hyperparameters import START
 from statim.training.initial_tables import with_lengths
 from statim.training.judge import Judge
 from statim.training.options import TrainOptions
@@ -66,11 +68,12 @@ def run_pipeline(options: TrainOptions, this: Run) -> tuple[TrainingResult, Call
     loaded = load(options, clock)
     options, parts = replace(options, loss=loaded.loss), loaded.parts
     begun, guides, recipe = _start(options, this, loaded, workers)
-    row_rates = begun.row_rates(options.freeze or (), recipe.new_rows_rate)
+    row_rates = begun.row_rates(options.freeze or (), recipe.new_rows_rate, recipe.rare_rows)
     clock("start")
     data = training_data(parts.train, begun.cutting, threads=workers)
     if isinstance(data, TrainingSet) and data.same:
         log.info("%s", data.remark())
+    row_rates = rarer_slower(row_rates, data.bags, recipe.rare_rows, begun.old_rows)
     development = _development(options, parts, begun, workers)
     clock("tokenize")
     taught = None
@@ -96,10 +99,12 @@ def run_pipeline(options: TrainOptions, this: Run) -> tuple[TrainingResult, Call
     _say(parts.train, begun, recipe, workers)
     kept, callbacks, this = launch(
         options, this, data, recipe, table, row_rates, development, workers,
-        mine_first=begun.source is not None,
+        mine_first=begun.source is not None, old_rows=begun.old_rows,
         taught=taught.taught if taught is not None and taught.mixed else None,
     )  # fmt: skip
-    model = StaticModel(with_lengths(kept, recipe.length_power), begun.tokenizer, begun.settings)
+    kept = with_lengths(kept, recipe.length_power)
+    model = continued(begun, before.table, kept) if recipe.decay_to == START else None
+    model = model or StaticModel(kept, begun.tokenizer, begun.settings)
     clock("train")
     history, best = callbacks.history, callbacks.best
     clock.seconds["train"] = history.seconds  # what an interrupted run took counts too
@@ -107,7 +112,7 @@ def run_pipeline(options: TrainOptions, this: Run) -> tuple[TrainingResult, Call
         loaded, before, model, development, begun.teacher, guides, recipe.asymmetric,
         baselines_of(options.baselines), options.progress,
     )  # fmt: skip
-    searched = replace(begun.settings, search=judge.search_settings())
+    searched = replace(model.settings, search=judge.search_settings() or model.settings.search)
     model = StaticModel(model.table, begun.tokenizer, searched)
     comparison = judge.static_rows(taught)
     clock("evaluate")

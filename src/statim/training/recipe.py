@@ -49,6 +49,10 @@ class Recipe:
             negatives of that anchor (contrastive and classes); None takes all others for negatives.
         weight_decay: Decoupled from the gradient (AdamW; Loshchilov and Hutter, 2019): a step shrinks all
             rows by this times the rate, also those that do not occur.
+        decay_to: What weights decay towards: ``zero``, or ``start``, the rows of before training (rows that
+            the vocabulary grew by then do not decay).
+        rare_rows: The rate of a row that n training texts have is multiplied by n / (n + this); 0 multiplies
+            none.
         token_dropout: Probability with which each distinct token of a text is left out of its mean for a
             step.
         new_rows_rate: What the rate is multiplied by for rows that the start has none for.
@@ -100,6 +104,8 @@ class Recipe:
     triplet_margin: float = USUAL["triplet_margin"]
     false_negative_margin: float | None = None
     weight_decay: float = USUAL["weight_decay"]
+    decay_to: str = USUAL["decay_to"]
+    rare_rows: float = USUAL["rare_rows"]
     token_dropout: float = USUAL["token_dropout"]
     new_rows_rate: float = USUAL["new_rows_rate"]
     set_limits: tuple[int, ...] = ()
@@ -176,7 +182,7 @@ class Recipe:
                 f"a false-negative margin is given, but the loss {loss} has no negatives of other "
                 "pairs; leave it out"
             )
-        batch = _given(options.batch, _usual_batch(pairs, loss))
+        batch = _given(options.batch, usual_batch(pairs, loss))
         precision = _precision(options.precision, contrastive)
         sampled = contrastive and precision == "int8"
         share = _given(least_share, LEAST_SHARE if sampled else 0.0)
@@ -206,6 +212,8 @@ class Recipe:
             triplet_margin=_given(options.triplet_margin, Recipe.triplet_margin),
             false_negative_margin=options.false_negative_margin,
             weight_decay=decay,
+            decay_to=_given(options.decay_to, Recipe.decay_to),
+            rare_rows=_given(options.rare_rows, Recipe.rare_rows),
             token_dropout=_given(options.token_dropout, Recipe.token_dropout),
             new_rows_rate=new_rows,
             set_limits=set_limits,
@@ -290,7 +298,8 @@ def _precision(asked: str | None, contrastive: bool) -> str:
     return "int8" if contrastive and FAST_BYTES else "bf16"
 
 
-def _usual_batch(pairs: int, loss: str) -> int:
+def usual_batch(pairs: int, loss: str) -> int:
+    """Pairs or texts of a step, for so many in all."""
     most = 128 if loss == "distillation" else 256
     size = min(1024, pairs // 16) if loss in ("contrastive", "classes") else min(most, pairs // 32)
     return int(2 ** int(math.log2(max(16, size))))

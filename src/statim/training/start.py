@@ -61,6 +61,7 @@ class Start:
         grown: The growth of the vocabulary, if it has grown; ``source`` has no rows for its new ids.
         pruned: What was left of the vocabulary after that, if it was pruned; ``source`` has rows for all.
         vocabulary: What became of the vocabulary, one of VOCABULARIES. A learned one's ``source`` is a table.
+        model: The earlier static model, if it starts from one.
     """
 
     words: str
@@ -71,6 +72,7 @@ class Start:
     grown: Growth | None = None
     pruned: Pruned | None = None
     vocabulary: str = USUAL
+    model: StaticModel | None = None
 
     @property
     def new_rows(self) -> npt.NDArray[np.int64] | None:
@@ -79,6 +81,12 @@ class Start:
             return None
         kept = self._kept()
         return np.flatnonzero(kept >= self.grown.first)
+
+    @property
+    def old_rows(self) -> int | None:
+        """How many rows come before those that the vocabulary has grown by; None where it has not."""
+        new = self.new_rows
+        return None if new is None or not len(new) else int(new[0])
 
     @property
     def cutting(self) -> Tokenizer:
@@ -129,8 +137,10 @@ class Start:
             table[self.tokenizer.unknown_id] = 0
         return table
 
-    def row_rates(self, freeze: Sequence[str], new_rows_rate: float) -> Floats | None:
+    def row_rates(self, freeze: Sequence[str], new_rows_rate: float, rare_rows: float = 0.0) -> Floats | None:
         """What each row's rate is multiplied by, (V,): 0 for tokens to freeze; None where all are 1.
+
+        With ``rare_rows`` they are not all 1 once ``rarer_slower`` has seen the texts.
 
         Raises:
             InputError: The tokenizer does not have a token, or there are no new rows to have another rate.
@@ -148,7 +158,7 @@ class Start:
                 f"new_rows_rate is {new_rows_rate:g}, but {self.words} has no new rows beside old "
                 "ones; leave it out"
             )
-        if not len(freeze) and (new_rows_rate == 1 or self.new_rows is None):
+        if not len(freeze) and not rare_rows and (new_rows_rate == 1 or self.new_rows is None):
             return None
         rates = np.ones(self.tokenizer.vocabulary_size, np.float32)
         if self.new_rows is not None:
@@ -255,7 +265,7 @@ def prune_start(start: Start, given: Supervision, threads: int) -> Start:
 def _from_model(model: StaticModel, words: str) -> Start:
     """Keep what decides which part of a text counts; lengths and unknown tokens are the training's."""
     kept = {name: getattr(model.settings, name) for name in ("prompts", "max_tokens", "max_characters")}
-    return Start(words, model.tokenizer, Settings(**kept), np.array(model.table))
+    return Start(words, model.tokenizer, Settings(**kept), np.array(model.table), model=model)
 
 
 def _from_teacher(teacher: Teacher, progress: bool) -> Start:

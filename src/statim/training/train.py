@@ -104,6 +104,10 @@ def train(
         warmup: Share of the steps in which the learning rate rises; 0.1 by default.
         weight_decay: Decoupled weight decay (AdamW): each step shrinks all embeddings by this times the
             learning rate; 0 by default.
+        decay_to: What weights decay towards: ``zero`` (default), or ``start``, the embeddings of before
+            training, so that what an earlier model knows is kept; newly added tokens then do not decay.
+        rare_rows: Multiply each embedding's learning rate by n / (n + rare_rows), for n training texts that
+            have the token; 0 by default. Newly added tokens aside.
         token_dropout: Probability with which each distinct token of a text is left out of its mean for a
             step; 0 by default.
         clip: Clip the gradient of the whole table to this norm; 1 by default.

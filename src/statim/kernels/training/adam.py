@@ -10,7 +10,7 @@ from statim.kernels.floats import load, store, store_random
 from statim.kernels.hashing import FIRST, GOLDEN, mixed
 from statim.kernels.pooling.blocks import add_rows
 from statim.kernels.prepared import njit
-from statim.kernels.training.rows import SUMS, copy, copy_row, scale_row
+from statim.kernels.training.rows import SUMS, copy, copy_row, decay_row
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
@@ -100,7 +100,8 @@ def adam(
     epsilon: float,
     groups: Groups,
     multipliers: npt.NDArray[np.float64],
-    decay: float,
+    decays: npt.NDArray[np.float64],
+    origin: Floats,
 ) -> None:
     """One step of Adam (Kingma & Ba, 2015) for the rows that occur, with decoupled weight decay.
 
@@ -126,7 +127,8 @@ def adam(
         epsilon: Added to the root of the second moment.
         groups: (V,) the group of each row, or (0,) where all are of one.
         multipliers: (K,) what the rate of each group's rows is multiplied by; rows of 0 are left alone.
-        decay: Of the weights.
+        decays: (K,) the weight decay of each group's rows.
+        origin: See ``rows.catch_up``.
     """
     d = table.shape[1]
     kind = table.dtype.type
@@ -134,12 +136,13 @@ def adam(
     new_1, new_2, eps = kind((1 - beta1) * factor), kind((1 - beta2) * factor * factor), kind(epsilon)
     for u in range(start, end):
         row = rows[u]
-        multiplier = multipliers[groups[row] if len(groups) > 0 else 0]
+        group = groups[row] if len(groups) > 0 else 0
+        multiplier = multipliers[group]
         if multiplier == 0:
             continue
         own = rate * multiplier
-        if decay > 0:
-            scale_row(table[row], kind(1 - own * decay))
+        if decays[group] > 0:
+            decay_row(table[row], origin, row, kind(1 - own * decays[group]))
         rate_1 = kind(own / (1 - beta1**step))
         gap = step - last[row]
         last[row] = step
@@ -193,7 +196,8 @@ def update(
     epsilon: float,
     groups: Groups,
     multipliers: npt.NDArray[np.float64],
-    decay: float,
+    decays: npt.NDArray[np.float64],
+    origin: Floats,
 ) -> None:
     """``copy`` the vectors' gradients, ``gather`` those of all rows, and take ``adam``'s step.
 
@@ -241,7 +245,7 @@ def update(
         adam(
             table, first, second, last, rows, gathered, squares, start, end, factor, step, rate, beta1, beta2,
             epsilon, groups,
-            multipliers, decay,
+            multipliers, decays, origin,
         )  # fmt: skip
         done(numbers, 2)
     all_done(numbers, 2, len(row_parts))

@@ -189,6 +189,16 @@ def scale_row(w: Floats, factor: Any) -> None:
         w[j] *= factor
 
 
+@njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+def decay_row(w: Floats, origin: Floats, row: int, kept: Any) -> None:
+    """Keep this much of a row, or of its distance from its origin where there are any."""
+    if len(origin) == 0:
+        scale_row(w, kept)
+        return
+    for j in range(len(w)):
+        w[j] = origin[row, j] + kept * (w[j] - origin[row, j])
+
+
 @njit(nogil=True, cache=True, forceinline=True, error_model="numpy", fastmath=SUMS)
 def _subtract(w: Floats, m: Stored, factor: Any) -> None:
     for j in range(len(w)):
@@ -210,6 +220,7 @@ def catch_up(
     epsilon: float,
     groups: Groups,
     shrinks: Floats,
+    origin: Floats,
 ) -> None:
     """Move rows [start, end) of ``rows`` to where dense Adam would have them after ``step`` steps.
 
@@ -218,7 +229,7 @@ def catch_up(
     - s) drift[step], times m / sqrt(v) (exact but for Adam's epsilon). Where weights decay, every row also
     shrinks, and so do moves already made: with P_t the product of 1 - rate * decay up to step t, the row
     becomes P_step / P_s times itself, and the sum of the moves is P_step / P_s drift[s] - r^(step - s)
-    drift[step].
+    drift[step]. Where rows have an origin, it is their distance from it that shrinks.
 
     Args:
         table: (V, d) updated.
@@ -235,6 +246,7 @@ def catch_up(
         epsilon: Added to the root of the second moment.
         groups: (V,) the group of each row, or (0,) where all are of one.
         shrinks: (K, T + 1) the logarithm of P; (K, 0) where weights do not decay.
+        origin: (at least the rows that decay, d) what rows decay towards; (0, d) for 0.
     """
     d = table.shape[1]
     kind = table.dtype.type
@@ -244,9 +256,9 @@ def catch_up(
         since = last[row]
         group = groups[row] if len(groups) > 0 else 0
         shrink = 1.0
-        if shrinks.shape[1] > 0 and since < step:
+        if shrinks.shape[1] > 0 and shrinks[group, step] < 0 and since < step:
             shrink = np.exp(shrinks[group, step] - shrinks[group, since])
-            scale_row(table[row], kind(shrink))
+            decay_row(table[row], origin, row, kind(shrink))
         if since == 0 or since >= step:
             continue
         move = kind(shrink * drift[group, since] - ratio ** (step - since) * drift[group, step])
@@ -271,11 +283,14 @@ def fetch(
     epsilon: float,
     groups: Groups,
     shrinks: Floats,
+    origin: Floats,
     out: Stored,
 ) -> None:
     """``catch_up``, and a contiguous copy: out[u] = table[rows[u]], rounded to bfloat16 if int16."""
     for u in range(start, end):
-        catch_up(table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon, groups, shrinks)
+        catch_up(
+            table, first, second, last, rows, u, u + 1, step, drift, ratio, epsilon, groups, shrinks, origin
+        )
         copy_row(table[rows[u]], out[u])
 
 
@@ -295,6 +310,7 @@ def read(
     epsilon: float,
     groups: Groups,
     shrinks: Floats,
+    origin: Floats,
     fetched: Stored,
     slots: Ints,
     ids: Ints,
@@ -331,6 +347,7 @@ def read(
             epsilon,
             groups,
             shrinks,
+            origin,
             fetched,
         )
         done(numbers, 0)

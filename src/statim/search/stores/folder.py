@@ -51,6 +51,7 @@ from statim.search.stores.protocol import (
     REMEDY,
     Block,
     Mask,
+    Renewing,
     View,
     WordView,
     check_inside,
@@ -60,12 +61,14 @@ from statim.search.stores.protocol import (
     hold_model,
     load_model,
     model_hash,
+    no_renewal,
     origin,
     read_manifest,
     searched,
 )
 
 SPARE = 1000  # dead positions that never matter
+RENEWED = 1 << 14  # texts encoded at a time by another model
 CELLS = 1 << 22  # scores that a filtered search asks for at once
 FEW, FEW_OF = 2048, 64  # documents, or a share of them, that a filtered search compares one by one
 
@@ -292,6 +295,31 @@ class Folder:
         tables = (table for part in (old, (table for table, _ in given)) for table in part)
         about = {**self.manifest, "generation": generation}
         _finish(folder, engine, tables, np.flatnonzero(~living), about, linked)
+
+    def check_renewal(self) -> None:
+        """Refuse an index without words of its own; see Store."""
+        if self.manifest["format_version"] == 1:
+            raise no_renewal(f"{self.place}, which an older version of statim made,")
+
+    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
+        """Let another model have made the vectors; see Store."""
+        with self._changed() as (folder, fresh):
+            model.save(folder / "model")
+            (folder / "words").mkdir()
+            _link(self.path / "words", folder / "words")
+            known = fresh.manifest.get("stamps", {})
+            linked = {name: known[name] for name in known if name.startswith("words/")}
+            engine = registry.make(fresh.manifest["engine"], model.dim)
+            start = 0
+            for table in fresh.documents.tables(["text"]):
+                for part in table.to_batches(RENEWED):
+                    old = np.asarray(fresh.engine.vectors[start : start + len(part)], np.float32)
+                    engine.add(vectors_of(part.column("text").to_pylist(), old))
+                    start += len(part)
+            dead = np.flatnonzero(~fresh.living)
+            engine.delete(dead)
+            about = {**fresh.manifest, "dimensions": model.dim, "model_hash": model_hash(folder / "model")}
+            _finish(folder, engine, fresh.documents.tables(), dead, about, linked)
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""

@@ -57,6 +57,7 @@ from statim.search.stores.protocol import (
     REMEDY,
     Block,
     Mask,
+    Renewing,
     View,
     WordView,
     check_same,
@@ -64,6 +65,7 @@ from statim.search.stores.protocol import (
     hold_model,
     load_model,
     model_hash,
+    no_renewal,
     origin,
     read_manifest,
     searched,
@@ -409,6 +411,15 @@ class Lance:
         fresh = _read_back(self.path, manifest)
         write_json(self.path / MANIFEST, seal(manifest))
         self.__dict__ = fresh.__dict__  # who still searches keeps what was open
+
+    def check_renewal(self) -> None:
+        """It cannot be re-encoded in place; see Store."""
+        raise no_renewal(self.place)
+
+    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
+        """It cannot be re-encoded in place; see Store."""
+        del model, vectors_of
+        self.check_renewal()
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""

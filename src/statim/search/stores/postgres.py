@@ -49,12 +49,14 @@ from statim.search.stores.protocol import (
     FORMAT_VERSION,
     MANIFEST,
     Block,
+    Renewing,
     View,
     check_manifest,
     check_width,
     hold_model,
     load_model,
     model_hash,
+    no_renewal,
     origin,
     searched,
 )
@@ -359,6 +361,15 @@ class Postgres:
         with errors_of(self.place):
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
+
+    def check_renewal(self) -> None:
+        """It cannot be re-encoded in place; see Store."""
+        raise no_renewal(self.place)
+
+    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
+        """It cannot be re-encoded in place; see Store."""
+        del model, vectors_of
+        self.check_renewal()
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""

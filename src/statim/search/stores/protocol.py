@@ -36,6 +36,7 @@ SEARCHED = ("weight", "mode", "thresholds")  # what a manifest says of how the i
 HASHED = ("model.safetensors", "tokenizer.json")  # what decides a model's vectors
 
 Mask = npt.NDArray[np.bool_]
+Renewing = Callable[[list[str], Floats], Floats]
 Block = tuple["pa.Table", Floats]  # n documents (id, text, other columns) and their vectors (n, d)
 
 
@@ -150,6 +151,24 @@ class Store(Protocol):
 
         Raises:
             InputError: None would be left.
+        """
+
+    def check_renewal(self) -> None:
+        """Refuse a store that ``renew`` cannot change.
+
+        Raises:
+            InputError: It is one.
+        """
+
+    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
+        """Let another model have made the vectors; all else stays, and readers keep what they opened.
+
+        Args:
+            model: The model.
+            vectors_of: Makes the vectors (n, d) of n texts from these and the present vectors.
+
+        Raises:
+            StorageError: The disk is full, read-only, or not permitted.
         """
 
     def describe(self, said: Mapping[str, Any]) -> None:
@@ -366,6 +385,14 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], place: str) ->
     """
     if any(before.get(name) != now.get(name) for name in ("model_hash", "documents_by", "documents_hash")):
         raise InputError(f"{place} was built with another model since it was opened; open it again")
+
+
+def no_renewal(place: str) -> InputError:
+    """What a store says that cannot be re-encoded in place."""
+    return InputError(
+        f"{place} cannot be re-encoded in place, only an index in a folder of files can; build it again with "
+        "the updated model (statim index build --overwrite)"
+    )
 
 
 def origin(about: Mapping[str, Any]) -> dict[str, Any]:

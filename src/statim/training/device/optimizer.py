@@ -30,7 +30,7 @@ class DeviceAdam:
             _floats(array).to(device) for array in (state.table, state.first, state.second, state.last)
         )
         kind = self._table.dtype
-        self._decay, self._row_rates = state.decay, state.row_rates
+        self._decay, self._row_rates, self._origin = state.decay, state.row_rates, state.origin
         self._drift = torch.from_numpy(state._drift.ravel()).to(device)
         steps = np.arange(len(state.rates))
         self._powers = torch.from_numpy(state._ratio**steps).to(device)
@@ -49,10 +49,9 @@ class DeviceAdam:
         if state.decay > 0 or state.row_rates is not None:
             groups = state._groups if len(state._groups) else np.zeros(len(self), np.uint8)
             shrinks = state._shrinks if state.decay > 0 else np.zeros_like(state._drift)
-            self._own = rows.Own(
-                torch.from_numpy(groups).to(device), torch.from_numpy(state._multipliers).to(device),
-                torch.from_numpy(shrinks.ravel()).to(device), state.decay,
-            )  # fmt: skip
+            parts = groups, state._multipliers, shrinks.ravel(), state._decays
+            origin = None if state.origin is None else _padded(state.origin, len(self)).to(device)
+            self._own = rows.Own(*(torch.from_numpy(part).to(device) for part in parts), origin)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -110,6 +109,7 @@ class DeviceAdam:
             last=last,
             decay=self._decay,
             row_rates=self._row_rates,
+            origin=self._origin,
         )
 
     def current(self, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
@@ -136,6 +136,11 @@ class DeviceAdam:
     def check_equal(self, group: Group) -> None:
         """Make sure that all processes hold the same table."""
         group.check_equal(self._table)
+
+
+def _padded(origin: npt.NDArray[Any], size: int) -> torch.Tensor:
+    """The origin with rows of 0 for those that do not decay, (size, d)."""
+    return torch.from_numpy(np.pad(origin, ((0, size - len(origin)), (0, 0))))
 
 
 def _floats(array: npt.NDArray[Any]) -> torch.Tensor:

@@ -18,17 +18,27 @@ class Own:
         multipliers: (K,) float64, what each group's rate is multiplied by; rows of 0 never move.
         shrinks: (K * (T + 1),) float64, the logarithm of what is left of a row after each step, one group
             after the other.
-        decay: Of the weights.
+        decays: (K,) float64, the weight decay of each group's rows.
+        origin: (V, d) what rows decay towards; None for 0.
     """
 
     groups: torch.Tensor
     multipliers: torch.Tensor
     shrinks: torch.Tensor
-    decay: float
+    decays: torch.Tensor
+    origin: torch.Tensor | None = None
 
     def rates(self, rows: torch.Tensor) -> torch.Tensor:
         """(U, 1) float64, what the rates of some rows are multiplied by."""
         return self.multipliers[self.groups[rows].long()][:, None]
+
+    def decayed(self, found: torch.Tensor, rows: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """Rows (U, d) of which so much is kept, (U, 1), or of their distance from their origin."""
+        kept = kept.to(found.dtype)
+        if self.origin is None:
+            return found * kept
+        origin = self.origin[rows]
+        return origin + kept * (found - origin)
 
 
 def bring(
@@ -70,7 +80,7 @@ def bring(
     else:
         begin = own.groups[rows].long() * len(powers)
         shrinks = torch.exp(own.shrinks[begin + step] - own.shrinks[begin + since.clamp(max=step)])
-        found = found * shrinks.to(table.dtype)[:, None]
+        found = own.decayed(found, rows, shrinks[:, None])
         moves = shrinks * drift[begin + since] - powers[(step - since).clamp(min=0)] * drift[begin + step]
     moves = torch.where((since == 0) | (since >= step), 0.0, moves).to(table.dtype)
     found = found - moves[:, None] * first[rows] / (second[rows].sqrt() + epsilon)
@@ -161,7 +171,7 @@ def adam(
         last.index_fill_(0, rows, step)
         return
     rates = own.rates(rows) * rate
-    kept = table[rows] * (1 - rates * own.decay).to(table.dtype)
+    kept = own.decayed(table[rows], rows, 1 - rates * own.decays[own.groups[rows].long()][:, None])
     moves = (rates / (1 - betas[0] ** step)).to(table.dtype) * m / (v.sqrt() * correction + epsilon)
     table[rows] = kept - moves
     last[rows] = last[rows].masked_fill((own.rates(rows) > 0)[:, 0], step)

@@ -76,6 +76,7 @@ class SparseAdam:
             bfloat16 too. ``fp32`` rounds nothing.
         decay: Weight decay, decoupled (AdamW; Loshchilov and Hutter, 2019): a step shrinks every row by rate
             * decay, also those that do not occur, and those that never have.
+        origin: (V', d) what rows decay towards, 0 by default; rows from V' on do not decay.
         row_rates: (V,) float32 of at most MOST_RATES different values, what each row's rate is multiplied by:
             a row of 0 never moves, and its gradient does not count where the norm is clipped; None multiplies
             none.
@@ -97,17 +98,20 @@ class SparseAdam:
     last: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     decay: float = 0.0
     row_rates: npt.NDArray[np.float32] | None = None
+    origin: Floats | None = None
 
     def __post_init__(self) -> None:
+        V, d = self.table.shape
         if self.first.size == 0:
-            V, d = self.table.shape
             half = self.precision == "int8" and self.table.dtype == np.float32
             kind = np.dtype(np.int16) if half else self.table.dtype
             self.first = np.zeros((V, d), kind)
             self.second = np.zeros((V, 1), self.table.dtype) if self.row_wise else np.zeros((V, d), kind)
             self.last = np.zeros(len(self.table), np.int32)
         self._ratio = BETA1 / BETA2**0.5
-        self._multipliers, self._groups = _groups(self.row_rates)
+        decaying = V if self.origin is None else len(self.origin)
+        self._multipliers, self._decays, self._groups = _groups(self.row_rates, self.decay, decaying, V)
+        self._origin = np.zeros((0, d), self.table.dtype) if self.origin is None else self.origin
         self._drift, self._shrinks = self._series()
         self._starts = np.empty(len(self.table) + 1, np.int32)
         self._stored = np.dtype(np.int16) if self.precision != "fp32" else self.table.dtype
@@ -122,7 +126,7 @@ class SparseAdam:
         """
         steps = np.arange(len(self.rates))
         own = self._multipliers[:, None] * self.rates
-        lost = own * self.decay
+        lost = own * self._decays[:, None]
         check_decay(self.decay, float(own.max()))
         with np.errstate(divide="ignore", invalid="ignore"):
             corrected = own * np.sqrt(1 - BETA2**steps) / (1 - BETA1**steps)
@@ -180,7 +184,7 @@ class SparseAdam:
         )
         entries = plan.slots, bags.ids, bags.counts, bags.offsets, bags.totals, plan.texts
         state = self.table, self.first, self.second, self.last, plan.rows, self.step
-        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
+        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks, self._origin
 
         def go(numbers: Numbers) -> None:
             read(numbers, *parts, *state, *series, fetched, *entries, vectors)
@@ -191,7 +195,7 @@ class SparseAdam:
     def _state(self, table: Floats, rows: npt.NDArray[np.int32], bounds: tuple[int, int]) -> tuple[Any, ...]:
         """What brings rows[bounds] of ``table`` up to the present step."""
         moments = self.first, self.second, self.last
-        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks
+        series = self._drift, self._ratio, EPSILON, self._groups, self._shrinks, self._origin
         return table, *moments, rows, *bounds, self.step, *series
 
     def update(self, plan: "Plan", gradients: Floats) -> None:
@@ -229,7 +233,8 @@ class SparseAdam:
             EPSILON,
             self._groups,
             self._multipliers,
-            self.decay,
+            self._decays,
+            self._origin,
         )
 
         def go(phase: Numbers) -> None:
@@ -264,15 +269,20 @@ class SparseAdam:
 
 
 def _groups(
-    row_rates: npt.NDArray[np.float32] | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-    """The different multipliers, (K,), and which one each row has, (V,); (0,) where all have the same."""
-    if row_rates is None:
-        return np.ones(1), np.zeros(0, np.uint8)
-    multipliers, groups = np.unique(row_rates, return_inverse=True)
-    if len(multipliers) > MOST_RATES:
-        raise InputError(f"rows have {len(multipliers):,} different rates; at most {MOST_RATES} are possible")
-    return multipliers.astype(np.float64), groups.astype(np.uint8)
+    row_rates: npt.NDArray[np.float32] | None, decay: float, decaying: int, size: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+    """The groups of rows that move alike: multiplier and decay of each, (K,), and which each row is in, (V,).
+
+    The last is (0,) where all rows are of one group.
+    """
+    if row_rates is None and (decaying == size or decay == 0):
+        return np.ones(1), np.full(1, float(decay)), np.zeros(0, np.uint8)
+    rates = np.ones(size, np.float32) if row_rates is None else row_rates
+    decays = np.where(np.arange(size) < decaying, decay, 0.0)
+    kinds, groups = np.unique(np.stack([rates.astype(np.float64), decays]), axis=1, return_inverse=True)
+    if kinds.shape[1] > MOST_RATES:
+        raise InputError(f"rows have {kinds.shape[1]:,} different rates; at most {MOST_RATES} are possible")
+    return kinds[0].copy(), kinds[1].copy(), groups.ravel().astype(np.uint8)
 
 
 def _even(work: npt.NDArray[np.int64], parts: int) -> list[tuple[int, int]]:

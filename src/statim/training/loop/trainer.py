@@ -15,6 +15,7 @@ from statim.errors import InputError
 from statim.training.datasets.bags import Bags
 from statim.training.datasets.batches import Schedule, dropout_key
 from statim.training.datasets.sets import TextSet, TrainingData
+from statim.training.hyperparameters import START
 from statim.training.loop.optimizer import Plan, SparseAdam
 from statim.training.losses.objectives import Mixed, Objective, objective
 from statim.training.recipe import Recipe
@@ -62,17 +63,22 @@ def begin(
     threads: int,
     changes: Sequence[tuple[int, float]] = (),
     row_rates: Floats | None = None,
+    old_rows: int | None = None,
 ) -> SparseAdam:
     """The optimizer of a table that is to be trained by this recipe on these data.
+
+    ``row_rates`` are SparseAdam's; rows from ``old_rows`` on are new and do not decay to the start.
 
     Raises:
         InputError: The data cannot be mixed as the recipe says; see ``batches.Schedule``. Or weights decay
             too fast; see SparseAdam.
     """
     rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe, changes)
+    pulled = recipe.decay_to == START and recipe.weight_decay > 0
+    origin = table[:old_rows].copy() if pulled else None
     return SparseAdam(
         table, rates, threads, recipe.clip, row_wise=recipe.row_wise, precision=recipe.precision,
-        decay=recipe.weight_decay, row_rates=row_rates,
+        decay=recipe.weight_decay, row_rates=row_rates, origin=origin,
     )  # fmt: skip
 
 

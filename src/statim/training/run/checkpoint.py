@@ -242,6 +242,7 @@ def load(
     threads: int,
     recipe: Recipe,
     row_rates: Floats | None = None,
+    origin: Floats | None = None,
 ) -> tuple[SparseAdam, dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
     """The newest checkpoint, ready to go on, with its state and its further arrays; None before the first.
 
@@ -266,7 +267,7 @@ def load(
         ) from None
     optimizer = SparseAdam(
         table, rates, threads, recipe.clip, step, recipe.row_wise, recipe.precision, first, second, last,
-        recipe.weight_decay, row_rates,
+        recipe.weight_decay, row_rates, origin,
     )  # fmt: skip
     return optimizer, state, {name: np.array(array) for name, array in arrays.items()}
 

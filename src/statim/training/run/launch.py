@@ -42,6 +42,7 @@ def launch(
     threads: int,
     *,
     mine_first: bool,
+    old_rows: int | None = None,
     taught: TextSet | None = None,
 ) -> tuple[Floats, Callbacks, Run]:
     """Train, from the newest checkpoint where there is one.
@@ -56,6 +57,7 @@ def launch(
         development: What to evaluate on, if anything.
         threads: Threads to use.
         mine_first: Mine hard negatives before the first epoch; see ``Miner``.
+        old_rows: Rows from there on are new; see ``trainer.begin``.
         taught: Texts to distil on beside the data, if any.
 
     Returns:
@@ -66,7 +68,8 @@ def launch(
     changed = _with_rate(options, this)
     if changed is not this and out is not None:
         checkpoint.write_run(out, changed)
-    optimizer, best, negatives = _from_checkpoint(options, changed, data, recipe, table, row_rates, threads)
+    optimizer = begin(table, data, recipe, threads, changed.rates, row_rates, old_rows)
+    optimizer, best, negatives = _from_checkpoint(options, recipe, optimizer)
     miner = Miner(data, recipe, mine_first, threads, negatives)
     left = (len(optimizer.rates) - 1 - optimizer.step) * min(recipe.batch, len(data))
     unit = "texts" if recipe.loss in ("classes", "distillation") else "pairs"
@@ -100,21 +103,16 @@ def _with_rate(options: TrainOptions, this: Run) -> Run:
 
 
 def _from_checkpoint(
-    options: TrainOptions,
-    this: Run,
-    data: TrainingData,
-    recipe: Recipe,
-    table: Floats,
-    row_rates: Floats | None,
-    threads: int,
+    options: TrainOptions, recipe: Recipe, begun: SparseAdam
 ) -> tuple[SparseAdam, Best, Any]:
     """Optimizer, best evaluation and mined negatives: from the newest checkpoint, else initial ones."""
-    keep = (options.keep or ("best" if options.patience else "last")) == "best"
-    optimizer, before = begin(table, data, recipe, threads, this.rates, row_rates), None
+    keep, before = (options.keep or ("best" if options.patience else "last")) == "best", None
     if options.resume and options.out is not None:
-        before = checkpoint.load(options.out, optimizer.rates, threads, recipe, row_rates)
+        before = checkpoint.load(
+            options.out, begun.rates, begun.threads, recipe, begun.row_rates, begun.origin
+        )
     if before is None:
-        return optimizer, Best(keep), None
+        return begun, Best(keep), None
     optimizer, state, extra = before
     return optimizer, Best(keep, **state["best"], table=extra.get("best")), extra.get("negatives")
 
