@@ -1,7 +1,7 @@
 """An index's vectors made by an updated model: only texts whose vector can have changed are encoded.
 
-A vector is the mean of its tokens' rows, so a text whose tokens are the same in both models, and none of whose
-rows moved, keeps its vector.
+A vector is the mean of its tokens' rows, so a text whose tokens are the same in both models, and none of
+whose rows moved, keeps its vector.
 """
 
 import dataclasses

@@ -55,7 +55,10 @@ def begin(data, dim=24, row_rates=None, **given):
     table = np.random.default_rng(7).standard_normal((V, dim)).astype(np.float32)
     table[FROZEN] = 0
     rates = learning_rates(Schedule(data, recipe).steps * recipe.epochs, recipe)
-    return recipe, SparseAdam(table, rates, 1, recipe.clip, decay=recipe.weight_decay, row_rates=row_rates)
+    origin = table[: V // 2].copy() if recipe.decay_to == "start" else None
+    return recipe, SparseAdam(
+        table, rates, 1, recipe.clip, decay=recipe.weight_decay, row_rates=row_rates, origin=origin
+    )
 
 
 @pytest.fixture(scope="session", name="begin")

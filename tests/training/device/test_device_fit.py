@@ -177,10 +177,16 @@ SOME = np.where(np.arange(300) % 3 == 0, 0.0, np.where(np.arange(300) % 3 == 1, 
 KNOBS = {"weight_decay": 0.3, "token_dropout": 0.4, "false_negative_margin": 0.05, "row_rates": SOME}
 
 
-@pytest.mark.parametrize("names", [[name] for name in KNOBS] + [list(KNOBS)])
+PULLED = {"decay_to": "start"}
+
+
+@pytest.mark.parametrize(
+    "names", [*([name] for name in KNOBS), list(KNOBS), ["weight_decay", *PULLED], [*KNOBS, *PULLED]]
+)
 def test_every_knob_does_what_it_does_on_the_processor(data, begin, names):
-    recipe, start = begin(data, **{name: KNOBS[name] for name in names})
-    _, expected = begin(data, **{name: KNOBS[name] for name in names})
+    knobs = KNOBS | PULLED
+    recipe, start = begin(data, **{name: knobs[name] for name in names})
+    _, expected = begin(data, **{name: knobs[name] for name in names})
     losses, found_losses = [], []
     fit_on_processor(data, expected, recipe, on_step=lambda _, loss: losses.append(loss))
     found = DeviceAdam(start, CPU)

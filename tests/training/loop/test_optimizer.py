@@ -249,6 +249,34 @@ def test_decay_over_a_long_run_neither_vanishes_nor_explodes():
         SparseAdam(np.ones((2, 1)), flat, decay=0.6)
 
 
+@pytest.mark.parametrize("multipliers", [None, SOME])
+def test_decay_towards_an_origin_is_decay_of_the_distance_from_it(multipliers):
+    """With given gradients the distance moves as a table does that decays to 0; new rows do not decay."""
+    old, steps = 25, 200
+    found = {}
+    for name, decay, far, origin in (
+        ("pulled", 0.6, 1, True),
+        ("distance", 0.6, 0, False),
+        ("free", 0, 1, False),
+    ):
+        rng = np.random.default_rng(5)
+        _, bags = random_bags(rng)
+        start = rng.standard_normal((V, D))
+        sparse = SparseAdam(
+            start * far, rates(steps), decay=decay, row_rates=multipliers,
+            origin=start[:old].copy() if origin else None,
+        )  # fmt: skip
+        for _ in range(steps):
+            plan = sparse.plan(bags, rng.integers(0, 200, 6).astype(np.int64))
+            sparse.read(plan)
+            sparse.update(plan, rng.standard_normal((6, D)))
+        found[name] = sparse.current()
+    np.testing.assert_allclose(found["pulled"][:old], (start + found["distance"])[:old], atol=1e-10)
+    np.testing.assert_allclose(found["pulled"][old:], found["free"][old:], atol=1e-10)
+    distances = [np.abs((found[name] - start)[:old]).max() for name in ("pulled", "free")]
+    assert distances[0] < 0.9 * distances[1]
+
+
 def test_threads_and_looking_do_not_change_a_bit_with_decay():
     tables = [
         trained(np.float32, 0.3, SOME, threads=threads, steps=60, peek=peek)[1].current()

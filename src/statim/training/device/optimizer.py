@@ -49,9 +49,12 @@ class DeviceAdam:
         if state.decay > 0 or state.row_rates is not None:
             groups = state._groups if len(state._groups) else np.zeros(len(self), np.uint8)
             shrinks = state._shrinks if state.decay > 0 else np.zeros_like(state._drift)
-            parts = groups, state._multipliers, shrinks.ravel(), state._decays
+            tensors = [
+                torch.from_numpy(part).to(device)
+                for part in (groups, state._multipliers, shrinks.ravel(), state._decays)
+            ]
             origin = None if state.origin is None else _padded(state.origin, len(self)).to(device)
-            self._own = rows.Own(*(torch.from_numpy(part).to(device) for part in parts), origin)
+            self._own = rows.Own(tensors[0], tensors[1], tensors[2], tensors[3], origin)
 
     def __len__(self) -> int:
         return len(self._table)
