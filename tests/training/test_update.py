@@ -1,4 +1,4 @@
-"""Updating: new pairs are learned, old ones kept, what does not occur stays to the bit, and an index follows."""
+"""New pairs are learned, old ones kept, what does not occur stays to the bit, and an index follows."""
 
 import json
 import logging
@@ -148,7 +148,9 @@ def test_an_index_is_encoded_again_where_rows_moved(old, tmp_path, monkeypatch):
     query = found.model.encode_query(["train a tree"], normalize=True)
     scores, positions = fresh.view().vectors.search(query, 4)
     expected = dict(zip(some, (vectors @ query[0]).tolist(), strict=True))
-    for score, position in zip(scores[0].tolist(), positions[0].tolist(), strict=True):
+    there = positions[0] >= 0
+    assert there.sum() >= 2
+    for score, position in zip(scores[0][there].tolist(), positions[0][there].tolist(), strict=True):
         assert score == pytest.approx(expected[position], abs=1e-5)
     assert held.search("train a tree", mode="vector") == before
 
@@ -182,7 +184,8 @@ def test_held_out_old_pairs_that_are_trained_on_do_not_count(old, tmp_path):
 
 
 def test_texts_of_another_language_are_told(old, tmp_path, caplog):
-    german = [(f"Wie kann ich die Datei {t} öffnen?", f"Mit der Funktion {t} und der Zeile") for t in THINGS]
+    answer = "Mit der Funktion kann man nicht nur die Datei lesen, sondern auch in der Zeile"
+    german = [(f"Wie kann ich die Datei {t} öffnen?", f"{answer} {t} und sie zu dem Ende") for t in THINGS]
     update(old, german, out=tmp_path / "out", **(QUICK | {"heldout": 0, "epochs": 1}))
     assert "the new texts are in the language de and the model is for en" in caplog.text
 
@@ -199,7 +202,7 @@ def test_texts_of_another_language_are_told(old, tmp_path, caplog):
         (
             {"new": SCORED},
             InputError,
-            "the new data are pairs with scores, and a model is updated with pairs",
+            "the new data are scored pairs, and a model is updated",
         ),
         ({"model": "nothing"}, ModelError, "nothing"),
     ],

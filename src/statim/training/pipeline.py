@@ -148,6 +148,7 @@ def _start(
     begun = with_vocabulary(
         begun, train, words=options.grow_words, pairs=options.grow_pairs, prune=options.prune_vocabulary,
         counted=loaded.plain if options.distil_epochs else None, threads=threads,
+        needed=options.decay_to != START,
     )  # fmt: skip
     guides = find_teachers(options, begun.teacher)
     if this.found is not None:

@@ -16,7 +16,7 @@ from statim.counted import counted
 from statim.data.detect_task import Supervision
 from statim.data.documents.plain import PlainTexts
 from statim.data.pairs.pairs import Pairs
-from statim.errors import InputError, ModelError
+from statim.errors import DataError, InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher.folder import DEFAULT_TEACHER
@@ -212,10 +212,12 @@ def with_vocabulary(
     prune: bool | None,
     threads: int,
     counted: Supervision | None = None,
+    needed: bool = True,
 ) -> Start:
     """The start with the vocabulary asked for: a teacher's grows by WORDS if pairs are trained on.
 
-    Where ``counted`` is given, it grows by what is frequent there, and by PAIRS too.
+    Where ``counted`` is given, it grows by what is frequent there, and by PAIRS too. Unless growing is
+    ``needed``, a vocabulary that cannot grow stays as it is.
 
     Raises:
         InputError: A number is out of range, or the start's tokenizer cannot be grown or pruned as asked.
@@ -228,8 +230,8 @@ def with_vocabulary(
     if any(more.values()):
         try:
             start = grow_start(start, counted or given, threads=threads, **more)
-        except InputError as reason:
-            if words or pairs:
+        except (InputError, DataError) as reason:
+            if needed and (words or pairs or isinstance(reason, DataError)):
                 raise
             log.info("the vocabulary stays as it is: %s", reason)
     return prune_start(start, given, threads) if prune else start

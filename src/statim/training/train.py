@@ -105,7 +105,9 @@ def train(
         weight_decay: Decoupled weight decay (AdamW): each step shrinks all embeddings by this times the
             learning rate; 0 by default.
         decay_to: What weights decay towards: ``zero`` (default), or ``start``, the embeddings of before
-            training, so that what an earlier model knows is kept; newly added tokens then do not decay.
+            training, so that what an earlier model knows is kept. Newly added tokens then do not decay, a
+            vocabulary that cannot grow stays as it is, and the model keeps the start's settings and the size
+            of its embeddings.
         rare_rows: Multiply each embedding's learning rate by n / (n + rare_rows), for n training texts that
             have the token; 0 by default. Newly added tokens aside.
         token_dropout: Probability with which each distinct token of a text is left out of its mean for a

@@ -22,7 +22,7 @@ from statim.data.detect_task import Supervision
 from statim.data.labelled.retrieval import from_pairs
 from statim.data.pairs.pairs import Pairs
 from statim.data.pairs.reading import read_pairs
-from statim.errors import DataError, InputError
+from statim.errors import InputError
 from statim.evaluation.retrieval import evaluate_retrieval
 from statim.files import atomic_file, check_output
 from statim.model import StaticModel
@@ -31,13 +31,13 @@ from statim.progress import Clock
 from statim.search.index import Index
 from statim.search.lexical.analyzer import UNKNOWN, detect
 from statim.search.reencoding import Reencoded, moved_rows
+from statim.training.hyperparameters import LOSSES, START
 from statim.training.options import TrainOptions
 from statim.training.recipe import MOST_EPOCHS, usual_batch
 from statim.training.result import TrainingResult
 from statim.training.run.load import load
 from statim.training.train import train
 from statim.training.update_options import PULL, REPLAYED_PULL, UpdateKeywords, UpdateOptions
-from statim.vocabulary import grow
 
 log = logging.getLogger("statim")
 
@@ -168,8 +168,8 @@ def update(
     pull = asked.pull if asked.pull is not None else PULL if asked.replay is None else REPLAYED_PULL
     result = train(
         data, out=out, start=model, heldout=0, development=0, baselines="none",
-        decay_to="start", weight_decay=pull, rare_rows=asked.rare_rows,
-        grow_words=_new_words(old, data, asked.new_words),
+        decay_to=START, weight_decay=pull, rare_rows=asked.rare_rows,
+        grow_words=asked.new_words,
         learning_rate=asked.learning_rate, batch=batch, epochs=epochs, seed=asked.seed,
         checkpoint_every=asked.checkpoint_every, resume=asked.resume, overwrite=asked.overwrite,
         threads=asked.threads, device=asked.device, progress=asked.progress,
@@ -264,7 +264,7 @@ def _part(data: Any, name: str, asked: UpdateOptions, heldout: int | str | Path 
     parts = found.parts
     if not isinstance(parts.train, Pairs) or not isinstance(parts.test, Pairs):
         raise InputError(
-            f"the {name} data are {found.whole.unit}, and a model is updated with pairs or documents; train "
+            f"the {name} data are {LOSSES[found.loss]}, and a model is updated with pairs or documents; train "
             "on them with statim train --start"
         )
     return _Part(found.whole, parts.train, parts.test)
@@ -307,16 +307,6 @@ def _size(pairs: int, asked: UpdateOptions) -> tuple[int, int]:
     """Pairs per step, and passes over all."""
     batch = asked.batch or usual_batch(pairs, "contrastive")
     return batch, asked.epochs or min(MOST_EPOCHS, max(1, math.ceil(STEPS * batch / pairs)))
-
-
-def _new_words(old: StaticModel, data: Pairs, most: int) -> int:
-    """How many new words get rows; none where no word is frequent, or the vocabulary cannot grow."""
-    if most:
-        try:
-            return min(most, len(grow(old.tokenizer, list(data.columns), words=most)))
-        except (DataError, InputError) as reason:
-            log.info("the vocabulary stays as it is: %s", reason)
-    return 0
 
 
 def _score(model: StaticModel, test: Pairs) -> float:
