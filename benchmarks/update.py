@@ -46,11 +46,13 @@ def main() -> None:
     parser.add_argument("--pairs", help="which of the three, by the beginnings of their names")
     asked = parser.parse_args()
     result = {"benchmark": "update", "machine": platform.processor() or platform.machine(), "rows": []}
-    for name, (old, new) in PAIRS.items():
-        if asked.pairs and not name.startswith(tuple(asked.pairs.split(","))):
-            continue
-        whole = sides(asked.data, old, new)
-        for seed in range(asked.seeds):
+    chosen = {
+        name: sides(asked.data, *pair)
+        for name, pair in PAIRS.items()
+        if not asked.pairs or name.startswith(tuple(asked.pairs.split(",")))
+    }
+    for seed in range(asked.seeds):
+        for name, whole in chosen.items():
             parts = [
                 split(some(side, count, seed), development=0, test=HELD_OUT, seed=seed)
                 for side, count in zip(whole, (asked.old, asked.new), strict=True)

@@ -75,6 +75,12 @@ def teach(ran):
     assert "adapted, distilled" in ran.commands[1][2]
 
 
+def update(ran):
+    assert re.search(r"^new +[\d.]+ +[\d.]+ +\d+$", ran.out("statim update"), re.MULTILINE)
+    assert re.search(r"^index: \d+ of \d+ texts encoded again$", ran.out("statim update"), re.MULTILINE)
+    assert ran.printed[1].endswith("texts encoded again\n")
+
+
 def quickstart(ran):
     assert "trained and BM25" in ran.printed[0]
     assert "open(path) returns a file object" in ran.printed[0]
@@ -114,7 +120,7 @@ CHECKS = {
     "classify.md": classify, "clusters.md": clusters, "duplicates.md": duplicates, "encode.md": encode,
     "quickstart.md": quickstart,
     "teach.md": teach, "tutorials/another_language.md": another_language, "tutorials/help_desk.md": help_desk,
-    "without_pairs.md": without_pairs,
+    "update.md": update, "without_pairs.md": without_pairs,
 }  # fmt: skip
 
 

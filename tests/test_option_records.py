@@ -20,6 +20,9 @@ from statim.search.rerank import CrossEncoder
 from statim.training.teach import teach
 from statim.training.teach_options import PANELS as TEACH_PANELS
 from statim.training.teach_options import TeachKeywords, TeachOptions
+from statim.training.update import update
+from statim.training.update_options import PANELS as UPDATE_PANELS
+from statim.training.update_options import UpdateKeywords, UpdateOptions
 
 # function, record, keywords, the function's own parameters, the verb's own options, panels
 RECORDS = {
@@ -33,6 +36,9 @@ RECORDS = {
     ),
     "teach": (
         teach, TeachOptions, TeachKeywords, {"data", "teacher", "out"}, {"out", "teacher"}, TEACH_PANELS,
+    ),
+    "update": (
+        update, UpdateOptions, UpdateKeywords, {"model", "new", "out"}, {"out", "model"}, UPDATE_PANELS,
     ),
 }  # fmt: skip
 NAMES = {"CrossEncoder": CrossEncoder}

@@ -264,8 +264,8 @@ def _part(data: Any, name: str, asked: UpdateOptions, heldout: int | str | Path 
     parts = found.parts
     if not isinstance(parts.train, Pairs) or not isinstance(parts.test, Pairs):
         raise InputError(
-            f"the {name} data are {LOSSES[found.loss]}, and a model is updated with pairs or documents; train "
-            "on them with statim train --start"
+            f"the {name} data are {LOSSES[found.loss]}, and a model is updated with pairs or documents; "
+            "train on them with statim train --start"
         )
     return _Part(found.whole, parts.train, parts.test)
 
