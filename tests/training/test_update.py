@@ -139,6 +139,8 @@ def test_an_index_is_encoded_again_where_rows_moved(old, tmp_path, monkeypatch):
     assert encoded == wanted
     assert found.index == (len(wanted), len(texts) - len(wanted))
     assert 0 < len(wanted) < len(texts)
+    assert found.to_dict()["index"] == {"encoded": len(wanted), "kept": len(texts) - len(wanted)}
+    assert str(found).endswith(f"index: {len(wanted)} of {len(texts)} texts encoded again")
     fresh = Index.load(tmp_path / "docs.index", verify="always")
     assert fresh.model.hash == found.model.hash
     assert (len(fresh), fresh.settings.weight) == (4, 0.4)

@@ -299,7 +299,7 @@ def _precision(asked: str | None, contrastive: bool) -> str:
 
 
 def usual_batch(pairs: int, loss: str) -> int:
-    """Pairs or texts of a step, for so many in all."""
+    """The usual number of pairs or texts per step, for their number in all."""
     most = 128 if loss == "distillation" else 256
     size = min(1024, pairs // 16) if loss in ("contrastive", "classes") else min(most, pairs // 32)
     return int(2 ** int(math.log2(max(16, size))))

@@ -29,6 +29,7 @@ log = logging.getLogger("statim")
 
 MARKED = 0.01  # share of the words with marks, from which on these tell words apart
 UNREAD = 0.25  # share of the letters that a vocabulary does not know, from which on one is learned
+LOOKED_AT = 250  # texts of a column, where nothing but the warning follows from them
 FOREIGN = 0.1  # from which on a person is warned
 
 Floats = npt.NDArray[np.float32]
@@ -56,7 +57,7 @@ def suited_start(options: TrainOptions, train: Supervision, choice: str | None) 
             raise InputError(
                 f"accents is {options.accents!r}, but {begun.words} has a vocabulary of its own; leave it out"
             )
-        _warn(begun, coverage(begun.tokenizer, columns))
+        _warn(begun, coverage(begun.tokenizer, columns, texts=LOOKED_AT))
         return begun
     return _for_teacher(begun, begun.teacher, options, train, choice, keep)
 

@@ -41,7 +41,7 @@ from statim.training.update_options import PULL, REPLAYED_PULL, UpdateKeywords, 
 
 log = logging.getLogger("statim")
 
-STEPS = 90  # about, unless the pairs are so many that one pass takes more
+STEPS = 90  # about; more where one pass over the pairs takes more
 METRIC = "ndcg@10"
 SAMPLE = 200  # texts that the language is detected in
 
@@ -86,7 +86,7 @@ class UpdateResult:
             METRIC: {name: vars(score) for name, score in self.scores.items()},
             "new_tokens": self.new_tokens,
             "moved": self.moved,
-            "index": None if self.index is None else vars(self.index),
+            "index": None if self.index is None else self.index._asdict(),
         }
 
     def __str__(self) -> str:
@@ -240,7 +240,7 @@ def _data(new: Any, asked: UpdateOptions, old: StaticModel) -> tuple[Pairs, dict
     if asked.old_heldout is not None:
         tests["old"] = _read(asked.old_heldout, asked)
     tests = {"new": fresh.test, **tests}
-    data = read_pairs(train)
+    data = read_pairs(train) if len(train) > 1 else fresh.train
     return data, {name: left for name, test in tests.items() if len(left := _unseen(test, data))}
 
 

@@ -39,10 +39,12 @@ class Coverage:
         )
 
 
-def coverage(tokenizer: Tokenizer, columns: Sequence[pa.Array]) -> Coverage:
-    """How a tokenizer reads the column that it reads worst; at most 1,000 texts of each are looked at."""
+def coverage(tokenizer: Tokenizer, columns: Sequence[pa.Array], *, texts: int = TEXTS) -> Coverage:
+    """How a tokenizer reads the column that it reads worst; at most ``texts`` texts of each are looked at."""
     return max(
-        (_of(tokenizer, column) for column in columns), key=lambda one: one.unread, default=Coverage(0, 0)
+        (_of(tokenizer, sampled(column, texts)) for column in columns),
+        key=lambda one: one.unread,
+        default=Coverage(0, 0),
     )
 
 
@@ -70,10 +72,10 @@ def is_marked(word: str) -> bool:
     return bool(_has_runs(word)) or any(unicodedata.category(letter) == "Mn" for letter in apart)
 
 
-def sampled(column: pa.Array) -> Iterator[str]:
+def sampled(column: pa.Array, texts: int = TEXTS) -> Iterator[str]:
     """The beginnings of some texts from all over a column."""
-    step = max(1, len(column) // TEXTS)
-    for text in column.take(pa.array(range(0, len(column), step), pa.int64()))[:TEXTS].to_pylist():
+    step = max(1, len(column) // texts)
+    for text in column.take(pa.array(range(0, len(column), step), pa.int64()))[:texts].to_pylist():
         if text:
             yield text[:CHARACTERS]
 
@@ -83,9 +85,9 @@ def _marked(column: Iterable[str]) -> float:
     return sum(map(is_marked, words)) / max(1, len(words))
 
 
-def _of(tokenizer: Tokenizer, column: pa.Array) -> Coverage:
+def _of(tokenizer: Tokenizer, texts: Iterable[str]) -> Coverage:
     letters = unknown = spelled = 0
-    for text in sampled(column):
+    for text in texts:
         found = tokenizer.backend.encode(text, add_special_tokens=False)
         pieces = zip(found.word_ids, found.ids, found.offsets, strict=True)
         for _, word in groupby(pieces, key=lambda piece: piece[0]):

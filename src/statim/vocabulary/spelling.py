@@ -89,6 +89,7 @@ class Spelling:
 
 def is_word(text: str) -> bool:
     """Is it letters, digits and the marks on them?"""
-    return bool(text) and all(
-        character.isalnum() or unicodedata.category(character)[0] == "M" for character in text
+    return text.isalnum() or (
+        bool(text)
+        and all(character.isalnum() or unicodedata.category(character)[0] == "M" for character in text)
     )
