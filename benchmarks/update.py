@@ -1,6 +1,6 @@
 """What ``statim update`` learns of new pairs and keeps of old ones, beside training again on both.
 
-python benchmarks/update.py DATA [--seeds 3] [--old 20000] [--new 5000] [--pairs NAME,NAME]
+python benchmarks/update.py DATA [--seeds 0,1,2] [--old 20000] [--new 5000] [--pairs NAME,NAME]
 
 DATA is a folder of sets of pairs (NAME/train.jsonl.gz). A model is trained on old pairs; then new ones come,
 of another set or, of arXiv, of another field (astronomy, told by its words). Compared on held-out pairs of
@@ -40,7 +40,7 @@ NO_GUARD = {"pull": 0.0, "rare_rows": 0.0, "new_words": 0}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--old", type=int, default=20_000)
     parser.add_argument("--new", type=int, default=5_000)
     parser.add_argument("--pairs", help="which of the three, by the beginnings of their names")
@@ -51,7 +51,7 @@ def main() -> None:
         for name, pair in PAIRS.items()
         if not asked.pairs or name.startswith(tuple(asked.pairs.split(",")))
     }
-    for seed in range(asked.seeds):
+    for seed in map(int, asked.seeds.split(",")):
         for name, whole in chosen.items():
             parts = [
                 split(some(side, count, seed), development=0, test=HELD_OUT, seed=seed)

@@ -12,10 +12,11 @@ from scipy.stats import binomtest
 from tokenizers import models, normalizers, pre_tokenizers
 
 from statim.data import TextFile
-from statim.errors import InputError
+from statim.errors import DataError, InputError
 from statim.insight.drift import drift
 from statim.insight.vocabulary_fit import Share, fit
 from statim.model import StaticModel
+from statim.training.train import train
 
 KITCHEN = [
     "pot",
@@ -169,3 +170,23 @@ def test_a_text_file_keeps_its_encoding(model, tmp_path):
     sides = [TextFile(tmp_path / name, encoding="windows-1252") for name in ("old.txt", "new.txt")]
     expected = drift(model, texts(words, 60, 1), texts(words, 60, 2))
     assert drift(model, *sides).to_dict() == expected.to_dict()
+
+
+def test_the_old_side_may_be_a_folder_that_training_made(tmp_path, model):
+    rows = [(f"how to {a} the {b}", f"the {b} : {a}") for a in KITCHEN for b in KITCHEN[:8]]
+    path = tmp_path / "old.jsonl"
+    path.write_text("".join(json.dumps({"question": a, "answer": p}) + "\n" for a, p in rows))
+    train(path, out=tmp_path / "out", start="random", dim=8, epochs=1, heldout=0, baselines="none")
+    new = texts(HARBOUR, 60, 1)
+    expected = drift(model, [text for pair in rows for text in pair], new)
+    found = drift(model, tmp_path / "out", new)
+    assert found.old_texts == expected.old_texts == len({text for pair in rows for text in pair})
+    assert found.verdict == expected.verdict != "fine"
+    path.unlink()
+    with pytest.raises(
+        DataError, match=r"what the model in .*out was trained on cannot be read: .*old.jsonl"
+    ):
+        drift(model, tmp_path / "out", new)
+    model.save(tmp_path / "plain")
+    with pytest.raises(DataError, match=r"plain is the folder of a model that does not say what it was"):
+        drift(model, tmp_path / "plain", new)

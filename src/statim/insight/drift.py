@@ -112,8 +112,9 @@ def drift(
 
     Args:
         model: The model, or its path or name.
-        old: Texts like those that the model was trained on: a list, or a file or folder of texts, documents,
-            pairs or judged data.
+        old: Texts like those that the model was trained on: a list; a file or folder of texts, documents,
+            pairs or judged data; or a folder that ``train`` made, for the texts it was trained on, if they
+            are still there.
         new: The new texts, likewise.
         sample: Sample at most this many different texts per side. With 2,000, a difference of about one
             percentage point in the share of words in pieces can be detected.
@@ -169,7 +170,11 @@ def _texts(given: str | Path | Sequence[str], name: str) -> list[str]:
     Raises:
         InputError: There are too few, or one is not a str.
     """
-    if isinstance(given, (str, Path)):
+    if isinstance(given, (str, Path)) and _is_model(Path(given)):
+        from statim.training.run import trained_on
+
+        texts = [text for column in trained_on.read(Path(given)).columns for text in column.to_pylist()]
+    elif isinstance(given, (str, Path)):
         texts = read_any([given])[1]
     else:
         try:
@@ -182,6 +187,11 @@ def _texts(given: str | Path | Sequence[str], name: str) -> list[str]:
             f"the {name} side has {len(different)} different texts; give at least {FEWEST}, better 2,000"
         )
     return different
+
+
+def _is_model(path: Path) -> bool:
+    """Is there a model in a folder?"""
+    return (path / "model.safetensors").is_file() and (path / "tokenizer.json").is_file()
 
 
 def _permuted(old: Doubles, new: Doubles, random: np.random.Generator) -> float:

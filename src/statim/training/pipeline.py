@@ -38,7 +38,7 @@ from statim.training.judge import Judge
 from statim.training.options import TrainOptions
 from statim.training.recipe import Recipe
 from statim.training.result import TrainingResult, card
-from statim.training.run import checkpoint, curves
+from statim.training.run import checkpoint, curves, trained_on
 from statim.training.run.baselines import baselines_of
 from statim.training.run.checks import taught_by
 from statim.training.run.launch import launch
@@ -127,6 +127,7 @@ def run_pipeline(options: TrainOptions, this: Run) -> tuple[TrainingResult, Call
     if out is not None:
         checkpoint.write_run(out, replace(this, saving=True))
         _save(out, result, parts.train, options.overwrite)
+        trained_on.write(out, this)
         clock("save")
 
     def measure_baselines() -> None:

@@ -35,7 +35,9 @@ from statim.training.hyperparameters import LOSSES, START
 from statim.training.options import TrainOptions
 from statim.training.recipe import MOST_EPOCHS, usual_batch
 from statim.training.result import TrainingResult
+from statim.training.run import trained_on
 from statim.training.run.load import load
+from statim.training.run.record import Run
 from statim.training.train import train
 from statim.training.update_options import PULL, REPLAYED_PULL, UpdateKeywords, UpdateOptions
 
@@ -183,6 +185,13 @@ def update(
     moved = moved_rows(old, after)[: len(old.table)]
     found = UpdateResult(result, scores, len(after.table) - len(old.table), int(moved.sum()), told)
     _add_to_card(Path(out), found)
+    sources = [
+        one for given in (new, asked.replay) for one in (given if isinstance(given, list) else [given])
+    ]
+    trained_on.write(
+        Path(out),
+        Run.begun(TrainOptions(data=[one for one in sources if one is not None], **_columns(asked)), 1),
+    )
     return found
 
 
@@ -259,8 +268,8 @@ def _part(data: Any, name: str, asked: UpdateOptions, heldout: int | str | Path 
     Raises:
         InputError: The data are neither.
     """
-    how = {one: getattr(asked, one) for one in ("anchor", "positive", "negative", "delimiter", "encoding")}
-    found = load(TrainOptions(data=data, heldout=heldout, development=0, seed=asked.seed, **how), Clock())
+    options = TrainOptions(data=data, heldout=heldout, development=0, seed=asked.seed, **_columns(asked))
+    found = load(options, Clock())
     parts = found.parts
     if not isinstance(parts.train, Pairs) or not isinstance(parts.test, Pairs):
         raise InputError(
@@ -268,6 +277,11 @@ def _part(data: Any, name: str, asked: UpdateOptions, heldout: int | str | Path 
             "train on them with statim train --start"
         )
     return _Part(found.whole, parts.train, parts.test)
+
+
+def _columns(asked: UpdateOptions) -> dict[str, Any]:
+    """How the data are read."""
+    return {one: getattr(asked, one) for one in ("anchor", "positive", "negative", "delimiter", "encoding")}
 
 
 def _read(path: str | Path, asked: UpdateOptions) -> Pairs:
