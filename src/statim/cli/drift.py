@@ -14,8 +14,8 @@ def drift(
         list[str],
         typer.Argument(
             metavar="[MODEL] OLD NEW",
-            help="OLD are texts like those the model was trained on, or the folder of a trained model; NEW are "
-            "the new ones: files or folders. "
+            help="OLD are texts like those the model was trained on, or the folder of a trained model; NEW "
+            "are the new ones: files or folders. "
             f"{model_first.COUNTED}",
         ),
     ],
