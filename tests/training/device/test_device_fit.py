@@ -197,7 +197,7 @@ def test_every_knob_does_what_it_does_on_the_processor(data, begin, names):
     np.testing.assert_allclose(found.state().first, expected.first, atol=1e-6)
     plain = DeviceAdam(begin(data)[1], CPU)
     fit(data, plain, begin(data)[0])
-    assert np.abs(plain.current() - found.current()).max() > 0.05
+    assert np.abs(plain.current() - found.current()).max() > 0.03
     if "row_rates" in names:
         np.testing.assert_array_equal(found.current()[SOME == 0], start.table[SOME == 0])
 
