@@ -306,7 +306,7 @@ class Folder:
         with self._changed() as (folder, fresh):
             model.save(folder / "model")
             (folder / "words").mkdir()
-            _link(self.path / "words", folder / "words")
+            link(self.path / "words", folder / "words")
             known = fresh.manifest.get("stamps", {})
             linked = {name: known[name] for name in known if name.startswith("words/")}
             engine = registry.make(fresh.manifest["engine"], model.dim)
