@@ -156,9 +156,11 @@ def test_the_layer_with_about_as_many_regions_as_are_asked_for(monkeypatch):
 
 def test_typical_words_are_those_of_the_formula(docstrings):
     groups = [docstrings[start : start + 60] for start in range(0, 600, 60)]
-    from bm25s.stopwords import STOPWORDS_EN
+    from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_EN_PLUS
 
-    counter = CountVectorizer(token_pattern=r"\b[^\W\d_]\w+\b", stop_words=list(STOPWORDS_EN))
+    counter = CountVectorizer(
+        token_pattern=r"\b[^\W\d_]\w+\b", stop_words=[*STOPWORDS_EN, *STOPWORDS_EN_PLUS]
+    )
     counts = counter.fit_transform(["\n".join(group) for group in groups]).toarray().astype(np.float64)
     weights = (
         counts
@@ -214,7 +216,7 @@ def test_clusters_of_texts_have_words_and_central_texts(minilm):
     table = found.table()
     assert table.column("text").to_pylist() == texts
     assert table.column("cluster").to_pylist() == found.labels.tolist()
-    assert "1 rows in none" in str(found)
+    assert "1 row in none" in str(found)
 
 
 def test_copies_do_not_stop_kmeans():

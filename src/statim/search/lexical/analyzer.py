@@ -349,3 +349,10 @@ def stop_words_of(language: str) -> frozenset[str]:
         return frozenset()
     words: Sequence[str] = getattr(bm25s().stopwords, f"STOPWORDS_{name}")
     return frozenset(word.lower() for word in words)
+
+
+@cache
+def function_words_of(language: str) -> frozenset[str]:
+    """A language's stop words, and in English others, too, that do not tell what a text is about."""
+    more: Sequence[str] = bm25s().stopwords.STOPWORDS_EN_PLUS if language == "en" else ()
+    return stop_words_of(language) | frozenset(more)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from statim.scripts import MARKS, UNSPACED
-from statim.search.lexical.analyzer import UNKNOWN, detect, stop_words_of
+from statim.search.lexical.analyzer import UNKNOWN, detect, function_words_of
 from statim.tasks.similarity.vector_set import Floats, Items, Longs
 
 TEXTS = 500  # of a cluster whose words are counted
@@ -38,9 +38,9 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
 
     Equal ones by alphabet.
 
-    Words are lower-cased; stop words of each group's language (see search.lexical.analyzer.detect) are left
-    out, the English ones where it is not clear. In scripts without spaces words are pairs of characters,
-    and in Japanese whole words in katakana.
+    Words are lower-cased; stop words of each group's language (see search.lexical.analyzer.detect) and other
+    function words are left out, the English ones where it is not clear. In scripts without spaces words are
+    pairs of characters, and in Japanese whole words in katakana.
     """
     counts = [Counter(_words(texts)) for texts in groups]
     every: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def typical_words(groups: Sequence[Sequence[str]], count: int = WORDS) -> list[l
 def _words(texts: Sequence[str]) -> Iterator[str]:
     """The words of a group, without its stop words."""
     language = detect(texts)
-    stop = stop_words_of("en" if language == UNKNOWN else language)
+    stop = function_words_of("en" if language == UNKNOWN else language)
     for word in (word for text in texts for word in _split(text.lower())):
         if word.isascii() or not _has_runs(word):
             if word not in stop:
