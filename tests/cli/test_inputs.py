@@ -238,4 +238,4 @@ def test_a_folder_is_indexed_by_passages(statim, model_folder, tmp_path):
     code, out, _ = statim("index", "sync", index, folder)
     assert out.startswith("0 added, 1 updated, 0 deleted, 3 unchanged; 4 documents in all")
     code, out, _ = statim("index", "delete", index, "1.txt")
-    assert out == "1 documents deleted, 3 left\n"
+    assert out == "1 document deleted, 3 left\n"

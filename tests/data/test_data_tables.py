@@ -145,7 +145,7 @@ BAD = [
     ("array.json", b'[{"a": 1}, 3]', "item 2 of the array: holds 3"),
     ("digits.jsonl", b'{"a": ' + b"9" * 10_000 + b"}\n", "line 1: not valid JSON"),
     ("ragged.csv", b'a,b\n1,"x\ny"\n1,2,3\n', "line 4: has 3 fields where the first line has 2"),
-    ("ragged.tsv", b"a\tb\n1\n", "line 2: has 1 fields"),
+    ("ragged.tsv", b"a\tb\n1\n", "line 2: has 1 field where"),
     ("open.csv", b'a,b\n1,"x\n1,2\n', "is a double quote left open"),
     ("cut.jsonl.gz", gzip.compress(b'{"a": "x"}\n' * 100)[:-20], "cannot be read as"),
     ("not.jsonl.gz", b'{"a": "x"}\n', "cannot be read as"),

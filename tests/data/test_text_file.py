@@ -94,7 +94,7 @@ def test_which_delimiter(text, columns, tmp_path):
 def test_a_few_bad_rows_do_not_hide_the_delimiter(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a;b\n" + "x,y;z\n" * 40 + "broken\n" + "x;z\n" * 40)
-    with pytest.raises(DataError, match="line 42: has 1 fields where the first line has 2"):
+    with pytest.raises(DataError, match="line 42: has 1 field where the first line has 2"):
         read_table(path)
 
 

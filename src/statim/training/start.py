@@ -16,7 +16,7 @@ from statim.counted import counted
 from statim.data.detect_task import Supervision
 from statim.data.documents.plain import PlainTexts
 from statim.data.pairs.pairs import Pairs
-from statim.errors import DataError, InputError, ModelError
+from statim.errors import InputError, ModelError
 from statim.model import StaticModel
 from statim.settings import Settings
 from statim.teacher.folder import DEFAULT_TEACHER
@@ -230,8 +230,8 @@ def with_vocabulary(
     if any(more.values()):
         try:
             start = grow_start(start, counted or given, threads=threads, **more)
-        except (InputError, DataError) as reason:
-            if needed and (words or pairs or isinstance(reason, DataError)):
+        except InputError as reason:
+            if needed and (words or pairs):
                 raise
             log.info("the vocabulary stays as it is: %s", reason)
     return prune_start(start, given, threads) if prune else start

@@ -10,7 +10,7 @@ from store_places import Place, model_of, texts_of
 from statim.errors import DataError, StorageError
 from statim.search.engines.recall import Sample
 from statim.search.index import Index
-from statim.search.stores import lance_index, postgres_index, registry
+from statim.search.stores import lance_index, ordinary, postgres_index
 
 MANY = [f"v{i:03d}" for i in range(400)]
 QUERY = "v001 v002 v003"
@@ -160,7 +160,7 @@ def test_what_an_index_finds_is_measured_kept_and_said(database, embedded, model
         assert recall(index, model, held, 10, texts_of(50, 7, MANY)) >= 0.985
         assert place.load().info()["recall"] == said["recall"]
         with monkeypatch.context() as patch:
-            patch.setattr(registry, "AIM", 1.01)
+            patch.setattr(ordinary, "AIM", 1.01)
             place.build(model, texts, overwrite=True)
             assert re.search(
                 r"finds [\d.]+ % of the 10 nearest documents, less than 101\.0 %", caplog.messages[-1]
