@@ -57,7 +57,7 @@ from statim.search.stores.protocol import (
     REMEDY,
     Block,
     Mask,
-    Renewing,
+    NotRenewed,
     View,
     WordView,
     check_same,
@@ -65,7 +65,6 @@ from statim.search.stores.protocol import (
     hold_model,
     load_model,
     model_hash,
-    no_renewal,
     origin,
     read_manifest,
     searched,
@@ -80,7 +79,7 @@ KEPT, DAYS = 10, 7  # versions that are kept: this many, and all that were the l
 NAMES = 1 << 14  # ids named in one deletion
 
 
-class Lance:
+class Lance(NotRenewed):
     """A store in a folder with a LanceDB table (see store.Store); ``create`` makes one.
 
     Args:
@@ -411,15 +410,6 @@ class Lance:
         fresh = _read_back(self.path, manifest)
         write_json(self.path / MANIFEST, seal(manifest))
         self.__dict__ = fresh.__dict__  # who still searches keeps what was open
-
-    def check_renewal(self) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        raise no_renewal(self.place)
-
-    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        del model, vectors_of
-        self.check_renewal()
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""

@@ -49,14 +49,13 @@ from statim.search.stores.protocol import (
     FORMAT_VERSION,
     MANIFEST,
     Block,
-    Renewing,
+    NotRenewed,
     View,
     check_manifest,
     check_width,
     hold_model,
     load_model,
     model_hash,
-    no_renewal,
     origin,
     searched,
 )
@@ -71,7 +70,7 @@ SCANNED = 4096  # rows read at a time
 LOCK = "30s"  # to wait for another process that changes the index
 
 
-class Postgres:
+class Postgres(NotRenewed):
     """A store in a database (see store.Store); ``create`` makes one.
 
     Args:
@@ -361,15 +360,6 @@ class Postgres:
         with errors_of(self.place):
             self.manifest = self._read_manifest()
         return self.manifest["documents"], self.manifest["words"] / max(1, self.manifest["documents"])
-
-    def check_renewal(self) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        raise no_renewal(self.place)
-
-    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        del model, vectors_of
-        self.check_renewal()
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""

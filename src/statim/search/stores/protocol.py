@@ -395,6 +395,21 @@ def no_renewal(place: str) -> InputError:
     )
 
 
+class NotRenewed:
+    """A store that cannot be re-encoded in place; see Store."""
+
+    place: str
+
+    def check_renewal(self) -> None:
+        """Refuse it; see Store."""
+        raise no_renewal(self.place)
+
+    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
+        """Refuse it; see Store."""
+        del model, vectors_of
+        self.check_renewal()
+
+
 def origin(about: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest's entry about who encoded the documents (model, caller or teacher), and unknown tokens.
 

@@ -40,13 +40,12 @@ from statim.search.stores.protocol import (
     MANIFEST,
     REMEDY,
     Block,
-    Renewing,
+    NotRenewed,
     Store,
     View,
     check_new,
     check_no_link,
     check_same,
-    no_renewal,
     origin,
     read_manifest,
     searched,
@@ -57,7 +56,7 @@ from statim.search.stores.spool import spooling
 log = logging.getLogger("statim")
 
 
-class Shards:
+class Shards(NotRenewed):
     """A store in shards (see protocol.Store); ``create`` makes one.
 
     Args:
@@ -303,15 +302,6 @@ class Shards:
         now = Shards(self.path, "never", partial=self.partial)
         if now.manifest["model_hash"] == self.manifest["model_hash"]:  # else this one keeps what it has
             self.__dict__ = now.__dict__
-
-    def check_renewal(self) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        raise no_renewal(self.place)
-
-    def renew(self, model: StaticModel, vectors_of: Renewing) -> None:
-        """It cannot be re-encoded in place; see Store."""
-        del model, vectors_of
-        self.check_renewal()
 
     def describe(self, said: Mapping[str, Any]) -> None:
         """Store how the index is searched by default; see Store."""
