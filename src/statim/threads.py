@@ -8,6 +8,7 @@ Nothing here can wait for itself: work that is already on one of these threads d
 the other.
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -225,3 +226,16 @@ def ahead(items: Iterable[T], most: int = 1) -> Generator[T, None, None]:
         stopped.set()
         room.release()
         thread.join(timeout=PATIENCE)
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Torch computes on the calling thread alone in the block; its own threads wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -21,6 +21,7 @@ import tokenizers
 from tokenizers import models, pre_tokenizers
 
 import statim
+from statim import threads
 from statim.errors import InputError
 from statim.search.engines import exact_top_k
 from statim.search.engines.products import HalfProducts, has_half
@@ -72,7 +73,7 @@ def _exact_half():
         queries, queries, np.full(len(queries), 1e-5), 2.0, np.zeros(0, np.int64), THREADS, *found
     )
     multiply = HalfProducts(queries, THREADS) if has_half() else exact_top_k.Products()
-    with exact_top_k.one_torch_thread():
+    with threads.one_torch_thread():
         sure = search.in_blocks(multiply, np.arange(len(queries)))
     return [np.delete(found[0], sure, axis=0)]
 

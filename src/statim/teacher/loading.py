@@ -42,19 +42,6 @@ def quick_bfloat16(device: str) -> bool:
     return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch computes on the calling thread alone; its own threads wait for each other at every step."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 

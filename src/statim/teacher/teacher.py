@@ -25,7 +25,7 @@ from statim.errors import InputError, ModelError
 from statim.files import read_json, write_json
 from statim.progress import Progress
 from statim.teacher.folder import DEFAULT_TEACHER, is_transformer, resolve_teacher
-from statim.teacher.loading import loaded, one_thread, quick_bfloat16
+from statim.teacher.loading import loaded, quick_bfloat16
 from statim.teacher.memory import content_hash, keep_vectors, kept_vectors, vectors_path
 from statim.texts import Texts
 
@@ -164,7 +164,7 @@ class Teacher:
         copy = tokenizers.Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
         copy.no_truncation()
         copy.no_padding()
-        with one_thread():
+        with pool.one_torch_thread():
             probe = self._forward(self._features(PROBE), bfloat16=False)
         return {
             "dim": int(probe.shape[1]),
@@ -384,7 +384,7 @@ class Teacher:
             out[places] = self._forward(features, bfloat16=bfloat16, normalize=normalize)
             return len(places)
 
-        with one_thread():
+        with pool.one_torch_thread():
             for done in pool.stream(work, batches, pool.count(threads) if on_cpu else 1):
                 bar.advance(done)
         return out
@@ -422,6 +422,6 @@ class Teacher:
         """Whether bfloat16 is quick, and gives PROBE the vectors (n, d) that float32 gives."""
         if not quick_bfloat16(self._model.device.type):
             return False
-        with one_thread():
+        with pool.one_torch_thread():
             cosines = (self._forward(self._features(PROBE), bfloat16=True) * probe).sum(axis=1)
         return bool(cosines.min() >= SAME)

@@ -33,7 +33,6 @@ from statim.search.engines.products import (
     Products,
     finite,
     has_half,
-    one_torch_thread,
 )
 from statim.search.engines.protocol import Floats, Positions, check_k
 from statim.search.engines.screen import MOST, Screen, has_bytes
@@ -197,7 +196,7 @@ class _Search:
                 for spare in SPARES:
                     unsure = self.screened(screen, spare, unsure)
             if len(unsure) * documents.shape[1] * len(documents) >= MUCH and has_half():
-                with one_torch_thread():
+                with pool.one_torch_thread():
                     unsure = self.in_blocks(HalfProducts(documents, self.workers), unsure)
         if len(unsure) * documents.shape[1] * len(documents) > FEW:
             unsure = self.in_blocks(Products(), unsure)

@@ -118,21 +118,8 @@ def has_half() -> bool:
 @contextlib.contextmanager
 def own_threads(rough: npt.NDArray[Any]) -> Iterator[None]:
     """Inside the block products of such vectors use one thread each: the threads are ours."""
-    with limited(1), one_torch_thread() if rough.dtype == np.int16 else contextlib.nullcontext():
+    with limited(1), pool.one_torch_thread() if rough.dtype == np.int16 else contextlib.nullcontext():
         yield
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Hold torch to one thread inside the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def product(
